@@ -1,0 +1,1 @@
+"""What proposes the next edit. One file an agent."""

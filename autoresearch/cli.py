@@ -1,0 +1,87 @@
+"""The command line: a click group that imports a command only when it is called, so that `--help` is instant."""
+
+import importlib
+import sys
+
+import click
+
+from autoresearch import __version__
+from autoresearch.errors import AutoresearchError
+
+# command: (module in autoresearch.commands, one line for --help)
+COMMANDS = {
+    "run": ("run", "The whole job: detect, prepare, baseline, then experiments all night. Also resumes."),
+    "init": ("init", "Make a workspace to look at and edit before the run."),
+    "doctor": ("doctor", "What this machine is, what would be chosen, and why."),
+    "prepare": ("prepare", "Corpus, tokenizer and token files, into the cache."),
+    "train": ("train", "One training of the workspace's train.py, scored, with its summary."),
+    "try": ("try_", "One ratchet step on the work tree's own edit of train.py."),
+    "status": ("status", "Where the study stands."),
+    "results": ("results", "Every experiment, one line each."),
+    "show": ("show", "One experiment: its diff, its numbers, the end of its log."),
+    "best": ("best", "The best train.py so far and what it gained."),
+    "report": ("report", "Draw progress.png."),
+    "profiles": ("profiles", "List, show and check profiles."),
+    "backends": ("backends", "List backends and what each needs."),
+}
+
+
+class LazyGroup(click.Group):
+    """Names and one-line helps come from COMMANDS; the module is imported when its command runs."""
+
+    def list_commands(self, ctx):
+        return list(COMMANDS)
+
+    def get_command(self, ctx, name):
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"autoresearch.commands.{COMMANDS[name][0]}").command
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx, args):
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            from autoresearch.errors import nearest
+
+            raise click.UsageError(f"no command {name!r}{nearest(name, COMMANDS)} `autoresearch --help` lists them")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="autoresearch")
+def cli():
+    """An overnight research lab for one computer.
+
+    `autoresearch run` trains a small GPT for five minutes, again and again, each time with another edit of train.py;
+    what lowers val_bpb (validation bits per byte) is committed, the rest is rolled back.
+
+    Exit status: 0 done, 1 the work failed, 2 the call or its input was wrong, 3 stored state is damaged,
+    130 interrupted. The cache is $AUTORESEARCH_CACHE_DIR, else the system's user cache.
+    """
+
+
+def main() -> None:
+    """The console script. A user's error is one line and an exit status, never a traceback."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        status = 130
+    except KeyboardInterrupt:
+        status = 130
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}", err=True)
+        status = error.exit_code
+    except AutoresearchError as error:
+        click.echo(f"error: {error}", err=True)
+        status = error.exit_status
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away (`autoresearch results | head`): nothing left to say
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

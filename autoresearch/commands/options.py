@@ -1,0 +1,57 @@
+"""The options that several commands share: the same name, meaning and help everywhere."""
+
+from pathlib import Path
+
+import click
+
+_OPTIONS = {
+    "workspace": click.option(
+        "--workspace", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+        help="The study's folder. Default: the current folder when it is one, else a new autoresearch-<tag>.",
+    ),
+    "profile": click.option(
+        "--profile", default="auto", show_default=True, metavar="NAME|FILE.toml|auto",
+        help="Sizes for a class of machine; `autoresearch profiles` lists them.",
+    ),
+    "backend": click.option(
+        "--backend", default="auto", show_default=True, metavar="NAME|auto",
+        help="What the training runs on; `autoresearch backends` lists them.",
+    ),
+    "corpus": click.option(
+        "--corpus", default="auto", show_default=True, metavar="NAME|PATH|auto",
+        help="climbmix, tinystories, stdlib, or a file or folder of .txt .md .py .jsonl .parquet.",
+    ),
+    "agent": click.option(
+        "--agent", default="auto", show_default=True, type=click.Choice(["auto", "search"]),
+        help="What proposes the edits.",
+    ),
+    "tag": click.option("--tag", metavar="TAG", help="The study's name, and its branch autoresearch/TAG. Default: today's date."),
+    "experiments": click.option(
+        "--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments of this call. Default: never.",
+    ),
+    "hours": click.option(
+        "--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Stop after H hours. Default: never.",
+    ),
+    "train_seconds": click.option(
+        "--train-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+        help="The training time of every experiment. Default: the profile's (300).",
+    ),
+    "decide": click.option(
+        "--decide", type=click.Choice(["confirmed", "strict"]), default=None,
+        help="When to keep: confirmed (a second seed must agree, beyond this machine's noise; the default) or strict (any lower number).",
+    ),
+    "seed": click.option("--seed", type=click.IntRange(min=0), metavar="N", help="First random seed. Default: 1337."),
+    "json": click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text."),
+    "plain": click.option("--plain", is_flag=True, help="Plain lines, no live panel."),
+}
+
+
+def options(*names: str):
+    """Decorate a command with shared options, in the order given."""
+
+    def decorate(function):
+        for name in reversed(names):
+            function = _OPTIONS[name](function)
+        return function
+
+    return decorate

@@ -1,0 +1,1 @@
+"""Text to token files: corpora, tokenizer, and the prepared folder that training and scoring read."""

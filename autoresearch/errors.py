@@ -1,0 +1,33 @@
+"""Every error that a user can meet, and the exit status that it ends with.
+
+    AutoresearchError          1   the work failed
+      UsageError               2   the call or its input was wrong; nothing was written
+      StoredStateError         3   the workspace's or the cache's stored state is damaged
+      EnvironmentFailure       1   no disk, no device, no network: not an experiment's fault
+
+The message is one line (or a few) and ends in what to do next. Our own bugs are `assert`s and tracebacks.
+"""
+
+
+class AutoresearchError(Exception):
+    exit_status = 1
+
+
+class UsageError(AutoresearchError):
+    exit_status = 2
+
+
+class StoredStateError(AutoresearchError):
+    exit_status = 3
+
+
+class EnvironmentFailure(AutoresearchError):
+    exit_status = 1
+
+
+def nearest(name: str, names) -> str:
+    """`; did you mean X?` for a name that is close to one of names, else an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,1 @@
+"""What this machine is, and what fits it: backends, their facts, profiles."""
