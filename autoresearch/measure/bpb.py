@@ -1,0 +1,86 @@
+"""Bits per byte from logits: the arithmetic of the score, in numpy, on the harness's side.
+
+val_bpb = sum over the validation text of -log2 p(token | tokens before it in its row) / raw bytes of that text.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+CHUNK_BYTES = 1 << 20  # of float32 logits at a time: they stay in a core's own cache
+
+
+class InvalidLogits(Exception):
+    """Logits that are not a distribution: no score."""
+
+
+@dataclass(frozen=True)
+class ValidationText:
+    """Whole documents, each preceded by BOS, as one stream of tokens."""
+
+    tokens: np.ndarray  # uint16 or uint32 [n]
+    document: np.ndarray  # int32 [n], which document a token belongs to
+    carries_bytes: np.ndarray  # bool [n]; BOS doesn't, and is not scored
+    document_bytes: np.ndarray  # int64 [documents], raw bytes
+
+    @property
+    def total_bytes(self) -> int:
+        return int(self.document_bytes.sum())
+
+    @classmethod
+    def load(cls, folder: Path, token_bytes: np.ndarray, dtype: str, eval_bytes: int) -> "ValidationText":
+        """The shortest run of documents, from the first, that holds eval_bytes raw bytes (all of them when the text is shorter)."""
+        starts, sizes = np.load(folder / "starts.npy"), np.load(folder / "bytes.npy")
+        every_token = np.memmap(folder / "tokens.bin", dtype=dtype, mode="r")
+        count = min(int(np.searchsorted(np.cumsum(sizes), eval_bytes)) + 1, len(sizes))
+        ends = np.append(starts[1 : len(sizes)], len(every_token))
+        tokens = np.array(every_token[: ends[count - 1]])
+        lengths = ends[:count] - starts[:count]
+        text = cls(
+            tokens=tokens,
+            document=np.repeat(np.arange(count, dtype=np.int32), lengths),
+            carries_bytes=token_bytes[tokens] > 0,
+            document_bytes=sizes[:count].astype(np.int64),
+        )
+        if int(token_bytes[tokens].sum()) != text.total_bytes:
+            raise ValueError(f"{folder}: tokens and bytes disagree")
+        return text
+
+    def rows(self, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
+        """(inputs, targets) int32 [rows, seq_len]: every token but the first is a target once; the tail is padded with target -1."""
+        count = -(-(len(self.tokens) - 1) // seq_len)
+        inputs = np.full(count * seq_len, self.tokens[0], np.int32)
+        targets = np.full(count * seq_len, -1, np.int32)
+        inputs[: len(self.tokens) - 1] = self.tokens[:-1]
+        targets[: len(self.tokens) - 1] = self.tokens[1:]
+        return inputs.reshape(count, seq_len), targets.reshape(count, seq_len)
+
+    def document_bits(self, bits: np.ndarray) -> np.ndarray:
+        """Sum the bits of the targets (float [n - 1]) for each document: float64 [documents]."""
+        scored = self.carries_bytes[1:]
+        return np.bincount(self.document[1:][scored], weights=bits[scored], minlength=len(self.document_bytes))
+
+
+def target_bits(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """-log2 softmax(logits)[target] in float32: logits float16 [n, vocab], targets int [n] (below 0: 0 bits) -> float32 [n].
+
+    InvalidLogits when any logit is NaN or infinite: such a row may not be a distribution.
+    """
+    count, vocab_size = logits.shape
+    bits = np.empty(count, np.float32)
+    step = max(1, CHUNK_BYTES // (4 * vocab_size))
+    buffer = np.empty((step, vocab_size), np.float32)
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        chunk, goal = buffer[: stop - start], targets[start:stop]
+        np.copyto(chunk, logits[start:stop])
+        top = chunk.max(axis=1)
+        if not np.isfinite(chunk.sum(axis=1)).all():  # float16 can't overflow a float32 sum, so this is an odd logit
+            raise InvalidLogits("the model gave logits that are NaN or infinite")
+        chosen = chunk[np.arange(stop - start), goal]
+        np.subtract(chunk, top[:, None], out=chunk)
+        np.exp(chunk, out=chunk)
+        nats = np.log(chunk.sum(axis=1)) + top - chosen
+        bits[start:stop] = np.where(goal < 0, 0.0, nats / np.float32(np.log(2)))
+    return bits

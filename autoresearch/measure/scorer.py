@@ -1,0 +1,91 @@
+"""The harness's half of scoring: send token ids, take logits, keep the targets to itself.
+
+Two slots of shared memory are in flight, so that the worker computes the next rows while this side does the log-softmax of the
+last ones. A slot is copied before anything is read from it: what the worker writes later changes nothing.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoresearch.measure.bpb import ValidationText, target_bits
+
+SLOT_BYTES = 64 << 20
+SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Score:
+    val_bpb: float
+    document_bits: np.ndarray  # float64 [documents]
+    document_bytes: np.ndarray  # int64 [documents]
+
+
+def rows_per_slot(seq_len: int, vocab_size: int) -> int:
+    return max(1, SLOT_BYTES // (2 * seq_len * vocab_size))
+
+
+def _reserve(path: Path, size: int) -> None:
+    """A file of that size whose blocks exist: a full disk must be an OSError here, not a SIGBUS in the worker."""
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
+@contextmanager
+def slots(folder: Path, rows: int, seq_len: int, vocab_size: int) -> Iterator[tuple[list[Path], list[np.ndarray]]]:
+    """Files in folder that both processes map, and this side's view of them: float16 [rows, seq_len, vocab_size] each."""
+    paths = [folder / f"logits-{index}.f16" for index in range(SLOTS)]
+    shape = (rows, seq_len, vocab_size)
+    try:
+        for path in paths:
+            _reserve(path, 2 * rows * seq_len * vocab_size)
+        views = [np.memmap(path, np.float16, "r", shape=shape) for path in paths]
+        yield paths, views
+    finally:
+        views = None  # Windows can't remove a mapped file
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def score(
+    text: ValidationText,
+    seq_len: int,
+    views: list[np.ndarray],
+    send: Callable[[int, np.ndarray], None],
+    receive: Callable[[], int],
+    on_progress: Callable[[float], None] = lambda fraction: None,
+) -> Score:
+    """Score the text. send(slot, ids int32 [count, seq_len]) asks for logits; receive() -> the slot that is filled, in order.
+
+    Raises InvalidLogits, and whatever send and receive raise.
+    """
+    inputs, targets = text.rows(seq_len)
+    rows = views[0].shape[0]
+    starts = range(0, len(inputs), rows)
+    bits = np.empty(targets.shape, np.float32)
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        for index in range(min(len(views), len(starts))):
+            send(index, inputs[starts[index] : starts[index] + rows])
+        for index, start in enumerate(starts):
+            slot = receive()
+            goal = targets[start : start + rows]
+            logits = np.array(views[slot][: len(goal)])  # the copy
+            ahead = index + len(views)
+            if ahead < len(starts):
+                send(slot, inputs[starts[ahead] : starts[ahead] + rows])
+            flat, flat_goal = logits.reshape(-1, logits.shape[-1]), goal.reshape(-1)
+            parts = np.array_split(np.arange(len(flat)), threads)
+            jobs = [pool.submit(target_bits, flat[p[0] : p[-1] + 1], flat_goal[p[0] : p[-1] + 1]) for p in parts if len(p)]
+            bits[start : start + rows] = np.concatenate([job.result() for job in jobs]).reshape(goal.shape)
+            on_progress((index + 1) / len(starts))
+    document_bits = text.document_bits(bits.reshape(-1)[: len(text.tokens) - 1].astype(np.float64))
+    return Score(float(document_bits.sum()) / text.total_bytes, document_bits, text.document_bytes)

@@ -1,0 +1,52 @@
+"""The result of one run, and the summary block that is printed after it (upstream's names, so that its tools read ours)."""
+
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One training with one seed. None is unknown and prints as n/a."""
+
+    status: str  # ok, crash, oom, diverged, timeout, invalid
+    seed: int
+    reason: str | None = None  # one line; None when ok
+    val_bpb: float | None = None  # bits per byte
+    training_seconds: float | None = None  # by the harness's clock, from READY to the saved checkpoint
+    startup_seconds: float | None = None  # from the start of the process to READY: imports, compilation, warm-up
+    scoring_seconds: float | None = None
+    total_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    mfu_percent: float | None = None  # of the device's data-sheet peak
+    total_tokens: int | None = None
+    num_steps: int | None = None
+    num_params: int | None = None
+    depth: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict) -> "RunResult":
+        return cls(**{field.name: data.get(field.name) for field in fields(cls)})
+
+    def summary_block(self) -> str:
+        rows = {
+            "val_bpb": _number(self.val_bpb, ".6f"),
+            "training_seconds": _number(self.training_seconds, ".1f"),
+            "total_seconds": _number(self.total_seconds, ".1f"),
+            "peak_vram_mb": _number(self.peak_memory_bytes and self.peak_memory_bytes / 2**20, ".1f"),
+            "mfu_percent": _number(self.mfu_percent, ".2f"),
+            "total_tokens_M": _number(self.total_tokens and self.total_tokens / 1e6, ".1f"),
+            "num_steps": _number(self.num_steps, "d"),
+            "num_params_M": _number(self.num_params and self.num_params / 1e6, ".1f"),
+            "depth": _number(self.depth, "d"),
+        }
+        return "---\n" + "\n".join(f"{name + ':':<18}{value}" for name, value in rows.items())
+
+
+def _number(value: float | None, form: str) -> str:
+    return "n/a" if value is None else format(value, form)
