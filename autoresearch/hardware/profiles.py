@@ -1,0 +1,133 @@
+"""Which profile fits a device: load, list, choose.
+
+Most specific wins: the longest device-name pattern, then the number of conditions, then the narrower range of memory.
+The order of files never matters; two that tie are an error that names both.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch.errors import UsageError, nearest
+from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.profile_file import Match, Profile, parse, read
+from autoresearch.hardware.registry import Backend
+from autoresearch.paths import shipped
+
+__all__ = ["Match", "Profile", "all", "choose", "load", "parse", "read", "why_not"]
+
+
+def all() -> dict[str, Profile]:
+    """The shipped profiles by name."""
+    return {path.stem: read(path) for path in sorted(shipped("profiles").glob("*.toml"))}
+
+
+def load(name_or_path: str | Path) -> Profile:
+    """A shipped profile by name, or a file of the user's (anything that ends in .toml). Raises UsageError."""
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        return read(Path(text).expanduser())
+    names = [path.stem for path in sorted(shipped("profiles").glob("*.toml"))]
+    if text not in names:
+        raise UsageError(
+            f"no profile {text!r}{nearest(text, names)} (there are: {', '.join(names)}; "
+            "a file of your own must end in .toml)"
+        )
+    return read(shipped("profiles") / f"{text}.toml")
+
+
+def choose(
+    name_or_auto: str | Path, backend: Backend, facts: Facts, shelf: Mapping[str, Profile] | None = None
+) -> tuple[Profile, str, list[tuple[str, str]]]:
+    """(profile, reason, [(other profile, why not)]) for a device that works.
+
+    A profile that is asked for is taken even where its [match] does not hold (the reason then says so), but not for
+    another backend. shelf: the profiles to choose from, default the shipped ones. Raises UsageError.
+    """
+    shelf = all() if shelf is None else shelf
+    if str(name_or_auto) != "auto":
+        return _asked_for(load(name_or_auto), backend, facts, shelf)
+    fitting = sorted(
+        (profile for profile in shelf.values() if why_not(profile, backend.name, facts) is None),
+        key=lambda profile: specificity(profile.match, facts),
+        reverse=True,
+    )
+    if not fitting:
+        raise UsageError(
+            f"no shipped profile is for the backend {backend.name} on this device; write one with "
+            f'backends = ["{backend.name}"] and pass it with --profile FILE.toml'
+        )
+    best, *rest = fitting
+    if rest and specificity(rest[0].match, facts) == specificity(best.match, facts):
+        raise UsageError(
+            f"the profiles {best.source} and {rest[0].source} fit this device equally well; "
+            f"choose one with --profile {best.name} or --profile {rest[0].name}"
+        )
+    others = []
+    for profile in shelf.values():
+        if profile is not best:
+            reason = why_not(profile, backend.name, facts)
+            others.append((profile.name, reason or f"fits too, but {best.name} is more specific"))
+    return best, _conditions(best.match, facts), others
+
+
+def why_not(profile: Profile, backend: str, facts: Facts) -> str | None:
+    """The first condition of a profile that this device does not meet, in one line, or None when it fits."""
+    if backend not in profile.backends:
+        return f"for {' or '.join(profile.backends)}, not {backend}"
+    match = profile.match
+    device = (facts.device or "").lower()
+    if match.name and not any(part.lower() in device for part in match.name):
+        return f"for devices named {' or '.join(match.name)}, not {facts.device or 'n/a'}"
+    for what, bounds, value in _ranges(match, facts):
+        if bounds and not _holds(bounds, value):
+            return f"for {what} {_span(bounds)}, here {_value(value)}"
+    return None
+
+
+def specificity(match: Match, facts: Facts) -> tuple[int, int, float]:
+    """The larger wins: (length of the longest name pattern that fits, number of conditions, -width in GB)."""
+    device = (facts.device or "").lower()
+    longest = max((len(part) for part in match.name if part.lower() in device), default=0)
+    width = match.memory_gb[1] - match.memory_gb[0] if match.memory_gb and len(match.memory_gb) == 2 else math.inf
+    return longest, len(match.to_dict()), -width
+
+
+def _asked_for(profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[str, Profile]):
+    if backend.name not in profile.backends:
+        fitting = [one.name for one in shelf.values() if backend.name in one.backends]
+        raise UsageError(
+            f"the profile {profile.name} is for {' or '.join(profile.backends)}, not for the backend {backend.name}; "
+            f"for {backend.name} there are: {', '.join(fitting) or 'none'}"
+        )
+    misfit = why_not(profile, backend.name, facts)
+    others = [(name, "another was asked for by name") for name in shelf if name != profile.name]
+    return profile, f"asked for by name, though it is {misfit}" if misfit else "asked for by name", others
+
+
+def _ranges(match: Match, facts: Facts):
+    yield "compute capability", match.capability, facts.capability
+    yield "memory in GB", match.memory_gb, facts.memory_gb
+    yield "matrix products in TFLOPS", match.matmul_tflops, facts.matmul_tflops
+
+
+def _conditions(match: Match, facts: Facts) -> str:
+    """What made it fit: `compute capability 8.9 in 8.0 and up; memory in GB 23.6 in 20 to 60`."""
+    held = [part for part in match.name if part.lower() in (facts.device or "").lower()]
+    parts = [f"the device's name has {max(held, key=len)}"] if held else []
+    parts += [f"{what} {_value(value)}: {_span(bounds)}" for what, bounds, value in _ranges(match, facts) if bounds]
+    return "; ".join(parts) or "it fits every device of its backend, and no more specific one fits"
+
+
+def _holds(bounds: tuple, value) -> bool:
+    return value is not None and bounds[0] <= value and (len(bounds) == 1 or value < bounds[1])
+
+
+def _span(bounds: tuple) -> str:
+    return " to below ".join(map(_value, bounds)) if len(bounds) == 2 else f"{_value(bounds[0])} and up"
+
+
+def _value(value) -> str:
+    if value is None:
+        return "n/a"
+    return ".".join(map(str, value)) if isinstance(value, tuple) else f"{value:.3g}"
