@@ -1,0 +1,302 @@
+"""The constants of a train.py: its top-level `UPPER_CASE = literal` lines, read and rewritten by its syntax tree.
+
+Profiles, `init` and the search agent all change a train.py through `write`, which replaces the literal and keeps every
+other byte: comments, spacing, line ends. Nothing is ever executed.
+
+A constant is bound one time, at the top level, to an int, a float, a str, a bool, a tuple of numbers, or arithmetic of
+numbers as people write it (`2**16`, `3 * 256`, `-0.5`). Anything else in capitals (computed, bound twice, None) is not a
+constant here.
+
+The last thing on its line may be an annotation, which says what the search may try:
+
+    MATRIX_LR = 0.04         # learning rate of the matrices [0.005..0.2 log]
+    TOTAL_BATCH = 2**16      # tokens a step [2**12..2**20 log]
+    HEAD_DIM = 64            # [32, 64, 128]
+    SAVE_EVERY = 10          # [fixed]
+"""
+
+import ast
+import decimal
+import math
+import operator
+import re
+import warnings
+from dataclasses import dataclass
+
+from autoresearch.errors import UsageError, nearest
+
+Number = int | float
+Value = int | float | str | bool | tuple[Number, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """From low to high, both included; log: steps are ratios, not differences."""
+
+    low: Number
+    high: Number
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choices:
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Not for the search."""
+
+
+Annotation = Range | Choices | Fixed
+
+
+@dataclass(frozen=True)
+class Constant:
+    name: str
+    value: Value
+    line: int  # 1-based, of the name
+    comment: str  # without `#` and without the annotation; may be empty
+    annotation: Annotation | None
+
+
+def read(source: str) -> dict[str, Constant]:
+    """Every constant of source by name, in the order of the text.
+
+    UsageError when source does not parse, or when a bracket at the end of a constant's line is no annotation.
+    """
+    lines = _lines(source.removeprefix(_BYTE_ORDER_MARK))
+    found = {}
+    for name, (statement, value) in _assignments(source).items():
+        comment, annotation = _remark(lines, statement, value)
+        found[name] = Constant(name, value, statement.lineno, comment, annotation)
+    return found
+
+
+def write(source: str, values: dict[str, Value]) -> str:
+    """source with the constants in values set to them, and nothing else changed. A list counts as a tuple.
+
+    The literal keeps its form where the new value allows it: `2**16`, `65_536`, `3e-4`, the kind of quotes.
+    UsageError for a name that is no constant, and for a value of another type (an int is taken where a float stands).
+    """
+    assignments = _assignments(source)
+    body = source.removeprefix(_BYTE_ORDER_MARK)
+    lines = _lines(body)
+    edits = []
+    for name, value in values.items():
+        if name not in assignments:
+            raise UsageError(f"train.py has no constant {name}{nearest(name, assignments)} {_CONSTANT_RULE}")
+        statement, old = assignments[name]
+        start, end = _span(lines, statement.value)
+        literal = b"".join(lines)[start:end].decode()
+        edits.append((start, end, _literal(name, literal, statement.value, old, value).encode()))
+    data = body.encode()
+    for start, end, literal in sorted(edits, reverse=True):
+        data = data[:start] + literal + data[end:]
+    return source[: len(source) - len(body)] + data.decode()
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+_BYTE_ORDER_MARK = "\ufeff"
+_CONSTANT_RULE = "(a constant is a top-level line `NAME = literal`, bound one time)"
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")  # the line ends of Python's parser; str.splitlines knows more of them
+
+
+def _lines(source: str) -> list[bytes]:
+    """The lines with their ends, as UTF-8: the syntax tree counts columns in bytes."""
+    return _LINE.findall(source.encode())
+
+
+def _span(lines: list[bytes], node: ast.AST) -> tuple[int, int]:
+    """Byte offsets of a node in the whole text."""
+    before = [sum(map(len, lines[: number - 1])) for number in (node.lineno, node.end_lineno)]
+    return before[0] + node.col_offset, before[1] + node.end_col_offset
+
+
+def _assignments(source: str) -> dict[str, tuple[ast.Assign | ast.AnnAssign, Value]]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in an edited file is Python's to report, not ours
+            tree = ast.parse(source.removeprefix(_BYTE_ORDER_MARK))
+    except SyntaxError as error:
+        raise UsageError(f"train.py does not parse: line {error.lineno}: {error.msg}; correct that line") from None
+    except (ValueError, RecursionError, MemoryError, UnicodeError) as error:  # zero bytes, surrogates, absurd nesting
+        raise UsageError(f"train.py does not parse: {str(error) or 'nested too deeply'}; restore it from git") from None
+    bound = _bound_names(tree)
+    found = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target = statement.targets[0]
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            target = statement.target
+        else:
+            continue
+        if isinstance(target, ast.Name) and _NAME.match(target.id) and bound.count(target.id) == 1:
+            value = evaluate(statement.value)
+            if value is not None:
+                found[target.id] = (statement, value)
+    return found
+
+
+def _bound_names(tree: ast.Module) -> list[str]:
+    """Names bound at module level, one entry for each time (a function's own variables are not the module's)."""
+    names, pending = [], list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            names.append(node.id)
+        pending.extend(ast.iter_child_nodes(node))
+    return names
+
+
+_OPERATORS = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv, ast.Pow: operator.pow, ast.USub: operator.neg, ast.UAdd: operator.pos,
+}  # fmt: skip
+
+
+def evaluate(node: ast.expr) -> Value | None:
+    """The value of a literal or of arithmetic on numbers; None for every other expression."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bool):
+        return node.value
+    try:
+        if isinstance(node, ast.Tuple):
+            numbers = tuple(_number(element) for element in node.elts)
+            return None if not numbers or None in numbers else numbers
+        return _number(node)
+    except (ArithmeticError, RecursionError):
+        return None
+
+
+def _number(node: ast.expr) -> Number | None:
+    value = None
+    if isinstance(node, ast.Constant):
+        value = node.value
+    elif isinstance(node, ast.UnaryOp | ast.BinOp) and type(node.op) in _OPERATORS:
+        parts = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
+        numbers = [_number(part) for part in parts]
+        is_huge_power = isinstance(node.op, ast.Pow) and None not in numbers and max(map(abs, numbers)) > 1_000_000
+        if None not in numbers and not is_huge_power and not (isinstance(node.op, ast.Pow) and numbers[1] > 1000):
+            value = _OPERATORS[type(node.op)](*numbers)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else None
+
+
+def _remark(lines: list[bytes], statement: ast.stmt, value: Value) -> tuple[str, Annotation | None]:
+    """The comment after a statement, split into its text and its annotation."""
+    rest = lines[statement.end_lineno - 1][statement.end_col_offset :].decode().strip()
+    if not rest.startswith("#"):
+        return "", None
+    comment = rest.lstrip("#").strip()
+    if not comment.endswith("]") or "[" not in comment:
+        return comment, None
+    text, _, bracket = comment[:-1].rpartition("[")
+    return text.strip(), _annotation(bracket.strip(), value, statement.lineno)
+
+
+def _annotation(text: str, value: Value, line: int) -> Annotation:
+    def refuse(why: str) -> UsageError:
+        return UsageError(
+            f"train.py line {line}: [{text}] at the end of the line {why}; write [low..high], [low..high log], "
+            "[a, b, c] or [fixed], or put something after the bracket"
+        )
+
+    if text == "fixed":
+        return Fixed()
+    if ".." in text:
+        bounds, _, flag = text.partition(" log")
+        low, high = (_parsed(part) for part in bounds.split("..", 1))
+        if flag or not _is_number(low) or not _is_number(high):
+            raise refuse("is not a range of numbers")
+        if isinstance(value, bool | str):
+            raise refuse(f"is a range, and {value!r} is not a number")
+        if not low < high:
+            raise refuse("is empty")
+        log = text.endswith(" log")
+        if log and low <= 0:
+            raise refuse("is a log range that does not start above 0")
+        if isinstance(value, int) and not (isinstance(low, int) and isinstance(high, int)):
+            raise refuse(f"has a fraction, and {value} is an int")
+        return Range(low, high, log)
+    values = _parsed(f"[{text}]")
+    if not isinstance(values, tuple) or len(values) < 2 or len(set(map(repr, values))) < len(values):
+        raise refuse("is not an annotation")
+    if not all(_fits(value, choice) for choice in values):
+        raise refuse(f"has a choice of another type than {value!r}")
+    return Choices(values)
+
+
+def _parsed(text: str) -> Value | tuple[Value, ...] | None:
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    if isinstance(node, ast.List):
+        values = tuple(evaluate(element) for element in node.elts)
+        return None if None in values else values
+    return evaluate(node)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def _fits(old: Value, new) -> bool:
+    """Whether new may stand where old stands: the same type, or an int for a float."""
+    if isinstance(old, tuple):
+        return isinstance(new, tuple | list) and len(new) > 0 and all(map(_is_number, new))
+    if isinstance(old, bool | str):
+        return type(new) is type(old)
+    if isinstance(old, int):
+        return type(new) is int
+    return _is_number(new)
+
+
+def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> str:
+    """new as source text, in the form of the literal `text` where it can be."""
+    if not _fits(old, new) or (_is_number(new) and not math.isfinite(new)):
+        kind = "tuple of numbers" if isinstance(old, tuple) else type(old).__name__
+        raise UsageError(f"{name} is a {kind} in train.py ({text}), and {new!r} is not one; give it a {kind}")
+    if isinstance(new, tuple | list):
+        parts = [_number_text(float(n) if isinstance(o, float) else n, text) for n, o in _paired(new, old)]
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+    if isinstance(new, str):
+        quoted = repr(new)
+        return f'"{quoted[1:-1]}"' if text[-1:] == '"' and '"' not in new and quoted[0] == "'" else quoted
+    if isinstance(old, bool):
+        return str(new)
+    if isinstance(old, float):
+        return _number_text(float(new), text)
+    return _power_text(text, node, new) or _number_text(new, text)
+
+
+def _paired(new, old: tuple) -> list[tuple]:
+    return [(value, old[min(index, len(old) - 1)]) for index, value in enumerate(new)]
+
+
+def _power_text(text: str, node: ast.expr, value: int) -> str | None:
+    """`b**n` when the literal was a power of the whole number b, and value is one too."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
+        return None
+    base = _number(node.left)
+    if not isinstance(base, int) or base < 2 or value < base:
+        return None
+    exponent = round(math.log(value, base))
+    return f"{base}{' ** ' if ' ** ' in text else '**'}{exponent}" if base**exponent == value else None
+
+
+def _number_text(value: Number, text: str) -> str:
+    if isinstance(value, int):
+        return f"{value:_}" if "_" in text else str(value)
+    if "e" in text.lower() and 0 < abs(value) < 0.1:  # 3e-4 stays in that form, 0.0003 in the other
+        sign, digits, exponent = decimal.Decimal(repr(value)).normalize().as_tuple()
+        head, tail = str(digits[0]), "".join(map(str, digits[1:]))
+        return f"{'-' * sign}{head}{'.' * bool(tail)}{tail}e{exponent + len(digits) - 1}"
+    return repr(value).replace("e-0", "e-")
