@@ -131,7 +131,7 @@ def _train(setup: Setup, seed: int, folder: Path, on_progress: OnProgress, facts
 
             return tick
 
-        late = f"did not ask for training data within {setup.startup_limit_seconds:.0f} s of its start; use run.steps() and run.batch()"
+        late = f"did not ask for training data within {setup.startup_limit_seconds:.0f} s of its start; use run.steps()"
         worker.wait("ready", setup.startup_limit_seconds, late, handle, report("startup", setup.startup_limit_seconds))
         facts["startup_seconds"] = awake_seconds() - start
         start = awake_seconds()
@@ -292,7 +292,7 @@ class Worker:
 
 
 def end_tree(process: subprocess.Popen) -> None:
-    """Kill a process and all that it started, and wait until they are gone. What left its process group and lost its parent stays."""
+    """Kill a process and all that it started, and wait until they are gone (not what left both its parent and its group)."""
     try:
         root = psutil.Process(process.pid)
         tree = [*root.children(recursive=True), root]

@@ -48,7 +48,7 @@ class ValidationText:
         return text
 
     def rows(self, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
-        """(inputs, targets) int32 [rows, seq_len]: every token but the first is a target once; the tail is padded with target -1."""
+        """(inputs, targets) int32 [rows, seq_len]: every token but the first is a target once; the tail's targets are -1."""
         count = -(-(len(self.tokens) - 1) // seq_len)
         inputs = np.full(count * seq_len, self.tokens[0], np.int32)
         targets = np.full(count * seq_len, -1, np.int32)
@@ -78,9 +78,9 @@ def target_bits(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         top = chunk.max(axis=1)
         if not np.isfinite(chunk.sum(axis=1)).all():  # float16 can't overflow a float32 sum, so this is an odd logit
             raise InvalidLogits("the model gave logits that are NaN or infinite")
-        chosen = chunk[np.arange(stop - start), goal]
+        chosen = chunk[np.arange(stop - start), goal] - top
         np.subtract(chunk, top[:, None], out=chunk)
         np.exp(chunk, out=chunk)
-        nats = np.log(chunk.sum(axis=1)) + top - chosen
+        nats = np.log(chunk.sum(axis=1)) - chosen
         bits[start:stop] = np.where(goal < 0, 0.0, nats / np.float32(np.log(2)))
     return bits

@@ -1,0 +1,142 @@
+"""The arithmetic of the score and of the batches, against slow and plain versions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoresearch.measure.batches import Rows, TrainingTokens
+from autoresearch.measure.bpb import InvalidLogits, ValidationText, target_bits
+from autoresearch.measure.scorer import score
+from autoresearch.measure.summary import RunResult
+
+VOCAB = 40
+BOS = 39
+
+
+@pytest.fixture
+def val_folder(tmp_path):
+    """Twelve documents of tokens that carry one to three bytes, BOS before each."""
+    rng = np.random.default_rng(0)
+    token_bytes = np.append(rng.integers(1, 4, VOCAB - 1), 0).astype(np.int32)
+    documents = [rng.integers(0, VOCAB - 1, rng.integers(1, 60)) for _ in range(12)]
+    stream = np.concatenate([np.append(BOS, document) for document in documents]).astype(np.uint16)
+    starts = np.cumsum([0] + [len(document) + 1 for document in documents])[:-1].astype(np.int64)
+    stream.tofile(tmp_path / "tokens.bin")
+    np.save(tmp_path / "starts.npy", starts)
+    np.save(tmp_path / "bytes.npy", np.array([token_bytes[document].sum() for document in documents], np.int64))
+    return tmp_path, token_bytes
+
+
+def load(val_folder, eval_bytes=10**9):
+    folder, token_bytes = val_folder
+    return ValidationText.load(folder, token_bytes, "uint16", eval_bytes)
+
+
+def bigram_logits(ids: np.ndarray) -> np.ndarray:
+    """A model that depends on the last token only: float16 [..., VOCAB]."""
+    table = (3 * np.random.default_rng(1).standard_normal((VOCAB, VOCAB))).astype(np.float16)
+    return table[ids]
+
+
+def run_score(text, seq_len, rows):
+    """Score in this process: the worker's half is a function call."""
+    views = [np.zeros((rows, seq_len, VOCAB), np.float16) for _ in range(2)]
+    filled = []
+
+    def send(slot, ids):
+        views[slot][: len(ids)] = bigram_logits(ids)
+        filled.append(slot)
+
+    return score(text, seq_len, views, send, lambda: filled.pop(0))
+
+
+def slow_bpb(text) -> float:
+    """Float64, one token after the other, for a model that needs no more context than one token."""
+    nats = 0.0
+    for before, token in zip(text.tokens[:-1], text.tokens[1:], strict=True):
+        if token == BOS:
+            continue
+        logits = bigram_logits(np.array(int(before))).astype(np.float64)
+        nats += math.log(np.exp(logits).sum()) - logits[int(token)]
+    return nats / math.log(2) / text.total_bytes
+
+
+@pytest.mark.parametrize("seq_len", [1, 7, 16, 500])
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_score_equals_a_slow_scorer_at_any_row_length_and_batch_size(val_folder, seq_len, rows):
+    text = load(val_folder)
+    result = run_score(text, seq_len, rows)
+    assert result.val_bpb == pytest.approx(slow_bpb(text), abs=1e-6)
+    assert result.document_bits.sum() == pytest.approx(result.val_bpb * text.total_bytes)
+
+
+def test_less_eval_bytes_is_a_prefix_and_document_sums_agree(val_folder):
+    whole, part = load(val_folder), load(val_folder, eval_bytes=100)
+    assert part.total_bytes >= 100 > part.total_bytes - part.document_bytes[-1]
+    assert np.array_equal(part.tokens, whole.tokens[: len(part.tokens)])
+    count = len(part.document_bytes)
+    # At seq_len 1 a row boundary can't tell the two apart.
+    np.testing.assert_allclose(run_score(part, 1, 8).document_bits, run_score(whole, 1, 8).document_bits[:count], rtol=1e-6)
+
+
+def test_every_token_is_a_target_once(val_folder):
+    text = load(val_folder)
+    for seq_len in (1, 13, 64):
+        inputs, targets = text.rows(seq_len)
+        assert np.array_equal(targets[targets >= 0], text.tokens[1:])
+        assert np.array_equal(inputs.reshape(-1)[: len(text.tokens) - 1], text.tokens[:-1])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_distribution_give_no_score(bad):
+    logits = np.zeros((5, VOCAB), np.float16)
+    logits[3, 7] = bad
+    with pytest.raises(InvalidLogits):
+        target_bits(logits, np.zeros(5, np.int64))
+
+
+def test_uniform_logits_cost_log2_of_the_vocabulary_and_padding_nothing():
+    bits = target_bits(np.full((4, VOCAB), 60000, np.float16), np.array([0, 5, -1, 39]))
+    np.testing.assert_allclose(bits, [math.log2(VOCAB), math.log2(VOCAB), 0, math.log2(VOCAB)], rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(length=st.integers(2, 300), seq_len=st.integers(1, 50), seed=st.integers(0, 5), rows=st.integers(1, 9))
+def test_an_epoch_takes_each_row_once(length, seq_len, seed, rows):
+    if length < seq_len + 1:
+        return
+    order = Rows(np.arange(length), seq_len, seed)
+    count, offset = order.count, order.offset
+    firsts = []
+    while len(firsts) < count:
+        firsts += order.take(min(rows, count - len(firsts)))[:, 0].tolist()
+    assert order.epoch == 0
+    assert sorted(firsts) == [offset + i * seq_len for i in range(count)]
+    assert length - 1 - (offset + count * seq_len) < seq_len, "no row is left out"
+
+
+def test_batches_differ_by_seed_and_targets_are_the_next_tokens(tmp_path):
+    np.arange(5000, dtype=np.uint16).tofile(tmp_path / "tokens.bin")
+
+    def batch(seed):
+        return TrainingTokens(tmp_path / "tokens.bin", "uint16", seed).batch(6, 32)
+
+    inputs, targets = batch(1)
+    assert inputs.dtype == targets.dtype == np.int32 and inputs.shape == targets.shape == (6, 32)
+    assert np.array_equal(targets, inputs + 1)
+    assert np.array_equal(inputs, batch(1)[0]) and not np.array_equal(inputs, batch(2)[0])
+
+
+def test_summary_block_prints_unknown_as_na_and_upstream_names():
+    block = RunResult(status="ok", seed=1, val_bpb=0.9979, training_seconds=300.1, num_steps=953).summary_block()
+    lines = dict(line.split(":", 1) for line in block.splitlines()[1:])
+    assert lines["val_bpb"].strip() == "0.997900" and lines["num_steps"].strip() == "953"
+    assert lines["peak_vram_mb"].strip() == lines["mfu_percent"].strip() == "n/a"
+
+
+def test_run_result_survives_json():
+    result = RunResult(status="oom", seed=3, reason="out of memory", startup_seconds=2.5)
+    assert RunResult.from_json(result.to_json()) == result
