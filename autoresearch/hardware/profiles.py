@@ -10,16 +10,16 @@ from pathlib import Path
 
 from autoresearch.errors import UsageError, nearest
 from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.profile_file import Match, Profile, parse, read
+from autoresearch.hardware.profile_file import Match, Profile, read
 from autoresearch.hardware.registry import Backend
 from autoresearch.paths import shipped
 
-__all__ = ["Match", "Profile", "all", "choose", "load", "parse", "read", "why_not"]
+__all__ = ["Match", "Profile", "all", "check", "choose", "conditions", "load", "read", "why_not"]
 
 
 def all() -> dict[str, Profile]:
     """The shipped profiles by name."""
-    return {path.stem: read(path) for path in sorted(shipped("profiles").glob("*.toml"))}
+    return {name: read(shipped("profiles") / f"{name}.toml") for name in _names()}
 
 
 def load(name_or_path: str | Path) -> Profile:
@@ -27,7 +27,7 @@ def load(name_or_path: str | Path) -> Profile:
     text = str(name_or_path)
     if text.endswith(".toml"):
         return read(Path(text).expanduser())
-    names = [path.stem for path in sorted(shipped("profiles").glob("*.toml"))]
+    names = _names()
     if text not in names:
         raise UsageError(
             f"no profile {text!r}{nearest(text, names)} (there are: {', '.join(names)}; "
@@ -68,7 +68,7 @@ def choose(
         if profile is not best:
             reason = why_not(profile, backend.name, facts)
             others.append((profile.name, reason or f"fits too, but {best.name} is more specific"))
-    return best, _conditions(best.match, facts), others
+    return best, _reason(best.match, facts), others
 
 
 def why_not(profile: Profile, backend: str, facts: Facts) -> str | None:
@@ -85,12 +85,40 @@ def why_not(profile: Profile, backend: str, facts: Facts) -> str | None:
     return None
 
 
+def check(profile: Profile, backends: Mapping[str, Backend]) -> list[str]:
+    """What was checked of [train] against the train.py of each backend that is there. Raises UsageError for a fault."""
+    from autoresearch import constants
+
+    notes = []
+    for name in profile.backends:
+        if name not in backends or backends[name].problem:
+            notes.append(f"the backend {name} is not there: its constants were not checked")
+            continue
+        try:
+            constants.write(backends[name].train_py.read_text(encoding="utf-8"), profile.train)
+        except UsageError as fault:
+            raise UsageError(f"{profile.source}: [train] for the backend {name}: {fault}") from None
+        notes.append(f"its {len(profile.train)} constants are in the train.py of {name}")
+    return notes
+
+
+def conditions(match: Match) -> str:
+    """A profile's [match] in one phrase."""
+    parts = [" or ".join(match.name)] if match.name else []
+    parts += [f"{what} {_span(bounds)}" for what, bounds, _ in _ranges(match, Facts(ok=True)) if bounds]
+    return ", ".join(parts) or "every device"
+
+
 def specificity(match: Match, facts: Facts) -> tuple[int, int, float]:
     """The larger wins: (length of the longest name pattern that fits, number of conditions, -width in GB)."""
     device = (facts.device or "").lower()
     longest = max((len(part) for part in match.name if part.lower() in device), default=0)
     width = match.memory_gb[1] - match.memory_gb[0] if match.memory_gb and len(match.memory_gb) == 2 else math.inf
     return longest, len(match.to_dict()), -width
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in shipped("profiles").glob("*.toml"))
 
 
 def _asked_for(profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[str, Profile]):
@@ -111,8 +139,8 @@ def _ranges(match: Match, facts: Facts):
     yield "matrix products in TFLOPS", match.matmul_tflops, facts.matmul_tflops
 
 
-def _conditions(match: Match, facts: Facts) -> str:
-    """What made it fit: `compute capability 8.9 in 8.0 and up; memory in GB 23.6 in 20 to 60`."""
+def _reason(match: Match, facts: Facts) -> str:
+    """What made it fit: `compute capability 8.9: 8.0 and up; memory in GB 23.6: 20 and up`."""
     held = [part for part in match.name if part.lower() in (facts.device or "").lower()]
     parts = [f"the device's name has {max(held, key=len)}"] if held else []
     parts += [f"{what} {_value(value)}: {_span(bounds)}" for what, bounds, value in _ranges(match, facts) if bounds]

@@ -1,0 +1,101 @@
+"""`autoresearch doctor`: the report of hardware/checkup.py as text for people, or as JSON."""
+
+import json
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command()
+@options("backend", "profile", "corpus", "json", "plain")
+@click.pass_context
+def command(context, backend, profile, corpus, as_json, plain):
+    """What this machine is, what would be chosen, and why.
+
+    Asks every backend at the same time and changes nothing. The text holds no home folder and no user name, so that it can be
+    pasted into a bug report. Exit status: 0 when a backend works here, 1 when none does.
+    """
+    from autoresearch.hardware import checkup
+
+    report = checkup.examine(backend, profile, corpus)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        for line in lines(report):
+            heading = line and not line.startswith(" ")
+            click.echo(click.style(line, bold=True) if heading and not plain else line)
+    if report["chosen"] is None:
+        context.exit(1)
+
+
+def lines(report: dict) -> list[str]:
+    """The report as text, in lines."""
+    cache = report["cache"]
+    found = [
+        f"autoresearch {report['autoresearch']}, Python {report['python']}",
+        f"  system    {report['system']}",
+        f"  memory    {_gigabytes(report['memory_bytes'])}, {_known(report['cores'])} cores",
+        f"  cache     {cache['folder']}, {_gigabytes(cache['free_bytes'])} free",
+        "",
+        "backends",
+    ]
+    for backend in report["backends"]:
+        found += _backend_lines(backend)
+    found.append("")
+    if report["chosen"] is None:
+        return [*found, f"no backend: {report['problem']}"]
+    return found + _choice_lines(report["chosen"])
+
+
+def _backend_lines(backend: dict) -> list[str]:
+    from autoresearch.hardware.checkup import describe
+    from autoresearch.hardware.facts import Facts
+
+    facts = Facts.from_dict(backend["facts"])
+    head = f"  {backend['name']:<9} "
+    if not facts.ok:
+        cure = [f"{'':12}to do: {facts.cure}"] if facts.cure else []
+        return [f"{head}does not work here: {facts.reason}", *cure]
+    peak = "n/a" if facts.peak_flops is None else f"{facts.peak_flops / 1e12:g} TFLOPS ({facts.peak_source})"
+    compiled = None if facts.compile is None else "on" if facts.compile else "off"
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    details = [
+        f"dtype {_because(facts.dtype, facts.dtype_reason)}",
+        f"compile {_because(compiled, facts.compile_reason)}",
+        f"attention {_because(facts.attention, facts.attention_reason)}",
+        f"data-sheet peak {peak}; {versions or 'versions n/a'}",
+    ]
+    return [f"{head}works: {describe(facts)}", *(f"{'':12}{detail}" for detail in details)]
+
+
+def _choice_lines(chosen: dict) -> list[str]:
+    profile = chosen["profile"]
+    data, budget = profile["data"], profile["budget"]
+    constants = ", ".join(f"{name} {value}" for name, value in profile["train"].items())
+    return [
+        f"backend {chosen['backend']}: {chosen['backend_reason']}",
+        *(f"  not {other['name']}: {other['reason']}" for other in chosen["backend_others"]),
+        "",
+        f"profile {profile['name']}: {chosen['profile_reason']}",
+        *(f"  not {other['name']}: {other['reason']}" for other in chosen["profile_others"]),
+        "",
+        "`autoresearch run` would use",
+        f"  corpus    {chosen['corpus']}: {chosen['corpus_reason']}",
+        f"  data      vocab_size {data['vocab_size']}, seq_len {data['seq_len']}, scored on {data['eval_bytes']:,} bytes",
+        f"  budget    {budget['train_seconds']:g} s of training an experiment, at most "
+        f"{budget['startup_limit_seconds']:g} s to start up",
+        f"  train.py  {constants or 'as shipped'}",
+    ]
+
+
+def _because(value: str | None, reason: str | None) -> str:
+    return f"{_known(value)}: {reason}" if reason else _known(value)
+
+
+def _gigabytes(size_bytes: int | None) -> str:
+    return "n/a" if size_bytes is None else f"{size_bytes / 2**30:.1f} GB"
+
+
+def _known(value) -> str:
+    return "n/a" if value is None else str(value)
