@@ -1,0 +1,223 @@
+"""What a corpus is: documents in a fixed order, each marked train, val or "by hash", under an identity made of its content.
+
+`NAMED` lists the corpora that have a name; anything else is a path. Documents are streamed: none of this holds a corpus in
+memory. The split itself is split.py's.
+"""
+
+import hashlib
+import os
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from autoresearch import paths
+from autoresearch.data import download, readers
+from autoresearch.data.prepared import checksum_of
+from autoresearch.data.progress import OnProgress
+from autoresearch.data.split import BY_HASH, CORPUS_BYTES_MIN, TRAIN, VAL
+from autoresearch.errors import UsageError, nearest
+
+_SKIPPED_FOLDERS = {"__pycache__", "site-packages", "dist-packages"}
+
+
+class Document(NamedTuple):
+    text: bytes  # valid UTF-8, not empty
+    mark: int  # split.TRAIN, VAL or BY_HASH
+    repaired: bool  # bytes that are not UTF-8 were replaced by U+FFFD
+
+
+class Part(NamedTuple):
+    file: str  # relative to the corpus's folder
+    mark: int
+    rows: tuple[int, int | None] = (0, None)  # from, up to but not including; None: to the end
+
+
+@dataclass(frozen=True)
+class LocalCorpus:
+    """Files on this machine."""
+
+    name: str
+    folder: Path
+    parts: tuple[Part, ...]
+
+    def identity(self, on_progress: OnProgress) -> str:
+        """A hash over the files' names and bytes."""
+        total_bytes = sum((self.folder / part.file).stat().st_size for part in self.parts)
+        done_bytes, lines = 0, []
+        for part in self.parts:
+            running = hashlib.blake2b(digest_size=16)
+            for block in readers.blocks(self.folder / part.file):
+                running.update(block)
+                done_bytes += len(block)
+                on_progress("reading the corpus", done_bytes, total_bytes)
+            lines.append([*part, running.hexdigest()])
+        return checksum_of(lines)
+
+    def fetch(self, on_progress: OnProgress) -> None:
+        pass
+
+    def documents(self) -> Iterator[Document]:
+        return _documents(self.folder, self.parts)
+
+
+@dataclass(frozen=True)
+class HubCorpus:
+    """Parquet files of a public dataset; kept in the cache once downloaded."""
+
+    name: str
+    repo: str
+    parts: tuple[Part, ...]
+
+    @property
+    def folder(self) -> Path:
+        return paths.cache_dir() / "downloads" / self.repo.replace("/", "--")
+
+    @property
+    def files(self) -> list[download.HubFile]:
+        return [download.HubFile(self.repo, name) for name in dict.fromkeys(part.file for part in self.parts)]
+
+    def known_identity(self) -> str | None:
+        """A hash over the files' published hashes, when all of them were downloaded here before; else None."""
+        hashes = {file.name: download.known_hash(file, self.folder) for file in self.files}
+        if None in hashes.values():
+            return None
+        return checksum_of([[*part, hashes[part.file]] for part in self.parts])
+
+    def identity(self, on_progress: OnProgress) -> str:
+        identity = self.known_identity()
+        if identity is None:
+            self.fetch(on_progress)
+            identity = self.known_identity()
+        assert identity is not None
+        return identity
+
+    def fetch(self, on_progress: OnProgress) -> None:
+        for file in self.files:
+            download.fetch(file, self.folder, on_progress)
+
+    def documents(self) -> Iterator[Document]:
+        return _documents(self.folder, self.parts)
+
+    def is_downloaded(self) -> bool:
+        return all(download.is_here(file, self.folder) for file in self.files)
+
+
+Corpus = LocalCorpus | HubCorpus
+
+# 400 billion tokens in 6543 shuffled shards of about 100 MB and 250 million characters. The last is upstream's validation
+# shard; the first 8 hold some 450M tokens, about what an H100 trains on in five minutes (953 x 524288, devices.csv).
+CLIMBMIX = HubCorpus(
+    "climbmix",
+    "karpathy/climbmix-400b-shuffle",
+    (Part("shard_06542.parquet", VAL), *(Part(f"shard_{i:05d}.parquet", TRAIN) for i in range(8))),
+)
+# 2.7M stories by GPT-4 in one file of 640 MB. The first 10,000 rows are left for a second held-out text; a million rows are
+# some 200M tokens, ten times what the machines that this corpus is for (T4, laptops) read in five minutes.
+TINYSTORIES = HubCorpus(
+    "tinystories",
+    "karpathy/tinystories-gpt4-clean",
+    (
+        Part("tinystories_gpt4_clean.parquet", VAL, (10_000, 20_000)),
+        Part("tinystories_gpt4_clean.parquet", TRAIN, (20_000, 1_020_000)),
+    ),
+)
+
+
+def _stdlib() -> LocalCorpus:
+    """The .py files of the running Python's own standard library, without what was installed beside it."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    files = _files(folder, {".py"}) if folder.is_dir() else []
+    if sum((folder / file).stat().st_size for file in files) < CORPUS_BYTES_MIN:
+        raise UsageError(
+            f"this Python has no source of its standard library at {folder} (frozen or zipped?); give text by --corpus PATH"
+        )
+    return LocalCorpus("stdlib", folder, tuple(Part(file, BY_HASH) for file in files))
+
+
+NAMED = {"climbmix": lambda: CLIMBMIX, "tinystories": lambda: TINYSTORIES, "stdlib": _stdlib}
+
+
+def find(requested: str) -> Corpus:
+    """The corpus of that name, or at that path. UsageError when there is none. A folder `stdlib` here is `./stdlib`."""
+    if requested in NAMED:
+        return NAMED[requested]()
+    path = Path(requested).expanduser()
+    if not path.exists():
+        raise UsageError(
+            f"no corpus {requested!r}{nearest(requested, NAMED)} (named: {', '.join(NAMED)}; or a file or folder that exists)"
+        )
+    return _at(path.resolve())
+
+
+def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
+    """(corpus, why): what was asked for; for "auto" the profile's, or stdlib when that can't be had without a network."""
+    if requested != "auto":
+        return requested, "asked for"
+    if not isinstance(NAMED.get(profile_corpus, lambda: None)(), HubCorpus):
+        return profile_corpus, "the profile's corpus"
+    corpus = find(profile_corpus)
+    if corpus.is_downloaded():
+        return profile_corpus, "the profile's corpus, already downloaded"
+    if corpus.known_identity() and any(prepared_folders(corpus.name, corpus.known_identity())):
+        return profile_corpus, "the profile's corpus, already prepared"
+    why_not = download.unreachable(corpus.files[0])
+    if why_not is None:
+        return profile_corpus, "the profile's corpus, and its server answers"
+    return "stdlib", f"the profile's corpus {profile_corpus} is not on this machine, and {why_not.partition(';')[0]}"
+
+
+def prepared_folders(name: str, identity: str) -> Iterator[Path]:
+    """The prepared folders of a corpus, of any vocabulary."""
+    return (paths.cache_dir() / "data").glob(f"{key_prefix(name, identity)}*")
+
+
+def key_prefix(name: str, identity: str) -> str:
+    """How the names of a corpus's prepared folders begin. A path gives its last part, in characters that any system takes."""
+    label = "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in Path(name).name)
+    return f"{label[:40]}-{identity[:16]}-"
+
+
+def _at(path: Path) -> LocalCorpus:
+    suffixes = set(readers.READERS)
+    kinds = " ".join(readers.READERS)
+    if path.is_file():
+        if path.suffix.lower() not in suffixes:
+            raise UsageError(f"corpus {path} is not of a kind that is read ({kinds}); rename or convert it")
+        return LocalCorpus(str(path), path.parent, (Part(path.name, BY_HASH),))
+    if (path / "train").is_dir() and (path / "val").is_dir():
+        parts = [
+            Part(f"{folder}/{file}", mark)
+            for folder, mark in (("val", VAL), ("train", TRAIN))
+            for file in _files(path / folder, suffixes)
+        ]
+        for folder, mark in (("val", VAL), ("train", TRAIN)):
+            if not any(part.mark == mark for part in parts):
+                raise UsageError(f"corpus folder {path / folder} holds no file that is read ({kinds}); put some text there")
+    else:
+        parts = [Part(file, BY_HASH) for file in _files(path, suffixes)]
+        if not parts:
+            raise UsageError(f"corpus folder {path} holds no file that is read ({kinds}); put some text there")
+    return LocalCorpus(str(path), path, tuple(parts))
+
+
+def _files(folder: Path, suffixes: set[str]) -> list[str]:
+    """The files below folder with these suffixes, relative to it, in the same order everywhere. Hidden ones are left out."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+                found.append((Path(parent) / name).relative_to(folder).as_posix())
+    return sorted(found)
+
+
+def _documents(folder: Path, parts: tuple[Part, ...]) -> Iterator[Document]:
+    for part in parts:
+        for raw in islice(readers.read(folder / part.file), *part.rows):
+            if raw:
+                text, repaired = readers.to_utf8(raw)
+                yield Document(text, part.mark, repaired)
+

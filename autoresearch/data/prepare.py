@@ -1,0 +1,263 @@
+"""Corpus to prepared folder: scan, split, learn the tokenizer, encode, write; once for each corpus and vocabulary.
+
+Promises: the folder appears under its name in one durable rename, whole, or not at all; one process at a time prepares in
+one cache, and another waits for it; memory stays small whatever the corpus, save for a few dozen bytes a document.
+"""
+
+import errno
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from autoresearch import __version__, durable, paths
+from autoresearch.data import corpora, lock, tokenizer
+from autoresearch.data.corpora import Corpus, Document
+from autoresearch.data.prepared import FORMAT, META, Prepared, checksum_of, describe
+from autoresearch.data.progress import OnProgress, silent
+from autoresearch.data.split import Split, digest, split
+from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
+
+__all__ = ["Prepared", "prepare"]
+
+_BATCH_BYTES = 4_000_000  # of text to encode at a time: enough for every core, little memory
+_UNFINISHED = ".unfinished-"
+
+
+def prepare(corpus: str, vocab_size: int, on_progress: OnProgress | None = None, force: bool = False) -> Prepared:
+    """The prepared folder of a corpus (a name of corpora.NAMED, or a path) and a vocabulary size (BOS counted).
+
+    What was prepared before is verified and returned; force prepares it again, and so does a damaged folder.
+    Raises UsageError for a corpus that can't be used, EnvironmentFailure when it can't be fetched or the disk is full.
+    """
+    on_progress = on_progress or silent
+    tokenizer.check_vocab_size(vocab_size)
+    source = corpora.find(corpus)
+    root = paths.cache_dir() / "data"
+    root.mkdir(exist_ok=True)
+    with lock.held(root / ".lock", on_wait=lambda: on_progress("waiting for another prepare to end", 0, None)):
+        _remove_leftovers(root)
+        identity = source.identity(on_progress)
+        folder = root / f"{corpora.key_prefix(source.name, identity)}v{vocab_size}-f{FORMAT}"
+        if not force and (usable := _usable(folder)):
+            return usable
+        source.fetch(on_progress)
+        try:
+            _build(source, identity, vocab_size, folder, on_progress)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+                raise
+            raise EnvironmentFailure(
+                f"no space left in {root}; free some (about three bytes for each token), or set AUTORESEARCH_CACHE_DIR "
+                "to a folder on another disk"
+            ) from None
+        return Prepared.load(folder)
+
+
+def _usable(folder: Path) -> Prepared | None:
+    """What lies there, when it is whole."""
+    if not folder.exists():
+        return None
+    try:
+        prepared = Prepared.load(folder)
+        prepared.verify()
+        return prepared
+    except StoredStateError:
+        return None
+
+
+def _remove_leftovers(root: Path) -> None:
+    """What processes that died left behind. Whoever holds the lock knows that nobody is at work on them."""
+    for leftover in root.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(leftover)
+
+
+def _build(source: Corpus, identity: str, vocab_size: int, folder: Path, on_progress: OnProgress) -> None:
+    """Write everything into a sibling of folder, sync it, and rename it into place."""
+    work = folder.with_name(f"{_UNFINISHED}{folder.name}")
+    work.mkdir()
+    try:
+        counts = _write(source, vocab_size, work, on_progress)
+        _write_meta(work, source.name, identity, folder.name, vocab_size, counts)
+        _sync_tree(work)
+        if folder.exists():  # force, or damaged: a folder can't be renamed over another
+            shutil.rmtree(folder)
+        durable.replace(work, folder)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress) -> dict[str, int]:
+    """All files but meta.json. Returns the counts that Prepared shows."""
+    scan = _scan(source, on_progress)
+    chosen = split(source.name, scan.digests, scan.sizes, scan.marks)
+
+    sample = _sample(chosen, scan.sizes)
+    texts = (text.decode() for _, text in _texts(source, scan, sample, "learning the tokenizer", on_progress))
+    ranks = tokenizer.learn(texts, vocab_size, source.name)
+    tokenizer.save_ranks(ranks, work / "ranks.tiktoken")
+    token_bytes = tokenizer.token_bytes(ranks)
+    np.save(work / "token_bytes.npy", token_bytes)
+
+    encoder = tokenizer.encoding(ranks)
+    counts = {}
+    for name, order in (("val", chosen.val), ("train", chosen.train)):
+        (work / name).mkdir()
+        unordered = work / name / "unordered.bin"
+        lengths = _encode(source, scan, order, encoder, unordered, f"encoding {name}", on_progress)
+        starts = _reorder(unordered, order, lengths, work / name / "tokens.bin")
+        unordered.unlink()
+        np.save(work / name / "starts.npy", starts)
+        counts |= {
+            f"{name}_documents": len(order),
+            f"{name}_tokens": int(lengths.sum()),
+            f"{name}_bytes": int(scan.sizes[order].sum()),
+        }
+        _check_bytes(work / name / "tokens.bin", token_bytes, counts[f"{name}_bytes"])
+    np.save(work / "val" / "bytes.npy", scan.sizes[chosen.val])
+    return counts | {
+        "duplicates_of_val": chosen.duplicates_of_val,
+        "duplicates_in_val": chosen.duplicates_in_val,
+        "repaired_documents": scan.repaired,
+    }
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """The corpus without its text, one entry a document, in the corpus's order."""
+
+    digests: np.ndarray  # uint64
+    sizes: np.ndarray  # int64, bytes
+    marks: np.ndarray  # int8
+    repaired: int
+
+
+def _scan(source: Corpus, on_progress: OnProgress) -> _Scan:
+    digests, sizes, marks, repaired, done_bytes = [], [], [], 0, 0
+    for text, mark, was_repaired in source.documents():
+        digests.append(digest(text))
+        sizes.append(len(text))
+        marks.append(mark)
+        repaired += was_repaired
+        done_bytes += len(text)
+        on_progress("scanning documents", done_bytes, None)
+    return _Scan(np.array(digests, np.uint64), np.array(sizes, np.int64), np.array(marks, np.int8), repaired)
+
+
+def _sample(chosen: Split, sizes: np.ndarray) -> np.ndarray:
+    """The training documents to learn merges from: the first of the shuffled order, so a fair sample of all."""
+    before = np.cumsum(sizes[chosen.train]) - sizes[chosen.train]
+    return chosen.train[before < tokenizer.SAMPLE_BYTES_MAX]
+
+
+def _texts(
+    source: Corpus, scan: _Scan, wanted: np.ndarray, stage: str, on_progress: OnProgress
+) -> Iterator[tuple[int, bytes]]:
+    """(index, text) of the wanted documents, in the corpus's order."""
+    is_wanted = np.zeros(len(scan.sizes), bool)
+    is_wanted[wanted] = True
+    total_bytes, done_bytes = int(scan.sizes[wanted].sum()), 0
+    index = -1
+    for index, document in enumerate(source.documents()):
+        if index >= len(is_wanted):
+            break
+        if is_wanted[index]:
+            _check_same(source, document, int(scan.digests[index]))
+            yield index, document.text
+            done_bytes += len(document.text)
+            on_progress(stage, done_bytes, total_bytes)
+    if index + 1 != len(is_wanted):
+        raise _changed(source)
+
+
+def _encode(
+    source: Corpus, scan: _Scan, wanted: np.ndarray, encoder, path: Path, stage: str, on_progress: OnProgress
+) -> np.ndarray:
+    """Write the wanted documents' tokens in the corpus's order. Returns int64 [corpus documents]: tokens of each, or 0."""
+    lengths = np.zeros(len(scan.sizes), np.int64)
+    with open(path, "wb") as out:
+        for batch in _batches(_texts(source, scan, wanted, stage, on_progress)):
+            tokens = tokenizer.encode(encoder, [text for _, text in batch])
+            lengths[[index for index, _ in batch]] = [len(of_document) for of_document in tokens]
+            out.write(np.concatenate(tokens).astype("<u2", copy=False).tobytes())
+    return lengths
+
+
+def _batches(texts: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    batch, batch_bytes = [], 0
+    for index, text in texts:
+        batch.append((index, text))
+        batch_bytes += len(text)
+        if batch_bytes >= _BATCH_BYTES:
+            yield batch
+            batch, batch_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _reorder(unordered: Path, order: np.ndarray, lengths: np.ndarray, path: Path) -> np.ndarray:
+    """Copy documents from the corpus's order to the given one. Returns int64 [documents]: where each starts."""
+    ends = np.cumsum(lengths)
+    tokens = np.memmap(unordered, dtype="<u2", mode="r")
+    with open(path, "wb") as out:
+        for index in order:
+            out.write(tokens[ends[index] - lengths[index] : ends[index]].tobytes())
+    del tokens  # Windows can't delete a file that is mapped
+    return np.cumsum(lengths[order]) - lengths[order]
+
+
+def _check_bytes(tokens: Path, token_bytes: np.ndarray, expected: int) -> None:
+    """Every byte is in exactly one token, or the score would divide by the wrong number."""
+    counts = np.bincount(np.memmap(tokens, dtype="<u2", mode="r"), minlength=len(token_bytes))
+    assert int(counts @ token_bytes.astype(np.int64)) == expected, f"{tokens} does not spell the documents' bytes"
+
+
+def _check_same(source: Corpus, document: Document, expected: int) -> None:
+    if digest(document.text) != expected:
+        raise _changed(source)
+
+
+def _changed(source: Corpus) -> UsageError:
+    return UsageError(f"corpus {source.name} changed while it was read; run again when nothing writes to it")
+
+
+def _write_meta(work: Path, name: str, identity: str, key: str, vocab_size: int, counts: dict[str, int]) -> None:
+    files = {path.relative_to(work).as_posix(): describe(path) for path in sorted(work.rglob("*")) if path.is_file()}
+
+    def of_files(*prefixes: str) -> str:
+        return checksum_of({file: content for file, content in files.items() if file.startswith(prefixes)})
+
+    meta = {
+        "format": FORMAT,
+        "corpus": name,
+        "key": key,
+        "vocab_size": vocab_size,
+        "bos_id": vocab_size - 1,
+        "counts": counts,
+        "checksums": {
+            "corpus": identity,
+            "tokenizer": of_files("ranks.tiktoken", "token_bytes.npy"),
+            "train": of_files("train/"),
+            "val": of_files("val/"),
+        },
+        "files": files,
+        "versions": {"autoresearch": __version__, "python": platform.python_version()}
+        | {package: version(package) for package in ("rustbpe", "tiktoken", "numpy", "pyarrow")},
+    }
+    (work / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb+") as file:
+                durable.sync_file(file.fileno())
+        else:
+            durable.sync_folder(path)
+    durable.sync_folder(folder)

@@ -1,0 +1,88 @@
+"""Which document is validation, which is training, and in which order. Pure functions of hashes and sizes.
+
+Promises: no training document equals a validation document byte for byte; validation holds each document once, in an order
+that depends on nothing but the corpus, so that the text of a smaller eval_bytes is a prefix of a larger one's; training
+documents lie in a fixed pseudo-random order, so that neighbours in the token file are independent.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoresearch.errors import UsageError
+
+VAL_BYTES_MAX = 20_000_000  # upstream scores 21M tokens (about 90 MB) in seconds on an H100; slower machines use far less
+VAL_FRACTION = 0.05
+VAL_BYTES_WANTED = 1_000_000  # below this, 5 % is a noisy yardstick, and up to VAL_FRACTION_MAX is taken instead
+VAL_FRACTION_MAX = 0.10
+VAL_DOCUMENT_BYTES_MAX = 100_000  # a longer document goes to training: one giant file must not be the whole metric
+CORPUS_BYTES_MIN = 100_000
+
+BY_HASH, TRAIN, VAL = -1, 0, 1  # what a corpus says of a document: decide by hash, or it belongs here
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: its multiples are spread evenly (Knuth, TAOCP 3, 6.4)
+
+
+def digest(text: bytes) -> int:
+    """64 bits of the content. Two documents of three million share one by chance with probability 3e-7."""
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Split:
+    train: np.ndarray  # [train documents] indices into the corpus, in the order of the token file
+    val: np.ndarray  # [val documents] likewise
+    duplicates_of_val: int  # training documents left out because validation holds the same bytes
+    duplicates_in_val: int  # validation documents left out because an earlier one holds the same bytes
+
+
+def split(name: str, digests: np.ndarray, sizes: np.ndarray, marks: np.ndarray) -> Split:
+    """Divide a corpus.
+
+    Args: digests uint64 [documents], sizes int64 [documents] in bytes, marks int8 [documents] of BY_HASH, TRAIN or VAL.
+    Raises UsageError when there is too little to train or to validate on.
+    """
+    total_bytes = int(sizes.sum())
+    if total_bytes < CORPUS_BYTES_MIN:
+        raise UsageError(
+            f"corpus {name} holds {total_bytes:,} bytes of text in {len(sizes):,} documents and at least "
+            f"{CORPUS_BYTES_MIN:,} are needed; add text, or use --corpus stdlib"
+        )
+    has_val = bool((marks == VAL).any())
+    if has_val:
+        offered, wanted_bytes = np.flatnonzero(marks == VAL), VAL_BYTES_MAX
+    else:
+        offered, wanted_bytes = _by_digest(digests, sizes, total_bytes)
+    unique = offered[np.sort(np.unique(digests[offered], return_index=True)[1])]
+    before = np.cumsum(sizes[unique]) - sizes[unique]
+    val = unique[before < wanted_bytes]  # the shortest run of whole documents that reaches it
+    if not len(val):
+        raise UsageError(
+            f"corpus {name} has no document to validate on: one of at most {VAL_DOCUMENT_BYTES_MAX:,} bytes and a tenth of "
+            'the text is needed; divide it into more files, use .jsonl with one {"text": "..."} a line, or a folder that '
+            "holds train/ and val/"
+        )
+    is_train = marks != VAL
+    repeats = np.isin(digests, digests[val])
+    train = np.flatnonzero(is_train & ~repeats)
+    if not len(train):
+        raise UsageError(f"corpus {name} has nothing left to train on beside its validation text; add documents")
+    return Split(
+        train=train[np.argsort(_shuffle_keys(digests, train), kind="stable")],
+        val=val,
+        duplicates_of_val=int((is_train & repeats).sum()) - int((marks[val] != VAL).sum()),
+        duplicates_in_val=len(offered) - len(unique) if has_val else 0,
+    )
+
+
+def _by_digest(digests: np.ndarray, sizes: np.ndarray, total_bytes: int) -> tuple[np.ndarray, int]:
+    """(documents that are not too long, by digest: a fixed order that nobody chose; how many bytes to take of them)."""
+    longest = min(VAL_DOCUMENT_BYTES_MAX, int(VAL_FRACTION_MAX * total_bytes))
+    offered = np.flatnonzero(sizes <= longest)
+    wanted = max(VAL_FRACTION * total_bytes, min(VAL_BYTES_WANTED, VAL_FRACTION_MAX * total_bytes))
+    return offered[np.argsort(digests[offered], kind="stable")], int(min(wanted, VAL_BYTES_MAX))
+
+
+def _shuffle_keys(digests: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """uint64 [chosen]: the digest, moved by the index so that equal documents don't come to lie side by side."""
+    return digests[chosen] + chosen.astype(np.uint64) * _GOLDEN  # wraps round, as meant
