@@ -1,0 +1,238 @@
+"""The study's ledger, `.autoresearch/events.jsonl`: the one truth, from which everything else is drawn again.
+
+Promises: a line that `append` returned for survives a power loss; lines carry a sequence number and a checksum, so a line that
+was changed, lost, swapped or doubled is noticed; only the last line can be torn (the write that a kill or a full disk cut
+short), and a torn line is set aside and cut, since nothing was built on it. `State` is a pure fold over the lines.
+
+    study     tag, seed, decide                                          the first line
+    rejected  description, reasoning, agent, cost_usd, reason            a proposal that was sent back; no experiment
+    start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
+    begin     n, k, seed, folder                                         before the training of run k of experiment n
+    run       n, k, seed, folder, and the fields of RunResult            its result
+    lost      n, k, reason                                               its end without one; run k is done again, same seed
+    verdict   n, verdict (keep|discard|crash), state, reason, val_bpb, scores, commit
+    pause, stop   reason
+
+Not covered: somebody who edits the file and its checksums with intent; two writers (the study's lock prevents them).
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoresearch import durable
+from autoresearch.errors import StoredStateError
+from autoresearch.loop.decide import Noise, pooled_noise
+from autoresearch.measure.summary import RunResult
+
+
+def read(path: Path) -> list[dict]:
+    """Every event, in order, checked; a torn last line is left out. Writes nothing: for readers beside a running study."""
+    return _parse(_bytes(path), path)[0]
+
+
+class Ledger:
+    """The open ledger; make one only while the study's lock is held. `events` is what it holds."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        data = _bytes(path)
+        self.events, self._size = _parse(data, path)
+        if self._size < len(data):
+            torn = path.with_name(f"events.torn-{len(self.events) + 1}.txt")
+            durable.write(torn, data[self._size :])
+            _cut(path, self._size)
+
+    def append(self, event: str, **fields) -> dict:
+        """Write one event and sync it. On OSError (a full disk) the ledger is as it was before."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = {"seq": len(self.events) + 1, "time": now, "event": event, **fields}
+        line = _encode(entry)
+        try:
+            durable.append(self.path, line)
+        except OSError:
+            if self.path.exists():
+                _cut(self.path, self._size)
+            raise
+        self._size += len(line)
+        self.events.append(entry)
+        return entry
+
+
+@dataclass
+class Run:
+    """One training of an experiment. No result and not lost: under way, or cut short by a kill."""
+
+    k: int  # from 1
+    seed: int
+    folder: str  # under .autoresearch/runs
+    result: RunResult | None = None
+
+
+@dataclass
+class Experiment:
+    number: int  # 0 is the baseline
+    commit: str
+    parent: str | None
+    blob: str  # git's id of its train.py
+    key: str  # the same for texts that are the same program
+    description: str
+    reasoning: str
+    agent: str
+    cost_usd: float
+    started: str
+    runs: list[Run] = field(default_factory=list)
+    verdict: str | None = None  # keep, discard or crash; None while pending
+    state: str | None = None  # finer: baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid
+    reason: str | None = None
+    val_bpb: float | None = None  # mean of scores
+    scores: list[float] = field(default_factory=list)  # those that count as a fair measure of this commit
+
+    @property
+    def results(self) -> list[RunResult]:
+        return [run.result for run in self.runs if run.result is not None]
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        return max((result.peak_memory_bytes for result in self.results if result.peak_memory_bytes), default=None)
+
+
+@dataclass
+class State:
+    """Where a study stands, from its events alone."""
+
+    study: dict = field(default_factory=dict)
+    experiments: list[Experiment] = field(default_factory=list)
+    best: Experiment | None = None  # the last keep
+    keys: dict[str, int] = field(default_factory=dict)  # program -> the experiment that tried it
+    blobs: set[str] = field(default_factory=set)  # every train.py text of the study
+    results: int = 0  # runs that ended with a result; seeds are counted by it
+    lost: int = 0
+    rejected: int = 0
+    cost_usd: float = 0.0
+    last_stop: str | None = None
+
+    @classmethod
+    def from_events(cls, events: list[dict]) -> "State":
+        state = cls()
+        for event in events:
+            state.apply(event)
+        return state
+
+    @property
+    def pending(self) -> Experiment | None:
+        """The experiment that has no verdict yet: at most one, the last."""
+        return self.experiments[-1] if self.experiments and self.experiments[-1].verdict is None else None
+
+    @property
+    def baseline(self) -> Experiment | None:
+        return self.experiments[0] if self.experiments else None
+
+    @property
+    def noise(self) -> Noise | None:
+        """The spread between seeds on this machine, from every experiment that was measured more than once."""
+        return pooled_noise([experiment.scores for experiment in self.experiments])
+
+    def next_seed(self) -> int:
+        """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number."""
+        return self.study["seed"] + self.results
+
+    def counts(self) -> dict[str, int]:
+        """keep, discard and crash; the baseline is none of them."""
+        words = [experiment.verdict for experiment in self.experiments[1:]]
+        return {word: words.count(word) for word in ("keep", "discard", "crash")}
+
+    def apply(self, event: dict) -> None:
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            handler(event)
+
+    def _on_study(self, event: dict) -> None:
+        self.study = event
+
+    def _on_rejected(self, event: dict) -> None:
+        self.rejected += 1
+        self.cost_usd += event["cost_usd"]
+
+    def _on_start(self, event: dict) -> None:
+        names = ("commit", "parent", "blob", "key", "description", "reasoning", "agent", "cost_usd")
+        started = Experiment(event["n"], started=event["time"], **{name: event[name] for name in names})
+        assert started.number == len(self.experiments), "experiments are numbered in order"
+        self.experiments.append(started)
+        self.keys.setdefault(started.key, started.number)
+        self.blobs.add(started.blob)
+        self.cost_usd += started.cost_usd
+
+    def _on_begin(self, event: dict) -> None:
+        self.experiments[event["n"]].runs.append(Run(event["k"], event["seed"], event["folder"]))
+
+    def _on_run(self, event: dict) -> None:
+        self.experiments[event["n"]].runs[-1].result = RunResult.from_json(event)
+        self.results += 1
+
+    def _on_lost(self, event: dict) -> None:
+        self.experiments[event["n"]].runs.pop()
+        self.lost += 1
+
+    def _on_verdict(self, event: dict) -> None:
+        experiment = self.experiments[event["n"]]
+        for name in ("verdict", "state", "reason", "val_bpb", "scores"):
+            setattr(experiment, name, event[name])
+        if experiment.verdict == "keep":
+            self.best = experiment
+
+    def _on_stop(self, event: dict) -> None:
+        self.last_stop = event["reason"]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _encode(entry: dict) -> bytes:
+    """A line: JSON in the order of the keys, and as its last key the checksum of all that stands before it."""
+    body = json.dumps(entry, separators=(",", ":"), allow_nan=False)[:-1]
+    return f'{body},"check":"{hashlib.blake2b(body.encode(), digest_size=8).hexdigest()}"}}\n'.encode()
+
+
+def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
+    """The events, and how many bytes of data they take; what lies behind those bytes is a torn line."""
+    lines = data.split(b"\n")
+    unfinished = lines.pop()
+    events, size = [], 0
+    for number, line in enumerate(lines, 1):
+        entry = _decode(line, number)
+        if entry is None:
+            # A power loss may leave unwritten pages in the last line, which read as zeros, although its end is there.
+            if number == len(lines) and not unfinished and b"\0" in line:
+                break
+            raise StoredStateError(
+                f"{path} line {number} is damaged; copy the file away, delete line {number} and every line after it, and run"
+                f" again: the study goes on from line {number - 1}, and every commit stays under refs/autoresearch"
+            )
+        events.append(entry)
+        size += len(line) + 1
+    return events, size
+
+
+def _decode(line: bytes, seq: int) -> dict | None:
+    """The event, or None when the line is not, byte for byte, what was written as number seq."""
+    try:
+        entry = json.loads(line)
+        del entry["check"]
+        return entry if entry["seq"] == seq and _encode(entry) == line + b"\n" else None
+    except (ValueError, KeyError, TypeError):  # not JSON or not UTF-8; no checksum; not an object
+        return None
+
+
+def _cut(path: Path, size: int) -> None:
+    with open(path, "r+b") as file:
+        file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,76 @@
+"""One process at a time in a study: a lock that the operating system holds, and drops when the process dies, however it dies.
+
+The file stays; only the lock on it counts. Its text is the holder's process id, for the message.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from autoresearch.errors import UsageError
+
+if os.name == "nt":
+    import msvcrt
+
+    # Windows keeps others from reading a locked byte, so the locked one lies far behind the text.
+    _FAR = 1 << 30
+
+    def _try_lock(descriptor: int) -> None:
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock in the file at path, for the time of the with block. UsageError when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not _patiently(descriptor):
+            raise UsageError(
+                f"the study in {path.parent.parent} is at work in process {_text(path) or 'unknown'};"
+                " wait for it or end it with Ctrl-C; `autoresearch status` shows where it stands"
+            )
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder(path: Path) -> str | None:
+    """The id of the process that holds the lock now, or None when nobody does."""
+    if not path.exists():
+        return None
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        _try_lock(descriptor)
+        return None
+    except OSError:
+        return _text(path)
+    finally:
+        os.close(descriptor)
+
+
+def _patiently(descriptor: int) -> bool:
+    """Try for a second: `holder` takes the lock for a moment, and a process that was just killed may not be gone yet."""
+    for attempt in range(10):
+        try:
+            _try_lock(descriptor)
+            return True
+        except OSError:
+            if attempt < 9:
+                time.sleep(0.1)
+    return False
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip()

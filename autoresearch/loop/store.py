@@ -1,0 +1,183 @@
+"""The workspace's git repository: every proposal a commit that stays findable, the branch always the best.
+
+Promises: nothing of the user's is lost (train.py in the work tree is only overwritten when its text is a text of the study, a
+commit of the user's on the branch keeps a ref); no reset, no clean, no `add .`, no push; the user's index, other branches and
+settings stay as they are; what is written is synced before the call returns. All of it can be made again from the ledger and
+the objects, in any order: `update` may be called at any time and ends in the same state.
+
+    refs/heads/autoresearch/<tag>       the best
+    refs/autoresearch/<tag>/<n>         experiment n
+    refs/autoresearch/<tag>/yours-<id>  commits of the user's that stood on the branch when it had to move elsewhere
+"""
+
+import time
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import FileMode, RepositoryOpenFlag
+
+from autoresearch import durable
+
+TRAIN_PY = "train.py"
+
+
+class Store:
+    """The repository in `folder/.git`, opened for one study. Make one only while the study's lock is held."""
+
+    def __init__(self, folder: Path, tag: str):
+        self.folder = folder
+        self.tag = tag
+        self.branch = f"refs/heads/autoresearch/{tag}"
+        _settings()
+        _remove_leftovers(folder / ".git")
+        # NO_SEARCH: the workspace's own repository, never one that the workspace happens to lie in.
+        self._repo = pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)
+
+    @classmethod
+    def create(cls, folder: Path, tag: str, files: dict[str, bytes]) -> "Store":
+        """A new repository whose branch holds one commit with files. Called again after a kill, it begins anew."""
+        _settings()
+        pygit2.init_repository(str(folder), initial_head=f"autoresearch/{tag}")
+        # libgit2 does not sync `objects/` after making a folder in it: made and synced once, here.
+        objects = folder / ".git" / "objects"
+        for number in range(256):
+            (objects / f"{number:02x}").mkdir(exist_ok=True)
+        for path in (objects, folder / ".git", folder):
+            durable.sync_folder(path)
+        store = cls(folder, tag)
+        builder = store._repo.TreeBuilder()
+        for name, content in files.items():
+            builder.insert(name, store._repo.create_blob(content), FileMode.BLOB)
+        commit = store._commit("Start of the study", builder.write(), [])
+        store._repo.references.create(store.branch, commit, force=True)
+        store._repo.set_head(store.branch)
+        store._repo.index.read_tree(store._repo[commit].tree)
+        store._repo.index.write()
+        return store
+
+    @property
+    def tip(self) -> str | None:
+        """The commit that the branch points at; None when somebody deleted the branch."""
+        reference = self._repo.references.get(self.branch)
+        return None if reference is None else str(reference.target)
+
+    def text(self, commit: str) -> str:
+        """The train.py of a commit."""
+        return self._repo[commit].tree[TRAIN_PY].data.decode("utf-8")
+
+    def blob(self, commit: str) -> str:
+        return str(self._repo[commit].tree[TRAIN_PY].id)
+
+    def work_tree_text(self) -> str | None:
+        """The train.py that lies in the folder, with \\n at the line ends; None when it is gone or is not UTF-8."""
+        content = self._work_tree_bytes()
+        try:
+            return None if content is None else content.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+
+    def is_users_edit(self, blobs: set[str]) -> bool:
+        """Whether the train.py in the folder is a text of the user's own: none of the study's blobs."""
+        content = self._work_tree_bytes()
+        return content is not None and str(pygit2.hash(content)) not in blobs
+
+    def propose(self, base: str, text: str, message: str) -> tuple[str, str]:
+        """(commit, blob) of a child of base with another train.py. No ref points at it yet."""
+        blob = self._repo.create_blob(text.encode("utf-8"))
+        builder = self._repo.TreeBuilder(self._repo[base].tree)
+        builder.insert(TRAIN_PY, blob, FileMode.BLOB)
+        return str(self._commit(message, builder.write(), [pygit2.Oid(hex=base)])), str(blob)
+
+    def ref_name(self, number: int | str) -> str:
+        return f"refs/autoresearch/{self.tag}/{number}"
+
+    def name(self, number: int, commit: str) -> None:
+        """Give experiment `number` its ref."""
+        self._point(self.ref_name(number), commit)
+
+    def has(self, commit: str) -> bool:
+        return commit in self._repo
+
+    def base(self, best: str) -> str:
+        """The commit that proposals build on: the best, or what the user committed on top of it without changing train.py."""
+        tip = self.tip
+        if tip not in (None, best) and self._repo.descendant_of(tip, best) and self.blob(tip) == self.blob(best):
+            return tip
+        return best
+
+    def update(self, best: str, blobs: set[str]) -> list[str]:
+        """Bring branch, index and work tree to the best. Returns what was left alone on purpose, a line each for the user."""
+        notes = self._move_branch(self.base(best), blobs)
+        if self._repo.references["HEAD"].target != self.branch:
+            back = f"git switch {self.branch.removeprefix('refs/heads/')}"
+            return [*notes, f"the workspace has another branch checked out: left alone; go back with `{back}`"]
+        self._update_index(self.blob(best), blobs)
+        if self.is_users_edit(blobs):
+            notes.append(
+                "train.py holds an edit of your own: left alone; judge it with `autoresearch try -m TEXT`,"
+                " or drop it with `git checkout HEAD train.py`"
+            )
+        elif self._work_tree_bytes() != (content := self._repo[self.blob(best)].data):
+            durable.write(self.folder / TRAIN_PY, content)
+        return notes
+
+    def _move_branch(self, target: str, blobs: set[str]) -> list[str]:
+        tip = self.tip
+        if tip == target:
+            return []
+        if tip is None:
+            self._point(self.branch, target)
+            return []
+        notes = []
+        if self.blob(tip) not in blobs:
+            kept = self.ref_name(f"yours-{tip[:10]}")
+            self._point(kept, tip)
+            notes.append(f"a commit of your own changed train.py; the branch went back to the best, yours is kept as {kept}")
+        # Fails when the branch moved since it was read: libgit2 writes the new value only over that one.
+        self._repo.references[self.branch].set_target(pygit2.Oid(hex=target), "autoresearch: the best")
+        return notes
+
+    def _update_index(self, blob: str, blobs: set[str]) -> None:
+        """Only train.py's line, and only when the user has not staged a text of his own."""
+        index = self._repo.index
+        index.read()
+        staged = str(index[TRAIN_PY].id) if TRAIN_PY in index else None
+        if staged == blob or (staged is not None and staged not in blobs):
+            return
+        index.add(pygit2.IndexEntry(TRAIN_PY, pygit2.Oid(hex=blob), FileMode.BLOB))
+        for attempt in range(20):
+            try:
+                return index.write()
+            except (OSError, pygit2.GitError):  # an editor's `git status` holds index.lock for a moment
+                if attempt == 19:
+                    raise
+                time.sleep(0.05)
+
+    def _point(self, name: str, commit: str) -> None:
+        known = self._repo.references.get(name)
+        if known is None or str(known.target) != commit:
+            self._repo.references.create(name, pygit2.Oid(hex=commit), force=True)
+
+    def _commit(self, message: str, tree, parents: list) -> pygit2.Oid:
+        # A signature of our own: a machine without a git identity can run a study.
+        author = pygit2.Signature("autoresearch", "autoresearch@localhost", int(time.time()), 0)
+        return self._repo.create_commit(None, author, author, message, tree, parents)
+
+    def _work_tree_bytes(self) -> bytes | None:
+        try:
+            return (self.folder / TRAIN_PY).read_bytes().replace(b"\r\n", b"\n")
+        except FileNotFoundError:
+            return None
+
+
+def _settings() -> None:
+    """libgit2 syncs nothing by default. A workspace on a mounted or shared disk may belong to another user id: it is still ours."""
+    pygit2.settings.enable_fsync_gitdir(True)
+    pygit2.settings.owner_validation = False
+
+
+def _remove_leftovers(git_folder: Path) -> None:
+    """What a killed process left: locks that nobody holds any more, and half-written objects."""
+    for pattern in ("*.lock", "tmp_object_git2_*"):
+        for path in git_folder.rglob(pattern):
+            path.unlink(missing_ok=True)
