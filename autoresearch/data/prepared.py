@@ -48,6 +48,11 @@ class Prepared:
         return self.folder / "val"
 
     @property
+    def dtype(self) -> str:
+        """Of the token files, little-endian."""
+        return "<u2" if self.vocab_size <= 1 << 16 else "<u4"
+
+    @property
     def mean_token_bytes(self) -> float:
         """Raw bytes for each token of the training stream, BOS counted as a token."""
         return self.train_bytes / self.train_tokens
