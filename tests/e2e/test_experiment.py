@@ -124,7 +124,7 @@ FAILURES = {
     "nan": ("diverged", "nan", HEAD + LOOP.replace("loss=5.0", "loss=float('nan')")),
     "batch before the clock": ("crash", "run.stand_in()", body("    run.batch(4)")),
     "breaks its loop": ("crash", "ended before", HEAD + LOOP.replace("time.sleep(0.002)", "break")),
-    "no build_model": ("crash", "build_model", (HEAD + LOOP).replace("def build_model", "def other").replace("= build_model", "= other")),
+    "no build_model": ("crash", "build_model", (HEAD + LOOP).replace("build_model", "other")),
     "nan logits": ("invalid", "NaN", HEAD + LOOP.replace("np.add.at(model.counts, y.reshape(-1), 1)", "model.counts[0] = -1e9")),
 }
 
@@ -163,7 +163,7 @@ def test_prints_go_to_the_log_and_are_no_messages(setup, tmp_path):
 
 def test_the_worker_has_no_keys_and_is_not_told_of_validation_text(setup, tmp_path, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret-key")
-    seen = "    import gc\n    print(dict(os.environ), [o for o in gc.get_objects() if isinstance(o, dict) and 'python_path' in o])\n"
+    seen = "    import gc; print(os.environ, [o for o in gc.get_objects() if isinstance(o, dict) and 'python_path' in o])\n"
     run(setup, body(seen), tmp_path)
     log = (tmp_path / "log.txt").read_text()
     assert "checkpoint" in log, "the job itself is seen"
