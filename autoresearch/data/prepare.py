@@ -26,6 +26,7 @@ from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
 __all__ = ["Prepared", "prepare"]
 
 _BATCH_BYTES = 4_000_000  # of text to encode at a time: enough for every core, little memory
+_CHECKED_TOKENS = 1 << 24  # at a time: bincount makes eight bytes of each
 _UNFINISHED = ".unfinished-"
 
 
@@ -105,13 +106,13 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
     token_bytes = tokenizer.token_bytes(ranks)
     np.save(work / "token_bytes.npy", token_bytes)
 
-    encoder = tokenizer.encoding(ranks)
+    encoder, dtype = tokenizer.encoding(ranks), tokenizer.token_dtype(vocab_size)
     counts = {}
     for name, order in (("val", chosen.val), ("train", chosen.train)):
         (work / name).mkdir()
         unordered = work / name / "unordered.bin"
         lengths = _encode(source, scan, order, encoder, unordered, f"encoding {name}", on_progress)
-        starts = _reorder(unordered, order, lengths, work / name / "tokens.bin")
+        starts = _reorder(unordered, order, lengths, work / name / "tokens.bin", dtype)
         unordered.unlink()
         np.save(work / name / "starts.npy", starts)
         counts |= {
@@ -119,7 +120,7 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
             f"{name}_tokens": int(lengths.sum()),
             f"{name}_bytes": int(scan.sizes[order].sum()),
         }
-        _check_bytes(work / name / "tokens.bin", token_bytes, counts[f"{name}_bytes"])
+        _check_bytes(np.memmap(work / name / "tokens.bin", dtype, "r"), token_bytes, counts[f"{name}_bytes"])
     np.save(work / "val" / "bytes.npy", scan.sizes[chosen.val])
     return counts | {
         "duplicates_of_val": chosen.duplicates_of_val,
@@ -185,7 +186,7 @@ def _encode(
         for batch in _batches(_texts(source, scan, wanted, stage, on_progress)):
             tokens = tokenizer.encode(encoder, [text for _, text in batch])
             lengths[[index for index, _ in batch]] = [len(of_document) for of_document in tokens]
-            out.write(np.concatenate(tokens).astype("<u2", copy=False).tobytes())
+            out.write(np.concatenate(tokens).tobytes())
     return lengths
 
 
@@ -201,10 +202,10 @@ def _batches(texts: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, byt
         yield batch
 
 
-def _reorder(unordered: Path, order: np.ndarray, lengths: np.ndarray, path: Path) -> np.ndarray:
+def _reorder(unordered: Path, order: np.ndarray, lengths: np.ndarray, path: Path, dtype: str) -> np.ndarray:
     """Copy documents from the corpus's order to the given one. Returns int64 [documents]: where each starts."""
     ends = np.cumsum(lengths)
-    tokens = np.memmap(unordered, dtype="<u2", mode="r")
+    tokens = np.memmap(unordered, dtype, "r")
     with open(path, "wb") as out:
         for index in order:
             out.write(tokens[ends[index] - lengths[index] : ends[index]].tobytes())
@@ -212,10 +213,13 @@ def _reorder(unordered: Path, order: np.ndarray, lengths: np.ndarray, path: Path
     return np.cumsum(lengths[order]) - lengths[order]
 
 
-def _check_bytes(tokens: Path, token_bytes: np.ndarray, expected: int) -> None:
+def _check_bytes(tokens: np.ndarray, token_bytes: np.ndarray, expected: int) -> None:
     """Every byte is in exactly one token, or the score would divide by the wrong number."""
-    counts = np.bincount(np.memmap(tokens, dtype="<u2", mode="r"), minlength=len(token_bytes))
-    assert int(counts @ token_bytes.astype(np.int64)) == expected, f"{tokens} does not spell the documents' bytes"
+    counts = sum(
+        np.bincount(tokens[start : start + _CHECKED_TOKENS], minlength=len(token_bytes))
+        for start in range(0, len(tokens), _CHECKED_TOKENS)
+    )
+    assert int(counts @ token_bytes.astype(np.int64)) == expected, "the tokens do not spell the documents' bytes"
 
 
 def _check_same(source: Corpus, document: Document, expected: int) -> None:

@@ -3,7 +3,7 @@
     meta.json            counts, checksums, versions; written last
     ranks.tiktoken       the tokenizer: tiktoken's text format, rank = token id
     token_bytes.npy      int32 [vocab_size], bytes of each token; BOS 0
-    train/tokens.bin     uint16, little-endian; every document is BOS and its tokens, in a fixed pseudo-random order
+    train/tokens.bin     uint16 or uint32, little-endian; every document is BOS and its tokens, in a fixed pseudo-random order
     train/starts.npy     int64 [documents], where in tokens.bin each document's BOS lies
     val/tokens.bin, val/starts.npy     likewise, in the order of the score
     val/bytes.npy        int64 [documents], raw bytes of each document
@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.data.tokenizer import token_dtype
 from autoresearch.errors import StoredStateError
 
 FORMAT = 1  # part of the key: raise it when the same corpus would give other files
@@ -50,7 +51,7 @@ class Prepared:
     @property
     def dtype(self) -> str:
         """Of the token files, little-endian."""
-        return "<u2" if self.vocab_size <= 1 << 16 else "<u4"
+        return token_dtype(self.vocab_size)
 
     @property
     def mean_token_bytes(self) -> float:
@@ -68,9 +69,10 @@ class Prepared:
                 found = "is missing" if size is None else f"has {size:,} bytes"
                 raise StoredStateError(f"{path} {found} and {file['bytes']:,} bytes were written; {_CURE}")
         return Prepared(
-            folder=folder, corpus=meta["corpus"], key=meta["key"], vocab_size=meta["vocab_size"], bos_id=meta["bos_id"],
-            checksums=meta["checksums"], **meta["counts"],
-        )  # fmt: skip
+            folder=folder,
+            **{name: meta[name] for name in ("corpus", "key", "vocab_size", "bos_id", "checksums")},
+            **meta["counts"],
+        )
 
     def verify(self) -> None:
         """Read every file and compare its checksum. StoredStateError names the first that differs."""

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import tiktoken
 
 VOCAB_SIZE_MIN = 257  # every byte, and BOS
-VOCAB_SIZE_MAX = 65536  # what a uint16 holds
-TOKEN_DTYPE = np.uint16
+VOCAB_SIZE_MAX = 262144  # the largest in use (Gemma's); a five-minute model wants 2048 to 16384
 SAMPLE_BYTES_MAX = 100_000_000  # of training text to learn merges from: about 15 s on two cores
 
 # GPT-4's division into words, with numbers of at most 2 digits in place of 3: fewer ids spent on digits in a small
@@ -30,15 +29,21 @@ PATTERN = (
 )
 # The regex engine gives up on one run of about a million blanks, so longer documents are encoded in stretches.
 STRETCH_CHARACTERS = 65536
+_BUFFER_DOCUMENTS = 512  # what the trainer holds at a time, of at most STRETCH_CHARACTERS each
 _SPARE_MERGES = 64  # two pairs can spell the same bytes; such repeats are dropped, and these take their places
 
 
 def check_vocab_size(vocab_size: int) -> None:
     if not VOCAB_SIZE_MIN <= vocab_size <= VOCAB_SIZE_MAX:
         raise UsageError(
-            f"vocabulary size {vocab_size} is not possible; choose {VOCAB_SIZE_MIN} to {VOCAB_SIZE_MAX} "
-            "(each byte and BOS; two bytes a token)"
+            f"vocabulary size {vocab_size} is not possible; choose {VOCAB_SIZE_MIN} (every byte, and BOS) "
+            f"to {VOCAB_SIZE_MAX}"
         )
+
+
+def token_dtype(vocab_size: int) -> str:
+    """numpy's name of the type that token files hold: two bytes when they do, little-endian on every machine."""
+    return "<u2" if vocab_size <= 65536 else "<u4"
 
 
 def learn(texts: Iterable[str], vocab_size: int, corpus: str) -> list[bytes]:
@@ -47,7 +52,9 @@ def learn(texts: Iterable[str], vocab_size: int, corpus: str) -> list[bytes]:
 
     trainer = rustbpe.Tokenizer()
     stretches = (stretch for text in texts for stretch in _stretches(text))
-    trainer.train_from_iterator(stretches, vocab_size - 1 + _SPARE_MERGES, pattern=PATTERN)
+    trainer.train_from_iterator(
+        stretches, vocab_size - 1 + _SPARE_MERGES, buffer_size=_BUFFER_DOCUMENTS, pattern=PATTERN
+    )
     by_rank = sorted((rank, bytes(token)) for token, rank in trainer.get_mergeable_ranks())
     ranks = list(dict.fromkeys(token for _, token in by_rank))[: vocab_size - 1]
     if len(ranks) < vocab_size - 1:
@@ -94,13 +101,13 @@ def token_bytes(ranks: list[bytes]) -> np.ndarray:
 
 
 def encode(encoder: "tiktoken.Encoding", documents: list[bytes]) -> list[np.ndarray]:
-    """For each document (UTF-8): BOS and its tokens, as TOKEN_DTYPE. Runs on all cores."""
+    """For each document (UTF-8): BOS and its tokens, of token_dtype. Runs on all cores."""
     stretches = [list(_stretches(document.decode())) for document in documents]
     flat = [stretch for of_document in stretches for stretch in of_document]
     encoded = iter(encoder.encode_ordinary_batch(flat, num_threads=os.cpu_count() or 1))
-    bos = encoder.n_vocab - 1
+    bos, dtype = encoder.n_vocab - 1, token_dtype(encoder.n_vocab)
     return [
-        np.array([bos, *chain.from_iterable(islice(encoded, len(of_document)))], dtype=TOKEN_DTYPE)
+        np.array([bos, *chain.from_iterable(islice(encoded, len(of_document)))], dtype=dtype)
         for of_document in stretches
     ]
 

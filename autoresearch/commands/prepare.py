@@ -1,0 +1,123 @@
+"""`autoresearch prepare`: corpus, tokenizer and token files into the cache, with bars on what takes time."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command()
+@options("corpus", "profile", "backend")
+@click.option("--vocab-size", type=int, metavar="N", help="Tokens in the vocabulary, BOS counted. Default: the profile's.")
+@click.option("--force", is_flag=True, help="Prepare again, even when it was done before.")
+@options("json", "plain")
+def command(corpus, profile, backend, vocab_size, force, as_json, plain):
+    """Corpus, tokenizer and token files, into the cache.
+
+    Done once for each corpus and vocabulary; `autoresearch run` does it by itself. What a run would use by default comes from
+    the profile that fits this machine; a machine is only looked at when --corpus or --vocab-size leave something open.
+    """
+    from autoresearch.data.prepare import prepare
+
+    corpus, reason, vocab_size = _resolve(corpus, vocab_size, profile, backend)
+    if not as_json:
+        click.echo(f"corpus {corpus}: {reason}")
+    started = time.monotonic()
+    with bars(quiet=as_json, plain=plain) as on_progress:
+        prepared = prepare(corpus, vocab_size, on_progress, force)
+    seconds = time.monotonic() - started
+    if as_json:
+        click.echo(json.dumps(_facts(prepared) | {"corpus_reason": reason, "seconds": round(seconds, 3)}, indent=2))
+        return
+    for line in _lines(prepared, seconds):
+        click.echo(line)
+
+
+@contextmanager
+def bars(quiet: bool, plain: bool) -> Iterator:
+    """An OnProgress that shows a bar for each stage; on plain output or without a terminal, a line at its start."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet:
+        yield None
+    elif plain or not console.is_terminal:
+        yield _line_per_stage()
+    else:
+        with _rich_bars(console) as on_progress:
+            yield on_progress
+
+
+def _line_per_stage():
+    seen = set()
+
+    def on_progress(stage: str, done_bytes: int, total_bytes: int | None) -> None:
+        if stage not in seen:
+            seen.add(stage)
+            size = "" if total_bytes is None else f" ({total_bytes / 1e6:,.1f} MB)"
+            click.echo(f"{stage}{size}", err=True)
+
+    return on_progress
+
+
+@contextmanager
+def _rich_bars(console) -> Iterator:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks = {}
+
+        def on_progress(stage: str, done_bytes: int, total_bytes: int | None) -> None:
+            if stage not in tasks:
+                for task in tasks.values():
+                    progress.stop_task(task)
+                tasks[stage] = progress.add_task(stage, total=total_bytes)
+            progress.update(tasks[stage], completed=done_bytes)
+
+        yield on_progress
+
+
+def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) -> tuple[str, str, int]:
+    """(corpus, why that one, vocabulary size): what was asked for, and the machine's profile for the rest."""
+    from autoresearch.data import corpora
+
+    if corpus != "auto" and vocab_size is not None:
+        return corpus, "asked for", vocab_size
+    from autoresearch.hardware import plan
+
+    data = plan.make(backend, profile).profile.data
+    return *corpora.choose(corpus, data["corpus"]), vocab_size or data["vocab_size"]
+
+
+def _facts(prepared) -> dict:
+    from dataclasses import asdict
+
+    return asdict(prepared) | {"folder": str(prepared.folder), "mean_token_bytes": prepared.mean_token_bytes}
+
+
+def _lines(prepared, seconds: float) -> list[str]:
+    def text(name: str, documents: int, size: int, tokens: int) -> str:
+        return f"  {name:<11} {documents:>9,} documents {size:>13,} bytes {tokens:>13,} tokens"
+
+    dropped = [
+        f"{count:,} {what}"
+        for count, what in (
+            (prepared.duplicates_of_val, "training documents left out, the same as validation documents"),
+            (prepared.duplicates_in_val, "validation documents left out, the same as earlier ones"),
+            (prepared.repaired_documents, "documents with bytes that are not UTF-8 (replaced)"),
+        )
+        if count
+    ]
+    return [
+        f"prepared in {seconds:.1f} s",
+        text("training", prepared.train_documents, prepared.train_bytes, prepared.train_tokens),
+        text("validation", prepared.val_documents, prepared.val_bytes, prepared.val_tokens),
+        f"  vocabulary  {prepared.vocab_size:,} tokens, {prepared.mean_token_bytes:.2f} bytes a token",
+        *(f"  {line}" for line in dropped),
+        f"  folder      {prepared.folder}",
+    ]
