@@ -10,7 +10,6 @@ The module `runtime` that train.py and the score worker see must have all of the
 Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D head width, C model width, N = B*T, V vocabulary.
 """
 
-import functools
 import json
 from pathlib import Path
 
@@ -43,7 +42,6 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) ->
     return out.transpose(1, 2)
 
 
-@functools.lru_cache
 def band(seq_len: int, window: int, device: torch.device) -> torch.Tensor:
     """bool [T, T]: row sees column when 0 <= row - column <= window."""
     row = torch.arange(seq_len, device=device)[:, None]

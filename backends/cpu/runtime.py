@@ -1,0 +1,150 @@
+"""A plain CPU as a training device: bfloat16 where the chip multiplies it in hardware, else float32; one thread a physical core.
+
+torch.compile needs a C++ compiler here; without one everything runs, eagerly and slower, and the reason says so.
+"""
+
+import ctypes
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+
+_cache = os.environ.get("AUTORESEARCH_COMPILE_CACHE")
+if _cache:  # torch.compile reads it at its first use
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(_cache) / "inductor"))
+
+import torch  # noqa: E402
+from torch_runtime import (  # noqa: E402, F401
+    attention,
+    cross_entropy,
+    load_weights,
+    logits,
+    print_probe,
+    save_weights,
+    seed,
+    synchronize,
+)
+
+device = torch.device("cpu")
+loss_scale = 1.0
+
+
+def _choose_dtype() -> tuple[torch.dtype, str]:
+    if torch.cpu._is_amx_tile_supported():
+        return torch.bfloat16, "the CPU multiplies bfloat16 matrices in hardware (AMX)"
+    if torch.cpu._is_avx512_bf16_supported():
+        return torch.bfloat16, "the CPU multiplies bfloat16 vectors in hardware (AVX512-BF16)"
+    return torch.float32, "the CPU has neither AMX nor AVX512-BF16, and emulated bfloat16 is slower than float32"
+
+
+def _choose_compile() -> tuple[bool, str]:
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["cl"] if os.name == "nt" else ["g++", "clang++", "c++"]
+    found = next((name for name in names if shutil.which(name)), None)
+    if found is None:
+        return False, f"torch.compile needs a C++ compiler on a CPU, and there is no {' or '.join(names)}; eager is slower"
+    return True, f"a C++ compiler is there ({found})"
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use: its affinity and its cgroup's quota count, a second thread of a core does not."""
+    if not hasattr(os, "sched_getaffinity"):
+        import psutil
+
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    cores = {_siblings(cpu) for cpu in os.sched_getaffinity(0)}
+    return max(1, min(len(cores), _cgroup_quota()))
+
+
+def _siblings(cpu: int) -> str:
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    return path.read_text(encoding="ascii") if path.exists() else str(cpu)
+
+
+def _cgroup_quota() -> float:
+    """Processors' worth of time that the container allows (cgroup v2, cpu.max: "<microseconds> <period>" or "max ...")."""
+    path = Path("/sys/fs/cgroup/cpu.max")
+    if not path.exists():
+        return float("inf")
+    quota, period = path.read_text(encoding="ascii").split()
+    return float("inf") if quota == "max" else max(1, int(quota) // int(period))
+
+
+def _keep_memory() -> None:
+    """Let glibc's malloc keep what is freed. Each training step takes and frees the same few hundred megabytes; by default they
+    go back to the system, which zeroes them again page by page: a 384 -> 4096 product on 8192 tokens ran at 0.6 of 2.6 TFLOP/s.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for any block
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing is given back
+
+
+dtype, dtype_reason = _choose_dtype()
+compile_on, compile_reason = _choose_compile()
+cores = usable_cores()
+torch.set_num_threads(cores)
+_keep_memory()
+
+
+def compile(function):
+    return torch.compile(function, dynamic=False, fullgraph=True) if compile_on else function
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held."""
+    if os.name == "nt":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): bytes on macOS, KiB on Linux
+
+
+def matmul_flops(size: int = 2048, seconds: float = 0.2) -> float:
+    """The best of the products of two size x size matrices, in `dtype`, that fit into the time."""
+    a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
+    out, best = a @ b, float("inf")
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def probe() -> dict:
+    import psutil
+
+    return {
+        "ok": True,
+        "device": _cpu_name(),
+        "count": 1,
+        "memory_bytes": psutil.virtual_memory().total,
+        "capability": None,
+        "cores": cores,
+        "matmul_tflops": round(matmul_flops() / 1e12, 3),
+        "dtype": str(dtype).removeprefix("torch."),
+        "dtype_reason": dtype_reason,
+        "compile": compile_on,
+        "compile_reason": compile_reason,
+        "attention": "sdpa",
+        "attention_reason": "",
+        "peak_flops": None,
+        "peak_source": None,
+    }
+
+
+def _cpu_name() -> str:
+    """The name that the maker gave it; the architecture where the system does not say."""
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__" and "--probe" in sys.argv:
+    print_probe(probe)
