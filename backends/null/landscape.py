@@ -22,30 +22,34 @@ NOISE_SIGMA = 0.001
 LOG, LINEAR = "log", "linear"
 # constant: (default, scale of the axis, one unit: log2 of a ratio, or a difference)
 AXES = {
-    "DEPTH": (4, LOG, 0.6),
+    "DEPTH": (8, LOG, 0.6),
     "ASPECT_RATIO": (64, LOG, 0.6),
-    "MLP_RATIO": (4.0, LOG, 0.6),
-    "TOTAL_BATCH_SIZE": (2**14, LOG, 1.0),
+    "MLP_RATIO": (4, LOG, 0.6),
+    "SHORT_WINDOW": (0.5, LOG, 1.0),
+    "ROPE_BASE": (10_000.0, LOG, 3.0),
+    "SOFTCAP": (15.0, LOG, 0.7),
+    "TOTAL_BATCH_SIZE": (2**17, LOG, 1.0),
     "EMBEDDING_LR": (0.6, LOG, 1.0),
     "UNEMBEDDING_LR": (0.004, LOG, 1.0),
     "MATRIX_LR": (0.04, LOG, 1.0),
     "SCALAR_LR": (0.5, LOG, 1.0),
+    "ADAM_BETA1": (0.8, LINEAR, 0.1),
+    "ADAM_BETA2": (0.95, LINEAR, 0.03),
+    "MUON_MOMENTUM": (0.95, LINEAR, 0.03),
+    "MUON_BETA2": (0.95, LINEAR, 0.03),
     "WEIGHT_DECAY": (0.2, LINEAR, 0.1),
-    "EMBEDDING_WEIGHT_DECAY": (0.0, LINEAR, 0.002),
-    "WARMUP_RATIO": (0.0, LINEAR, 0.05),
+    "WARMUP_RATIO": (0.0, LINEAR, 0.03),
     "WARMDOWN_RATIO": (0.5, LINEAR, 0.15),
-    "FINAL_LR_FRACTION": (0.0, LINEAR, 0.05),
-    "MUON_MOMENTUM": (0.95, LINEAR, 0.02),
-    "ROPE_BASE": (10_000.0, LOG, 3.0),
-    "LOGIT_SOFTCAP": (15.0, LOG, 1.0),
+    "FINAL_LR_FRAC": (0.0, LINEAR, 0.05),
+    "MOMENTUM_WARMUP_RATIO": (0.1, LINEAR, 0.1),
     "INIT_SCALE": (1.0, LOG, 0.5),
-    "X0_LAMBDA_INIT": (0.1, LINEAR, 0.05),
+    "X0_INIT": (0.1, LINEAR, 0.05),
 }
-KINDS = {"WINDOW_PATTERN": ("L", "SL", "SSL", "SSSL"), "HEAD_DIM": (32, 64, 128)}
+KINDS = {"WINDOW_PATTERN": ("L", "SL", "SSL", "SSSL"), "HEAD_DIM": (32, 64, 128), "GQA_RATIO": (1, 2, 4)}
 # The optimum of the first moves by a drawn fraction of the second's distance from its default.
 COUPLED = (
     ("MATRIX_LR", "TOTAL_BATCH_SIZE"), ("EMBEDDING_LR", "TOTAL_BATCH_SIZE"), ("ASPECT_RATIO", "DEPTH"),
-    ("WEIGHT_DECAY", "MATRIX_LR"), ("FINAL_LR_FRACTION", "WARMDOWN_RATIO"),
+    ("WEIGHT_DECAY", "MATRIX_LR"), ("FINAL_LR_FRAC", "WARMDOWN_RATIO"),
 )  # fmt: skip
 CLIFF_UNITS = 3.0  # a learning rate of 8 times its best is unstable
 UNSTABLE_BPB, TOO_LARGE_BPB = 0.3, 0.1
@@ -89,12 +93,13 @@ def _draw(number: int) -> dict:
     weight = {name: float(0.0005 * 30 ** rng.uniform()) * bool(rng.uniform() > 0.25) for name in AXES}
     coupling = {pair: float(rng.uniform(-0.5, 0.5)) for pair in COUPLED}
     cost = {name: dict(zip(kinds, _costs(rng, len(kinds)), strict=True)) for name, kinds in KINDS.items()}
-    for name in ("WARMUP_RATIO", "FINAL_LR_FRACTION", "EMBEDDING_WEIGHT_DECAY", "WEIGHT_DECAY"):
-        optimum[name] = max(optimum[name], -AXES[name][0] / AXES[name][2])  # none of these can be below zero
+    for name, (default, scale, unit) in AXES.items():
+        if scale == LINEAR:  # a share or a ratio: its best value lies in [0, 1] like itself
+            optimum[name] = min(max(optimum[name], -default / unit), (1 - default) / unit)
     return {"optimum": optimum, "weight": weight, "coupling": coupling, "cost": cost}
 
 
 def _costs(rng: np.random.Generator, count: int) -> list[float]:
-    """The best kind costs nothing, the others a little."""
+    """The best kind costs nothing, the others a little more."""
     costs = rng.exponential(0.004, count)
     return [float(cost) for cost in costs - costs.min()]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Mean bytes of a token, measured on the stdlib corpus of Python 3.11 with 512 tokens: turns bits per byte into bits per token.
+# Bytes a token, measured (stdlib of Python 3.11, 512 tokens): turns bits per byte into bits per token.
 BYTES_PER_TOKEN = 2.1
 RESERVE_BPB = 0.05  # room below the landscape's optimum, so that lucky noise can show too
 FLOAT16_FLOOR = -40.0  # nats; far below any token's log-probability here

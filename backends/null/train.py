@@ -12,34 +12,46 @@ import runtime
 
 from autoresearch import measure
 
-# Model
-DEPTH = 4  # layers [2..12]
-ASPECT_RATIO = 64  # width per layer [32..128 log]
-HEAD_DIM = 64  # [32, 64, 128]
-MLP_RATIO = 4.0  # hidden width over width [2.0..8.0 log]
-WINDOW_PATTERN = "L"  # L: all of the context, S: a part of it ["L", "SL", "SSL", "SSSL"]
-ROPE_BASE = 10_000.0  # [1_000.0..1_000_000.0 log]
-LOGIT_SOFTCAP = 15.0  # [5.0..60.0 log]
-INIT_SCALE = 1.0  # [0.25..2.0 log]
-X0_LAMBDA_INIT = 0.1  # [0.0..0.4]
+# The constants of backends/torch/train.py, with its annotations (a test compares them).
 
-# Optimizer
-TOTAL_BATCH_SIZE = 2**14  # tokens a step [2**11..2**19 log]
-DEVICE_BATCH_SIZE = 16  # rows in memory at a time [fixed]
-EMBEDDING_LR = 0.6  # [0.05..4.0 log]
-UNEMBEDDING_LR = 0.004  # [0.0005..0.05 log]
-MATRIX_LR = 0.04  # [0.005..0.3 log]
-SCALAR_LR = 0.5  # [0.05..4.0 log]
-WEIGHT_DECAY = 0.2  # of the matrices [0.0..0.6]
-EMBEDDING_WEIGHT_DECAY = 0.0  # [0.0..0.01]
-MUON_MOMENTUM = 0.95  # [0.85..0.99]
-ADAM_BETAS = (0.8, 0.95)  # without effect here
+# Shape
+DEPTH = 8  # layers [2..12]
+ASPECT_RATIO = 64  # model width per layer; the width is rounded to whole heads [24..128]
+HEAD_DIM = 128  # width of an attention head [32, 64, 128]
+GQA_RATIO = 1  # query heads that share a key/value head [1, 2, 4]
+MLP_RATIO = 4  # MLP width / model width [2..6]
+WINDOW_PATTERN = "SSSL"  # windows of the layers, repeated; S short, L full; the last layer is always full ["L", "SL", "SSL", "SSSL"]
+SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of seq_len [0.0625, 0.125, 0.25, 0.5]
+ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
+SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
+GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read [fixed]
 
-# Schedule, as fractions of the time
-WARMUP_RATIO = 0.0  # [0.0..0.3]
-WARMDOWN_RATIO = 0.5  # [0.1..1.0]
-FINAL_LR_FRACTION = 0.0  # of the peak [0.0..0.2]
+# Batch
+DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
+TOTAL_BATCH_SIZE = 2**17  # tokens per optimizer step [4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288]
 
+# Learning rates: of AdamW at width 768, scaled with 1 / sqrt(width); of Muon at any width
+EMBEDDING_LR = 0.6  # token and value embeddings [0.05..2 log]
+UNEMBEDDING_LR = 0.004  # lm_head [0.0005..0.03 log]
+MATRIX_LR = 0.04  # matrices, by Muon [0.005..0.2 log]
+SCALAR_LR = 0.5  # x0_lambdas; resid_lambdas have a hundredth of it [0.05..2 log]
+ADAM_BETA1 = 0.8  # [0.6..0.95]
+ADAM_BETA2 = 0.95  # [0.9..0.99]
+MUON_MOMENTUM = 0.95  # after its warm-up [0.85..0.98]
+MUON_BETA2 = 0.95  # of the variance reduction [0.9..0.99]
+WEIGHT_DECAY = 0.2  # of matrices, where it does not fight the step [0..0.6]
+
+# Schedules, over progress: the fraction of the time budget that is used
+WARMUP_RATIO = 0.0  # learning rates rise from 0 [0..0.1]
+WARMDOWN_RATIO = 0.5  # learning rates fall to FINAL_LR_FRAC at the end [0.2..1]
+FINAL_LR_FRAC = 0.0  # of the full learning rate [0..0.2]
+MOMENTUM_WARMUP_RATIO = 0.1  # Muon's momentum rises from 0.85 [0..0.5]
+
+# Initial values
+INIT_SCALE = 1.0  # of the matrices' standard deviation, which is 1 / sqrt(width) [0.3..1.5]
+X0_INIT = 0.1  # share of the token embedding that every layer adds [0..0.3]
+
+# Of this file
 LANDSCAPE = 0  # which of the simulated landscapes [fixed]
 
 # The table is made in the first step, whatever the machine's speed, of about all of the stdlib corpus: a part of it would
