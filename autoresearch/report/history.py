@@ -93,3 +93,8 @@ def span(seconds: float) -> str:
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def machine_line(device: str | None, backend: str, profile: str) -> str:
+    """What a study runs on, as the panel and the picture head it."""
+    return f"{device or 'device n/a'} · backend {backend} · profile {profile}"

@@ -80,7 +80,7 @@ class PlainLines:
             self._write(line)
 
     def progress(self, number: int, run: int, progress) -> None:
-        if self._due(number, run, progress.phase):
+        if self._due():
             self._write(f"experiment {number} run {run}: " + ", ".join([progress.phase, *_numbers(progress)]))
 
     def _write(self, line: str) -> None:
@@ -183,7 +183,7 @@ class Panel:
 
 
 class _Due:
-    """True at most every `seconds`, and at once when what is running changes."""
+    """True at most every `seconds`, and at once when `what` changes."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds

@@ -23,11 +23,13 @@ _MAX_LABELS = 40  # more can't be read at this size; the largest gains come firs
 
 def draw(events: Iterable[dict], path: Path, machine: str = "") -> None:
     """Draw the study that `events` (the ledger's, in order) tells of into the PNG file `path`; `machine` is a line about it."""
-    durable.write(Path(path), render(History.of(events), machine))
+    buffer = io.BytesIO()
+    compose(History.of(events), machine).print_png(buffer)
+    durable.write(Path(path), buffer.getvalue())
 
 
-def render(history: History, machine: str = "") -> bytes:
-    """The PNG's bytes."""
+def compose(history: History, machine: str = ""):
+    """The picture as a matplotlib canvas (Agg: it needs no screen, and touches no state that other plots share)."""
     # Matplotlib keeps a list of fonts on disk; without this it would lie in a folder of its own in the user's home.
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,21 +52,12 @@ def render(history: History, machine: str = "") -> bytes:
     _draw_crashes(axes, history.experiments)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            borderaxespad=0.1,
-            borderpad=0.3,
-            ncols=6,
-            fontsize=8.5,
-            frameon=False,
-            handletextpad=0.3,
-            columnspacing=1.6,
-        )
+            loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1, borderpad=0.3, ncols=6,
+            fontsize=8.5, frameon=False, handletextpad=0.3, columnspacing=1.6,
+        )  # fmt: skip
     if scored:
         _draw_labels(axes, canvas.get_renderer(), scored, best)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    return buffer.getvalue()
+    return canvas
 
 
 def _frame(figure, axes, history: History, machine: str) -> None:

@@ -1,0 +1,36 @@
+"""`autoresearch report`: the study's picture."""
+
+from pathlib import Path
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("report")
+@options("workspace")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+    help="Where the picture goes. Default: progress.png in the workspace.",
+)  # fmt: skip
+def command(workspace: Path | None, output: Path | None) -> None:
+    """Draw progress.png: every experiment, the running best, and what each keep was.
+
+    It may be called while the study runs. Example: `autoresearch report --output ~/night.png`
+    """
+    from autoresearch.errors import UsageError
+    from autoresearch.loop import ledger
+    from autoresearch.loop.workspace import find
+    from autoresearch.report.history import machine_line
+    from autoresearch.report.picture import draw
+
+    if output is not None:
+        output = output.expanduser()
+        if output.suffix.lower() != ".png":
+            raise UsageError(f"--output {output} is no .png file; name one that ends in .png")
+        if not output.parent.is_dir():
+            raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
+    study = find(workspace)
+    path = output or study.folder / "progress.png"
+    draw(ledger.read(study.events), path, machine_line(study.facts.device, study.backend, study.profile.name))
+    click.echo(path)
