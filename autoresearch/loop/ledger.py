@@ -160,6 +160,8 @@ class State:
     def _on_start(self, event: dict) -> None:
         names = ("commit", "parent", "blob", "key", "description", "reasoning", "agent", "cost_usd")
         started = Experiment(event["n"], started=event["time"], **{name: event[name] for name in names})
+        if self.best is None:
+            self.experiments.clear()  # a baseline that failed is tried again as number 0
         assert started.number == len(self.experiments), "experiments are numbered in order"
         self.experiments.append(started)
         self.keys.setdefault(started.key, started.number)

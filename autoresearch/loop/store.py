@@ -106,22 +106,18 @@ class Store:
         return best
 
     def update(self, best: str, blobs: set[str]) -> list[str]:
-        """Bring branch, index and work tree to the best. Returns what was left alone on purpose, a line each for the user."""
-        notes = self._move_branch(self.base(best), blobs)
+        """Bring branch, index and work tree to the best. blobs: every train.py of the study. Returns lines for the user."""
+        notes = self._move_branch(self.base(best))
         if self._repo.references["HEAD"].target != self.branch:
             back = f"git switch {self.branch.removeprefix('refs/heads/')}"
             return [*notes, f"the workspace has another branch checked out: left alone; go back with `{back}`"]
         self._update_index(self.blob(best), blobs)
-        if self.is_users_edit(blobs):
-            notes.append(
-                "train.py holds an edit of your own: left alone; judge it with `autoresearch try -m TEXT`,"
-                " or drop it with `git checkout HEAD train.py`"
-            )
-        elif self._work_tree_bytes() != (content := self._repo[self.blob(best)].data):
+        content = self._repo[self.blob(best)].data
+        if not self.is_users_edit(blobs) and self._work_tree_bytes() != content:
             durable.write(self.folder / TRAIN_PY, content)
         return notes
 
-    def _move_branch(self, target: str, blobs: set[str]) -> list[str]:
+    def _move_branch(self, target: str) -> list[str]:
         tip = self.tip
         if tip == target:
             return []
@@ -129,10 +125,10 @@ class Store:
             self._point(self.branch, target)
             return []
         notes = []
-        if self.blob(tip) not in blobs:
+        if not self._repo.descendant_of(target, tip):
             kept = self.ref_name(f"yours-{tip[:10]}")
             self._point(kept, tip)
-            notes.append(f"a commit of your own changed train.py; the branch went back to the best, yours is kept as {kept}")
+            notes.append(f"the branch held a commit that the study did not make; the branch is at the best, that is kept as {kept}")
         # Fails when the branch moved since it was read: libgit2 writes the new value only over that one.
         self._repo.references[self.branch].set_target(pygit2.Oid(hex=target), "autoresearch: the best")
         return notes
@@ -181,3 +177,13 @@ def _remove_leftovers(git_folder: Path) -> None:
     for pattern in ("*.lock", "tmp_object_git2_*"):
         for path in git_folder.rglob(pattern):
             path.unlink(missing_ok=True)
+
+
+def head_file(folder: Path, name: str) -> bytes | None:
+    """A file as it stands in the commit that is checked out in folder's own repository, or None."""
+    _settings()
+    try:
+        repo = pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)
+        return repo[repo.head.target].tree[name].data
+    except (pygit2.GitError, KeyError):  # no repository, no commit yet, no such file
+        return None

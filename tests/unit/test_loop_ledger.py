@@ -20,7 +20,7 @@ def filled(path, lines=4):
     ledger = Ledger(path)
     ledger.append("study", tag="t", seed=7, decide="strict")
     for number in range(lines - 1):
-        ledger.append("pause", reason=f"number {number} \u00e9\udc80 \u2028 \"quoted\"")
+        ledger.append("pause", reason=f'number {number} \u00e9\udc80 \u2028 "quoted"')
     return ledger
 
 

@@ -20,9 +20,7 @@ with lock.hold(Path(sys.argv[1])):
 
 def test_a_second_process_is_refused_by_name_and_a_dead_one_is_forgotten(tmp_path):
     path = tmp_path / "lock"
-    child = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with child:
         assert child.stdout.readline() == "held\n"
         assert lock.holder(path) == str(child.pid)

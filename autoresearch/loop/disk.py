@@ -1,0 +1,46 @@
+"""A full disk pauses a study and loses nothing.
+
+Before each run there must be room for what a run writes. A ballast file holds a little more: when a write fails although
+there was room, giving it up lets the ledger's line through, and the study then waits until somebody made space.
+"""
+
+import errno
+import shutil
+from pathlib import Path
+
+ROOM_BYTES = 1 << 29  # two checkpoints of the largest profile (50M parameters in float32) and some
+BALLAST_BYTES = 1 << 22
+POLL_SECONDS = 30.0
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Disk:
+    """The disk that a study's folder lies on, and the ballast in it."""
+
+    def __init__(self, state_folder: Path):
+        self._folder = state_folder
+        self._ballast = state_folder / "ballast"
+
+    @property
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self._folder).free
+
+    @property
+    def has_room(self) -> bool:
+        return self.free_bytes >= ROOM_BYTES
+
+    def lay_ballast(self) -> None:
+        """Written, not only reserved: a sparse file would hold no space."""
+        if not self._ballast.exists() and self.has_room:
+            self._ballast.write_bytes(b"\xa5" * BALLAST_BYTES)
+
+    def drop_ballast(self) -> bool:
+        """Whether there was one."""
+        if not self._ballast.exists():
+            return False
+        self._ballast.unlink()
+        return True
+
+
+def is_full(error: OSError) -> bool:
+    return error.errno in FULL

@@ -1,0 +1,65 @@
+"""Ctrl-C during a study: the first ends it after this run, the second ends this run, the third leaves at once.
+
+SIGINT only, which Windows has too. A child process has its own process group, so the terminal sends it nothing.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+SAID_ONCE = "Ctrl-C: stopping after this run; once more ends the run now (it is done again next time)"
+SAID_TWICE = "Ctrl-C: ending this run"
+
+
+class Interrupts:
+    """Counts them. KeyboardInterrupt is raised only inside `breakable`, so never in the middle of a write.
+
+    What there is to say is said by `speak`, not by the signal's handler: that may have cut in on a half-printed line.
+    """
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say = say
+        self._count = self._said = 0
+        self._breakable = False
+
+    @property
+    def requested(self) -> bool:
+        return self._count > 0
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """While inside, SIGINT comes here. Does nothing outside the main thread, which alone gets signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    @contextlib.contextmanager
+    def breakable(self) -> Iterator[None]:
+        """What may be ended anywhere inside: a training, a wait, an agent's thinking."""
+        self._breakable = True
+        try:
+            if self._count > 1:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._breakable = False
+
+    def speak(self) -> None:
+        """Answer a Ctrl-C that has not been answered yet. Called now and then from where printing is safe."""
+        if self._said < self._count:
+            self._said = self._count
+            self._say(SAID_ONCE if self._count == 1 else SAID_TWICE)
+
+    def _on_signal(self, *_) -> None:
+        self._count += 1
+        if self._count > 2:
+            os._exit(130)
+        if self._count == 2 and self._breakable:
+            raise KeyboardInterrupt

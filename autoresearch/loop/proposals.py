@@ -1,0 +1,36 @@
+"""Whether a proposed train.py is worth a training: cheap checks that need no process and no clock."""
+
+import ast
+import hashlib
+import warnings
+
+from autoresearch.loop.ledger import State
+
+
+def objection(text: str, state: State) -> str | None:
+    """Why text must not be trained, in one line for whoever proposed it, or None."""
+    try:
+        key = program_key(text)
+    except ValueError as error:
+        return str(error)
+    tried = state.keys.get(key)
+    if tried is None:
+        return None
+    if state.best is not None and key == state.best.key:
+        return "train.py does not differ from the best, save perhaps in comments and layout"
+    earlier = state.experiments[tried]
+    return f"this program was tried before, as experiment {tried} ({earlier.verdict}): {earlier.description}"
+
+
+def program_key(text: str) -> str:
+    """The same for texts that differ only in comments and layout. ValueError in one line when text is not a program."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in a string is the author's business
+            text.encode("utf-8")
+            tree = ast.dump(ast.parse(text))
+    except SyntaxError as error:
+        raise ValueError(f"train.py does not parse: {error.msg} (line {error.lineno})") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, half a surrogate pair, absurd nesting
+        raise ValueError(f"train.py does not parse: {type(error).__name__}: {error}") from error
+    return hashlib.blake2b(tree.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

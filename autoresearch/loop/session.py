@@ -1,0 +1,242 @@
+"""A study opened for writing: its lock held, its ledger, git and folders in line with one another.
+
+The ledger leads: `record` writes an event, folds it into `state` and shows it to the listener; branch, work tree, results.tsv
+and the runs' bulky files follow from `state` and may be brought in line (`follow`) at any time, after any kill.
+"""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pygit2
+
+from autoresearch import durable
+from autoresearch.agents.base import Past, View
+from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
+from autoresearch.loop import disk, lock
+from autoresearch.loop.experiment import Setup
+from autoresearch.loop.interrupts import Interrupts
+from autoresearch.loop.ledger import Ledger, State
+from autoresearch.loop.store import Store, head_file
+from autoresearch.loop.workspace import STUDY, Study
+from autoresearch.report import picture, table
+
+PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
+# What stays of a run whose weights are no longer needed.
+_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy"}
+Result = TypeVar("Result")
+
+
+class Listener(Protocol):
+    """What shows a study to somebody; see report/panel.py. Besides the ledger's events it gets `note`, which is not stored."""
+
+    def event(self, event: dict) -> None: ...
+
+    def progress(self, number: int, run: int, progress) -> None: ...
+
+
+class Session:
+    """Use: `with opened(study, setup, listener) as session`."""
+
+    def __init__(self, study: Study, setup: Setup, listener: Listener):
+        self.study, self.setup = study, setup
+        self._listener: Listener | None = listener
+        self.interrupts = Interrupts(self.note)
+        self._disk = disk.Disk(study.state_folder)
+        self._pruned: set[str] = set()
+        self._past: list[Past] = []
+        self.ledger = Ledger(study.events)
+        self.state = State.from_events(self.ledger.events)
+        self.store = Store(study.folder, study.tag)
+        self._recover()
+
+    def record(self, event: str, **fields) -> dict:
+        """Write an event durably, waiting for space when the disk is full; then fold and show it."""
+        entry = self.persist(lambda: self.ledger.append(event, **fields))
+        self.state.apply(entry)
+        self._tell("event", entry)
+        return entry
+
+    def persist(self, write: Callable[[], Result]) -> Result:
+        """Do a durable write; on a full disk give up the ballast, then wait for space, and do it again until it is done.
+
+        Every write that comes here may be repeated: each leaves the old state when it fails.
+        """
+        while True:
+            try:
+                return write()
+            except (OSError, pygit2.GitError) as error:
+                # libgit2 does not say which error it met
+                is_full = disk.is_full(error) if isinstance(error, OSError) else self.disk_is_full
+                if not is_full:
+                    raise EnvironmentFailure(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
+            if not self._disk.drop_ballast():
+                self._pause("the disk is full")
+
+    def wait_for_room(self) -> None:
+        """Return when a run's files have room; until then the study is paused."""
+        while not self._disk.has_room:
+            free_mb, room_mb = self._disk.free_bytes >> 20, disk.ROOM_BYTES >> 20
+            self._pause(f"{free_mb:,} MB free on the disk, a run wants {room_mb:,} MB")
+        self._disk.lay_ballast()
+
+    @property
+    def disk_is_full(self) -> bool:
+        return not self._disk.has_room
+
+    def progress_to(self, number: int, run: int) -> Callable:
+        def on_progress(progress) -> None:
+            self.interrupts.speak()
+            self._tell("progress", number, run, progress)
+
+        return on_progress
+
+    def note(self, text: str) -> None:
+        self._tell("event", {"event": "note", "reason": text})
+
+    def view(self, sent_back: list[Past]) -> View:
+        """What the agent is shown; proposals that it just got back stand at the end of the history."""
+        best = self.state.best
+        assert best is not None
+        for experiment in self.state.experiments[len(self._past) :]:
+            text = self.store.text(experiment.commit)
+            status = experiment.state or ""
+            self._past.append(
+                Past(experiment.number, experiment.description, status, experiment.val_bpb, text, experiment.reason)
+            )
+        return View(
+            program_md=self._program_md(),
+            train_py=self.store.text(best.commit),
+            best_val_bpb=best.val_bpb,
+            history=(*self._past, *sent_back),
+            machine=self.study.facts.to_dict(),
+            folder=self.study.state_folder,
+        )
+
+    def follow(self) -> None:
+        """Bring everything that is drawn from the ledger in line with it."""
+        best = self.state.best
+        if best is not None:
+            for note in self.persist(lambda: self.store.update(best.commit, self.state.blobs)):
+                self.note(note)
+        self._prune_runs()
+        self.persist(lambda: durable.write(self.study.folder / "results.tsv", table.tsv(self.state.experiments)))
+
+    def note_users_edit(self) -> None:
+        if self.store.is_users_edit(self.state.blobs):
+            self.note(
+                "train.py holds an edit of your own, which is left alone; judge it with `autoresearch try -m TEXT`,"
+                " or drop it with `git checkout HEAD train.py`"
+            )
+
+    def draw(self) -> None:
+        """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
+        try:
+            picture.draw(self.ledger.events, self.study.folder / "progress.png", self.study.facts.device or "")
+        except Exception as error:
+            self.note(f"progress.png could not be drawn: {type(error).__name__}: {error}")
+
+    def run_folder(self, number: int, k: int) -> Path:
+        """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
+        folder = self.study.runs / f"{number:04d}-{k}"
+        if folder.exists():
+            self.persist(lambda: shutil.rmtree(folder))
+        return folder
+
+    def _recover(self) -> None:
+        """After a start or a kill: every ref, the run that was cut short, and all that follows from the ledger."""
+        self._check_terms()
+        for experiment in self.state.experiments:
+            if not self.store.has(experiment.commit):
+                raise StoredStateError(
+                    f"{self.study.folder / '.git'} has lost the commit {experiment.commit} of experiment {experiment.number};"
+                    " bring .git back from a copy, or begin a new study with `autoresearch run --tag NAME`"
+                )
+            self.persist(lambda experiment=experiment: self.store.name(experiment.number, experiment.commit))
+        pending = self.state.pending
+        if pending and pending.runs and pending.runs[-1].result is None:
+            self.record("lost", n=pending.number, k=pending.runs[-1].k, reason="it was cut short; the same commit runs again")
+        self.follow()
+
+    def _check_terms(self) -> None:
+        """study.toml is what was committed at first, and from then on what the ledger's first line says."""
+        text = (self.study.folder / STUDY).read_text(encoding="utf-8")
+        committed = (head_file(self.study.folder, STUDY) or text.encode()).decode("utf-8")
+        if text != self.state.study.get("terms", committed):
+            raise UsageError(
+                f"{self.study.folder / STUDY} was changed by hand; `git checkout HEAD {STUDY}` puts it back,"
+                " a new study can have other terms (`autoresearch run --tag NAME`, with options)"
+            )
+        if not self.ledger.events:
+            self.record("study", tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text)
+
+    def _prune_runs(self) -> None:
+        """Weights are kept of the best and of what is under way."""
+        needed = {run.folder for one in (self.state.best, self.state.pending) if one for run in one.runs}
+        for folder in self.study.runs.glob("*"):
+            if folder.name not in needed and folder.name not in self._pruned:
+                self._pruned.add(folder.name)
+                for path in folder.iterdir():
+                    if path.name not in _KEPT_FILES:
+                        _remove(path)
+
+    def stop(self, reason: str) -> None:
+        """The last word of a call; unlike `record` it does not wait for space."""
+        self._record_if_possible("stop", reason)
+
+    def _record_if_possible(self, event: str, reason: str) -> None:
+        with contextlib.suppress(OSError):
+            entry = self.ledger.append(event, reason=reason)
+            self.state.apply(entry)
+            self._tell("event", entry)
+
+    def _pause(self, reason: str) -> None:
+        if not self.ledger.events or self.ledger.events[-1]["event"] != "pause":
+            self._record_if_possible("pause", reason)
+        self.note(f"paused: {reason}; free some space, it goes on by itself (Ctrl-C twice to stop)")
+        with self.interrupts.breakable():
+            time.sleep(disk.POLL_SECONDS)
+
+    def _program_md(self) -> str:
+        try:
+            return (self.study.folder / "program.md").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def _tell(self, method: str, *arguments) -> None:
+        """A listener whose terminal went away ends nothing: from then on nobody listens."""
+        if self._listener is not None:
+            try:
+                getattr(self._listener, method)(*arguments)
+            except OSError:
+                self._listener = None
+
+
+@contextlib.contextmanager
+def opened(study: Study, setup: Setup, listener: Listener) -> Iterator[Session]:
+    """The session, for one process at a time. Raises UsageError when another has it, StoredStateError when it is damaged."""
+    with lock.hold(study.lock):
+        session = Session(study, setup, listener)
+        with session.interrupts.handled():
+            yield session
+
+
+def log_tail(path: Path, lines: int = 20) -> str:
+    """The end of a run's log, or an empty string when there is none."""
+    try:
+        text = path.read_bytes()[-20_000:].decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _remove(path: Path) -> None:
+    """A file that a dying process still holds open (Windows) is left for the next time."""
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
