@@ -1,0 +1,92 @@
+"""The command line before any work: it loads nothing heavy, and it explains every option."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "torch", "mlx", "numpy", "anthropic", "optuna", "pygit2", "matplotlib", "rich", "pyarrow", "tiktoken", "huggingface_hub", "psutil",
+}  # fmt: skip
+
+# In one fresh process: `--help` of everything, what each has loaded, and every command's options.
+ASK_ALL = """
+import contextlib, io, json, sys
+import click
+from autoresearch import cli
+
+pages = {}
+
+def visit(command, path):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert cli.cli.main([*path, "--help"], prog_name="autoresearch", standalone_mode=False) == 0
+    options = {p.opts[-1]: getattr(p, "help", None) for p in command.params if isinstance(p, click.Option)}
+    loaded = sorted(name for name in sys.modules if "." not in name)
+    pages[" ".join(path)] = {"text": out.getvalue(), "short": command.get_short_help_str(200), "options": options, "loaded": loaded}
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            visit(command.get_command(click.Context(command), name), [*path, name])
+
+visit(cli.cli, [])
+print(json.dumps(pages))
+"""
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict:
+    return json.loads(_python("-c", ASK_ALL).stdout)
+
+
+def _python(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, encoding="utf-8", check=True, timeout=60)
+
+
+def _autoresearch(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "autoresearch.cli", *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+
+
+def test_no_help_page_loads_anything_heavy(pages):
+    assert {name: sorted(HEAVY.intersection(page["loaded"])) for name, page in pages.items()} == dict.fromkeys(pages, [])
+
+
+def test_every_command_is_there_and_is_listed(pages):
+    from autoresearch.cli import COMMANDS
+
+    assert set(COMMANDS) <= set(pages)
+    for name, (_, line) in COMMANDS.items():
+        assert f"  {name} " in pages[""]["text"] and line.split(",")[0] in pages[""]["text"]
+
+
+def test_every_command_and_every_option_is_explained(pages):
+    for name, page in pages.items():
+        assert page["short"].rstrip(".").count(" ") >= 2, f"`autoresearch {name}` has no sentence of help"
+        for option, text in page["options"].items():
+            assert text and text.count(" ") >= 2, f"`autoresearch {name}` says nothing of {option}"
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["rnu"], "no command 'rnu'; did you mean run?"),
+        (["statsu", "--json"], "no command 'statsu'; did you mean status?"),
+        (["xyzzy"], "no command 'xyzzy'"),
+        (["report", "--outptu", "a.png"], "--output"),
+        (["report", "--output", "a.jpg"], "name one that ends in .png"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(arguments, said, tmp_path):
+    ended = _autoresearch(*arguments)
+    assert ended.returncode == 2
+    assert ended.stdout == "" and said in ended.stderr
+    assert ended.stderr.startswith("error: ") and len(ended.stderr.splitlines()) == 1
+
+
+def test_no_command_at_all_prints_the_help_and_version_the_version():
+    from autoresearch import __version__
+
+    bare = _autoresearch()
+    assert "Commands" in bare.stdout + bare.stderr and "Traceback" not in bare.stderr
+    assert _autoresearch("--version").stdout.split()[-1] == __version__
