@@ -114,7 +114,7 @@ def _lines(prepared, seconds: float) -> list[str]:
         if count
     ]
     return [
-        f"prepared in {seconds:.1f} s",
+        f"ready in {seconds:.1f} s",
         text("training", prepared.train_documents, prepared.train_bytes, prepared.train_tokens),
         text("validation", prepared.val_documents, prepared.val_bytes, prepared.val_tokens),
         f"  vocabulary  {prepared.vocab_size:,} tokens, {prepared.mean_token_bytes:.2f} bytes a token",

@@ -209,8 +209,9 @@ def _files(folder: Path, suffixes: set[str]) -> list[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
-                found.append((Path(parent) / name).relative_to(folder).as_posix())
+            path = Path(parent) / name
+            if not name.startswith(".") and path.suffix.lower() in suffixes and path.is_file():
+                found.append(path.relative_to(folder).as_posix())
     return sorted(found)
 
 

@@ -1,7 +1,8 @@
 """Public parquet files from the hub's servers: resumable, and checked against the published size and hash.
 
 A file lies under its own name only when it was verified; beside it `<name>.json` keeps its hash, so that a later call needs
-no network. What was fetched of an unfinished file lies in `<name>.<etag>.partial`, and the next call goes on from its end.
+no network. What was fetched of an unfinished file lies in `<name>.<etag>.partial`, and the next call goes on from its end
+(the hub's client writes 10 MiB at a time, so that much at most is fetched twice).
 `HF_ENDPOINT` (a mirror) is honoured.
 """
 

@@ -4,11 +4,10 @@ Promises: the folder appears under its name in one durable rename, whole, or not
 one cache, and another waits for it; memory stays small whatever the corpus, save for a few dozen bytes a document.
 """
 
-import errno
-import json
 import platform
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from autoresearch import __version__, durable, paths
 from autoresearch.data import corpora, lock, tokenizer
 from autoresearch.data.corpora import Corpus, Document
-from autoresearch.data.prepared import FORMAT, META, Prepared, checksum_of, describe
+from autoresearch.data.prepared import FORMAT, Prepared, checksum_of, describe, write_meta
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.split import Split, digest, split
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
@@ -40,24 +39,29 @@ def prepare(corpus: str, vocab_size: int, on_progress: OnProgress | None = None,
     tokenizer.check_vocab_size(vocab_size)
     source = corpora.find(corpus)
     root = paths.cache_dir() / "data"
-    root.mkdir(exist_ok=True)
-    with lock.held(root / ".lock", on_wait=lambda: on_progress("waiting for another prepare to end", 0, None)):
-        _remove_leftovers(root)
-        identity = source.identity(on_progress)
-        folder = root / f"{corpora.key_prefix(source.name, identity)}v{vocab_size}-f{FORMAT}"
-        if not force and (usable := _usable(folder)):
-            return usable
-        source.fetch(on_progress)
-        try:
+    with _disk_errors(root):
+        root.mkdir(exist_ok=True)
+        with lock.held(root / ".lock", on_wait=lambda: on_progress("waiting for another prepare to end", 0, None)):
+            _remove_leftovers(root)
+            identity = source.identity(on_progress)
+            folder = root / f"{corpora.key_prefix(source.name, identity)}v{vocab_size}-f{FORMAT}"
+            if not force and (usable := _usable(folder)):
+                return usable
+            source.fetch(on_progress)
             _build(source, identity, vocab_size, folder, on_progress)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-                raise
-            raise EnvironmentFailure(
-                f"no space left in {root}; free some (about three bytes for each token), or set AUTORESEARCH_CACHE_DIR "
-                "to a folder on another disk"
-            ) from None
-        return Prepared.load(folder)
+            return Prepared.load(folder)
+
+
+@contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    """The readers turn what a corpus's files do into UsageErrors, so an OSError comes from writing here."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"can't write in {root} ({error.strerror or error}); free some space or close what uses it, "
+            "or set AUTORESEARCH_CACHE_DIR to another folder"
+        ) from None
 
 
 def _usable(folder: Path) -> Prepared | None:
@@ -235,9 +239,9 @@ def _write_meta(work: Path, name: str, identity: str, key: str, vocab_size: int,
     files = {path.relative_to(work).as_posix(): describe(path) for path in sorted(work.rglob("*")) if path.is_file()}
 
     def of_files(*prefixes: str) -> str:
-        return checksum_of({file: content for file, content in files.items() if file.startswith(prefixes)})
+        return checksum_of({name: described for name, described in files.items() if name.startswith(prefixes)})
 
-    meta = {
+    content = {
         "format": FORMAT,
         "corpus": name,
         "key": key,
@@ -254,7 +258,7 @@ def _write_meta(work: Path, name: str, identity: str, key: str, vocab_size: int,
         "versions": {"autoresearch": __version__, "python": platform.python_version()}
         | {package: version(package) for package in ("rustbpe", "tiktoken", "numpy", "pyarrow")},
     }
-    (work / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    write_meta(work, content)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -96,12 +96,19 @@ def describe(path: Path) -> dict:
     return {"bytes": size, "blake2b": running.hexdigest()}
 
 
+def write_meta(folder: Path, content: dict) -> None:
+    (folder / META).write_text(json.dumps({"checksum": checksum_of(content), "content": content}, indent=1), encoding="utf-8")
+
+
 def _read_meta(folder: Path) -> dict:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        if meta["format"] != FORMAT:
-            raise StoredStateError(f"{folder} is of format {meta['format']} and {FORMAT} is needed; {_CURE}")
-        return meta
+        content = meta["content"]
+        if meta["checksum"] != checksum_of(content):
+            raise StoredStateError(f"{folder / META} is not what was written (checksum); {_CURE}")
+        if content["format"] != FORMAT:
+            raise StoredStateError(f"{folder} is of format {content['format']} and {FORMAT} is needed; {_CURE}")
+        return content
     except FileNotFoundError:
         raise StoredStateError(f"{folder} is not a prepared folder ({META} is missing); {_CURE}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

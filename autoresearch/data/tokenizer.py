@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoresearch.errors import StoredStateError, UsageError
+from autoresearch.errors import UsageError
 
 if TYPE_CHECKING:
     import tiktoken
@@ -69,17 +69,6 @@ def save_ranks(ranks: list[bytes], path: Path) -> None:
     """tiktoken's text format: a line for each token, its bytes in base64, a space, its rank."""
     lines = [b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(ranks)]
     path.write_bytes(b"".join(lines))
-
-
-def load_ranks(path: Path) -> list[bytes]:
-    try:
-        pairs = [line.split() for line in path.read_bytes().splitlines()]
-        ranks = [base64.b64decode(token, validate=True) for token, _ in pairs]
-        if [int(rank) for _, rank in pairs] != list(range(len(ranks))):
-            raise ValueError("the ranks do not count up from 0")
-    except (OSError, ValueError) as error:
-        raise StoredStateError(f"{path} is damaged ({error}); run `autoresearch prepare --force`") from None
-    return ranks
 
 
 def encoding(ranks: list[bytes]) -> "tiktoken.Encoding":

@@ -1,0 +1,95 @@
+"""What counts as a corpus, what is refused and how, and what its identity depends on."""
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from autoresearch.data import corpora
+from autoresearch.data.progress import silent
+from autoresearch.data.split import BY_HASH, TRAIN, VAL
+from autoresearch.errors import UsageError
+
+
+def marked(corpus):
+    return [(document.text, document.mark) for document in corpus.documents()]
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode())
+    return folder
+
+
+def test_a_folder_gives_the_files_that_are_read_in_the_order_of_their_names(tmp_path):
+    files = {"b.txt": "B", "a/z.md": "Z", "a/y.jsonl": '{"text": "Y1"}\n{"text": "Y2"}\n', "empty.txt": ""}
+    ignored = {".git/x.txt": "no", "image.png": "no", ".hidden.txt": "no", "__pycache__/c.py": "no"}
+    corpus = corpora.find(str(write(tmp_path, files | ignored)))
+    assert marked(corpus) == [(text, BY_HASH) for text in (b"Y1", b"Y2", b"Z", b"B")]
+    assert corpus.name == str(tmp_path.resolve())
+
+
+def test_a_folder_with_train_and_val_says_itself_what_is_held_out(tmp_path):
+    corpus = corpora.find(str(write(tmp_path, {"train/a.txt": "A", "val/b.txt": "B", "notes.md": "left out"})))
+    assert marked(corpus) == [(b"B", VAL), (b"A", TRAIN)]
+
+
+def test_a_single_file_is_a_corpus(tmp_path):
+    write(tmp_path, {"a.jsonl": '{"text": "A"}\n', "b.txt": "left out"})
+    assert marked(corpora.find(str(tmp_path / "a.jsonl"))) == [(b"A", BY_HASH)]
+
+
+@pytest.mark.parametrize(
+    ("files", "at", "message"),
+    [
+        ({}, "missing", "no corpus .*; or a file or folder that exists"),
+        ({"a.png": ""}, "", r"holds no file that is read \(\.txt \.md \.py \.jsonl \.parquet\); put some text there"),
+        ({"a.docx": ""}, "a.docx", "not of a kind that is read"),
+        ({"train/a.txt": "A", "val/b.png": ""}, "", "val holds no file that is read"),
+    ],
+)
+def test_what_is_no_corpus_is_refused_with_what_to_do(tmp_path, files, at, message):
+    write(tmp_path, files)
+    with pytest.raises(UsageError, match=message):
+        corpora.find(str(tmp_path / at))
+
+
+def test_a_misspelled_name_gets_the_nearest():
+    with pytest.raises(UsageError, match="did you mean tinystories"):
+        corpora.find("tinystorys")
+
+
+def test_the_identity_follows_content_and_names_but_not_the_place(tmp_path):
+    one = write(tmp_path / "one", {"a.txt": "A", "b.txt": "B"})
+    other = tmp_path / "other"
+    shutil.copytree(one, other)
+
+    def identity(folder):
+        return corpora.find(str(folder)).identity(silent)
+
+    before = identity(one)
+    assert identity(other) == before
+    write(other, {"b.txt": "C"})
+    assert identity(other) != before
+    (one / "b.txt").rename(one / "c.txt")
+    assert identity(one) != before
+
+
+def test_prepared_folders_have_names_that_any_system_takes():
+    assert corpora.key_prefix("/home/x/My texts: é*", "0123456789abcdef0123") == "My-texts-----0123456789abcdef-"
+
+
+def test_stdlib_is_this_pythons_own_source():
+    corpus = corpora.find("stdlib")
+    files = [part.file for part in corpus.parts]
+    assert "json/decoder.py" in files and files == sorted(files)
+    assert not [file for file in files if "site-packages" in file or "__pycache__" in file]
+    assert all(part.mark == BY_HASH for part in corpus.parts)
+
+
+def test_a_python_without_its_source_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "python311.zip"))
+    with pytest.raises(UsageError, match="--corpus PATH"):
+        corpora.find("stdlib")

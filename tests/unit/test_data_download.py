@@ -1,0 +1,208 @@
+"""Downloads through the hub's real client, against a server on this machine that speaks the hub's protocol."""
+
+import hashlib
+import io
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from autoresearch.data import corpora, download
+from autoresearch.data.corpora import HubCorpus, Part
+from autoresearch.data.download import HubFile
+from autoresearch.data.prepare import prepare
+from autoresearch.data.split import TRAIN, VAL
+from autoresearch.errors import EnvironmentFailure
+
+
+@dataclass
+class Hub:
+    """What the server holds, and what it was asked for."""
+
+    url: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    corrupt: bool = False
+    stop_after: int | None = None  # bytes of a body, then the line is cut, and later GETs are refused
+    is_cut: bool = False
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, file, Range
+
+
+def handler_for(hub: Hub):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self):
+            self._answer(with_body=False)
+
+        def do_GET(self):
+            self._answer(with_body=True)
+
+        def log_message(self, *_):
+            pass
+
+        def _answer(self, with_body: bool) -> None:
+            name = self.path.rsplit("/resolve/main/", 1)[-1]
+            asked_range = self.headers.get("Range")
+            hub.requests.append((self.command, name, asked_range))
+            content = hub.files.get(name)
+            if content is None or (with_body and hub.is_cut):
+                self.send_response(404 if content is None else 503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            body = content[:-1] + bytes([content[-1] ^ 1]) if hub.corrupt else content
+            start = int(asked_range.removeprefix("bytes=").rstrip("-")) if asked_range else 0
+            self.send_response(206 if start else 200)
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Linked-Size", str(len(content)))
+            self.send_header("X-Repo-Commit", "c" * 40)
+            self.send_header("Accept-Ranges", "bytes")
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            if not with_body:
+                return
+            if hub.stop_after is not None:
+                self.wfile.write(body[start : start + hub.stop_after])
+                self.wfile.flush()
+                hub.is_cut, self.close_connection = True, True
+                return
+            self.wfile.write(body[start:])
+
+    return Handler
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    hub = Hub("")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(hub))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    yield hub
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+FILE = HubFile("someone/texts", "part/a.bin")
+
+
+def fetch(folder, on_progress=lambda *_: None):
+    return download.fetch(FILE, folder, on_progress)
+
+
+def gets(hub):
+    return [(name, asked) for method, name, asked in hub.requests if method == "GET"]
+
+
+def test_a_file_arrives_checked_and_is_not_fetched_twice(hub, tmp_path):
+    hub.files[FILE.name] = bytes(range(256)) * 1000
+    reports = []
+    path = fetch(tmp_path, lambda *report: reports.append(report))
+    assert path == tmp_path / "part" / "a.bin" and path.read_bytes() == hub.files[FILE.name]
+    assert reports[0] == ("downloading a.bin", 0, 256_000) and reports[-1][1] == 256_000
+    asked = len(hub.requests)
+    assert fetch(tmp_path) == path
+    assert len(hub.requests) == asked
+    assert sorted(p.name for p in path.parent.iterdir()) == ["a.bin", "a.bin.json"]
+    assert download.known_hash(FILE, tmp_path) == hashlib.sha256(hub.files[FILE.name]).hexdigest()
+
+
+def test_a_download_that_broke_off_goes_on_where_it_was(hub, tmp_path):
+    hub.files[FILE.name] = bytes(range(256)) * 100_000
+    hub.stop_after = 24_000_000
+    with pytest.raises(EnvironmentFailure, match=r"broke off .* 21\.0 of 25\.6 MB are kept; run again"):
+        fetch(tmp_path)
+    assert not download.is_here(FILE, tmp_path) and not (tmp_path / FILE.name).exists()
+    hub.stop_after, hub.is_cut = None, False
+    hub.requests.clear()
+    assert fetch(tmp_path).read_bytes() == hub.files[FILE.name]
+    assert gets(hub) == [(FILE.name, f"bytes={20 << 20}-")]  # the hub's client writes 10 MiB at a time
+
+
+def test_what_is_left_of_an_older_version_is_not_continued(hub, tmp_path):
+    hub.files[FILE.name] = b"old" * 5_000_000
+    hub.stop_after = 12_000_000
+    with pytest.raises(EnvironmentFailure):
+        fetch(tmp_path)
+    hub.files[FILE.name] = b"new" * 5_000_000
+    hub.stop_after, hub.is_cut = None, False
+    assert fetch(tmp_path).read_bytes() == hub.files[FILE.name]
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_damaged_body_is_refused_and_forgotten(hub, tmp_path):
+    hub.files[FILE.name] = b"x" * 10_000
+    hub.corrupt = True
+    with pytest.raises(EnvironmentFailure, match=r"arrived damaged.*run again"):
+        fetch(tmp_path)
+    assert [p.name for p in (tmp_path / "part").iterdir()] == []
+    hub.corrupt = False
+    assert fetch(tmp_path).read_bytes() == hub.files[FILE.name]
+
+
+def test_a_server_that_is_down_or_lacks_the_file_is_one_clear_line(hub, tmp_path, monkeypatch):
+    with pytest.raises(EnvironmentFailure, match=r"can't reach http://127.*a\.bin .*404.*--corpus stdlib"):
+        fetch(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    with pytest.raises(EnvironmentFailure, match=r"can't reach http://127\.0\.0\.1:9/.*HF_ENDPOINT") as error:
+        fetch(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_auto_takes_the_profiles_corpus_when_its_server_answers(hub):
+    assert corpora.choose("stdlib", "climbmix") == ("stdlib", "asked for")
+    assert corpora.choose("auto", "stdlib") == ("stdlib", "the profile's corpus")
+    name, reason = corpora.choose("auto", "climbmix")
+    assert name == "stdlib" and "climbmix is not on this machine" in reason and "404" in reason
+    hub.files["shard_06542.parquet"] = b"anything"
+    assert corpora.choose("auto", "climbmix") == ("climbmix", "the profile's corpus, and its server answers")
+    assert not gets(hub)
+
+
+def test_auto_takes_stdlib_when_nobody_answers(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    name, reason = corpora.choose("auto", "tinystories")
+    assert name == "stdlib" and reason.startswith("the profile's corpus tinystories is not on this machine, and can't reach")
+
+
+def shard(first: int, rows: int) -> bytes:
+    out = io.BytesIO()
+    texts = [f"row {row}: " + " ".join(f"word{(row * k) % 97}" for k in range(1, 80)) for row in range(first, first + rows)]
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), out, row_group_size=50)
+    return out.getvalue()
+
+
+def test_a_hub_corpus_is_prepared_then_needs_no_network_and_no_shards(hub, tmp_path, monkeypatch):
+    hub.files |= {"train.parquet": shard(0, 400), "val.parquet": shard(300, 200)}
+    parts = (Part("val.parquet", VAL, (10, 150)), Part("train.parquet", TRAIN))
+    corpus = HubCorpus("small", "someone/small", parts)
+    monkeypatch.setitem(corpora.NAMED, "small", lambda: corpus)
+    prepared = prepare("small", 300)
+    assert prepared.corpus == "small" and prepared.val_documents == 140 and prepared.train_documents == 310
+    assert prepared.duplicates_of_val == 90  # rows 310 to 399 are in both
+    assert corpora.choose("auto", "small") == ("small", "the profile's corpus, already downloaded")
+
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    for path in corpus.folder.glob("*.parquet"):
+        path.unlink()
+    assert prepare("small", 300) == prepared
+    assert corpora.choose("auto", "small") == ("small", "the profile's corpus, already prepared")
+    with pytest.raises(EnvironmentFailure, match="can't reach"):
+        prepare("small", 301)  # another vocabulary needs the text again
+
+
+def test_the_public_corpora_are_what_their_servers_hold():
+    climbmix, tinystories = corpora.NAMED["climbmix"](), corpora.NAMED["tinystories"]()
+    assert [part for part in climbmix.parts if part.mark == VAL] == [Part("shard_06542.parquet", VAL)]
+    assert climbmix.parts[1] == Part("shard_00000.parquet", TRAIN) and len(climbmix.parts) == 9
+    assert climbmix.files[0].url.endswith("/datasets/karpathy/climbmix-400b-shuffle/resolve/main/shard_06542.parquet")
+    assert [file.name for file in tinystories.files] == ["tinystories_gpt4_clean.parquet"]

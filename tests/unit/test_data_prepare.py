@@ -1,0 +1,194 @@
+"""The prepared folder: what is in it is the corpus, all of it, and what isn't whole is not used."""
+
+import itertools
+import json
+import random
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from tiktoken.load import load_tiktoken_bpe
+
+from autoresearch.data import lock
+from autoresearch.data.prepare import prepare
+from autoresearch.data.prepared import Prepared, checksum_of
+from autoresearch.errors import StoredStateError, UsageError
+
+WORDS = [f"{a}{b}{c}" for a in "bcdfghk" for b in "aeiou" for c in "lmnrst"]
+
+
+def text(seed: int, words: int = 120) -> str:
+    return f"# {seed} äö\n" + " ".join(random.Random(seed).choices(WORDS, k=words)) + "\n"
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """400 documents of about 500 bytes in a folder, and a cache."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for seed in range(400):
+        (folder / f"{seed:03}.txt").write_bytes(text(seed).encode())
+    return folder
+
+
+def documents(prepared: Prepared, part: str) -> list[bytes]:
+    """Decoded from the files alone, by the ids' bytes."""
+    spelling = {rank: token for token, rank in load_tiktoken_bpe(str(prepared.folder / "ranks.tiktoken")).items()}
+    tokens = np.fromfile(prepared.folder / part / "tokens.bin", prepared.dtype)
+    starts = np.load(prepared.folder / part / "starts.npy")
+    assert starts.dtype == np.int64 and (tokens[starts] == prepared.bos_id).all()
+    assert (tokens == prepared.bos_id).sum() == len(starts)
+    bounds = [*starts.tolist(), len(tokens)]
+    return [
+        b"".join(spelling[token] for token in tokens[start + 1 : end].tolist())
+        for start, end in itertools.pairwise(bounds)
+    ]
+
+
+def test_every_document_is_there_once_and_whole(corpus):
+    stages = []
+    prepared = prepare(str(corpus), 400, lambda stage, *_: stages.append(stage))
+    train, val = documents(prepared, "train"), documents(prepared, "val")
+    assert sorted(train + val) == sorted(text(seed).encode() for seed in range(400))
+    assert train != sorted(train)
+    sizes = np.load(prepared.val_folder / "bytes.npy")
+    assert sizes.dtype == np.int64 and sizes.tolist() == [len(document) for document in val]
+    assert 0.1 * prepared.train_bytes < prepared.val_bytes < 0.13 * prepared.train_bytes
+    assert (prepared.train_documents, prepared.val_documents) == (len(train), len(val))
+    assert (prepared.train_bytes, prepared.val_bytes) == (sum(map(len, train)), sum(sizes))
+    assert prepared.train_tokens == len(np.fromfile(prepared.train_folder / "tokens.bin", prepared.dtype))
+    assert prepared.mean_token_bytes == prepared.train_bytes / prepared.train_tokens
+    counted = np.load(prepared.folder / "token_bytes.npy")
+    assert len(counted) == 400 and counted[prepared.bos_id] == 0 and prepared.bos_id == 399
+    assert list(dict.fromkeys(stages)) == [
+        "reading the corpus", "scanning documents", "learning the tokenizer", "encoding val", "encoding train",
+    ]  # fmt: skip
+
+
+def test_it_is_done_once_and_the_same_every_time(corpus):
+    first = prepare(str(corpus), 400)
+    stages = []
+    again = prepare(str(corpus), 400, lambda stage, *_: stages.append(stage))
+    assert again == first and set(stages) == {"reading the corpus"}
+    shutil.rmtree(first.folder)
+    assert prepare(str(corpus), 400) == first  # checksums and all
+
+
+def test_validation_is_the_same_text_for_every_vocabulary(corpus):
+    one, other = prepare(str(corpus), 300), prepare(str(corpus), 600)
+    assert one.folder != other.folder
+    assert documents(one, "val") == documents(other, "val")
+    assert documents(one, "train") == documents(other, "train")
+
+
+def test_copies_of_validation_text_are_not_trained_on(corpus):
+    held_out = documents(prepare(str(corpus), 300), "val")
+    for number, document in enumerate(held_out):
+        (corpus / f"copy{number}.txt").write_bytes(document)
+    prepared = prepare(str(corpus), 300)
+    train, val = documents(prepared, "train"), documents(prepared, "val")
+    assert not set(train) & set(val) and len(set(val)) == len(val)
+    assert prepared.duplicates_of_val >= len(held_out)
+
+
+def test_a_changed_corpus_is_another_one(corpus):
+    before = prepare(str(corpus), 300)
+    (corpus / "000.txt").write_bytes(b"quite another text")
+    assert prepare(str(corpus), 300).key != before.key
+
+
+def test_a_folder_that_names_its_validation_text_is_obeyed(corpus):
+    for part, seeds in (("val", range(0, 40)), ("train", range(20, 400))):
+        (corpus / part).mkdir()
+        for seed in seeds:
+            (corpus / f"{seed:03}.txt").exists() and shutil.copy(corpus / f"{seed:03}.txt", corpus / part)
+    (corpus / "val" / "again.txt").write_bytes(text(0).encode())
+    prepared = prepare(str(corpus), 300)
+    assert documents(prepared, "val") == [text(seed).encode() for seed in range(40)]
+    assert sorted(documents(prepared, "train")) == sorted(text(seed).encode() for seed in range(40, 400))
+    assert (prepared.duplicates_of_val, prepared.duplicates_in_val) == (20, 1)
+
+
+def test_bytes_that_are_not_utf8_are_counted(corpus):
+    (corpus / "latin.txt").write_bytes("schön".encode("latin-1"))
+    prepared = prepare(str(corpus), 300)
+    assert prepared.repaired_documents == 1
+    assert "sch\ufffdn".encode() in documents(prepared, "train") + documents(prepared, "val")
+
+
+def test_a_corpus_too_small_leaves_nothing_behind(corpus):
+    with pytest.raises(UsageError, match="too small for a vocabulary of 60000"):
+        prepare(str(corpus), 60_000)
+    assert [path.name for path in (corpus.parent / "cache" / "data").iterdir()] == [".lock"]
+
+
+def _flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("name", ["train/tokens.bin", "val/bytes.npy", "ranks.tiktoken", "meta.json"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
+def test_a_damaged_folder_is_refused_and_prepared_again(corpus, name, damage):
+    prepared = prepare(str(corpus), 300)
+    path = prepared.folder / name
+    content = path.read_bytes()
+    if damage == "remove":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] if damage == "cut" else _flipped(content, middle))
+    with pytest.raises(StoredStateError, match="prepare --force"):
+        Prepared.load(prepared.folder).verify()
+    assert prepare(str(corpus), 300) == prepared
+    prepared.verify()
+
+
+def test_force_prepares_again(corpus):
+    prepared = prepare(str(corpus), 300)
+    stages = []
+    assert prepare(str(corpus), 300, lambda stage, *_: stages.append(stage), force=True) == prepared
+    assert "encoding train" in stages
+
+
+def test_a_folder_of_another_format_is_refused(corpus):
+    prepared = prepare(str(corpus), 300)
+    meta = json.loads((prepared.folder / "meta.json").read_text(encoding="utf-8"))
+    meta["content"]["format"] = 0
+    meta["checksum"] = checksum_of(meta["content"])
+    (prepared.folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    with pytest.raises(StoredStateError, match="format 0"):
+        Prepared.load(prepared.folder)
+
+
+def test_a_second_prepare_waits_for_the_first(corpus):
+    root = corpus.parent / "cache" / "data"
+    root.mkdir(parents=True)
+    waiting, done = threading.Event(), []
+
+    def second():
+        def on_progress(stage, *_):
+            if "waiting" in stage:
+                waiting.set()
+
+        done.append(prepare(str(corpus), 300, on_progress))
+
+    thread = threading.Thread(target=second)
+    with lock.held(root / ".lock", on_wait=lambda: None):
+        thread.start()
+        assert waiting.wait(20) and not done
+    thread.join(60)
+    assert done[0].folder.exists()
+
+
+def test_a_large_vocabulary_takes_four_bytes_a_token(corpus):
+    letters = random.Random(0)
+    (corpus / "odd.jsonl").write_text(
+        "".join(json.dumps({"text": " ".join("".join(letters.choices("abcdefghij", k=8)) for _ in range(60))}) + "\n"
+                for _ in range(1500)),
+        encoding="utf-8",
+    )  # fmt: skip
+    prepared = prepare(str(corpus), 70_000)
+    assert prepared.dtype == "<u4"
+    assert text(0).encode() in documents(prepared, "train") + documents(prepared, "val")

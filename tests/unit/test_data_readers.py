@@ -1,0 +1,66 @@
+"""Files to documents: every kind that is read, and a line that names file and line for what can't be."""
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from autoresearch.data.readers import read, to_utf8
+from autoresearch.errors import UsageError
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".md", ".py", ".TXT"])
+def test_a_text_file_is_one_document_with_its_own_bytes(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes("\ufeffline\r\nöäü\n".encode())
+    assert list(read(path)) == ["\ufeffline\r\nöäü\n".encode()]
+
+
+def test_jsonl_gives_the_field_text_or_the_only_string(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one", "url": "u"}\n\n{"story": "zw\\u00f6i", "n": 2}\n', encoding="utf-8")
+    assert list(read(path)) == [b"one", "zwöi".encode()]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"a": "x", "b": "y"}', '{"text": 3}', '"text"'])
+def test_jsonl_names_the_line_that_it_cannot_use(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "fine"}}\n{line}\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"a\.jsonl:2: .*each line must be like"):
+        list(read(path))
+
+
+def test_parquet_gives_the_column_text_or_the_only_string_column(tmp_path):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["x", "y"], "text": ["öne", None]}), path)
+    assert list(read(path)) == ["öne".encode()]
+    pyarrow.parquet.write_table(pyarrow.table({"id": [1, 2], "story": ["a", "b"]}), path)
+    assert list(read(path)) == [b"a", b"b"]
+
+
+def test_parquet_names_its_columns_when_none_is_text(tmp_path):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"one": ["x"], "two": ["y"]}), path)
+    with pytest.raises(UsageError, match=r'a\.parquet: no string column "text" \(columns: one, two\)'):
+        list(read(path))
+
+
+def test_a_parquet_file_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"not parquet at all")
+    with pytest.raises(UsageError, match=r"a\.parquet: not a readable parquet file"):
+        list(read(path))
+
+
+def test_a_file_that_went_away_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"a\.txt can't be read"):
+        list(read(tmp_path / "a.txt"))
+
+
+def test_what_is_not_utf8_is_replaced_and_said_so(tmp_path):
+    assert to_utf8("schön".encode()) == ("schön".encode(), False)
+    assert to_utf8("schön".encode("latin-1")) == ("sch\ufffdn".encode(), True)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "half \\ud83d a pair"}\n', encoding="utf-8")
+    (raw,) = read(path)
+    text, repaired = to_utf8(raw)
+    assert repaired and text.decode().startswith("half \ufffd")
