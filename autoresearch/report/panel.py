@@ -1,8 +1,9 @@
 """What `run` shows: a live panel on a terminal, plain lines elsewhere, JSON lines for programs.
 
-A listener is a context manager with two methods: `event(dict)` for every event of the ledger as it is written, and
-`progress(number, run, progress)`, which may be called as often as one likes: it costs next to nothing until the next drawing
-is due. No threads: the CPU is what trains. Text that an agent wrote can't move the cursor, colour the screen or break a line.
+A listener is a context manager with two methods: `event(dict)` for every event of the ledger as it is written (and for notes,
+which are not stored: {"event": "note", "reason": text}), and `progress(number, run, progress)`, which may be called as often as
+one likes: it costs next to nothing until the next drawing is due. No threads: the CPU is what trains. Text that an agent wrote
+can't move the cursor, colour the screen or break a line.
 """
 
 import json
@@ -115,10 +116,13 @@ class Panel:
 
     def event(self, event: dict) -> None:
         self._history.add(event)
-        if event["event"] in ("start", "begin", "verdict"):
-            self._progress, self._note = None, ""
-        else:
-            self._note = _sentence(event, self._history) or self._note
+        match event["event"]:
+            case "start" | "begin" | "run":
+                self._progress = None
+            case "verdict":
+                self._progress, self._note = None, ""
+            case kind if kind != "study":  # a note, a pause, a rejected proposal: it stays to be read until the next verdict
+                self._note = _sentence(event, self._history) or self._note
         self._draw()
 
     def progress(self, number: int, run: int, progress) -> None:
@@ -142,11 +146,12 @@ class Panel:
         from rich.text import Text
 
         history = self._history
-        room = max(1, self._console.height - 8)  # for the last results
+        room = max(1, self._console.height - 9)  # for the last results
         lines = [
             Text(self._shown(self._machine), style="dim"),
-            Text(self._shown(_running(history) or self._note or "between two experiments"), style="bold"),
+            Text(self._shown(_running(history) or "between two experiments"), style="bold"),
             self._bar(),
+            *([Text(self._shown(self._note), style="yellow")] if self._note else []),
             Text(self._shown(_best(history)), style="green"),
             Text(self._shown(_tally(history))),
             *(self._result(e) for e in history.experiments[-min(_LAST_RESULTS, room) :]),
@@ -217,6 +222,8 @@ def _sentence(event: dict, history: History) -> str | None:
             return f"experiment {number} run {event['k']} lost: {event['reason']}"
         case "rejected":
             return f"proposal rejected: {event['reason']}"
+        case "note":
+            return event["reason"]
         case _:
             return f"{kind}: {event['reason']}" if event.get("reason") else None
 

@@ -148,3 +148,11 @@ def test_unknown_numbers_are_left_out(terminal):
     tty = terminal()
     show(choose(False, False, tty), study([0.79]), Progress("startup", 12.0))
     assert re.search(r"│ startup ─+ 0:12 +│", "".join(screens(tty)))
+
+
+def test_a_note_is_seen_while_something_runs(terminal):
+    tty = terminal()
+    events = study([0.79])
+    show(choose(False, False, tty), [*events[:-1], {"event": "note", "reason": "this run is the last; Ctrl-C again ends it now"}])
+    last = screens(tty)[-1]
+    assert "experiment 1 run 1" in last and "│ this run is the last; Ctrl-C again ends it now" in last
