@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoresearch import __version__
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.hardware import detect, plan, registry
+from autoresearch.hardware import detect, plan, profiles, registry
 from autoresearch.hardware.facts import Facts
 from autoresearch.paths import cache_dir
 
@@ -23,18 +23,20 @@ def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") 
     Raises UsageError for a backend, a profile or a corpus that is unknown or does not fit.
     """
     backends = registry.scan()
-    facts = detect.probe_all(backends)
+    if profile != "auto":
+        profiles.load(profile)  # a wrong name is said before the seconds that the probes take
+    facts = detect.probe_all(backends if backend in ("auto", *backends) else {})
     report = _system()
-    report["backends"] = [
-        {"name": one.name, "title": one.title, "rank": one.rank, "auto": one.auto, "facts": facts[one.name].to_dict()}
-        for one in backends.values()
-    ]
     try:
         choice = detect.choose_backend(backend, backends, facts)
     except EnvironmentFailure as problem:
         report["problem"], report["chosen"] = str(problem), None
     else:
         report["problem"], report["chosen"] = None, _chosen(plan.from_choice(choice, profile), corpus)
+    report["backends"] = [
+        {"name": one.name, "title": one.title, "rank": one.rank, "auto": one.auto, "facts": facts[one.name].to_dict()}
+        for one in backends.values()
+    ]
     return anonymous(report)
 
 

@@ -77,7 +77,8 @@ def read(path: Path) -> Profile:
 
 
 def parse(table: dict, name: str, source: str) -> Profile:
-    """Check a whole profile; source is what errors call it. Raises UsageError."""
+    """Check a whole profile; source is what errors call it. [match] and [train] may be absent. Raises UsageError."""
+    table = {"match": {}, "train": {}, **table}
     _check_table(table, _TOP, source, "")
     for section, rules, needed in _SECTIONS:
         _check_table(table[section], rules, source, section, needed)

@@ -78,7 +78,7 @@ def why_not(profile: Profile, backend: str, facts: Facts) -> str | None:
     match = profile.match
     device = (facts.device or "").lower()
     if match.name and not any(part.lower() in device for part in match.name):
-        return f"for devices named {' or '.join(match.name)}, not {facts.device or 'n/a'}"
+        return f"for devices named {_either(match.name)}, not {facts.device or 'n/a'}"
     for what, bounds, value in _ranges(match, facts):
         if bounds and not _holds(bounds, value):
             return f"for {what} {_span(bounds)}, here {_value(value)}"
@@ -104,7 +104,7 @@ def check(profile: Profile, backends: Mapping[str, Backend]) -> list[str]:
 
 def conditions(match: Match) -> str:
     """A profile's [match] in one phrase."""
-    parts = [" or ".join(match.name)] if match.name else []
+    parts = [_either(match.name)] if match.name else []
     parts += [f"{what} {_span(bounds)}" for what, bounds, _ in _ranges(match, Facts(ok=True)) if bounds]
     return ", ".join(parts) or "every device"
 
@@ -153,6 +153,10 @@ def _holds(bounds: tuple, value) -> bool:
 
 def _span(bounds: tuple) -> str:
     return " to below ".join(map(_value, bounds)) if len(bounds) == 2 else f"{_value(bounds[0])} and up"
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} or {len(names) - 3} more"
 
 
 def _value(value) -> str:

@@ -1,0 +1,97 @@
+"""Backends are found by scanning, and one that is wrong never disturbs another."""
+
+import pytest
+
+from autoresearch.hardware import registry
+
+GOOD = """
+title = "Good"
+rank = 7
+auto = true
+train = "../shared/train.py"
+requires = ["json"]
+install = "pip install json"
+"""
+
+
+def make(root, name, toml=GOOD):
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "backend.toml").write_text(toml, encoding="utf-8")
+    (folder / "runtime.py").write_text("", encoding="utf-8")
+    (root / "shared").mkdir(exist_ok=True)
+    (root / "shared" / "train.py").write_text("", encoding="utf-8")
+    return folder
+
+
+def test_a_folder_with_a_backend_toml_is_a_backend(tmp_path):
+    make(tmp_path, "low", GOOD.replace("7", "1"))
+    make(tmp_path, "good")
+    found = registry.scan(tmp_path)
+    assert list(found) == ["good", "low"]  # highest rank first; `shared` has no backend.toml
+    good = found["good"]
+    assert (good.title, good.rank, good.auto, good.requires) == ("Good", 7, True, ("json",))
+    assert good.train_py == (tmp_path / "shared" / "train.py").resolve()
+    assert good.python_path == [tmp_path / "good", (tmp_path / "shared").resolve()]
+    assert good.problem is None
+
+
+@pytest.mark.parametrize(
+    "toml, words",
+    [
+        ("title = ", "cannot be read"),
+        (GOOD.replace("rank = 7", ""), "'rank' is missing"),
+        (GOOD.replace("rank = 7", "rank = true"), "rank must be of type int"),
+        (GOOD.replace("rank", "ranc"), "unknown key 'ranc'; did you mean rank?"),
+        (GOOD.replace('["json"]', "[1]"), "must list names to import"),
+        (GOOD.replace("install =", "#"), "'install' is missing"),
+        (GOOD.replace("../shared/train.py", "nowhere.py"), "there is no nowhere.py"),
+    ],
+)
+def test_a_wrong_backend_toml_is_its_own_problem(tmp_path, toml, words):
+    make(tmp_path, "wrong", toml)
+    make(tmp_path, "good")
+    found = registry.scan(tmp_path)
+    assert words in found["wrong"].problem
+    assert "\n" not in found["wrong"].problem
+    assert found["good"].problem is None
+
+
+def install(site, entry_points):
+    """What a package manager leaves in site-packages."""
+    info = site / "plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[autoresearch.backends]\n{entry_points}\n", encoding="utf-8")
+
+
+def test_an_installed_package_brings_a_backend_and_is_not_imported_for_it(tmp_path, monkeypatch):
+    make(tmp_path / "plugin", "npu", GOOD)
+    (tmp_path / "plugin" / "__init__.py").write_text("raise SystemExit('imported')", encoding="utf-8")
+    install(tmp_path, "npu = plugin.npu")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = registry.scan()
+    assert found["npu"].problem is None
+    assert found["npu"].folder == tmp_path / "plugin" / "npu"
+
+
+def test_an_entry_point_may_name_a_path(tmp_path, monkeypatch):
+    folder = make(tmp_path / "elsewhere", "tpu")
+    (tmp_path / "plugin_paths.py").write_text(f"FOLDER = {str(folder)!r}\n", encoding="utf-8")
+    install(tmp_path, "tpu = plugin_paths:FOLDER\nlost = plugin_paths:NOWHERE\ngone = no_such_package.backend")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = registry.scan()
+    assert found["tpu"].problem is None
+    assert "does not load: AttributeError" in found["lost"].problem
+    assert "no folder of that package holds a backend.toml" in found["gone"].problem
+
+
+def test_an_entry_point_cannot_take_a_shipped_name(tmp_path, monkeypatch):
+    shipped = registry.scan()
+    name = next(iter(shipped))
+    make(tmp_path / "plugin", name)
+    install(tmp_path, f"{name} = plugin.{name}")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = registry.scan()
+    assert found[name] == shipped[name]
+    assert next(one.problem for key, one in found.items() if key not in shipped).startswith(f"the name {name} is taken")
