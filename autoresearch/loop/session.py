@@ -16,13 +16,15 @@ import pygit2
 from autoresearch import durable
 from autoresearch.agents.base import Past, View
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
-from autoresearch.loop import disk, lock
+from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger, State
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
+from autoresearch.measure.summary import RunResult
 from autoresearch.report import picture, table
+from autoresearch.report.history import machine_line
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
 # What stays of a run whose weights are no longer needed.
@@ -101,12 +103,9 @@ class Session:
         """What the agent is shown; proposals that it just got back stand at the end of the history."""
         best = self.state.best
         assert best is not None
-        for experiment in self.state.experiments[len(self._past) :]:
-            text = self.store.text(experiment.commit)
-            status = experiment.state or ""
-            self._past.append(
-                Past(experiment.number, experiment.description, status, experiment.val_bpb, text, experiment.reason)
-            )
+        for one in self.state.experiments[len(self._past) :]:
+            text = self.store.text(one.commit)
+            self._past.append(Past(one.number, one.description, one.state or "", one.val_bpb, text, one.reason))
         return View(
             program_md=self._program_md(),
             train_py=self.store.text(best.commit),
@@ -135,7 +134,8 @@ class Session:
     def draw(self) -> None:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
         try:
-            picture.draw(self.ledger.events, self.study.folder / "progress.png", self.study.facts.device or "")
+            machine = machine_line(self.study.facts.device, self.study.backend, self.study.profile.name)
+            picture.draw(self.ledger.events, self.study.folder / "progress.png", machine)
         except Exception as error:
             self.note(f"progress.png could not be drawn: {type(error).__name__}: {error}")
 
@@ -149,13 +149,13 @@ class Session:
     def _recover(self) -> None:
         """After a start or a kill: every ref, the run that was cut short, and all that follows from the ledger."""
         self._check_terms()
-        for experiment in self.state.experiments:
-            if not self.store.has(experiment.commit):
+        for one in self.state.experiments:
+            if not self.store.has(one.commit):
                 raise StoredStateError(
-                    f"{self.study.folder / '.git'} has lost the commit {experiment.commit} of experiment {experiment.number};"
+                    f"{self.study.folder / '.git'} has lost the commit {one.commit} of experiment {one.number};"
                     " bring .git back from a copy, or begin a new study with `autoresearch run --tag NAME`"
                 )
-            self.persist(lambda experiment=experiment: self.store.name(experiment.number, experiment.commit))
+            self.persist(lambda one=one: self.store.name(one.number, one.commit))
         pending = self.state.pending
         if pending and pending.runs and pending.runs[-1].result is None:
             self.record("lost", n=pending.number, k=pending.runs[-1].k, reason="it was cut short; the same commit runs again")
@@ -222,6 +222,20 @@ def opened(study: Study, setup: Setup, listener: Listener) -> Iterator[Session]:
         session = Session(study, setup, listener)
         with session.interrupts.handled():
             yield session
+
+
+def train_outside(study: Study, setup: Setup, seed: int, on_progress: Callable) -> RunResult:
+    """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
+    with lock.hold(study.lock):
+        try:
+            text = (study.folder / "train.py").read_text(encoding="utf-8")
+        except (FileNotFoundError, UnicodeDecodeError) as error:
+            cure = "`git checkout HEAD train.py` restores it"
+            raise UsageError(f"no readable train.py in {study.folder} ({error}); {cure}") from error
+        folder = study.runs / "train"
+        if folder.exists():
+            shutil.rmtree(folder)
+        return experiment.execute(setup, text, seed, folder, on_progress)
 
 
 def log_tail(path: Path, lines: int = 20) -> str:

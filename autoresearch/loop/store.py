@@ -10,6 +10,7 @@ the objects, in any order: `update` may be called at any time and ends in the sa
     refs/autoresearch/<tag>/yours-<id>  commits of the user's that stood on the branch when it had to move elsewhere
 """
 
+import difflib
 import time
 from pathlib import Path
 
@@ -181,9 +182,25 @@ def _remove_leftovers(git_folder: Path) -> None:
 
 def head_file(folder: Path, name: str) -> bytes | None:
     """A file as it stands in the commit that is checked out in folder's own repository, or None."""
-    _settings()
     try:
-        repo = pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)
+        repo = _reader(folder)
         return repo[repo.head.target].tree[name].data
     except (pygit2.GitError, KeyError):  # no repository, no commit yet, no such file
         return None
+
+
+def text_of(folder: Path, commit: str) -> str:
+    """The train.py of a commit, for readers beside a running study."""
+    return _reader(folder)[commit].tree[TRAIN_PY].data.decode("utf-8")
+
+
+def diff(folder: Path, before: str, after: str) -> str:
+    """What changed in train.py between two commits, as a patch."""
+    repo = _reader(folder)
+    old, new = (repo[commit].tree[TRAIN_PY].data.decode("utf-8").splitlines(keepends=True) for commit in (before, after))
+    return "".join(difflib.unified_diff(old, new, f"{TRAIN_PY} {before[:7]}", f"{TRAIN_PY} {after[:7]}"))
+
+
+def _reader(folder: Path) -> pygit2.Repository:
+    _settings()
+    return pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)

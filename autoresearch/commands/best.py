@@ -1,0 +1,64 @@
+"""`autoresearch best`: the best train.py so far and what it gained."""
+
+import json
+from pathlib import Path
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("best")
+@options("workspace", "json")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the best train.py there.")
+def command(workspace, as_json, output):
+    """The best train.py so far and what it gained.
+
+    Example: `autoresearch best --output best_train.py`
+    """
+    from autoresearch import durable
+    from autoresearch.errors import UsageError
+    from autoresearch.loop.ledger import State, read
+    from autoresearch.loop.store import text_of
+    from autoresearch.loop.workspace import find
+
+    study = find(workspace)
+    state = State.from_events(read(study.events))
+    best = state.best
+    if best is None:
+        raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
+    if output is not None:
+        output = output.expanduser()
+        if not output.parent.is_dir():
+            raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
+        durable.write(output, text_of(study.folder, best.commit))
+    facts = {
+        "experiment": best.number,
+        "description": best.description,
+        "commit": best.commit,
+        "branch": f"autoresearch/{study.tag}",
+        "val_bpb": best.val_bpb,
+        "baseline_val_bpb": state.baseline.val_bpb,
+        "output": str(output) if output else None,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(gain(state))
+    click.echo(f"commit {best.commit} on branch {facts['branch']} in {study.folder}: {best.description}")
+    if output:
+        click.echo(f"written to {output}")
+    else:
+        click.echo(f"`--output FILE` writes it; `autoresearch show {best.number}` says what it changed")
+
+
+def gain(state) -> str:
+    """The best, and how far it lies below the baseline."""
+    best, baseline = state.best, state.baseline
+    if best is None:
+        return "no val_bpb yet"
+    if best is baseline:
+        return f"best val_bpb {best.val_bpb:.6f}, the baseline"
+    below = baseline.val_bpb - best.val_bpb
+    percent = 100 * below / baseline.val_bpb
+    return f"best val_bpb {best.val_bpb:.6f} by experiment {best.number}, {below:.6f} ({percent:.2f} %) below the baseline"

@@ -1,0 +1,59 @@
+"""`autoresearch init`: a workspace to look at and edit before the run. `make_study` is also the first half of `run`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("init")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
+@options("tag", "profile", "backend", "corpus", "train_seconds", "decide", "seed", "plain")
+def command(folder, plain, **chosen):
+    """Make a workspace to look at and edit before the run.
+
+    DIR is a new or an empty folder; default: autoresearch-<tag>. It gets train.py with the profile's constants, program.md (the
+    instructions), study.toml (the terms) and a git repository of its own. What you change in train.py before the first
+    run becomes the baseline.
+
+    Example: `autoresearch init my-study --profile cpu`, then `autoresearch run --workspace my-study`
+    """
+    from autoresearch.loop import workspace
+
+    folder = (folder or Path(f"autoresearch-{chosen['tag'] or workspace.today()}")).expanduser().resolve()
+    study, _ = make_study(folder, chosen, plain, click.echo)
+    click.echo(f"study {study.tag} in {study.folder}: edit train.py or program.md, then")
+    click.echo(f"  autoresearch run --workspace {study.folder}")
+
+
+def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], None], quiet: bool = False):
+    """(Study, Setup): look at the machine, choose, prepare the text, make the workspace; say each choice and its reason."""
+    from autoresearch.commands.prepare import bars
+    from autoresearch.data import corpora
+    from autoresearch.data.prepare import prepare
+    from autoresearch.hardware import plan
+    from autoresearch.loop import terms, workspace
+
+    tag = chosen["tag"] or workspace.today()
+    terms.check_tag(tag)
+    workspace.check_free(folder)
+    planned = plan.make(chosen["backend"], chosen["profile"])
+    choice, profile = planned.choice, planned.profile
+    if chosen["train_seconds"] is not None:
+        profile = replace(profile, budget=profile.budget | {"train_seconds": chosen["train_seconds"]})
+    say(f"machine   {choice.facts.device}")
+    say(f"backend   {choice.backend.name}: {choice.reason}")
+    say(f"profile   {profile.name}: {planned.profile_reason}")
+    corpus, reason = corpora.choose(chosen["corpus"], profile.data["corpus"])
+    say(f"corpus    {corpus}: {reason}")
+    with bars(quiet=quiet, plain=plain) as on_progress:
+        prepared = prepare(corpus, profile.data["vocab_size"], on_progress)
+    study = workspace.create(
+        folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
+        seed=workspace.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"], decide=chosen["decide"] or "confirmed",
+    )  # fmt: skip
+    say(f"workspace {folder}")
+    return study, terms.setup(study, choice.backend, prepared)

@@ -1,0 +1,35 @@
+"""`autoresearch results`: every experiment, one line each."""
+
+import json
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("results")
+@options("workspace", "json")
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N. Default: all.")
+def command(workspace, as_json, last):
+    """Every experiment, one line each.
+
+    The file results.tsv in the workspace holds the same for other tools. Example: `autoresearch results --last 20`
+    """
+    from autoresearch.commands.show import record
+    from autoresearch.loop.ledger import State, read
+    from autoresearch.loop.workspace import find
+
+    experiments = State.from_events(read(find(workspace).events)).experiments[-(last or 0) :]
+    if as_json:
+        click.echo(json.dumps([record(experiment) for experiment in experiments], indent=2))
+        return
+    if not experiments:
+        click.echo("no experiment yet; `autoresearch run` trains the first")
+    for experiment in experiments:
+        click.echo(line(experiment))
+
+
+def line(experiment) -> str:
+    score = "n/a" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
+    word = experiment.state or "pending"
+    return f"{experiment.number:>5}  {experiment.commit[:7]}  {score:>9}  {word:<12}  {experiment.description}"

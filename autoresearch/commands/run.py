@@ -1,0 +1,72 @@
+"""`autoresearch run`: the whole job, and the way back into one that was stopped."""
+
+import json
+import sys
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("run")
+@options(
+    "workspace", "profile", "backend", "corpus", "agent", "tag", "experiments", "hours", "train_seconds", "decide", "seed",
+    "json", "plain",
+)  # fmt: skip
+@click.pass_context
+def command(context, workspace, agent, experiments, hours, as_json, plain, **chosen):
+    """The whole job: detect, prepare, baseline, then experiments all night. Also resumes.
+
+    Typed again, it goes on with the study of the current folder, or with the newest autoresearch-<tag> in it; a new --tag starts
+    another study. Ctrl-C stops after the running training, a second one ends that training (it is done again next time).
+
+    Example: `autoresearch run --profile auto --hours 8`
+    """
+    from autoresearch import agents
+    from autoresearch.commands.prepare import bars
+    from autoresearch.loop import ledger, loop, terms
+    from autoresearch.loop import workspace as workspaces
+    from autoresearch.report import panel
+    from autoresearch.report.history import machine_line
+
+    def say(line: str) -> None:
+        click.echo(json.dumps({"event": "choice", "text": line}) if as_json else line)
+
+    folder = workspaces.locate(workspace, chosen["tag"])
+    if workspaces.is_workspace(folder):
+        study = workspaces.load(folder)
+        terms.check_options(study, chosen)
+        say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
+        with bars(quiet=as_json, plain=plain) as on_progress:
+            setup = terms.ready(study, on_progress)
+    else:
+        from autoresearch.commands.init import make_study
+
+        study, setup = make_study(folder, chosen, plain, say, quiet=as_json)
+    machine = machine_line(study.facts.device, study.backend, study.profile.name)
+    proposer = agents.make(agent)
+    with panel.choose(as_json, plain, sys.stdout, machine, ledger.read(study.events)) as listener:
+        outcome = loop.run_study(study, setup, proposer, loop.Limits(experiments, hours), listener)
+    if as_json:
+        end = {"event": "end", "reason": outcome.reason, "exit_status": outcome.exit_status, "workspace": str(study.folder)}
+        click.echo(json.dumps(end))
+    else:
+        for line in farewell(study, outcome):
+            click.echo(line)
+    context.exit(outcome.exit_status)
+
+
+def farewell(study, outcome) -> list[str]:
+    """Where the study stands, and what to type next."""
+    from autoresearch.commands.best import gain
+    from autoresearch.loop.ledger import State, read
+
+    state = State.from_events(read(study.events))
+    counts = ", ".join(f"{count} {word}" for word, count in state.counts().items())
+    return [
+        *([outcome.detail] if outcome.detail else []),
+        f"stopped: {outcome.reason}",
+        f"{gain(state)}; {counts}",
+        f"go on    autoresearch run --workspace {study.folder}",
+        f"look     autoresearch results --workspace {study.folder}; {study.folder / 'progress.png'}",
+    ]

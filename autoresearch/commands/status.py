@@ -1,0 +1,80 @@
+"""`autoresearch status`: where the study stands, from its ledger; also while it runs."""
+
+import json
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("status")
+@options("workspace", "json")
+def command(workspace, as_json):
+    """Where the study stands.
+
+    Example: `autoresearch status --json`
+    """
+    from autoresearch.loop import lock
+    from autoresearch.loop.ledger import State, read
+    from autoresearch.loop.workspace import find
+
+    study = find(workspace)
+    state = State.from_events(read(study.events))
+    facts = describe(study, state, lock.holder(study.lock))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for line in lines(facts):
+        click.echo(line)
+
+
+def describe(study, state, process: str | None) -> dict:
+    best, baseline, pending = state.best, state.baseline, state.pending
+    under_way = pending and {"experiment": pending.number, "description": pending.description, "runs": len(pending.runs)}
+    return {
+        "tag": study.tag,
+        "workspace": str(study.folder),
+        "process": process,
+        "device": study.facts.device,
+        "backend": study.backend,
+        "profile": study.profile.name,
+        "corpus": study.corpus,
+        "train_seconds": study.profile.budget["train_seconds"],
+        "decide": study.decide,
+        "sigma": state.noise.sigma if state.noise else None,
+        "baseline_val_bpb": baseline.val_bpb if baseline else None,
+        "best_val_bpb": best.val_bpb if best else None,
+        "best_experiment": best.number if best else None,
+        "best_commit": best.commit if best else None,
+        "counts": state.counts(),
+        "rejected": state.rejected,
+        "lost": state.lost,
+        "cost_usd": state.cost_usd,
+        "pending": under_way,
+        "last_stop": state.last_stop,
+    }
+
+
+def lines(facts: dict) -> list[str]:
+    counts = ", ".join(f"{count} {word}" for word, count in facts["counts"].items())
+    pending, process = facts["pending"], facts["process"]
+    under_way = "none"
+    if pending:
+        under_way = f"experiment {pending['experiment']}, run {max(1, pending['runs'])}: {pending['description']}"
+    running = f"running in process {process}" if process else f"not running; last stop: {facts['last_stop'] or 'n/a'}"
+    rows = {
+        "study": f"{facts['tag']} in {facts['workspace']}",
+        "state": running,
+        "machine": f"{facts['device'] or 'n/a'}, backend {facts['backend']}, profile {facts['profile']}",
+        "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}, decide {facts['decide']}",
+        "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
+        "baseline": _number(facts["baseline_val_bpb"]),
+        "noise": f"sigma {_number(facts['sigma'])}",
+        "verdicts": f"{counts}; {facts['rejected']} rejected before training, {facts['lost']} runs lost",
+        "under way": under_way,
+    }
+    return [f"{name:<10} {value}" for name, value in rows.items()]
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.6f}"

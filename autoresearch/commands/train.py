@@ -1,0 +1,65 @@
+"""`autoresearch train`: one training of the work tree's train.py, scored, outside of the ratchet."""
+
+import json
+import sys
+import time
+
+import click
+
+from autoresearch.commands.options import options
+
+_EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
+
+
+@click.command("train")
+@options("workspace", "seed", "json", "plain")
+@click.pass_context
+def command(context, workspace, seed, as_json, plain):
+    """One training of the workspace's train.py, scored, with its summary.
+
+    Nothing is recorded: no commit, no line in the results. The files stay in .autoresearch/runs/train until the next one.
+    Exit status: 0 when there is a score, 1 when the training failed.
+
+    Example: `autoresearch train --workspace my-study`
+    """
+    from autoresearch.loop import terms
+    from autoresearch.loop import workspace as workspaces
+    from autoresearch.loop.session import log_tail, train_outside
+
+    study = workspaces.find(workspace)
+    setup = terms.ready(study)
+    show = _Line(quiet=as_json, overwrite=sys.stderr.isatty() and not plain)
+    result = train_outside(study, setup, study.seed if seed is None else seed, show)
+    show.end()
+    if as_json:
+        click.echo(json.dumps(result.to_json()))
+    elif result.ok:
+        click.echo(result.summary_block())
+    else:
+        click.echo(log_tail(study.runs / "train" / "log.txt"), err=True)
+        click.echo(f"the training failed ({result.status}): {result.reason}", err=True)
+    context.exit(0 if result.ok else 1)
+
+
+class _Line:
+    """How far the run is: one line that is overwritten, or a line now and then."""
+
+    def __init__(self, quiet: bool, overwrite: bool):
+        self._quiet, self._overwrite = quiet, overwrite
+        self._due, self._phase = 0.0, ""
+
+    def __call__(self, progress) -> None:
+        if self._quiet or (progress.phase == self._phase and time.monotonic() < self._due):
+            return
+        self._phase, self._due = progress.phase, time.monotonic() + (0.5 if self._overwrite else _EVERY_SECONDS)
+        words = [f"{progress.phase:<8} {progress.elapsed_seconds:6.1f} s"]
+        if progress.loss is not None:
+            words.append(f"loss {progress.loss:.3f}")
+        if progress.tokens_per_second is not None:
+            words.append(f"{progress.tokens_per_second:,.0f} tok/s")
+        text = "  ".join(words)
+        click.echo(f"\r{text:<60}" if self._overwrite else text, nl=not self._overwrite, err=True)
+
+    def end(self) -> None:
+        if self._overwrite and not self._quiet:
+            click.echo("\r" + " " * 60 + "\r", nl=False, err=True)

@@ -1,0 +1,50 @@
+"""`autoresearch try`: one ratchet step on an edit of your own, so that any agent or person can drive the study."""
+
+import json
+import sys
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("try")
+@click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
+@options("workspace", "json", "plain")
+@click.pass_context
+def command(context, message, workspace, as_json, plain):
+    """One ratchet step on the work tree's own edit of train.py.
+
+    Edit train.py in the workspace, then call this: it trains, scores and decides. Better than the best: the branch moves to the
+    edit. Otherwise train.py goes back to the best, and the edit stays in git under the name that is printed. The first call
+    trains the baseline first, from the commit that the study began with.
+
+    Exit status: 0 kept or discarded, 1 it crashed, 2 it does not differ, does not parse or was tried before.
+
+    Example: `autoresearch try -m "MATRIX_LR 0.04 -> 0.06"`
+    """
+    from autoresearch.commands.show import record
+    from autoresearch.loop import ledger, loop, terms
+    from autoresearch.loop import workspace as workspaces
+    from autoresearch.report import panel
+    from autoresearch.report.history import machine_line
+
+    study = workspaces.find(workspace)
+    setup = terms.ready(study)
+    machine = machine_line(study.facts.device, study.backend, study.profile.name)
+    stream = sys.stderr  # the answer alone goes to stdout
+    with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:
+        tried, outcome = loop.try_edit(study, setup, message, listener)
+    if tried is None:
+        click.echo(outcome.detail, err=True, nl=bool(outcome.detail))
+        click.echo(f"no verdict: {outcome.reason}", err=True)
+        context.exit(outcome.exit_status or 1)
+    ref = f"refs/autoresearch/{study.tag}/{tried.number}"
+    if as_json:
+        click.echo(json.dumps(record(tried) | {"ref": ref}))
+    else:
+        score = "n/a" if tried.val_bpb is None else f"{tried.val_bpb:.6f}"
+        click.echo(f"{tried.verdict}  val_bpb {score}  experiment {tried.number}: {tried.reason}")
+        if tried.verdict != "keep":
+            click.echo(f"train.py is the best again; the edit is kept: git checkout {ref} -- train.py")
+    context.exit(1 if tried.verdict == "crash" else 0)
