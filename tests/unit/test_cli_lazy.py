@@ -1,14 +1,17 @@
 """The command line before any work: it loads nothing heavy, and it explains every option."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-HEAVY = {
-    "torch", "mlx", "numpy", "anthropic", "optuna", "pygit2", "matplotlib", "rich", "pyarrow", "tiktoken", "huggingface_hub", "psutil",
-}  # fmt: skip
+ROOT = Path(__file__).resolve().parents[2]
+
+HEAVY = {"torch", "mlx", "numpy", "anthropic", "optuna", "pygit2", "matplotlib", "rich", "pyarrow", "tiktoken", "psutil"}
+HEAVY |= {"huggingface_hub"}
 
 # In one fresh process: `--help` of everything, what each has loaded, and every command's options.
 ASK_ALL = """
@@ -49,7 +52,8 @@ def _autoresearch(*arguments) -> subprocess.CompletedProcess:
 
 
 def test_no_help_page_loads_anything_heavy(pages):
-    assert {name: sorted(HEAVY.intersection(page["loaded"])) for name, page in pages.items()} == dict.fromkeys(pages, [])
+    for name, page in pages.items():
+        assert not HEAVY.intersection(page["loaded"]), f"`autoresearch {name} --help`, or one before it"
 
 
 def test_every_command_is_there_and_is_listed(pages):
@@ -90,3 +94,17 @@ def test_no_command_at_all_prints_the_help_and_version_the_version():
     bare = _autoresearch()
     assert "Commands" in bare.stdout + bare.stderr and "Traceback" not in bare.stderr
     assert _autoresearch("--version").stdout.split()[-1] == __version__
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "program.md"])
+def test_what_the_documents_tell_one_to_type_exists(pages, document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    calls = re.findall(r"autoresearch ([a-z]+)((?: [^`\n;&#]*)?)", "\n".join(re.findall(r"`[^`]+`|```.*?```", text, re.S)))
+    for name, rest in calls:
+        words = rest.split()
+        path = f"{name} {words[0]}" if words and f"{name} {words[0]}" in pages else name
+        assert path in pages, f"{document} names `autoresearch {path}`"
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in pages[path]["options"] or option == "--help", f"{document}: `autoresearch {path}` has no {option}"
+    if document == "README.md":
+        assert {path.split()[0] for path in pages if path} == {name for name, _ in calls}
