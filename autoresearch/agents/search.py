@@ -1,0 +1,195 @@
+"""The search agent: no LLM and no key. It proposes values for train.py's constants (autoresearch/constants.py).
+
+Every proposal starts from the best train.py and changes one or two constants, or makes one known move:
+
+  1. Every other experiment, while there are any, the next move of moves.toml: what helped others, best first.
+  2. Otherwise Optuna's TPE, fed with the results so far, draws a few values for each constant, and an additive model
+     (additive.py) picks the change, or the pair of changes, with the highest expected improvement.
+
+All memory is the view's history, read anew by each process: nothing is stored, a killed study goes on alike, and edits by
+hand or by other agents count as results too. A text is never proposed twice. What crashed counts as a bad result. The same
+seed and history give the same proposal. docs/design/search.md has the measurements behind these choices.
+"""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from autoresearch import constants
+from autoresearch.agents import space
+from autoresearch.agents.additive import Additive, expected_improvement
+from autoresearch.agents.base import Exhausted, Past, Proposal, View
+from autoresearch.agents.memory import Memory, Text
+from autoresearch.agents.space import Axis
+from autoresearch.constants import Value
+from autoresearch.errors import UsageError
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+MOVES = Path(__file__).with_name("moves.toml")
+DRAWS = 3  # values that TPE draws for each constant
+REMEMBERED = 64  # best results, and as many of the newest, that the models are fed with: more adds time, not skill
+PAIRED = 30  # best single changes that are tried as the second of a pair
+FAILED = ("crash", "oom", "timeout", "diverged")  # without a score, and the text's own fault
+CLIP = 6.0  # scores further above the best than this many median distances all look the same: bad
+
+Changes = dict[str, Value]
+
+
+class Search:
+    name = "search"
+
+    def __init__(self, seed: int = 0, moves: bool = True, tpe: bool = True, ranking: bool = True):
+        """moves, tpe, ranking: the parts, to measure what each is worth (benchmarks/search.py)."""
+        self.seed, self.tpe, self.ranking = seed, tpe, ranking
+        table = tomllib.loads(MOVES.read_text(encoding="utf-8"))
+        self.moves, self.source = (table["move"] if moves else []), table["source"]
+        self.memory = Memory()
+
+    def propose(self, view: View) -> Proposal:
+        self.memory.learn(view.history)
+        axes = space.axes(constants.read(view.train_py), self.memory.first_values)
+        now = self.memory.text(view.train_py)
+        axes = {name: axis for name, axis in axes.items() if name in now.values}
+        if not axes:
+            raise UsageError(
+                "train.py has no constant for the search to change; bind one at the top (`DEPTH = 4  # layers [2..12]`)"
+            )
+        rng = np.random.default_rng([self.seed, len(view.history)])
+        if len(view.history) % 2:
+            for move in self.moves:
+                changes = self._apply(move, now, axes)
+                if changes and not self.memory.holds(changes) and not self.memory.knows(now, changes):
+                    why = f"known move: {move['what']}; {move['gain_bpb']} bpb where it was found ({self.source})"
+                    return _proposal(view, now, changes, why)
+        changes, why = self._choose(view, now, axes, rng)
+        return _proposal(view, now, changes, why)
+
+    def _apply(self, move: dict, now: Text, axes: dict[str, Axis]) -> Changes:
+        """The move on top of the present values; empty when train.py lacks a constant or may not take the value."""
+        changes = {}
+        for edit in move["edits"]:
+            axis, old = axes.get(edit["constant"]), now.values.get(edit["constant"])
+            if axis is None or not axis.ordered:
+                return {}
+            new = edit["set"] if "set" in edit else old * edit.get("multiply", 1) + edit.get("add", 0)
+            new = axis.value(axis.position(new)) if axis.low <= new <= axis.high else None
+            if new is None or new == old:
+                return {}
+            changes[axis.name] = new
+        return changes
+
+    def _choose(self, view: View, now: Text, axes: dict[str, Axis], rng: np.random.Generator) -> tuple[Changes, str]:
+        past = _relevant(view.history)
+        positions, scores, codes = self._results(past, now, axes, view.best_val_bpb)
+        drawn = self._draw(axes, positions, scores, rng)
+        singles = [
+            {name: value}
+            for name, values in drawn.items()
+            for value in dict.fromkeys(values)
+            if value != now.values[name] and not self.memory.knows(now, {name: value})
+        ]
+        if not singles:
+            return self._anything(now, axes, rng), "all that the model asks for was tried: a random change of three constants"
+        if not self.ranking:
+            return singles[rng.integers(len(singles))], "drawn by Optuna's TPE" if self.tpe else "drawn at random"
+        model = Additive(positions, scores, np.array([not axis.ordered for axis in axes.values()]), codes)
+        base = _positions(axes, now.values)
+
+        def judge(candidates: list[Changes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            mean, deviation = model.change(np.array([_positions(axes, now.values | one) for one in candidates]), base)
+            return expected_improvement(mean, deviation), mean, deviation
+
+        improvement = judge(singles)[0] * (1 + 1e-3 * rng.uniform(size=len(singles)))  # chance decides between equals
+        order = [singles[index] for index in np.argsort(-improvement)]
+        pairs = [order[0] | other for other in order[1 : PAIRED + 1] if not order[0].keys() & other.keys()]
+        candidates = order[:1] + [pair for pair in pairs if not self.memory.knows(now, pair)]
+        improvement, mean, deviation = judge(candidates)
+        best = int(np.argmax(improvement))
+        why = f"the model of {len(past)} results expects {mean[best]:+.4f} bpb, give or take {deviation[best]:.4f}"
+        return candidates[best], why
+
+    def _results(self, past: list[Past], now: Text, axes: dict[str, Axis], best_val_bpb: float | None):
+        """(positions [N, A], scores [N], codes [N]) of the experiments that say something about values."""
+        texts = [self.memory.text(one.train_py) for one in past]
+        rows = [(text, one.val_bpb) for text, one in zip(texts, past, strict=True) if text is not None]
+        rows = rows or [(now, best_val_bpb or 1.0)]
+        positions = np.array([_positions(axes, now.values | text.values) for text, _ in rows])
+        known = np.array([score for _, score in rows if score is not None] or [1.0])
+        above = known - known.min()
+        limit = known.min() + max(CLIP * float(np.median(above[above > 0])) if above.any() else 0.0, 0.01 * abs(known.min()))
+        scores = np.array([limit if score is None else min(score, limit) for _, score in rows])
+        codes = np.array([hash(text.code) for text, _ in rows])
+        return positions, scores, codes
+
+    def _draw(self, axes: dict[str, Axis], positions: np.ndarray, scores: np.ndarray, rng: np.random.Generator):
+        """DRAWS values for each constant."""
+        if not self.tpe:
+            return {name: [_uniform(axis, rng) for _ in range(DRAWS)] for name, axis in axes.items()}
+        spread = {
+            name: optuna.distributions.FloatDistribution(0.0, 1.0)
+            if axis.ordered
+            else optuna.distributions.CategoricalDistribution(tuple(range(-1, len(axis.values))))  # -1: a kind not allowed now
+            for name, axis in axes.items()
+        }
+        sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)), n_startup_trials=1)
+        study = optuna.create_study(sampler=sampler)
+        study.add_trials(
+            optuna.trial.create_trial(params=_parameters(axes, row), distributions=spread, value=float(score))
+            for row, score in zip(positions, scores, strict=True)
+        )
+        draws = [study.ask(spread).params for _ in range(DRAWS)]
+        return {
+            name: [axis.value(draw[name]) for draw in draws if axis.ordered or draw[name] >= 0]
+            for name, axis in axes.items()
+        }
+
+    def _anything(self, now: Text, axes: dict[str, Axis], rng: np.random.Generator) -> Changes:
+        names = list(axes)
+        for _ in range(1000):
+            chosen = rng.choice(names, min(3, len(names)), replace=False)
+            changes = {str(name): _uniform(axes[name], rng) for name in chosen}
+            changes = {name: value for name, value in changes.items() if value != now.values[name]}
+            if changes and not self.memory.knows(now, changes):
+                return changes
+        raise Exhausted("the search has tried all values that train.py's annotations allow; widen them, or add constants")
+
+
+def make(seed: int = 0) -> Search:
+    return Search(seed)
+
+
+def _relevant(history: tuple[Past, ...]) -> list[Past]:
+    """The start, the best and the newest of what has a score or failed by its own fault, in the order of time."""
+    useful = [past for past in history if past.val_bpb is not None or past.status in FAILED]
+    scored = sorted((past for past in useful if past.val_bpb is not None), key=lambda past: past.val_bpb)
+    chosen = {past.number for past in useful[:1] + scored[:REMEMBERED] + useful[-REMEMBERED:]}
+    return [past for past in useful if past.number in chosen]
+
+
+def _positions(axes: dict[str, Axis], values: Changes) -> np.ndarray:
+    return np.array([axis.position(values[name]) for name, axis in axes.items()])
+
+
+def _parameters(axes: dict[str, Axis], positions: np.ndarray) -> dict:
+    """Positions as Optuna's parameters; a value outside its range counts as the range's end."""
+    return {
+        name: min(max(float(position), 0.0), 1.0) if axis.ordered else int(position)
+        for (name, axis), position in zip(axes.items(), positions, strict=True)
+    }
+
+
+def _uniform(axis: Axis, rng: np.random.Generator) -> Value:
+    return axis.values[rng.integers(len(axis.values))] if axis.values else axis.value(rng.uniform())
+
+
+def _proposal(view: View, now: Text, changes: Changes, why: str) -> Proposal:
+    edits = ", ".join(f"{name} {_shown(now.values[name])} -> {_shown(value)}" for name, value in changes.items())
+    return Proposal(constants.write(view.train_py, changes), edits, why)
+
+
+def _shown(value: Value) -> str:
+    is_large_power = type(value) is int and value >= 1024 and value & (value - 1) == 0
+    return f"2**{value.bit_length() - 1}" if is_large_power else str(value)

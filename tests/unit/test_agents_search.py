@@ -1,0 +1,181 @@
+"""The search agent: its memory is the history, it never repeats itself, and it learns."""
+
+import pytest
+
+from autoresearch import agents, constants
+from autoresearch.agents.base import Exhausted, Past, View
+from autoresearch.agents.search import Search
+from autoresearch.errors import UsageError
+
+TRAIN = """import math
+
+DEPTH = 4  # layers [2..12]
+MATRIX_LR = 0.04  # [0.005..0.2 log]
+TOTAL_BATCH_SIZE = 2**15  # tokens a step [2**12..2**18 log]
+WINDOW_PATTERN = "L"  # ["L", "SL", "SSSL"]
+DEVICE_BATCH_SIZE = 16  # [fixed]
+
+
+def main():
+    x = DEPTH * 2
+    return x
+"""
+
+
+def view(history: list[Past], best: str = TRAIN) -> View:
+    return View("", best, min((past.val_bpb for past in history if past.val_bpb), default=None), tuple(history))
+
+
+def start(text: str = TRAIN) -> list[Past]:
+    return [Past(0, "baseline", "baseline", 1.0, text)]
+
+
+def values(text: str) -> dict:
+    return {name: constant.value for name, constant in constants.read(text).items()}
+
+
+def score(text: str) -> float:
+    """A made-up truth: a small batch and a learning rate of 0.08 are best, the rest hardly counts."""
+    found = values(text)
+    return (
+        1
+        + 0.01 * abs(found["TOTAL_BATCH_SIZE"].bit_length() - 14)
+        + 0.1 * abs(found["MATRIX_LR"] - 0.08)
+        + 0.0001 * found["DEPTH"]
+    )
+
+
+def night(agent, experiments: int, history: list[Past] | None = None) -> list[Past]:
+    """Experiments with the strict rule on the truth above."""
+    history = list(history or [Past(0, "baseline", "baseline", score(TRAIN), TRAIN)])
+    for number in range(len(history), len(history) + experiments):
+        best = min((past for past in history if past.val_bpb is not None), key=lambda past: past.val_bpb)
+        proposal = agent.propose(view(history, best.train_py))
+        result = score(proposal.train_py)
+        status = "keep" if result < best.val_bpb else "discard"
+        history.append(Past(number, proposal.description, status, result, proposal.train_py))
+    return history
+
+
+def test_the_first_proposal_is_the_move_that_gained_most():
+    proposal = Search().propose(view(start()))
+    assert values(proposal.train_py) == values(TRAIN) | {"TOTAL_BATCH_SIZE": 2**14}
+    assert proposal.train_py == TRAIN.replace("2**15", "2**14")
+    assert proposal.description == "TOTAL_BATCH_SIZE 2**15 -> 2**14"
+    assert "known move" in proposal.reasoning
+    assert "karpathy/autoresearch" in proposal.reasoning
+    assert proposal.cost_usd == 0
+
+
+def test_one_or_two_constants_change_and_nothing_else():
+    for past in night(Search(), 20)[1:]:
+        names = [name for name in values(TRAIN) if name in past.description]
+        assert 1 <= len(names) <= 2
+        assert "DEVICE_BATCH_SIZE" not in names
+        assert past.train_py.endswith(TRAIN[TRAIN.index("\n\ndef main") :])
+
+
+def test_it_finds_what_matters():
+    best = min(night(Search(), 30), key=lambda past: past.val_bpb)
+    assert values(best.train_py)["TOTAL_BATCH_SIZE"] == 2**13
+    assert values(best.train_py)["MATRIX_LR"] == pytest.approx(0.08, abs=0.02)
+
+
+def test_a_new_process_goes_on_as_the_old_one_would():
+    old = Search()
+    history = night(old, 9)
+    best = min(history, key=lambda past: past.val_bpb).train_py
+    assert Search().propose(view(history, best)) == old.propose(view(history, best))
+
+
+def test_the_seed_decides_where_chance_does():
+    history = [*start(), Past(1, "", "discard", 1.01, TRAIN.replace("2**15", "2**14"))]
+    assert len({Search(seed).propose(view(history)).train_py for seed in range(5)}) > 1
+
+
+def test_no_text_is_proposed_twice_however_its_values_are_written():
+    small = "A = True\nB = 4  # [2..5]\nC = 2**4  # [8, 16]\n"
+    agent, history, seen = Search(), start(small), {tuple(values(small).values())}
+    with pytest.raises(Exhausted):
+        for number in range(1, 100):
+            text = agent.propose(view(history, small)).train_py
+            assert tuple(values(text).values()) not in seen
+            seen.add(tuple(values(text).values()))
+            history.append(Past(number, "", "discard", 1.1, text.replace("2**", "0 + 2**").replace("0 + 2**4", "16")))
+    assert len(seen) == 16  # 2 x 4 x 2: all there are
+
+
+def test_a_text_that_was_sent_back_is_not_proposed_again():
+    """The loop gives it the number of the experiment that it did not become."""
+    agent = Search()
+    first = agent.propose(view(start()))
+    rejected = Past(1, first.description, "rejected", None, first.train_py)
+    second = agent.propose(view([*start(), rejected]))
+    assert second.train_py != first.train_py
+    third = agent.propose(view([*start(), Past(1, second.description, "discard", 1.01, second.train_py)]))
+    assert third.train_py not in (first.train_py, second.train_py)
+
+
+def test_a_crash_pushes_away():
+    """Deep models crash, others are all alike: it stops going deep."""
+    agent, history = Search(), start()
+    crashes = []
+    for number in range(1, 41):
+        text = agent.propose(view(history)).train_py
+        crashed = values(text)["DEPTH"] > 4
+        crashes.append(crashed)
+        history.append(Past(number, "", "crash" if crashed else "discard", None if crashed else 1.001, text))
+    assert sum(crashes[:20]) >= 1
+    assert sum(crashes[20:]) <= sum(crashes[:20])
+    assert sum(crashes) <= 12
+
+
+def test_an_edit_by_hand_a_new_constant_and_a_vanished_one():
+    history = night(Search(), 6)
+    edited = TRAIN.replace("DEPTH = 4  # layers [2..12]\n", "WIDTH = 256\n").replace("DEPTH * 2", "WIDTH * 3")
+    history.append(Past(len(history), "by hand", "keep", 0.5, edited))
+    for number in range(len(history), len(history) + 8):
+        text = Search().propose(view(history, edited)).train_py
+        assert "WIDTH * 3" in text
+        assert "DEPTH =" not in text
+        history.append(Past(number, "", "discard", 0.6, text))
+    assert len({past.train_py for past in history}) == len(history)
+
+
+def test_a_history_that_it_cannot_read_does_no_harm():
+    odd = [
+        Past(1, "", "crash", None, "DEPTH = = 3"),
+        Past(2, "", "discard", 1.1, ""),
+        Past(3, "", "lost", None, TRAIN),
+        Past(4, "", "keep", 0.9, 'DEPTH = "deep"\n'),
+    ]
+    proposal = Search().propose(view([*start(), *odd]))
+    assert values(proposal.train_py) != values(TRAIN)
+    assert Search().propose(view([])).train_py != TRAIN
+
+
+def test_nothing_to_change_is_said_in_one_line():
+    with pytest.raises(UsageError, match="no constant for the search"):
+        Search().propose(view(start("x = 1\n"), "x = 1\n"))
+    with pytest.raises(UsageError, match="line 1"):
+        Search().propose(view(start(), "DEPTH = = 1\n"))
+
+
+def test_every_shipped_move_can_be_made_on_the_torch_backend():
+    from autoresearch.paths import shipped
+
+    text = (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
+    agent, history = Search(), start(text)
+    moves = 0
+    for number in range(1, 2 * len(agent.moves) + 1):
+        proposal = agent.propose(view(history, text))
+        moves += "known move" in proposal.reasoning
+        history.append(Past(number, "", "discard", 1.01, proposal.train_py))
+    assert moves == len(agent.moves)
+
+
+def test_make_knows_its_agents():
+    assert agents.make("auto").name == "search"
+    assert agents.make("search", seed=3).seed == 3
+    with pytest.raises(UsageError, match="did you mean search"):
+        agents.make("serch")
