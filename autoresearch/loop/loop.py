@@ -14,6 +14,7 @@ from autoresearch.loop.experiment import Setup
 from autoresearch.loop.ledger import Experiment
 from autoresearch.loop.proposals import objection, program_key
 from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail, opened
+from autoresearch.loop.store import work_tree_text
 from autoresearch.loop.workspace import Study
 
 PROPOSAL_TRIES = 5  # proposals in a row that may be sent back
@@ -75,10 +76,10 @@ def try_edit(study: Study, setup: Setup, description: str, listener: Listener) -
 
     Raises UsageError when the edit does not differ, does not parse, or was tried before.
     """
+    text = work_tree_text(study.folder)  # before the session: it puts the best back over a text that was tried before
+    if text is None:
+        raise UsageError(f"there is no readable train.py in {study.folder}; `git checkout HEAD train.py` brings the best back")
     with opened(study, setup, listener) as session:
-        text = session.store.work_tree_text()
-        if text is None:
-            raise UsageError(f"there is no readable train.py in {study.folder}; `git checkout HEAD train.py` brings the best back")
         number = None
         try:
             number = _pending_with(session, text)
@@ -220,8 +221,8 @@ def _start_baseline(session: Session, work_tree: bool) -> None:
     store = session.store
     commit = store.tip
     if commit is None:
-        raise Stop(f"the branch {store.branch} is gone; bring it back, or begin a new study with --tag NAME", 1)
-    text = store.work_tree_text() if work_tree else None
+        raise Stop(f"the branch {store.branch} is gone; `git branch {store.branch[11:]} COMMIT` brings it back", 1)
+    text = work_tree_text(session.study.folder) if work_tree else None
     if text is not None and text != store.text(commit):
         _parsed(text)
         commit, _ = session.persist(lambda: store.propose(commit, text, "train.py as edited before the run\n"))

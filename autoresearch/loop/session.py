@@ -153,7 +153,7 @@ class Session:
             if not self.store.has(one.commit):
                 raise StoredStateError(
                     f"{self.study.folder / '.git'} has lost the commit {one.commit} of experiment {one.number};"
-                    " bring .git back from a copy, or begin a new study with `autoresearch run --tag NAME`"
+                    " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
                 )
             self.persist(lambda one=one: self.store.name(one.number, one.commit))
         pending = self.state.pending
@@ -168,7 +168,7 @@ class Session:
         if text != self.state.study.get("terms", committed):
             raise UsageError(
                 f"{self.study.folder / STUDY} was changed by hand; `git checkout HEAD {STUDY}` puts it back,"
-                " a new study can have other terms (`autoresearch run --tag NAME`, with options)"
+                " a new study in another folder can have other terms (`autoresearch run --workspace NEW_FOLDER`, with options)"
             )
         if not self.ledger.events:
             self.record("study", tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text)

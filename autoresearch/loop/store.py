@@ -69,18 +69,10 @@ class Store:
     def blob(self, commit: str) -> str:
         return str(self._repo[commit].tree[TRAIN_PY].id)
 
-    def work_tree_text(self) -> str | None:
-        """The train.py that lies in the folder, with \\n at the line ends; None when it is gone or is not UTF-8."""
-        content = self._work_tree_bytes()
-        try:
-            return None if content is None else content.decode("utf-8")
-        except UnicodeDecodeError:
-            return None
-
     def is_users_edit(self, blobs: set[str]) -> bool:
-        """Whether the train.py in the folder is a text of the user's own: none of the study's blobs."""
-        content = self._work_tree_bytes()
-        return content is not None and str(pygit2.hash(content)) not in blobs
+        """Whether the train.py in the folder is a text of the user's own: neither one of blobs nor one of the branch's."""
+        content = _work_tree_bytes(self.folder)
+        return content is not None and not self._is_stored(str(pygit2.hash(content)), blobs)
 
     def propose(self, base: str, text: str, message: str) -> tuple[str, str]:
         """(commit, blob) of a child of base with another train.py. No ref points at it yet."""
@@ -114,7 +106,7 @@ class Store:
             return [*notes, f"the workspace has another branch checked out: left alone; go back with `{back}`"]
         self._update_index(self.blob(best), blobs)
         content = self._repo[self.blob(best)].data
-        if not self.is_users_edit(blobs) and self._work_tree_bytes() != content:
+        if not self.is_users_edit(blobs) and _work_tree_bytes(self.folder) != content:
             durable.write(self.folder / TRAIN_PY, content)
         return notes
 
@@ -139,7 +131,7 @@ class Store:
         index = self._repo.index
         index.read()
         staged = str(index[TRAIN_PY].id) if TRAIN_PY in index else None
-        if staged == blob or (staged is not None and staged not in blobs):
+        if staged == blob or (staged is not None and not self._is_stored(staged, blobs)):
             return
         index.add(pygit2.IndexEntry(TRAIN_PY, pygit2.Oid(hex=blob), FileMode.BLOB))
         for attempt in range(20):
@@ -149,6 +141,10 @@ class Store:
                 if attempt == 19:
                     raise
                 time.sleep(0.05)
+
+    def _is_stored(self, blob: str, blobs: set[str]) -> bool:
+        """Whether a text can be found again in the study's commits."""
+        return blob in blobs or any(blob == self.blob(commit.id) for commit in self._repo.walk(pygit2.Oid(hex=self.tip)))
 
     def _point(self, name: str, commit: str) -> None:
         known = self._repo.references.get(name)
@@ -160,11 +156,21 @@ class Store:
         author = pygit2.Signature("autoresearch", "autoresearch@localhost", int(time.time()), 0)
         return self._repo.create_commit(None, author, author, message, tree, parents)
 
-    def _work_tree_bytes(self) -> bytes | None:
-        try:
-            return (self.folder / TRAIN_PY).read_bytes().replace(b"\r\n", b"\n")
-        except FileNotFoundError:
-            return None
+
+def work_tree_text(folder: Path) -> str | None:
+    """The train.py that lies in the folder, with LF at the line ends; None when it is gone or is not UTF-8."""
+    content = _work_tree_bytes(folder)
+    try:
+        return None if content is None else content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _work_tree_bytes(folder: Path) -> bytes | None:
+    try:
+        return (folder / TRAIN_PY).read_bytes().replace(b"\r\n", b"\n")
+    except FileNotFoundError:
+        return None
 
 
 def _settings() -> None:

@@ -16,7 +16,7 @@ from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop.experiment import Setup
 
-_NEW = "or begin a new study with `autoresearch run --tag NAME`"
+_NEW = "or begin a new study in another folder: `autoresearch run --workspace NEW_FOLDER`"
 # Facts that are measured anew at each start, or that change nothing in a score, are left out.
 _COMPARED = ("device", "dtype", "compile", "attention")
 

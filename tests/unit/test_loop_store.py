@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from autoresearch.loop.store import Store
+from autoresearch.loop.store import Store, work_tree_text
 
 FILES = {"train.py": b"X = 1\n", "program.md": b"Improve.\n"}
 
@@ -48,7 +48,7 @@ def test_a_new_study_is_one_commit_on_its_own_branch(folder, store):
     assert git(folder, "status", "--porcelain", "--branch") == "## autoresearch/t"
     assert git(folder, "log", "--format=%an %s") == "autoresearch Start of the study"
     assert git(folder, "fsck", "--strict") == ""
-    assert store.text(store.tip) == store.work_tree_text() == "X = 1\n"
+    assert store.text(store.tip) == work_tree_text(folder) == "X = 1\n"
     assert len([path for path in (folder / ".git" / "objects").iterdir() if len(path.name) == 2]) == 256
     assert not (folder.parent / "other.git").exists()
 

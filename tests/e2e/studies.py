@@ -1,0 +1,133 @@
+"""Studies on the null backend, for the tests of the loop: real git, real child processes, a simulated score in under a second."""
+
+import os
+import random
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoresearch.agents.scripted import Scripted
+from autoresearch.data.prepare import prepare
+from autoresearch.hardware import detect, profiles
+from autoresearch.loop import terms, workspace
+from autoresearch.loop.ledger import State, read
+from autoresearch.loop.loop import Limits, run_study
+
+# The baseline is off the landscape's cliff, so that a step can be better by far more than the seed's noise of 0.001.
+PROFILE = """
+title = "Test"
+backends = ["null"]
+[match]
+[data]
+corpus = "stdlib"
+vocab_size = 320
+seq_len = 64
+eval_bytes = 10000
+[budget]
+train_seconds = 0.1
+startup_limit_seconds = 20
+[train]
+DEPTH = 16
+ASPECT_RATIO = 128
+COUNTED_BATCHES = 1
+COUNTED_ROWS = 256
+"""
+BETTER = {"DEPTH": 8, "ASPECT_RATIO": 64}
+WORSE = {"DEPTH": 17}
+START = "from autoresearch import measure\nimport time\n"
+CRASH = START + "raise RuntimeError('a broken idea')\n"
+NEVER_ASKS = START + "run = measure.start()\ntime.sleep(1000)\n"
+OUT_OF_MEMORY = START + "raise MemoryError('no room')\n"
+
+
+@dataclass
+class Recorder:
+    """A listener that remembers."""
+
+    events: list[dict] = field(default_factory=list)
+    phases: list[tuple] = field(default_factory=list)
+
+    def event(self, event: dict) -> None:
+        self.events.append(event)
+
+    def progress(self, number: int, run: int, progress) -> None:
+        self.phases.append((number, run, progress.phase))
+
+    @property
+    def notes(self) -> list[str]:
+        return [event["reason"] for event in self.events if event["event"] == "note"]
+
+
+def write_profile(folder: Path, **budget: float) -> Path:
+    """A profile file; budget replaces lines of [budget]."""
+    text = PROFILE
+    for name, value in budget.items():
+        lines = [f"{name} = {value}" if line.startswith(f"{name} =") else line for line in text.splitlines()]
+        text = "\n".join(lines) + "\n"
+    path = folder / "test.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_corpus(folder: Path) -> Path:
+    rng = random.Random(0)
+    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 7))) for _ in range(300)]
+    for document in range(120):
+        (folder / f"{document}.txt").write_text(" ".join(rng.choices(words, k=400)), encoding="utf-8")
+    return folder
+
+
+def make(folder: Path, corpus: Path, decide: str = "strict", **budget: float):
+    """(Study, Setup) of a new workspace in folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    profile = profiles.load(write_profile(folder.parent, **budget))
+    choice = detect.detect("null")
+    prepared = prepare(str(corpus), profile.data["vocab_size"])
+    study = workspace.create(
+        folder, tag="t", backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared,
+        corpus=prepared.corpus, decide=decide,
+    )  # fmt: skip
+    return study, terms.setup(study, choice.backend, prepared)
+
+
+def play(study, setup, steps, experiments: int | None = None):
+    """Run the study with a script: (Outcome, Recorder)."""
+    recorder = Recorder()
+    return run_study(study, setup, Scripted(steps), Limits(experiments), recorder), recorder
+
+
+def state_of(study) -> State:
+    return State.from_events(read(study.events))
+
+
+def verdicts(study) -> list[tuple]:
+    """What must not depend on when a study was killed."""
+    found = []
+    for one in state_of(study).experiments:
+        runs = [(run.k, run.seed, run.result.status, run.result.val_bpb) for run in one.runs]
+        found.append((one.number, one.description, one.verdict, one.state, one.val_bpb, runs))
+    return found
+
+
+def git(folder: Path, *arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    identity = ["-c", "user.name=U", "-c", "user.email=u@example.org", "-c", "safe.directory=*"]
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def check_in_line(study) -> None:
+    """Branch, refs, index, work tree, results.tsv and the run folders say what the ledger says."""
+    state = state_of(study)
+    assert state.pending is None
+    best = state.best
+    assert git(study.folder, "rev-parse", f"autoresearch/{study.tag}") == best.commit
+    assert git(study.folder, "status", "--porcelain") == ""
+    refs = git(study.folder, "for-each-ref", "--format=%(refname) %(objectname)", "refs/autoresearch").splitlines()
+    assert sorted(refs) == sorted(f"refs/autoresearch/{study.tag}/{one.number} {one.commit}" for one in state.experiments)
+    rows = (study.folder / "results.tsv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
+    assert [row.split("\t")[0] for row in rows[1:]] == [one.commit[:7] for one in state.experiments]
+    weights = sorted(path.parent.name for path in study.runs.glob("*/checkpoint"))
+    assert weights == sorted(run.folder for run in best.runs)
+    assert not list(study.folder.glob("**/*.tmp")) and not list((study.folder / ".git").rglob("*.lock"))

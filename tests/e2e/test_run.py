@@ -1,0 +1,300 @@
+"""Whole studies: what is kept, rolled back, sent back and recorded, and what a user may do to a study in between."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import studies
+from studies import BETTER, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, check_in_line, git, play, state_of
+
+from autoresearch import constants, durable
+from autoresearch.errors import UsageError
+from autoresearch.loop import disk, loop, terms, workspace
+from autoresearch.loop.loop import try_edit
+from autoresearch.report import table
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def fresh(tmp_path, corpus):
+    return studies.make(tmp_path / "study", corpus)
+
+
+def text_of(study) -> str:
+    return (study.folder / "train.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_night_in_small(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus, startup_limit_seconds=4)
+    first = text_of(study)
+    steps = [BETTER, WORSE, CRASH, "x = (", first, OUT_OF_MEMORY, NEVER_ASKS, {"DEPTH": 18}]
+    outcome, recorder = play(study, setup, steps, experiments=6)
+    assert outcome.exit_status == 0
+    state = state_of(study)
+    assert [(one.verdict, one.state) for one in state.experiments] == [
+        ("keep", "baseline"), ("keep", "keep"), ("discard", "discard"), ("crash", "crash"), ("crash", "oom"),
+        ("crash", "timeout"), ("discard", "discard"),
+    ]  # fmt: skip
+    reasons = [event["reason"] for event in recorder.events if event["event"] == "rejected"]
+    assert "does not parse" in reasons[0] and "line 1" in reasons[0]
+    assert "tried before, as experiment 0" in reasons[1]
+    assert "a broken idea" in state.experiments[3].reason
+    assert [run.seed for one in state.experiments for run in one.runs] == [1337 + n for n in range(7)]
+    check_in_line(study)
+    rows = (study.folder / "results.tsv").read_text(encoding="utf-8").splitlines()
+    assert [row.split("\t")[3] for row in rows[1:]] == ["keep", "keep", "discard", "crash", "crash", "crash", "discard"]
+    assert rows[4].split("\t")[1:3] == ["0.000000", "0.0"]
+    assert git(study.folder, "log", "--format=%s") == "DEPTH = 8, ASPECT_RATIO = 64\nStart of the study"
+    assert constants.read(text_of(study))["DEPTH"].value == 8
+    assert (study.folder / "progress.png").read_bytes()[:4] == b"\x89PNG"
+    assert {phase for _, _, phase in recorder.phases} == {"startup", "training", "scoring"}
+
+
+def test_confirmed_measures_the_noise_and_repeats_what_looks_better(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus, decide="confirmed")
+    play(study, setup, [BETTER, WORSE])
+    baseline, better, worse = state_of(study).experiments
+    assert [len(one.runs) for one in (baseline, better, worse)] == [3, 3, 1]
+    assert better.verdict == "keep" and worse.verdict == "discard"
+    assert better.scores == [run.result.val_bpb for run in better.runs[1:]]
+    assert state_of(study).noise.dof == 3
+    check_in_line(study)
+
+
+def test_it_goes_on_where_it_stopped(fresh):
+    study, setup = fresh
+    steps = [WORSE, BETTER]
+    play(study, setup, steps, experiments=1)
+    assert len(state_of(study).experiments) == 2
+    outcome, recorder = play(study, setup, steps)
+    assert "steps are done" in outcome.reason
+    assert [one.verdict for one in state_of(study).experiments] == ["keep", "discard", "keep"]
+    assert not any(event["event"] == "study" for event in recorder.events)
+    check_in_line(study)
+
+
+def test_a_baseline_that_fails_stops_with_its_reason_and_can_be_mended(fresh):
+    study, setup = fresh
+    good = text_of(study)
+    (study.folder / "train.py").write_text(CRASH, encoding="utf-8")
+    outcome, _ = play(study, setup, [BETTER])
+    assert outcome.exit_status == 1 and "a broken idea" in outcome.reason and "Traceback" in outcome.detail
+    assert text_of(study) == CRASH
+    (study.folder / "train.py").write_text(good, encoding="utf-8")
+    outcome, _ = play(study, setup, [], experiments=0)
+    assert outcome.exit_status == 0
+    assert state_of(study).best.number == 0
+    check_in_line(study)
+
+
+def test_an_edit_before_the_first_run_is_the_baseline_one_during_it_is_left_alone(fresh):
+    study, setup = fresh
+    mine = constants.write(text_of(study), {"DEPTH": 8})
+    (study.folder / "train.py").write_text(mine, encoding="utf-8")
+    play(study, setup, [], experiments=0)
+    assert git(study.folder, "show", "HEAD:train.py") == mine.strip()
+    (study.folder / "train.py").write_text(mine + "NEW = 1\n", encoding="utf-8")
+    _, recorder = play(study, setup, [{"ASPECT_RATIO": 64}])
+    assert text_of(study) == mine + "NEW = 1\n"
+    assert "autoresearch try" in recorder.notes[0]
+    assert state_of(study).experiments[1].verdict == "keep"
+    assert git(study.folder, "status", "--porcelain") == "M train.py"
+
+
+def test_try_takes_one_step_with_the_users_edit(fresh):
+    study, setup = fresh
+    first = text_of(study)
+    path = study.folder / "train.py"
+
+    def attempt(text, message="an edit"):
+        path.write_text(text, encoding="utf-8")
+        return try_edit(study, setup, message, studies.Recorder())[0]
+
+    for text, reason in ((first, "does not differ"), (first + "# remark\n", "does not differ"), ("x = (", "does not parse")):
+        with pytest.raises(UsageError, match=reason):
+            attempt(text)
+        assert text_of(study) == text
+    better = constants.write(first, BETTER)
+    assert attempt(better, "smaller\tmodel\n").verdict == "keep"
+    assert text_of(study) == better
+    worse = constants.write(better, WORSE)
+    discarded = attempt(worse)
+    assert discarded.verdict == "discard" and text_of(study) == better
+    assert git(study.folder, "show", f"refs/autoresearch/t/{discarded.number}:train.py") == worse.strip()
+    with pytest.raises(UsageError, match="tried before, as experiment 2"):
+        attempt(worse)
+    path.write_text(better, encoding="utf-8")
+    assert [one.description for one in state_of(study).experiments] == ["baseline", "smaller model", "an edit"]
+    check_in_line(study)
+
+
+def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
+    study, setup = fresh
+    outcome, recorder = play(study, setup, [f"x = {'(' * n}" for n in range(1, 9)])
+    assert outcome.exit_status == 1 and "last 5 proposals" in outcome.reason
+    assert sum(event["event"] == "rejected" for event in recorder.events) == 5
+    assert len(state_of(study).experiments) == 1
+
+
+def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fresh, monkeypatch):
+    study, setup = fresh
+    play(study, setup, [], experiments=0)
+    monkeypatch.setattr(loop, "ENVIRONMENT_WAIT_SECONDS", 0.0)
+    shutil.rmtree(study.runs)
+    study.runs.write_text("not a folder", encoding="utf-8")
+    outcome, _ = play(study, setup, [BETTER])
+    assert outcome.exit_status == 1 and "3 times in a row the machine failed" in outcome.reason
+    assert state_of(study).pending.number == 1 and state_of(study).lost == 3
+    study.runs.unlink()
+    play(study, setup, [BETTER])
+    assert state_of(study).experiments[1].verdict == "keep"
+    assert [run.seed for run in state_of(study).experiments[1].runs] == [1338]
+    check_in_line(study)
+
+
+def test_a_full_disk_pauses_the_study_and_loses_nothing(fresh, tmp_path, corpus, monkeypatch):
+    """Every write in turn fails three times: the first time the ballast helps, then the study waits."""
+    study, setup = fresh
+    monkeypatch.setattr(disk, "POLL_SECONDS", 0.0)
+    failures = {}
+
+    def failing(real):
+        def write(path, content):
+            key = (path.name, bytes(content[:30]) if isinstance(content, bytes) else "")
+            failures[key] = failures.get(key, 0) + 1
+            if failures[key] <= 3 and path.is_relative_to(study.folder):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(path, content)
+
+        return write
+
+    monkeypatch.setattr(durable, "append", failing(durable.append))
+    monkeypatch.setattr(durable, "write", failing(durable.write))
+    _, recorder = play(study, setup, [BETTER, WORSE])
+    assert any(note.startswith("paused: the disk is full") for note in recorder.notes)
+    assert [one.verdict for one in state_of(study).experiments] == ["keep", "keep", "discard"]
+    check_in_line(study)
+
+
+def test_a_disk_without_room_for_a_run_is_waited_for(fresh, monkeypatch):
+    study, setup = fresh
+    rooms = iter([1 << 60, 1 << 60])
+    real = disk.Disk.has_room.fget
+    monkeypatch.setattr(disk, "POLL_SECONDS", 0.0)
+
+    def has_room(self):
+        monkeypatch.setattr(disk, "ROOM_BYTES", next(rooms, 1 << 20))
+        return real(self)
+
+    monkeypatch.setattr(disk.Disk, "has_room", property(has_room))
+    _, recorder = play(study, setup, [], experiments=0)
+    assert "MB free on the disk" in recorder.notes[0]
+    assert state_of(study).best is not None
+
+
+def test_terms_are_kept(fresh, monkeypatch):
+    study, setup = fresh
+    terms.check_options(study, {"backend": "null", "profile": "auto", "seed": None, "tag": "t", "train_seconds": 0.1})
+    others = {"decide": "confirmed", "seed": 5, "tag": "x", "train_seconds": 3.0, "backend": "cpu", "profile": "cpu"}
+    for option, value in others.items():
+        with pytest.raises(UsageError, match=rf"--{option.replace('_', '-')} {value}: .*keeps it"):
+            terms.check_options(study, {option: value})
+    assert terms.ready(study) == setup
+    monkeypatch.setitem(study.checksums, "measure", "0")
+    monkeypatch.setitem(study.facts.versions, "numpy", "1.0")
+    with pytest.raises(UsageError, match=r"numpy was 1.0, is .*measuring code"):
+        terms.ready(study)
+    (study.folder / "study.toml").write_text(study.to_toml() + "\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="changed by hand"):
+        play(study, setup, [])
+
+
+def test_a_workspace_is_only_made_where_nothing_else_is(tmp_path, corpus):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("dear", encoding="utf-8")
+    with pytest.raises(UsageError, match="holds other files"):
+        studies.make(folder, corpus)
+    assert os.listdir(folder) == ["thesis.txt"]
+    (folder / "thesis.txt").unlink()
+    study, _ = studies.make(folder, corpus)
+    with pytest.raises(UsageError, match="is a study already"):
+        studies.make(folder, corpus)
+    assert workspace.load(folder).to_toml() == study.to_toml()
+
+
+def test_a_description_never_breaks_the_table():
+    class Row:
+        commit, val_bpb, peak_memory_bytes, verdict, description = "0123456789", 1.0, 3 << 29, "keep", "a\tb\nc"
+
+    assert table.tsv([Row]).splitlines()[1] == "0123456\t1.000000\t1.5\tkeep\ta b c"
+
+
+def call(folder, *arguments, status=0):
+    command = [sys.executable, "-m", "autoresearch.cli", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
+    profile = studies.write_profile(tmp_path)
+    same = ["run", "--profile", str(profile), "--backend", "null", "--corpus", str(corpus), "--decide", "strict", "--tag", "a"]
+    out, _ = call(tmp_path, *same, "--experiments", "1", "--plain")
+    folder = tmp_path / "autoresearch-a"
+    assert "asked for by name" in out and f"go on    autoresearch run --workspace {folder}" in out
+    out, _ = call(tmp_path, *same, "--experiments", "1", "--json")  # the same call again goes on
+    assert '"reason": "1 experiments done"' in out.splitlines()[-1]
+    study = workspace.load(folder)
+    assert len(state_of(study).experiments) == 3
+    check_in_line(study)
+    assert call(tmp_path, "results")[0].splitlines()[0].split()[3] == "baseline"
+    assert "verdicts" in call(folder, "status")[0]
+    assert "--- train.py" in call(folder, "show", "1")[0]
+    call(folder, "best", "--output", str(tmp_path / "best.py"))
+    assert (tmp_path / "best.py").read_text(encoding="utf-8") == text_of(study)
+    out, _ = call(folder, "train")
+    assert out.startswith("---\nval_bpb:")
+    assert "no experiment 9" in call(folder, "show", "9", status=2)[1]
+    assert "keeps it" in call(tmp_path, *same[:-1], "a", "--seed", "9", status=2)[1]
+    assert "no study in" in call(corpus, "status", status=2)[1]
+
+
+def test_a_second_process_is_refused(fresh):
+    study, setup = fresh
+    from autoresearch.loop import lock
+
+    with lock.hold(study.lock), pytest.raises(UsageError, match="is at work in process"):
+        play(study, setup, [])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a console signal can't be sent to one process there")
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=2.0)
+    command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with child:
+        line = ""
+        while '"phase": "training"' not in line:
+            line = child.stdout.readline()
+        for _ in range(presses):
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        rest = child.stdout.read()
+    assert child.returncode == 130, rest
+    state = state_of(study)
+    assert (state.lost, state.results) == ((0, 1) if presses == 1 else (1, 0))
+    assert state.last_stop == "Ctrl-C" and '"exit_status": 130' in rest
