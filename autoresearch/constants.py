@@ -179,9 +179,9 @@ def _number(node: ast.expr) -> Number | None:
     elif isinstance(node, ast.UnaryOp | ast.BinOp) and type(node.op) in _OPERATORS:
         parts = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
         numbers = [_number(part) for part in parts]
-        is_huge_power = isinstance(node.op, ast.Pow) and None not in numbers and max(map(abs, numbers)) > 1_000_000
-        if None not in numbers and not is_huge_power and not (isinstance(node.op, ast.Pow) and numbers[1] > 1000):
-            value = _OPERATORS[type(node.op)](*numbers)
+        if None in numbers or (isinstance(node.op, ast.Pow) and (abs(numbers[0]) > 1_000_000 or numbers[1] > 1000)):
+            return None  # a power beyond that could take minutes to compute
+        value = _OPERATORS[type(node.op)](*numbers)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and math.isfinite(value) else None
 
@@ -265,7 +265,8 @@ def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> st
         kind = "tuple of numbers" if isinstance(old, tuple) else type(old).__name__
         raise UsageError(f"{name} is a {kind} in train.py ({text}), and {new!r} is not one; give it a {kind}")
     if isinstance(new, tuple | list):
-        parts = [_number_text(float(n) if isinstance(o, float) else n, text) for n, o in _paired(new, old)]
+        pairs = [(value, old[min(index, len(old) - 1)]) for index, value in enumerate(new)]
+        parts = [_number_text(float(value) if isinstance(was, float) else value, text) for value, was in pairs]
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
     if isinstance(new, str):
         quoted = repr(new)
@@ -275,10 +276,6 @@ def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> st
     if isinstance(old, float):
         return _number_text(float(new), text)
     return _power_text(text, node, new) or _number_text(new, text)
-
-
-def _paired(new, old: tuple) -> list[tuple]:
-    return [(value, old[min(index, len(old) - 1)]) for index, value in enumerate(new)]
 
 
 def _power_text(text: str, node: ast.expr, value: int) -> str | None:

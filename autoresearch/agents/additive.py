@@ -40,8 +40,8 @@ class Additive:
                     rest = scores - level - unit * amplitude * steepness * bowl
                     white = np.linalg.solve(root, rest)
                     # Weak priors around the middle of each list decide while there are few results.
-                    doubt = math.log(noise / 0.001) ** 2 + math.log(amplitude / 0.008) ** 2 + math.log(steepness / 2) ** 2
-                    evidence = -0.5 * float(white @ white) - 0.5 * log_determinant - 0.2 * doubt
+                    away = np.log([noise / 0.001, amplitude / 0.008, steepness / 2])
+                    evidence = -0.5 * float(white @ white) - 0.5 * log_determinant - 0.2 * float(away @ away)
                     if evidence > best_evidence:
                         best_evidence = evidence
                         self.variance, self.steepness = (unit * amplitude) ** 2, unit * amplitude * steepness
@@ -50,7 +50,8 @@ class Additive:
     def change(self, candidates: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation, [C] each, of score(candidate) - score(base); candidates float [C, A], base float [A]."""
         base = base[None, :]
-        cross = self.variance * (self._kernel(candidates, self.positions) - self._kernel(base, self.positions))  # [C, N]
+        contrast = self._kernel(candidates, self.positions) - self._kernel(base, self.positions)  # [C, N]
+        cross = self.variance * contrast
         mean = cross @ self._weights + self.steepness * (self._bowl(candidates) - self._bowl(base))
         known = np.linalg.solve(self._root, cross.T)
         prior = 2 * self.variance * (len(self.kinds) - self._kernel(candidates, base)[:, 0])

@@ -32,7 +32,7 @@ MOVES = Path(__file__).with_name("moves.toml")
 DRAWS = 3  # values that TPE draws for each constant
 REMEMBERED = 64  # best results, and as many of the newest, that the models are fed with: more adds time, not skill
 PAIRED = 30  # best single changes that are tried as the second of a pair
-FAILED = ("crash", "oom", "timeout", "diverged")  # without a score, and the text's own fault
+FAILED = ("crash", "oom", "timeout", "diverged", "invalid")  # without a score, and the text's own fault
 CLIP = 6.0  # scores further above the best than this many median distances all look the same: bad
 
 Changes = dict[str, Value]
@@ -92,7 +92,7 @@ class Search:
             if value != now.values[name] and not self.memory.knows(now, {name: value})
         ]
         if not singles:
-            return self._anything(now, axes, rng), "all that the model asks for was tried: a random change of three constants"
+            return self._anything(now, axes, rng), "all that was drawn was tried before: a random change"
         if not self.ranking:
             return singles[rng.integers(len(singles))], "drawn by Optuna's TPE" if self.tpe else "drawn at random"
         model = Additive(positions, scores, np.array([not axis.ordered for axis in axes.values()]), codes)
@@ -119,7 +119,8 @@ class Search:
         positions = np.array([_positions(axes, now.values | text.values) for text, _ in rows])
         known = np.array([score for _, score in rows if score is not None] or [1.0])
         above = known - known.min()
-        limit = known.min() + max(CLIP * float(np.median(above[above > 0])) if above.any() else 0.0, 0.01 * abs(known.min()))
+        usual = float(np.median(above[above > 0])) if above.any() else 0.0
+        limit = known.min() + max(CLIP * usual, 0.01 * abs(known.min()))
         scores = np.array([limit if score is None else min(score, limit) for _, score in rows])
         codes = np.array([hash(text.code) for text, _ in rows])
         return positions, scores, codes
@@ -131,7 +132,7 @@ class Search:
         spread = {
             name: optuna.distributions.FloatDistribution(0.0, 1.0)
             if axis.ordered
-            else optuna.distributions.CategoricalDistribution(tuple(range(-1, len(axis.values))))  # -1: a kind not allowed now
+            else optuna.distributions.CategoricalDistribution((-1, *range(len(axis.values))))  # -1: no kind of today's
             for name, axis in axes.items()
         }
         sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)), n_startup_trials=1)
@@ -154,7 +155,7 @@ class Search:
             changes = {name: value for name, value in changes.items() if value != now.values[name]}
             if changes and not self.memory.knows(now, changes):
                 return changes
-        raise Exhausted("the search has tried all values that train.py's annotations allow; widen them, or add constants")
+        raise Exhausted("the search tried all that the annotations in train.py allow; widen them, or add constants")
 
 
 def make(seed: int = 0) -> Search:
