@@ -103,6 +103,7 @@ class Panel:
         self._due = _Due(PANEL_SECONDS)
         self._progress = None
         self._note = ""
+        self._idle = "between two experiments"
 
     def __enter__(self):
         self._live.start()
@@ -110,7 +111,7 @@ class Panel:
         return self
 
     def __exit__(self, *_) -> None:
-        self._progress = None
+        self._progress, self._idle = None, "stopped"
         self._draw()
         self._live.stop()
 
@@ -149,7 +150,7 @@ class Panel:
         room = max(1, self._console.height - 9)  # for the last results
         lines = [
             Text(self._shown(self._machine), style="dim"),
-            Text(self._shown(_running(history) or "between two experiments"), style="bold"),
+            Text(self._shown(_running(history) or self._idle), style="bold"),
             self._bar(),
             *([Text(self._shown(self._note), style="yellow")] if self._note else []),
             Text(self._shown(_best(history)), style="green"),
@@ -255,7 +256,7 @@ def _tally(history: History) -> str:
     morning = now.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
     morning += timedelta(days=1) * (morning <= now)
     expected = sum(history.counts.values()) + int((morning - now).total_seconds() / seconds)
-    return f"{counts}; {span(seconds)} each, about {expected} by {morning:%H:%M}"
+    return f"{counts}; {span(seconds)} each, at this pace {expected} by {morning:%H:%M}"
 
 
 def _numbers(progress) -> list[str]:

@@ -99,7 +99,7 @@ def test_the_panel_shows_the_night(terminal):
     assert "autoresearch jan02" in last and "a machine" in last
     assert "experiment 7 run 1 (seed 1): [bold]x[/bold] [2J line break" in last
     assert "best val_bpb 0.7800 by experiment 4, 0.0200 (2.5 %) below the baseline" in last
-    assert "2 keep, 3 discard, 1 crash; 5:00 each, about " in last
+    assert "2 keep, 3 discard, 1 crash; 5:00 each, at this pace " in last
     assert re.findall(r"^│ +(\d)  (\w+)", last, re.M) == [
         ("1", "keep"), ("2", "discard"), ("3", "crash"), ("4", "keep"), ("5", "discard"), ("6", "discard"),
     ]  # fmt: skip
