@@ -24,7 +24,7 @@ from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
 
 __all__ = ["Prepared", "prepare"]
 
-_BATCH_BYTES = 4_000_000  # of text to encode at a time: enough for every core, little memory
+_BATCH_BYTES = 16_000_000  # of text to encode at a time: enough for every core, little memory
 _CHECKED_TOKENS = 1 << 24  # at a time: bincount makes eight bytes of each
 _UNFINISHED = ".unfinished-"
 
