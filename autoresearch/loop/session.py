@@ -48,7 +48,7 @@ class Session:
         self._listener: Listener | None = listener
         self.interrupts = Interrupts(self.note)
         self._disk = disk.Disk(study.state_folder)
-        self._pruned: set[str] = set()
+        self._pruned: set[str] = set()  # run folders that need no second look
         self._past: list[Past] = []
         self.ledger = Ledger(study.events)
         self.state = State.from_events(self.ledger.events)
@@ -142,6 +142,7 @@ class Session:
     def run_folder(self, number: int, k: int) -> Path:
         """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
         folder = self.study.runs / f"{number:04d}-{k}"
+        self._pruned.discard(folder.name)
         if folder.exists():
             self.persist(lambda: shutil.rmtree(folder))
         return folder

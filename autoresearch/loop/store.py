@@ -66,8 +66,10 @@ class Store:
         """The train.py of a commit."""
         return self._repo[commit].tree[TRAIN_PY].data.decode("utf-8")
 
-    def blob(self, commit: str) -> str:
-        return str(self._repo[commit].tree[TRAIN_PY].id)
+    def blob(self, commit: str) -> str | None:
+        """Git's id of a commit's train.py; None when a commit of the user's has none."""
+        tree = self._repo[commit].tree
+        return str(tree[TRAIN_PY].id) if TRAIN_PY in tree else None
 
     def is_users_edit(self, blobs: set[str]) -> bool:
         """Whether the train.py in the folder is a text of the user's own: neither one of blobs nor one of the branch's."""

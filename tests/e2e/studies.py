@@ -129,5 +129,5 @@ def check_in_line(study) -> None:
     assert rows[0] == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
     assert [row.split("\t")[0] for row in rows[1:]] == [one.commit[:7] for one in state.experiments]
     weights = sorted(path.parent.name for path in study.runs.glob("*/checkpoint"))
-    assert weights == sorted(run.folder for run in best.runs)
+    assert weights == sorted(run.folder for run in best.runs), weights
     assert not list(study.folder.glob("**/*.tmp")) and not list((study.folder / ".git").rglob("*.lock"))

@@ -1,0 +1,152 @@
+"""A study that is killed anywhere goes on, and ends as if it had not been: nothing lost, nothing counted twice.
+
+A kill -9 leaves on the disk what was written until then. So the first tests run a study once, copy its folder before every
+write that it makes, and resume each copy; for `try`, also half-way through every line of the ledger. The others kill a real
+process with its work in full swing.
+"""
+
+import functools
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import studies
+from studies import BETTER, WORSE, check_in_line, git, play, state_of, verdicts
+
+from autoresearch import constants, durable
+from autoresearch.loop import experiment, loop, workspace
+from autoresearch.loop.store import Store
+
+STEPS = [BETTER, WORSE]
+WRITES = (
+    (durable, "append"), (durable, "write"), (Store, "propose"), (Store, "name"), (Store, "_move_branch"),
+    (Store, "_update_index"), (experiment, "execute"), (experiment, "_score"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+class Copies:
+    """Copies of a folder at each of its writes."""
+
+    def __init__(self, folder: Path, target: Path, patch: pytest.MonkeyPatch, torn: bool = False):
+        self.folder, self.target, self.made = folder, target, []
+        self._torn = torn
+        target.mkdir()
+        for owner, name in WRITES:
+            patch.setattr(owner, name, self._copying(getattr(owner, name), name))
+
+    def _copying(self, real, name):
+        @functools.wraps(real)
+        def call(*arguments, **keywords):
+            self.take(name)
+            if self._torn and name == "append" and arguments[0].is_relative_to(self.folder):
+                copy = self.take("half a line")
+                with open(copy / arguments[0].relative_to(self.folder), "ab") as file:
+                    file.write(arguments[1][: len(arguments[1]) // 2])
+            return real(*arguments, **keywords)
+
+        return call
+
+    def take(self, name: str) -> Path:
+        copy = self.target / f"{len(self.made):03d}-{name.replace(' ', '-')}"
+        shutil.copytree(self.folder, copy)
+        self.made.append(copy)
+        return copy
+
+
+@pytest.mark.slow
+def test_killed_at_any_write_it_ends_the_same(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus)
+    with pytest.MonkeyPatch.context() as patch:
+        copies = Copies(study.folder, tmp_path / "copies", patch)
+        play(study, setup, STEPS)
+    check_in_line(study)
+    assert [one.verdict for one in state_of(study).experiments] == ["keep", "keep", "discard"]
+    assert len(copies.made) > 35
+
+    def check(copy: Path) -> None:
+        resumed = workspace.load(copy)
+        outcome, _ = play(resumed, setup, STEPS)
+        assert "steps are done" in outcome.reason, copy.name
+        assert verdicts(resumed) == verdicts(study), copy.name
+        check_in_line(resumed)
+        assert git(copy, "rev-parse", "HEAD:train.py") == git(study.folder, "rev-parse", "HEAD:train.py")
+        assert state_of(resumed).lost <= 1
+
+    with ThreadPoolExecutor(2) as pool:  # each mostly waits for its child processes
+        list(pool.map(check, copies.made))
+
+
+@pytest.mark.slow
+def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
+    """Whoever typed `try` types it again, with the edit as it lies there then."""
+    study, setup = studies.make(tmp_path / "study", corpus)
+    play(study, setup, [], experiments=0)
+    worse = constants.write((study.folder / "train.py").read_text(encoding="utf-8"), WORSE)
+    (study.folder / "train.py").write_text(worse, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        copies = Copies(study.folder, tmp_path / "copies", patch, torn=True)
+        loop.try_edit(study, setup, "worse", studies.Recorder())
+    for copy in copies.made:
+        again = workspace.load(copy)
+        if state_of(again).pending or len(state_of(again).experiments) == 1:
+            tried, _ = loop.try_edit(again, setup, "worse", studies.Recorder())
+            assert tried.verdict == "discard", copy.name
+        else:
+            play(again, setup, [], experiments=0)
+        assert verdicts(again) == verdicts(study), copy.name
+        check_in_line(again)
+
+
+def test_a_killed_init_is_finished_or_begun_again(tmp_path, corpus):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        copies = Copies(folder, tmp_path / "copies", patch)
+        study, _ = studies.make(folder, corpus)
+    for number, copy in enumerate(copies.made):
+        if not workspace.is_workspace(copy):
+            studies.make(copy, corpus)
+        again = workspace.load(copy)
+        assert git(copy, "status", "--porcelain") == "", copy.name
+        assert git(copy, "log", "--format=%s") == "Start of the study"
+        assert again.to_toml().replace(again.created, "") == study.to_toml().replace(study.created, ""), number
+
+
+def run_until(study, sign: str) -> None:
+    """Start `run` in a process of its own and kill it, without warning, when its output has the sign."""
+    command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with child:
+        for line in child.stdout:
+            if sign in line:
+                break
+        family = psutil.Process(child.pid).children(recursive=True)
+        child.kill()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive, "a worker outlived the process that it worked for"
+
+
+@pytest.mark.parametrize("phase", ["training", "scoring"])
+def test_kill_9_in_the_middle_of_a_run(tmp_path, corpus, phase):
+    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=1.0)
+    run_until(study, f'"phase": "{phase}"')
+    state = state_of(study)
+    assert state.pending.number == 0 and state.pending.runs[0].result is None
+    outcome, recorder = play(study, setup, [BETTER])
+    assert [event["event"] for event in recorder.events][:2] == ["lost", "begin"]
+    state = state_of(study)
+    assert [one.verdict for one in state.experiments] == ["keep", "keep"]
+    assert [run.seed for one in state.experiments for run in one.runs] == [1337, 1338] and state.lost == 1
+    check_in_line(study)
+    assert outcome.exit_status == 0
