@@ -44,7 +44,7 @@ def command(context, workspace, agent, experiments, hours, as_json, plain, **cho
 
         study, setup = make_study(folder, chosen, plain, say, quiet=as_json)
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
-    proposer = agents.make(agent)
+    proposer = agents.make(agent, seed=study.seed)
     with panel.choose(as_json, plain, sys.stdout, machine, ledger.read(study.events)) as listener:
         outcome = loop.run_study(study, setup, proposer, loop.Limits(experiments, hours), listener)
     if as_json:

@@ -6,7 +6,7 @@ settings stay as they are; what is written is synced before the call returns. Al
 the objects, in any order: `update` may be called at any time and ends in the same state.
 
     refs/heads/autoresearch/<tag>       the best
-    refs/autoresearch/<tag>/<n>         experiment n
+    refs/autoresearch/<tag>/<n>         experiment n; <n>-<id>: an earlier one of that number
     refs/autoresearch/<tag>/yours-<id>  commits of the user's that stood on the branch when it had to move elsewhere
 """
 
@@ -87,7 +87,10 @@ class Store:
         return f"refs/autoresearch/{self.tag}/{number}"
 
     def name(self, number: int, commit: str) -> None:
-        """Give experiment `number` its ref."""
+        """Give experiment `number` its ref. A commit that had it (a baseline that failed, a ledger cut by hand) keeps another."""
+        known = self._repo.references.get(self.ref_name(number))
+        if known is not None and str(known.target) != commit:
+            self._point(self.ref_name(f"{number}-{str(known.target)[:10]}"), str(known.target))
         self._point(self.ref_name(number), commit)
 
     def has(self, commit: str) -> bool:

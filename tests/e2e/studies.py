@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,7 @@ def check_in_line(study) -> None:
     assert git(study.folder, "rev-parse", f"autoresearch/{study.tag}") == best.commit
     assert git(study.folder, "status", "--porcelain") == ""
     refs = git(study.folder, "for-each-ref", "--format=%(refname) %(objectname)", "refs/autoresearch").splitlines()
+    refs = [ref for ref in refs if re.search(r"/\d+ ", ref)]  # without what failed before a baseline was mended
     assert sorted(refs) == sorted(f"refs/autoresearch/{study.tag}/{one.number} {one.commit}" for one in state.experiments)
     rows = (study.folder / "results.tsv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"

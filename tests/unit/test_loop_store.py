@@ -138,3 +138,18 @@ def test_what_a_killed_process_left_is_removed(folder, store):
     assert not any((folder / name).exists() for name in left)
     store.update(commit, blobs)
     assert git(folder, "status", "--porcelain") == ""
+
+
+def test_a_number_that_is_given_again_loses_no_commit(folder, store):
+    first, _ = propose(store, "X = 2\n", 1)
+    second, _ = propose(store, "X = 3\n", 1)
+    assert git(folder, "rev-parse", "refs/autoresearch/t/1") == second
+    assert git(folder, "rev-parse", f"refs/autoresearch/t/1-{first[:10]}") == first
+
+
+def test_a_users_commit_without_train_py_keeps_a_ref(folder, store):
+    best, blobs = store.tip, {store.blob(store.tip)}
+    git(folder, "rm", "-q", "train.py")
+    git(folder, "commit", "-qm", "gone")
+    assert "is kept as" in store.update(best, blobs)[0]
+    assert store.tip == best and git(folder, "status", "--porcelain") == ""
