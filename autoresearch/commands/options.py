@@ -38,7 +38,7 @@ _OPTIONS = {
     ),
     "decide": click.option(
         "--decide", type=click.Choice(["confirmed", "strict"]), default=None,
-        help="When to keep: confirmed (default: another seed must agree, beyond this machine's noise) or strict (any lower number).",
+        help="When to keep: confirmed (default: other seeds must agree, beyond this machine's noise) or strict (any lower number).",
     ),
     "seed": click.option("--seed", type=click.IntRange(min=0), metavar="N", help="First random seed. Default: 1337."),
     "json": click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text."),
