@@ -40,8 +40,8 @@ def corpus(tmp_path, monkeypatch):
     folder.mkdir()
     chooser = random.Random(0)
     words = [f"{a}{b}{c}" for a in "bcdfghk" for b in "aeiou" for c in "lmnrst"]
-    for number in range(250):
-        (folder / f"{number}.md").write_text(" ".join(chooser.choices(words, k=120)), encoding="utf-8")
+    rows = [json.dumps({"text": " ".join(chooser.choices(words, k=120))}) for _ in range(250)]
+    (folder / "texts.jsonl").write_text("\n".join(rows), encoding="utf-8")
     return folder
 
 

@@ -5,6 +5,8 @@ import json
 import random
 import shutil
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,13 +26,15 @@ def text(seed: int, words: int = 120) -> str:
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
-    """400 documents of about 500 bytes in a folder, and a cache."""
+    """A folder with 400 documents of about 500 bytes, and a cache."""
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    for seed in range(400):
-        (folder / f"{seed:03}.txt").write_bytes(text(seed).encode())
-    return folder
+    write_rows(tmp_path / "texts" / "texts.jsonl", map(text, range(400)))
+    return tmp_path / "texts"
+
+
+def write_rows(path: Path, documents: Iterable[str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps({"text": document}) + "\n" for document in documents), encoding="utf-8")
 
 
 def documents(prepared: Prepared, part: str) -> list[bytes]:
@@ -85,8 +89,7 @@ def test_validation_is_the_same_text_for_every_vocabulary(corpus):
 
 def test_copies_of_validation_text_are_not_trained_on(corpus):
     held_out = documents(prepare(str(corpus), 300), "val")
-    for number, document in enumerate(held_out):
-        (corpus / f"copy{number}.txt").write_bytes(document)
+    write_rows(corpus / "copies.jsonl", [document.decode() for document in held_out])
     prepared = prepare(str(corpus), 300)
     train, val = documents(prepared, "train"), documents(prepared, "val")
     assert not set(train) & set(val) and len(set(val)) == len(val)
@@ -95,16 +98,13 @@ def test_copies_of_validation_text_are_not_trained_on(corpus):
 
 def test_a_changed_corpus_is_another_one(corpus):
     before = prepare(str(corpus), 300)
-    (corpus / "000.txt").write_bytes(b"quite another text")
+    (corpus / "more.txt").write_bytes(b"quite another text")
     assert prepare(str(corpus), 300).key != before.key
 
 
 def test_a_folder_that_names_its_validation_text_is_obeyed(corpus):
-    for part, seeds in (("val", range(0, 40)), ("train", range(20, 400))):
-        (corpus / part).mkdir()
-        for seed in seeds:
-            (corpus / f"{seed:03}.txt").exists() and shutil.copy(corpus / f"{seed:03}.txt", corpus / part)
-    (corpus / "val" / "again.txt").write_bytes(text(0).encode())
+    write_rows(corpus / "val" / "a.jsonl", map(text, [*range(40), 0]))
+    write_rows(corpus / "train" / "a.jsonl", map(text, range(20, 400)))
     prepared = prepare(str(corpus), 300)
     assert documents(prepared, "val") == [text(seed).encode() for seed in range(40)]
     assert sorted(documents(prepared, "train")) == sorted(text(seed).encode() for seed in range(40, 400))
@@ -184,11 +184,8 @@ def test_a_second_prepare_waits_for_the_first(corpus):
 
 def test_a_large_vocabulary_takes_four_bytes_a_token(corpus):
     letters = random.Random(0)
-    (corpus / "odd.jsonl").write_text(
-        "".join(json.dumps({"text": " ".join("".join(letters.choices("abcdefghij", k=8)) for _ in range(60))}) + "\n"
-                for _ in range(1500)),
-        encoding="utf-8",
-    )  # fmt: skip
+    words = ("".join(letters.choices("abcdefghij", k=8)) for _ in range(90_000))
+    write_rows(corpus / "odd.jsonl", [" ".join(itertools.islice(words, 60)) for _ in range(1500)])
     prepared = prepare(str(corpus), 70_000)
     assert prepared.dtype == "<u4"
     assert text(0).encode() in documents(prepared, "train") + documents(prepared, "val")
