@@ -97,7 +97,8 @@ def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
     with pytest.MonkeyPatch.context() as patch:
         copies = Copies(study.folder, tmp_path / "copies", patch, torn=True)
         loop.try_edit(study, setup, "worse", studies.Recorder())
-    for copy in copies.made:
+
+    def check(copy: Path) -> None:
         again = workspace.load(copy)
         if state_of(again).pending or len(state_of(again).experiments) == 1:
             tried, _ = loop.try_edit(again, setup, "worse", studies.Recorder())
@@ -106,6 +107,9 @@ def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
             play(again, setup, [], experiments=0)
         assert verdicts(again) == verdicts(study), copy.name
         check_in_line(again)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(check, copies.made))
 
 
 def test_a_killed_init_is_finished_or_begun_again(tmp_path, corpus):
