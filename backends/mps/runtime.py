@@ -17,6 +17,8 @@ import torch
 from torch_runtime import (  # noqa: F401
     attention,
     cross_entropy,
+    embedding,
+    linear,
     load_weights,
     logits,
     print_probe,

@@ -24,7 +24,7 @@ ASPECT_RATIO = 64  # model width per layer; the width is rounded to whole heads 
 HEAD_DIM = 128  # width of an attention head [32, 64, 128]
 GQA_RATIO = 1  # query heads that share a key/value head [1, 2, 4]
 MLP_RATIO = 4  # MLP width / model width [2..6]
-WINDOW_PATTERN = "SSSL"  # windows of the layers, repeated; S short, L full; the last layer is always full ["L", "SL", "SSL", "SSSL"]
+WINDOW_PATTERN = "SSSL"  # windows of the layers, repeated; S short, L full; the last is always full ["L", "SL", "SSL", "SSSL"]
 SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of seq_len [0.0625, 0.125, 0.25, 0.5]
 ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
 SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
@@ -78,11 +78,6 @@ def norm(x):
     return F.rms_norm(x, (x.size(-1),))
 
 
-def linear(x, weight):
-    """x @ weight.T in x's dtype; the weight itself stays float32, for the optimizer."""
-    return F.linear(x, weight.to(x.dtype))
-
-
 def matrix(rows: int, columns: int, scale: float = INIT_SCALE) -> nn.Parameter:
     """Uniform, with a standard deviation of scale / sqrt(columns)."""
     bound = scale * math.sqrt(3 / columns)
@@ -110,13 +105,13 @@ class Attention(nn.Module):
     def forward(self, x, value_embedding, cos, sin, window: int):
         """x [B, T, C], value_embedding [B, T, G * D] or None; returns [B, T, C]."""
         parts = (self.query, self.key, self.value)
-        mixed = linear(x, torch.cat(parts))  # one product for all three
+        mixed = runtime.linear(x, torch.cat(parts))  # one product for all three
         q, k, v = (y.unflatten(-1, (-1, HEAD_DIM)) for y in mixed.split([part.size(0) for part in parts], dim=-1))
         if value_embedding is not None:
-            gate = 2 * torch.sigmoid(linear(x[..., :GATE_CHANNELS], self.gate))  # [B, T, G], 1 at the start
+            gate = 2 * torch.sigmoid(runtime.linear(x[..., :GATE_CHANNELS], self.gate))  # [B, T, G], 1 at the start
             v = v + gate.unsqueeze(-1) * value_embedding.unflatten(-1, (-1, HEAD_DIM))
         q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))
-        return linear(runtime.attention(q, k, v, window).flatten(2), self.out)
+        return runtime.linear(runtime.attention(q, k, v, window).flatten(2), self.out)
 
 
 class MLP(nn.Module):
@@ -126,7 +121,7 @@ class MLP(nn.Module):
         self.down = nn.Parameter(torch.zeros(width, int(MLP_RATIO * width)))
 
     def forward(self, x):
-        return linear(F.relu(linear(x, self.up)).square(), self.down)
+        return runtime.linear(F.relu(runtime.linear(x, self.up)).square(), self.down)
 
 
 class GPT(nn.Module):
@@ -153,11 +148,11 @@ class GPT(nn.Module):
     def hidden(self, ids):
         """What lm_head reads: [B, T, C] in the compute dtype."""
         cos, sin = self.cos[: ids.size(1)], self.sin[: ids.size(1)]
-        x = x0 = norm(F.embedding(ids, self.embedding).to(runtime.dtype))
+        x = x0 = norm(runtime.embedding(ids, self.embedding).to(runtime.dtype))
         for layer in range(DEPTH):
             value_embedding = None
             if has_value_embedding(layer):
-                value_embedding = F.embedding(ids, self.value_embeddings[str(layer)]).to(x.dtype)
+                value_embedding = runtime.embedding(ids, self.value_embeddings[str(layer)]).to(x.dtype)
             resid, skip = self.resid_lambdas[layer].to(x.dtype), self.x0_lambdas[layer].to(x.dtype)
             x = resid * x + skip * x0
             x = x + self.attention[layer](norm(x), value_embedding, cos, sin, self.windows[layer])
@@ -165,7 +160,7 @@ class GPT(nn.Module):
         return norm(x)
 
     def forward(self, ids):
-        return SOFTCAP * torch.tanh(linear(self.hidden(ids), self.lm_head).float() / SOFTCAP)
+        return SOFTCAP * torch.tanh(runtime.linear(self.hidden(ids), self.lm_head).float() / SOFTCAP)
 
     def loss(self, ids, targets):
         """Mean cross-entropy in nats; targets int64 [B, T]."""
@@ -343,14 +338,13 @@ def main() -> None:
     gc.disable()
 
     loss = None
-    for step in run.steps(save=lambda path: runtime.save_weights(model, path)):
+    for _step in run.steps(save=lambda path: runtime.save_weights(model, path)):
         if loss is not None:  # of the step before, so that the device need not be waited for
             run.report(loss=float(loss))
         loss = trainer.step(run.batch, run.progress)
     if loss is not None:
         run.report(loss=float(loss))
     run.describe(peak_memory_bytes=runtime.peak_memory_bytes())
-    print(f"{step + 1} steps")
 
 
 if __name__ == "__main__":
