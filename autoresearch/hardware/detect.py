@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from autoresearch.errors import EnvironmentFailure, UsageError, nearest
 from autoresearch.hardware.facts import Facts, parse
 from autoresearch.hardware.registry import Backend, scan
+from autoresearch.processes import OWN_GROUP, end_tree
 
 # A cold import of torch from a slow disk takes up to half a minute; a probe that needs longer than this is stuck.
 PROBE_LIMIT_SECONDS = 60
@@ -47,6 +48,7 @@ def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Fac
             stdout=stdout,
             stderr=stderr,
             env=_environment(backend),
+            **OWN_GROUP,
         )
         try:
             status = child.wait(timeout_seconds)
@@ -54,7 +56,7 @@ def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Fac
             return Facts(ok=False, reason=f"its probe did not answer within {timeout_seconds:g} s and was stopped")
         finally:
             if child.poll() is None:
-                _kill_tree(child)
+                end_tree(child)
         output, complaint = _lines(stdout), _lines(stderr)
     if status != 0:
         return _failed(f"its probe ended with status {status}", complaint)
@@ -128,22 +130,6 @@ def _why_not(backend: Backend, facts: Facts, best: Backend) -> str:
 def _environment(backend: Backend) -> dict[str, str]:
     path = [*map(str, backend.python_path), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in path if part)}
-
-
-def _kill_tree(child: subprocess.Popen) -> None:
-    import psutil
-
-    try:
-        parent = psutil.Process(child.pid)
-        family = [*parent.children(recursive=True), parent]
-    except psutil.NoSuchProcess:
-        family = []
-    for process in family:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    child.wait()
 
 
 def _lines(file) -> list[str]:

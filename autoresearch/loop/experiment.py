@@ -5,44 +5,26 @@ process is told the training tokens only when it says READY, and never where the
 Not yet covered: a sandbox around the two processes.
 """
 
-import errno
 import json
 import math
-import os
-import queue
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from autoresearch.data.prepare import Prepared
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.hardware.registry import Backend
+from autoresearch.loop import disk
+from autoresearch.loop.child import RunFailed, Worker
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
-from autoresearch.measure.channel import Channel
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import Score, rows_per_slot, score, slots
 from autoresearch.measure.summary import RunResult
-from autoresearch.paths import PACKAGE, cache_dir
 
 GRACE_SECONDS = 2.0  # past the budget, for the last step and the checkpoint; then the process tree is stopped
 EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
-POLL_SECONDS = 0.5
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-
-# What a worker gets of our environment: enough for compilers, drivers and temporary files, and no keys.
-KEPT_VARIABLES = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "PROGRAMDATA",
-    "PROGRAMFILES", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "CC", "CXX", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,14 +52,6 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-class RunFailed(Exception):
-    """The run has no score. kind is the ledger's state for it."""
-
-    def __init__(self, kind: str, reason: str):
-        super().__init__(reason)
-        self.kind, self.reason = kind, reason
-
-
 def execute(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: OnProgress = lambda progress: None) -> RunResult:
     """Train and score the text train_py in folder, which then holds train.py, log.txt, curve.jsonl, checkpoint and documents.npy.
 
@@ -98,7 +72,7 @@ def execute(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
     except RunFailed as failure:
         status, reason = failure.kind, failure.reason
     except OSError as error:
-        if error.errno in FULL_DISK:
+        if disk.is_full(error):
             raise EnvironmentFailure(f"the disk is full at {folder}; free some space and run again") from error
         raise EnvironmentFailure(f"{error}; mend that and run again") from error
     return RunResult(status=status, reason=reason, seed=seed, total_seconds=awake_seconds() - start, **facts)
@@ -194,130 +168,4 @@ def _job(setup: Setup, folder: Path) -> dict:
         "checkpoint": str(folder / "checkpoint"),
         "vocab_size": setup.prepared.vocab_size,
         "seq_len": setup.seq_len,
-    }
-
-
-class Worker:
-    """A child process with its channel; leaving the `with` ends its whole tree."""
-
-    def __init__(self, job: dict, folder: Path):
-        self._log = open(folder / "log.txt", "ab")  # noqa: SIM115, closed in __exit__
-        options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
-        try:
-            self.process = subprocess.Popen(  # its own group: Ctrl-C in the terminal is ours to handle
-                [sys.executable, "-m", "autoresearch.measure.worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=folder, env=_environment(), **options,
-            )  # fmt: skip
-        except BaseException:
-            self._log.close()
-            raise
-        self._channel = Channel(self.process.stdout, self.process.stdin)
-        self._inbox: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.send(job)
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *_) -> None:
-        end_tree(self.process)
-        self._log.close()
-        for pipe in (self.process.stdin, self.process.stdout):
-            try:
-                pipe.close()
-            except OSError:  # what was still buffered for a dead process
-                pass
-
-    def send(self, message: dict, payload: bytes = b"") -> None:
-        try:
-            self._channel.send(message, payload)
-        except OSError:
-            pass  # it died; the next wait says so
-
-    def wait(self, kind: str, limit_seconds: float, late: str, handle=lambda message: None, tick=lambda message: None) -> dict:
-        """The next message of that kind; others go to handle; tick is called at each message and twice a second."""
-        start = awake_seconds()
-        while True:
-            left_seconds = start + limit_seconds - awake_seconds()
-            if left_seconds <= 0:
-                raise RunFailed("timeout", late)
-            try:
-                message = self._inbox.get(timeout=min(POLL_SECONDS, left_seconds))
-            except queue.Empty:
-                tick(None)
-                continue
-            if message is None or message["type"] in ("failed", "ended"):
-                raise RunFailed(*self._last_words(message))
-            try:
-                handle(message)
-                tick(message)
-            except (KeyError, TypeError, ValueError) as error:
-                raise RunFailed("invalid", f"a malformed message came from the training process: {message}"[:300]) from error
-            if message["type"] == kind:
-                return message
-
-    def drain(self, limit_seconds: float, handle: Callable[[dict], None]) -> None:
-        """Take the last messages of a worker that has done its work, until it ends or the time is up."""
-        end = awake_seconds() + limit_seconds
-        while (left_seconds := end - awake_seconds()) > 0:
-            try:
-                message = self._inbox.get(timeout=left_seconds)
-            except queue.Empty:
-                return
-            if message is None or message["type"] in ("failed", "ended"):
-                return
-            handle(message)
-
-    def _read(self) -> None:
-        try:
-            while (message := self._channel.receive()) is not None:
-                self._inbox.put(message)
-        except (ValueError, OSError):
-            pass  # not our protocol any more: as good as gone
-        self._inbox.put(None)
-
-    def _last_words(self, message: dict | None) -> tuple[str, str]:
-        """(kind, reason) for a worker that stopped before its work was done."""
-        if message and message["type"] == "failed":
-            return str(message["kind"]), str(message["reason"])
-        if message and message["type"] == "ended":
-            return "crash", "train.py ended before the harness's clock did; its loop is `for step in run.steps(save=...)`"
-        try:
-            status = self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return "crash", "the training process closed its line to the harness"
-        if status == -9:
-            return "oom", "the system killed the process (signal 9), as it does when memory runs out"
-        return "crash", f"the process ended by signal {-status}" if status < 0 else f"the process ended with status {status}"
-
-
-def end_tree(process: subprocess.Popen) -> None:
-    """Kill a process and all that it started, and wait until they are gone (not what left both its parent and its group)."""
-    try:
-        root = psutil.Process(process.pid)
-        tree = [*root.children(recursive=True), root]
-    except psutil.NoSuchProcess:
-        tree = []
-    for member in tree:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            pass
-    if hasattr(os, "killpg"):  # children whose parent died before
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # the group is gone (macOS says EPERM of zombies)
-            pass
-    process.wait()
-    psutil.wait_procs(tree, timeout=5)
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return kept | {
-        "PYTHONPATH": str(PACKAGE.parent),  # also when it is not installed; SAFEPATH: the run's folder is not searched
-        "PYTHONSAFEPATH": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "AUTORESEARCH_COMPILE_CACHE": str(cache_dir() / "compile"),
     }

@@ -1,0 +1,136 @@
+"""A worker process and its line to us: started with its own log and environment, waited for with limits, ended as a whole."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from autoresearch.measure.channel import Channel
+from autoresearch.measure.clock import awake_seconds
+from autoresearch.paths import PACKAGE, cache_dir
+from autoresearch.processes import OWN_GROUP, end_tree
+
+POLL_SECONDS = 0.5
+
+# What a worker gets of our environment: enough for compilers, drivers and temporary files, and no keys.
+KEPT_VARIABLES = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "PROGRAMDATA",
+    "PROGRAMFILES", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "CC", "CXX", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+)  # fmt: skip
+
+
+class RunFailed(Exception):
+    """The run has no score. kind is the ledger's state for it."""
+
+    def __init__(self, kind: str, reason: str):
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
+
+
+class Worker:
+    """A child process with its channel; leaving the `with` ends its whole tree."""
+
+    def __init__(self, job: dict, folder: Path):
+        self._log = open(folder / "log.txt", "ab")  # noqa: SIM115, closed in __exit__
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "autoresearch.measure.worker"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=folder, env=_environment(), **OWN_GROUP,
+            )  # fmt: skip
+        except BaseException:
+            self._log.close()
+            raise
+        self._channel = Channel(self.process.stdout, self.process.stdin)
+        self._inbox: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.send(job)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_) -> None:
+        end_tree(self.process)
+        self._log.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except OSError:  # what was still buffered for a dead process
+                pass
+
+    def send(self, message: dict, payload: bytes = b"") -> None:
+        try:
+            self._channel.send(message, payload)
+        except OSError:
+            pass  # it died; the next wait says so
+
+    def wait(self, kind: str, limit_seconds: float, late: str, handle=lambda message: None, tick=lambda message: None) -> dict:
+        """The next message of that kind; others go to handle; tick is called at each message and twice a second."""
+        start = awake_seconds()
+        while True:
+            left_seconds = start + limit_seconds - awake_seconds()
+            if left_seconds <= 0:
+                raise RunFailed("timeout", late)
+            try:
+                message = self._inbox.get(timeout=min(POLL_SECONDS, left_seconds))
+            except queue.Empty:
+                tick(None)
+                continue
+            if message is None or message["type"] in ("failed", "ended"):
+                raise RunFailed(*self._last_words(message))
+            try:
+                handle(message)
+                tick(message)
+            except (KeyError, TypeError, ValueError) as error:
+                raise RunFailed("invalid", f"a malformed message came from the training process: {message}"[:300]) from error
+            if message["type"] == kind:
+                return message
+
+    def drain(self, limit_seconds: float, handle: Callable[[dict], None]) -> None:
+        """Take the last messages of a worker that has done its work, until it ends or the time is up."""
+        end = awake_seconds() + limit_seconds
+        while (left_seconds := end - awake_seconds()) > 0:
+            try:
+                message = self._inbox.get(timeout=left_seconds)
+            except queue.Empty:
+                return
+            if message is None or message["type"] in ("failed", "ended"):
+                return
+            handle(message)
+
+    def _read(self) -> None:
+        try:
+            while (message := self._channel.receive()) is not None:
+                self._inbox.put(message)
+        except (ValueError, OSError):
+            pass  # not our protocol any more: as good as gone
+        self._inbox.put(None)
+
+    def _last_words(self, message: dict | None) -> tuple[str, str]:
+        """(kind, reason) for a worker that stopped before its work was done."""
+        if message and message["type"] == "failed":
+            return str(message["kind"]), str(message["reason"])
+        if message and message["type"] == "ended":
+            return "crash", "train.py ended before the harness's clock did; its loop is `for step in run.steps(save=...)`"
+        try:
+            status = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "crash", "the training process closed its line to the harness"
+        if status == -9:
+            return "oom", "the system killed the process (signal 9), as it does when memory runs out"
+        return "crash", f"the process ended by signal {-status}" if status < 0 else f"the process ended with status {status}"
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return kept | {
+        "PYTHONPATH": str(PACKAGE.parent),  # also when it is not installed; SAFEPATH: the run's folder is not searched
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AUTORESEARCH_COMPILE_CACHE": str(cache_dir() / "compile"),
+    }

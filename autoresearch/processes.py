@@ -1,0 +1,32 @@
+"""Ending a child process together with all that it started, on every system."""
+
+import os
+import signal
+import subprocess
+import sys
+
+# For Popen: a group of its own, so that Ctrl-C in the terminal is ours to handle and the whole group can be ended.
+OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
+
+
+def end_tree(process: subprocess.Popen) -> None:
+    """Kill the process and its descendants, and wait until they are gone (not one that left both its parent and its group)."""
+    import psutil
+
+    try:
+        root = psutil.Process(process.pid)
+        tree = [*root.children(recursive=True), root]
+    except psutil.NoSuchProcess:
+        tree = []
+    for member in tree:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            pass
+    if hasattr(os, "killpg"):  # children whose parent died before
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # the group is gone (macOS says EPERM of zombies)
+            pass
+    process.wait()
+    psutil.wait_procs(tree, timeout=5)
