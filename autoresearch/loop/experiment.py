@@ -65,7 +65,7 @@ def execute(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
         _train(setup, seed, folder, on_progress, facts)
         scoring_start = awake_seconds()
-        result = _score(setup, folder, on_progress)
+        result = evaluate(setup, folder, on_progress)
         np.save(folder / "documents.npy", np.stack([result.document_bits, result.document_bytes]))
         facts |= {"val_bpb": result.val_bpb, "scoring_seconds": awake_seconds() - scoring_start}
         status, reason = "ok", None
@@ -131,11 +131,15 @@ def _count(value) -> int | None:
     return int(value) if is_number else None
 
 
-def _score(setup: Setup, folder: Path, on_progress: OnProgress) -> Score:
+def evaluate(setup: Setup, folder: Path, on_progress: OnProgress = lambda progress: None, rows: int | None = None) -> Score:
+    """Score the checkpoint in folder with the train.py beside it. rows: in a batch of the worker; it changes no score.
+
+    Raises RunFailed, and OSError for what the disk does.
+    """
     prepared = setup.prepared
     token_bytes = np.load(prepared.folder / "token_bytes.npy")
     text = ValidationText.load(prepared.val_folder, token_bytes, prepared.dtype, setup.eval_bytes)
-    rows = rows_per_slot(setup.seq_len, prepared.vocab_size)
+    rows = rows or rows_per_slot(setup.seq_len, prepared.vocab_size)
     limit_seconds = setup.startup_limit_seconds + max(120.0, 2 * setup.train_seconds)
     start = awake_seconds()
 

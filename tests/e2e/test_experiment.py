@@ -191,6 +191,7 @@ def test_the_worker_ends_when_the_harness_is_killed(setup, tmp_path):
         process.kill()
         process.wait()
     worker.wait(timeout=20)
+    assert not worker.is_running()
 
 
 def _wait_for(condition, seconds=30):

@@ -1,0 +1,100 @@
+"""The real train.py on this machine's CPU, at a size that takes seconds: a score, and what it does not depend on."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autoresearch import constants
+from autoresearch.data.prepare import prepare
+from autoresearch.hardware import registry
+from autoresearch.loop.experiment import Setup, evaluate, execute
+from autoresearch.measure.bpb import ValidationText
+
+TINY = {"DEPTH": 2, "ASPECT_RATIO": 32, "HEAD_DIM": 32, "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 512, "WINDOW_PATTERN": "L"}
+
+# Writes a checkpoint whose logits are far from uniform, and the logits of each validation row, in the model's own dtype.
+DUMP = """
+import json, runpy, sys
+from pathlib import Path
+job = json.loads(sys.argv[1])
+sys.path[:0] = job["python_path"]
+import numpy as np, runtime, torch
+from autoresearch.measure import Spec
+runtime.seed(3)
+model = runpy.run_path(job["train_py"])["build_model"](Spec(job["vocab_size"], job["seq_len"]))
+with torch.no_grad():
+    for parameter in model.parameters():
+        parameter += 0.3 * torch.randn_like(parameter) * parameter.std().nan_to_num(1.0).clamp_min(0.5)
+runtime.save_weights(model, Path(job["checkpoint"]))
+with torch.inference_mode():
+    logits = [model(torch.from_numpy(row[None]).long())[0].double().numpy() for row in np.load(job["rows"])]
+np.save(job["logits"], np.stack(logits))
+"""
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory, module_cache):
+    corpus = tmp_path_factory.mktemp("corpus")
+    words = np.random.default_rng(0).choice(["one", "fish", "two", "red", "blue", "swims", "in", "the", "sea"], size=(300, 200))
+    for index, line in enumerate(words):
+        (corpus / f"{index}.txt").write_text(f"{index} " + " ".join(line))
+    prepared = prepare(str(corpus), 320)
+    return Setup(registry.scan()["cpu"], prepared, seq_len=64, eval_bytes=8000, train_seconds=2, startup_limit_seconds=300)
+
+
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def text(setup):
+    return constants.write(setup.backend.train_py.read_text(encoding="utf-8"), TINY)
+
+
+@pytest.mark.slow
+def test_the_real_train_py_learns_and_is_scored(setup, text, tmp_path):
+    result = execute(setup, text, 1, tmp_path)
+    assert result.ok, (result, (tmp_path / "log.txt").read_text())
+    assert result.num_steps >= 2 and result.depth == 2 and result.peak_memory_bytes > 2**20
+    untrained = math.log2(320) / setup.prepared.mean_token_bytes
+    assert result.val_bpb < untrained, "two seconds are enough to learn the words' frequencies"
+
+
+def test_the_score_is_that_of_a_slow_scorer_at_any_batch_size(setup, text, tmp_path):
+    prepared = setup.prepared
+    (tmp_path / "train.py").write_text(text, encoding="utf-8")
+    token_bytes = np.load(prepared.folder / "token_bytes.npy")
+    validation = ValidationText.load(prepared.val_folder, token_bytes, prepared.dtype, setup.eval_bytes)
+    inputs, targets = validation.rows(setup.seq_len)
+    np.save(tmp_path / "rows.npy", inputs)
+    files = {"train_py": "train.py", "rows": "rows.npy", "logits": "logits.npy", "checkpoint": "checkpoint"}
+    job = {name: str(tmp_path / file) for name, file in files.items()}
+    job |= {"python_path": [str(path) for path in setup.backend.python_path]}
+    job |= {"vocab_size": prepared.vocab_size, "seq_len": setup.seq_len}
+    subprocess.run([sys.executable, "-c", DUMP, json.dumps(job)], check=True)
+
+    slow = slow_bpb(np.load(tmp_path / "logits.npy"), targets, token_bytes, validation.total_bytes)
+    scores = [evaluate(setup, tmp_path, rows=rows).val_bpb for rows in (1, 5, 64)]
+    assert max(scores) - min(scores) < 1e-4
+    assert scores[0] == pytest.approx(slow, abs=3e-4), "float16 logits and another batch shape in bfloat16"
+    other = replace(setup, seq_len=32)
+    assert evaluate(other, tmp_path).val_bpb != pytest.approx(scores[0], abs=1e-3), "less context is another score"
+
+
+def slow_bpb(logits, targets, token_bytes, total_bytes):
+    """Float64, one position after the other."""
+    nats = 0.0
+    for row, goals in zip(logits, targets, strict=True):
+        for values, goal in zip(row, goals, strict=True):
+            if goal >= 0 and token_bytes[goal] > 0:
+                top = values.max()
+                nats += math.log(sum(math.exp(value - top) for value in values)) + top - values[goal]
+    return nats / math.log(2) / total_bytes
