@@ -31,7 +31,11 @@ else:
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock in the file at path, for the time of the with block. UsageError when another process holds it."""
+    """Hold the lock in the file at path, for the time of the with block. UsageError when another process holds it.
+
+    Its folder is made when it is missing, as it is in a `git clone` of a workspace.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _patiently(descriptor):

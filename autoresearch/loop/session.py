@@ -177,7 +177,7 @@ class Session:
     def _prune_runs(self) -> None:
         """Weights are kept of the best and of what is under way."""
         needed = {run.folder for one in (self.state.best, self.state.pending) if one for run in one.runs}
-        for folder in self.study.runs.glob("*"):
+        for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
             if folder.name not in needed and folder.name not in self._pruned:
                 self._pruned.add(folder.name)
                 for path in folder.iterdir():
