@@ -1,12 +1,13 @@
 """The command line: a click group that imports a command only when it is called, so that `--help` is instant."""
 
 import importlib
+import os
 import sys
 
 import click
 
 from autoresearch import __version__
-from autoresearch.errors import AutoresearchError
+from autoresearch.errors import AutoresearchError, UsageError
 
 # command: (module in autoresearch.commands, one line for --help)
 COMMANDS = {
@@ -46,13 +47,25 @@ class LazyGroup(click.Group):
         if name and not name.startswith("-") and name not in COMMANDS:
             from autoresearch.errors import nearest
 
-            raise click.UsageError(f"no command {name!r}{nearest(name, COMMANDS)} `autoresearch --help` lists them")
+            raise UsageError(f"no command {name!r}{nearest(name, COMMANDS)}; `autoresearch --help` lists them")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader went away (`autoresearch results | head`): nothing left to say, and no failure
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush fails
+            return 0
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(__version__, prog_name="autoresearch")
-def cli():
+@click.pass_context
+def cli(context):
     """An overnight research lab for one computer.
 
     `autoresearch run` trains a small GPT for five minutes, again and again, each time with another edit of train.py;
@@ -61,26 +74,37 @@ def cli():
     Exit status: 0 done, 1 the work failed, 2 the call or its input was wrong, 3 stored state is damaged,
     130 interrupted. The cache is $AUTORESEARCH_CACHE_DIR, else the system's user cache.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
     """The console script. A user's error is one line and an exit status, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a description may hold what a narrow code page lacks
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="autoresearch", standalone_mode=False)
     except click.exceptions.Abort:
         status = 130
     except KeyboardInterrupt:
         status = 130
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(f"error: {_with_cure(error)}", err=True)
         status = error.exit_code
     except AutoresearchError as error:
         click.echo(f"error: {error}", err=True)
         status = error.exit_status
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away (`autoresearch results | head`): nothing left to say
-        status = 0
+    except OSError as error:
+        # The edge: a folder or a file of the user's that the system refuses. What is ours to handle was handled below.
+        click.echo(f"error: {error}; mend that (a path, permissions, space) and run again", err=True)
+        status = 1
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _with_cure(error: click.ClickException) -> str:
+    """click's message, and where to look next."""
+    context = getattr(error, "ctx", None)
+    return f"{error.format_message().rstrip('.')}; `{context.command_path if context else 'autoresearch'} --help` says more"
 
 
 if __name__ == "__main__":

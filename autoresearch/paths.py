@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from autoresearch.errors import UsageError
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -16,10 +18,19 @@ def cache_dir() -> Path:
     """`AUTORESEARCH_CACHE_DIR`, else the system's user cache. Made when missing."""
     chosen = os.environ.get("AUTORESEARCH_CACHE_DIR")
     if chosen:
-        folder = Path(chosen).expanduser().resolve()
+        folder = expanded(chosen).resolve()
     else:
         import platformdirs
 
         folder = Path(platformdirs.user_cache_dir("autoresearch", appauthor=False))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"no cache folder can be made at {folder} ({reason}); set AUTORESEARCH_CACHE_DIR to another") from error
     return folder
+
+
+def expanded(path: str | Path) -> Path:
+    """With the home folder for `~`; the `~name` of nobody stays as it is, where Path.expanduser raises."""
+    return Path(os.path.expanduser(path))

@@ -21,6 +21,7 @@ def command(workspace, as_json, output):
     from autoresearch.loop.ledger import State, read
     from autoresearch.loop.store import text_of
     from autoresearch.loop.workspace import find
+    from autoresearch.paths import expanded
 
     study = find(workspace)
     state = State.from_events(read(study.events))
@@ -28,7 +29,7 @@ def command(workspace, as_json, output):
     if best is None:
         raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
     if output is not None:
-        output = output.expanduser()
+        output = expanded(output)
         if not output.parent.is_dir():
             raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
         durable.write(output, text_of(study.folder, best.commit))

@@ -22,8 +22,9 @@ def command(folder, plain, **chosen):
     Example: `autoresearch init my-study --profile cpu`, then `autoresearch run --workspace my-study`
     """
     from autoresearch.loop import workspace
+    from autoresearch.paths import expanded
 
-    folder = (folder or Path(f"autoresearch-{chosen['tag'] or workspace.today()}")).expanduser().resolve()
+    folder = expanded(folder or f"autoresearch-{chosen['tag'] or workspace.today()}").resolve()
     study, _ = make_study(folder, chosen, plain, click.echo)
     click.echo(f"study {study.tag} in {study.folder}: edit train.py or program.md, then")
     click.echo(f"  autoresearch run --workspace {study.folder}")
@@ -34,7 +35,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     from autoresearch.commands.prepare import bars
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
-    from autoresearch.hardware import plan
+    from autoresearch.hardware import plan, profiles
     from autoresearch.loop import terms, workspace
 
     tag = chosen["tag"] or workspace.today()
@@ -42,6 +43,8 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     workspace.check_free(folder)
     planned = plan.make(chosen["backend"], chosen["profile"])
     choice, profile = planned.choice, planned.profile
+    # Before the text is fetched: a constant that this train.py has not.
+    profiles.check(profile, {choice.backend.name: choice.backend})
     if chosen["train_seconds"] is not None:
         profile = replace(profile, budget=profile.budget | {"train_seconds": chosen["train_seconds"]})
     say(f"machine   {choice.facts.device}")

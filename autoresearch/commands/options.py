@@ -1,8 +1,21 @@
 """The options that several commands share: the same name, meaning and help everywhere."""
 
+import math
 from pathlib import Path
 
 import click
+
+
+class _Amount(click.FloatRange):
+    """A number above 0, up to high. NaN is none, which click's comparisons let through."""
+
+    def __init__(self, high: float):
+        super().__init__(min=0, min_open=True, max=high)
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value} is not a number", param, ctx) if math.isnan(number) else number
+
 
 _OPTIONS = {
     "workspace": click.option(
@@ -30,10 +43,10 @@ _OPTIONS = {
         "--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments of this call. Default: never.",
     ),
     "hours": click.option(
-        "--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Stop after H hours. Default: never.",
+        "--hours", type=_Amount(100_000), metavar="H", help="Stop after H hours. Default: never.",
     ),
     "train_seconds": click.option(
-        "--train-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+        "--train-seconds", type=_Amount(7 * 24 * 3600), metavar="S",
         help="The training time of every experiment. Default: the profile's (300).",
     ),
     "decide": click.option(

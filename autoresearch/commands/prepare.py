@@ -91,7 +91,7 @@ def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) ->
     from autoresearch.hardware import plan
 
     data = plan.make(backend, profile).profile.data
-    return *corpora.choose(corpus, data["corpus"]), vocab_size or data["vocab_size"]
+    return *corpora.choose(corpus, data["corpus"]), data["vocab_size"] if vocab_size is None else vocab_size
 
 
 def _facts(prepared) -> dict:

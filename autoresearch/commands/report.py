@@ -21,11 +21,12 @@ def command(workspace: Path | None, output: Path | None) -> None:
     from autoresearch.errors import UsageError
     from autoresearch.loop import ledger
     from autoresearch.loop.workspace import find
+    from autoresearch.paths import expanded
     from autoresearch.report.history import machine_line
     from autoresearch.report.picture import draw
 
     if output is not None:
-        output = output.expanduser()
+        output = expanded(output)
         if output.suffix.lower() != ".png":
             raise UsageError(f"--output {output} is no .png file; name one that ends in .png")
         if not output.parent.is_dir():

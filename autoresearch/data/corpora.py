@@ -144,8 +144,8 @@ def find(requested: str) -> Corpus:
     """The corpus of that name, or at that path. UsageError when there is none. A folder `stdlib` here is `./stdlib`."""
     if requested in NAMED:
         return NAMED[requested]()
-    path = Path(requested).expanduser()
-    if not path.exists():
+    path = paths.expanded(requested)
+    if not requested or not os.path.exists(path):  # unlike Path.exists it raises nothing, however odd the name
         raise UsageError(
             f"no corpus {requested!r}{nearest(requested, NAMED)} (named: {', '.join(NAMED)}; or a file or folder that exists)"
         )

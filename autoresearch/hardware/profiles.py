@@ -12,7 +12,7 @@ from autoresearch.errors import UsageError, nearest
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.profile_file import Match, Profile, read
 from autoresearch.hardware.registry import Backend
-from autoresearch.paths import shipped
+from autoresearch.paths import expanded, shipped
 
 __all__ = ["Match", "Profile", "all", "check", "choose", "conditions", "load", "read", "why_not"]
 
@@ -26,7 +26,7 @@ def load(name_or_path: str | Path) -> Profile:
     """A shipped profile by name, or a file of the user's (anything that ends in .toml). Raises UsageError."""
     text = str(name_or_path)
     if text.endswith(".toml"):
-        return read(Path(text).expanduser())
+        return read(expanded(text))
     names = _names()
     if text not in names:
         raise UsageError(

@@ -264,10 +264,11 @@ def _parsed(text: str) -> str:
 
 def _reached(limits: Limits, done: int, end_time: float | None) -> str | None:
     """The limit that is reached, in words."""
+    count = f"{done} experiment{'s' * (done != 1)} done"
     if done == limits.experiments:
-        return f"{done} experiments done"
+        return count
     if end_time is not None and time.monotonic() >= end_time:
-        return f"{limits.hours:g} hours are over, {done} experiments done"
+        return f"{limits.hours:g} hours are over, {count}"
     return None
 
 

@@ -4,6 +4,7 @@ Each check says what differs, from what to what, and how to go on: scores measur
 """
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def check_options(study, options: dict) -> None:
     if "profile" in given:
         _check_profile(study, given.pop("profile"))
     if "corpus" in given and given["corpus"] != study.corpus:
-        path = Path(given["corpus"]).expanduser()
-        given["corpus"] = str(path.resolve()) if path.exists() else given["corpus"]
+        path = paths.expanded(given["corpus"])
+        given["corpus"] = str(path.resolve()) if os.path.exists(path) else given["corpus"]
     locked = {
         "tag": study.tag,
         "backend": study.backend,

@@ -24,7 +24,7 @@ from autoresearch.loop import lock
 from autoresearch.loop.decide import BASELINE_RUNS
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.terms import backend_checksum, check_tag, measure_checksum
-from autoresearch.paths import shipped
+from autoresearch.paths import expanded, shipped
 
 FORMAT = 1
 STUDY = "study.toml"
@@ -129,10 +129,10 @@ def check_free(folder: Path) -> None:
     """
     if is_workspace(folder):
         raise UsageError(f"{folder} is a study already; `autoresearch run --workspace {folder}` goes on with it")
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not folder.is_dir() or not (folder / ".autoresearch").is_dir():
-        raise UsageError(f"{folder} holds other files; name a new or an empty folder")
+    if not (folder / ".autoresearch").is_dir():
+        raise UsageError(f"{folder} is a file or holds other files; name a new or an empty folder")
 
 
 def load(folder: Path) -> Study:
@@ -171,7 +171,7 @@ def is_workspace(folder: Path) -> bool:
 def locate(workspace: Path | None, tag: str | None) -> Path:
     """Where `run` and `init` work: DIR; the current folder when it is a study; the study of that tag, or the newest; a new one."""
     if workspace is not None:
-        return workspace.expanduser().resolve()
+        return expanded(workspace).resolve()
     if is_workspace(here := Path.cwd()):
         return here
     if tag is None and (known := _newest(here)):
@@ -184,7 +184,7 @@ def locate(workspace: Path | None, tag: str | None) -> Path:
 def find(workspace: Path | None) -> Study:
     """The study that a command without options means: DIR, the current folder, or the newest study in it."""
     if workspace is not None:
-        return load(workspace.expanduser())
+        return load(expanded(workspace))
     here = Path.cwd()
     return load(here if is_workspace(here) else _newest(here) or here)
 

@@ -140,6 +140,16 @@ def test_try_takes_one_step_with_the_users_edit(fresh):
     check_in_line(study)
 
 
+def test_stray_files_and_a_lost_state_folder_do_no_harm(fresh):
+    study, setup = fresh
+    study.runs.mkdir()
+    (study.runs / ".DS_Store").touch()
+    assert play(study, setup, [], experiments=0)[0].exit_status == 0
+    shutil.rmtree(study.state_folder)  # a `git clone` of a workspace has none
+    assert play(study, setup, [], experiments=0)[0].exit_status == 0
+    check_in_line(study)
+
+
 def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
     study, setup = fresh
     outcome, recorder = play(study, setup, [f"x = {'(' * n}" for n in range(1, 9)])
@@ -256,7 +266,7 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     folder = tmp_path / "autoresearch-a"
     assert "asked for by name" in out and f"go on    autoresearch run --workspace {folder}" in out
     out, _ = call(tmp_path, *same, "--experiments", "1", "--json")  # the same call again goes on
-    assert '"reason": "1 experiments done"' in out.splitlines()[-1]
+    assert '"reason": "1 experiment done"' in out.splitlines()[-1]
     study = workspace.load(folder)
     assert len(state_of(study).experiments) == 3
     check_in_line(study)
@@ -270,6 +280,9 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     assert "no experiment 9" in call(folder, "show", "9", status=2)[1]
     assert "keeps it" in call(tmp_path, *same[:-1], "a", "--seed", "9", status=2)[1]
     assert "no study in" in call(corpus, "status", status=2)[1]
+    (tmp_path / "file").touch()
+    refused = call(tmp_path, *same[:-2], "--workspace", str(tmp_path / "file" / "study"), status=1)[1]
+    assert refused.splitlines()[-1].startswith("error: ") and "Traceback" not in refused
 
 
 def test_a_second_process_is_refused(fresh):

@@ -79,12 +79,18 @@ def test_every_command_and_every_option_is_explained(pages):
         (["xyzzy"], "no command 'xyzzy'"),
         (["report", "--outptu", "a.png"], "--output"),
         (["report", "--output", "a.jpg"], "name one that ends in .png"),
+        (["show"], "`autoresearch show --help`"),
+        (["run", "--hours", "nan"], "nan is not a number"),
+        (["init", "--train-seconds", "inf"], "0<x<=604800"),
+        (["status", "--workspace", "~nobody-of-that-name/study"], "no study in"),
+        (["prepare", "--vocab-size", "300", "--corpus", ""], "no corpus ''"),
+        (["prepare", "--vocab-size", "300", "--corpus", 300 * "a"], "no corpus"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_status_2(arguments, said, tmp_path):
+def test_a_wrong_call_is_one_line_and_status_2(arguments, said):
     ended = _autoresearch(*arguments)
     assert ended.returncode == 2
-    assert ended.stdout == "" and said in ended.stderr
+    assert said in ended.stderr
     assert ended.stderr.startswith("error: ") and len(ended.stderr.splitlines()) == 1
 
 
@@ -92,8 +98,24 @@ def test_no_command_at_all_prints_the_help_and_version_the_version():
     from autoresearch import __version__
 
     bare = _autoresearch()
-    assert "Commands" in bare.stdout + bare.stderr and "Traceback" not in bare.stderr
+    assert "Commands" in bare.stdout and bare.stderr == ""
     assert _autoresearch("--version").stdout.split()[-1] == __version__
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "file"))
+    ended = _autoresearch("prepare", "--corpus", "stdlib", "--vocab-size", "300")
+    assert ended.returncode == 2 and "set AUTORESEARCH_CACHE_DIR" in ended.stderr.splitlines()[-1]
+    ended = _autoresearch("profiles", "show", str(tmp_path / f"{300 * 'a'}.toml"))
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_goes_away_is_no_failure():
+    command = [sys.executable, "-m", "autoresearch.cli", "profiles", "show", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(60)) == (b"", 0)
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "program.md"])
