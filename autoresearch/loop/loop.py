@@ -219,18 +219,30 @@ def _judge_baseline(rule: str, scores: list[float]) -> dict | None:
 
 def _start_baseline(session: Session, work_tree: bool) -> None:
     store = session.store
-    commit = store.tip
-    if commit is None:
-        raise Stop(f"the branch {store.branch} is gone; `git branch {store.branch[11:]} COMMIT` brings it back", 1)
-    text = work_tree_text(session.study.folder) if work_tree else None
-    if text is not None and text != store.text(commit):
-        _parsed(text)
-        commit, _ = session.persist(lambda: store.propose(commit, text, "train.py as edited before the run\n"))
+    commit, text = _tip(session)
+    edit = work_tree_text(session.study.folder) if work_tree else None
+    if work_tree and edit is None and store.is_users_edit(set()):
+        raise UsageError("train.py is not UTF-8 text; mend it, or `git checkout HEAD train.py`")
+    if edit is not None and edit != text:
+        _parsed(edit)
+        commit, _ = session.persist(lambda: store.propose(commit, edit, "train.py as edited before the run\n"))
         session.persist(lambda: store.update(commit, {store.blob(commit)}))
         session.note("train.py was edited before the run: the edit is the baseline")
     text = store.text(commit)
     proposal = Proposal(text, "baseline", "train.py as it is")
     _record_start(session, 0, commit, None, store.blob(commit), _parsed(text), "baseline", proposal, "none")
+
+
+def _tip(session: Session) -> tuple[str, str]:
+    """The branch's commit before there is a baseline, and its train.py; UsageError when the user left none there."""
+    store = session.store
+    branch = store.branch.removeprefix("refs/heads/")
+    if store.tip is None:
+        raise UsageError(f"the branch {branch} is gone; `git branch {branch} COMMIT` brings it back")
+    try:
+        return store.tip, store.text(store.tip)
+    except (KeyError, UnicodeDecodeError) as error:
+        raise UsageError(f"the last commit on {branch} holds no train.py in UTF-8; commit one and run again") from error
 
 
 def _record_start(session, number, commit, parent, blob, key, description, proposal, agent) -> None:
@@ -248,7 +260,7 @@ def _pending_with(session: Session, text: str) -> int | None:
 
 
 def _check_edit(session: Session, text: str) -> None:
-    if session.state.best is None and text == session.store.text(session.store.tip):
+    if session.state.best is None and text == _tip(session)[1]:
         raise UsageError("train.py does not differ from the start of the study; edit it, then `autoresearch try -m TEXT`")
     if reason := objection(text, session.state):
         raise UsageError(f"{reason}; edit train.py, then `autoresearch try -m TEXT`")

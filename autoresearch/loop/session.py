@@ -203,7 +203,7 @@ class Session:
 
     def _program_md(self) -> str:
         try:
-            return (self.study.folder / "program.md").read_text(encoding="utf-8")
+            return (self.study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
 

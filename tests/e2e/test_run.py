@@ -140,14 +140,37 @@ def test_try_takes_one_step_with_the_users_edit(fresh):
     check_in_line(study)
 
 
+@pytest.mark.parametrize("broken", ["not UTF-8", "committed, not UTF-8", "committed away", "no branch"])
+def test_a_start_that_cannot_be_read_is_said_before_any_training(fresh, broken):
+    study, setup = fresh
+    (study.folder / "train.py").write_bytes(b"X = '\xff'\n")
+    if broken == "committed, not UTF-8":
+        git(study.folder, "commit", "-qam", "mine")
+    elif broken == "committed away":
+        git(study.folder, "rm", "-qf", "train.py")
+        git(study.folder, "commit", "-qm", "mine")
+    elif broken == "no branch":
+        git(study.folder, "checkout", "-q", "--detach")
+        git(study.folder, "branch", "-qD", "autoresearch/t")
+    with pytest.raises(UsageError, match=r"UTF-8|is gone"):
+        play(study, setup, [])
+    (study.folder / "train.py").write_text("X = 1\n", encoding="utf-8")
+    if broken != "not UTF-8":
+        with pytest.raises(UsageError, match=r"UTF-8|is gone"):
+            try_edit(study, setup, "mine", studies.Recorder())
+    assert state_of(study).experiments == []
+
+
 def test_stray_files_and_a_lost_state_folder_do_no_harm(fresh):
     study, setup = fresh
     study.runs.mkdir()
     (study.runs / ".DS_Store").touch()
-    assert play(study, setup, [], experiments=0)[0].exit_status == 0
+    (study.folder / "program.md").write_bytes(b"caf\xe9")  # of an editor that does not write UTF-8
+    assert play(study, setup, [WORSE], experiments=1)[0].exit_status == 0
     shutil.rmtree(study.state_folder)  # a `git clone` of a workspace has none
+    git(study.folder, "checkout", "-q", "HEAD", "program.md")
     assert play(study, setup, [], experiments=0)[0].exit_status == 0
-    check_in_line(study)
+    assert len(state_of(study).experiments) == 1
 
 
 def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
