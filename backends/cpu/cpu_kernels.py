@@ -1,7 +1,6 @@
-"""Three parts of a training step whose usual form is slow on a CPU; docs/design/cpu-speed.md has the times of both.
+"""Two parts of a training step whose usual form is slow on a CPU; docs/design/cpu-speed.md has the times of both.
 
 embedding: the gradient of a table in one pass over the tokens; torch.compile would add each number atomically.
-linear:    the gradient of a weight from a transposed copy; oneDNN packs a transposed first factor far slower than it multiplies.
 attention: batched matrix products over blocks of queries, each with only the keys that it can see. The probabilities of a block
            are small enough to be kept, so the backward pass takes no exponentials. PyTorch's flash kernel is slow backwards.
 
@@ -40,28 +39,6 @@ def sum_rows(values: torch.Tensor, ids: torch.Tensor, count: int) -> torch.Tenso
 @sum_rows.register_fake
 def _(values, ids, count):
     return values.new_empty(count, values.size(1), dtype=torch.float32)
-
-
-def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """x @ weight.T, in x's dtype; weight is float32 [outputs, inputs], and so is its gradient."""
-    return _Linear.apply(x, weight)
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, weight):
-        compute_weight = weight.to(x.dtype)
-        ctx.save_for_backward(x, compute_weight)
-        return (x.flatten(0, -2) @ compute_weight.T).unflatten(0, x.shape[:-1])
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        rows, grad_rows = x.flatten(0, -2), grad.flatten(0, -2)
-        grad_x = (grad_rows @ weight).view_as(x)
-        if rows.size(1) <= grad_rows.size(1):  # the narrower of the two is copied
-            return grad_x, (rows.T.contiguous() @ grad_rows).T.float()
-        return grad_x, (grad_rows.T.contiguous() @ rows).float()
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:

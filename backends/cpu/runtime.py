@@ -18,7 +18,7 @@ if _cache:  # torch.compile reads it at its first use
 import cpu_kernels  # noqa: E402
 import torch  # noqa: E402
 import torch_runtime  # noqa: E402
-from cpu_kernels import embedding, linear  # noqa: E402, F401
+from cpu_kernels import embedding  # noqa: E402, F401
 from torch_runtime import (  # noqa: E402, F401
     cross_entropy,
     load_weights,

@@ -33,7 +33,6 @@ from torch_runtime import (  # noqa: E402, F401
     attention,
     cross_entropy,
     embedding,
-    linear,
     load_weights,
     logits,
     print_probe,

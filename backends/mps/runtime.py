@@ -18,7 +18,6 @@ from torch_runtime import (  # noqa: F401
     attention,
     cross_entropy,
     embedding,
-    linear,
     load_weights,
     logits,
     print_probe,

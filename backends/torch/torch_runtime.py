@@ -5,7 +5,7 @@ The module `runtime` that train.py and the score worker see must have all of the
     device, dtype            torch.device; what matrix products run in. Weights, optimizer state and losses stay in float32
     loss_scale               what the loss is multiplied with before backward(): 1 except in float16
     compile(function)        torch.compile, or the function as it is
-    seed, synchronize, peak_memory_bytes, embedding, linear, attention, cross_entropy, save_weights, load_weights, logits, probe
+    seed, synchronize, peak_memory_bytes, embedding, attention, cross_entropy, save_weights, load_weights, logits, probe
 
 Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D head width, C model width, N = B*T, V vocabulary.
 """
@@ -32,11 +32,6 @@ def synchronize() -> None:
 def embedding(ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Rows of weight (float32 [V, C]) for ids (int64 [B, T]): float32 [B, T, C]."""
     return F.embedding(ids, weight)
-
-
-def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """x @ weight.T, in x's dtype; weight is float32 [outputs, inputs], and so is its gradient."""
-    return F.linear(x, weight.to(x.dtype))
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
@@ -81,7 +76,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             loss = loss + chunk_loss
             # The division by the rows' sums is done on [n, C], which is much smaller than [n, V].
             grad_hidden.append(((slope @ compute_weight).float() / total).to(x.dtype))
-            grad_weight = grad_weight + (x.float() / total).to(x.dtype).T.contiguous() @ slope
+            grad_weight = grad_weight + (x.float() / total).to(x.dtype).T @ slope
         ctx.save_for_backward(torch.cat(grad_hidden), grad_weight.T)
         return loss / hidden.size(0)
 

@@ -78,6 +78,11 @@ def norm(x):
     return F.rms_norm(x, (x.size(-1),))
 
 
+def linear(x, weight):
+    """x @ weight.T in x's dtype; the weight itself stays float32, for the optimizer."""
+    return F.linear(x, weight.to(x.dtype))
+
+
 def matrix(rows: int, columns: int, scale: float = INIT_SCALE) -> nn.Parameter:
     """Uniform, with a standard deviation of scale / sqrt(columns)."""
     bound = scale * math.sqrt(3 / columns)
@@ -105,13 +110,13 @@ class Attention(nn.Module):
     def forward(self, x, value_embedding, cos, sin, window: int):
         """x [B, T, C], value_embedding [B, T, G * D] or None; returns [B, T, C]."""
         parts = (self.query, self.key, self.value)
-        mixed = runtime.linear(x, torch.cat(parts))  # one product for all three
+        mixed = linear(x, torch.cat(parts))  # one product for all three
         q, k, v = (y.unflatten(-1, (-1, HEAD_DIM)) for y in mixed.split([part.size(0) for part in parts], dim=-1))
         if value_embedding is not None:
-            gate = 2 * torch.sigmoid(runtime.linear(x[..., :GATE_CHANNELS], self.gate))  # [B, T, G], 1 at the start
+            gate = 2 * torch.sigmoid(linear(x[..., :GATE_CHANNELS], self.gate))  # [B, T, G], 1 at the start
             v = v + gate.unsqueeze(-1) * value_embedding.unflatten(-1, (-1, HEAD_DIM))
         q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))
-        return runtime.linear(runtime.attention(q, k, v, window).flatten(2), self.out)
+        return linear(runtime.attention(q, k, v, window).flatten(2), self.out)
 
 
 class MLP(nn.Module):
@@ -121,7 +126,7 @@ class MLP(nn.Module):
         self.down = nn.Parameter(torch.zeros(width, int(MLP_RATIO * width)))
 
     def forward(self, x):
-        return runtime.linear(F.relu(runtime.linear(x, self.up)).square(), self.down)
+        return linear(F.relu(linear(x, self.up)).square(), self.down)
 
 
 class GPT(nn.Module):
@@ -160,7 +165,7 @@ class GPT(nn.Module):
         return norm(x)
 
     def forward(self, ids):
-        return SOFTCAP * torch.tanh(runtime.linear(self.hidden(ids), self.lm_head).float() / SOFTCAP)
+        return SOFTCAP * torch.tanh(linear(self.hidden(ids), self.lm_head).float() / SOFTCAP)
 
     def loss(self, ids, targets):
         """Mean cross-entropy in nats; targets int64 [B, T]."""
