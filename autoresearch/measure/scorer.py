@@ -44,13 +44,14 @@ def slots(folder: Path, rows: int, seq_len: int, vocab_size: int) -> Iterator[tu
     """Files in folder that both processes map, and this side's view of them: float16 [rows, seq_len, vocab_size] each."""
     paths = [folder / f"logits-{index}.f16" for index in range(SLOTS)]
     shape = (rows, seq_len, vocab_size)
+    views: list[np.ndarray] = []
     try:
         for path in paths:
             _reserve(path, 2 * rows * seq_len * vocab_size)
-        views = [np.memmap(path, np.float16, "r", shape=shape) for path in paths]
+            views.append(np.memmap(path, np.float16, "r", shape=shape))
         yield paths, views
     finally:
-        views = None  # Windows can't remove a mapped file
+        views.clear()  # the caller's list too: Windows can't remove a file that anybody still maps
         for path in paths:
             path.unlink(missing_ok=True)
 

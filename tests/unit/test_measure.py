@@ -1,6 +1,8 @@
 """The arithmetic of the score and of the batches, against slow and plain versions."""
 
 import math
+import os
+import weakref
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoresearch.measure.batches import Rows, TrainingTokens
 from autoresearch.measure.bpb import InvalidLogits, ValidationText, target_bits
-from autoresearch.measure.scorer import score
+from autoresearch.measure.scorer import score, slots
 from autoresearch.measure.summary import RunResult
 
 VOCAB = 40
@@ -128,6 +130,13 @@ def test_batches_differ_by_seed_and_targets_are_the_next_tokens(tmp_path):
     assert inputs.dtype == targets.dtype == np.int32 and inputs.shape == targets.shape == (6, 32)
     assert np.array_equal(targets, inputs + 1)
     assert np.array_equal(inputs, batch(1)[0]) and not np.array_equal(inputs, batch(2)[0])
+
+
+def test_no_slot_is_mapped_when_its_file_is_removed(tmp_path):
+    with slots(tmp_path, rows=2, seq_len=3, vocab_size=5) as (paths, views):
+        maps = [weakref.ref(view) for view in views]
+        assert [path.stat().st_size for path in paths] == [60, 60]
+    assert [one() for one in maps] == [None, None] and os.listdir(tmp_path) == []
 
 
 def test_summary_block_prints_unknown_as_na_and_upstream_names():
