@@ -6,7 +6,6 @@ Not yet covered: a sandbox around the two processes.
 """
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +126,7 @@ def _train(setup: Setup, seed: int, folder: Path, on_progress: OnProgress, facts
 
 def _count(value) -> int | None:
     """A number that agent code reported, or None when it is not one."""
-    is_number = isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
+    is_number = isinstance(value, (int, float)) and 0 <= value < 2**63  # neither NaN nor beyond what a float can divide
     return int(value) if is_number else None
 
 

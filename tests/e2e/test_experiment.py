@@ -114,6 +114,12 @@ def test_a_run_trains_for_the_time_and_is_scored(setup, tmp_path):
     assert not list(tmp_path.glob("logits-*")), "the slots are removed"
 
 
+def test_absurd_facts_are_unknown(setup, tmp_path):
+    text = LOOP.replace("run.describe(", "run.describe(flops_per_token=10**400, ")
+    result = execute(setup, HEAD + text.replace("num_params=len(model.counts)", "num_params=float('nan')"), 1, tmp_path)
+    assert result.ok and (result.num_params, result.mfu_percent) == (None, None), result
+
+
 FAILURES = {
     "does not parse": ("crash", "SyntaxError", "def f(:\n"),
     "raises": ("crash", "ZeroDivisionError", HEAD + "1 / 0"),
