@@ -147,7 +147,7 @@ class Panel:
         from rich.text import Text
 
         history = self._history
-        room = max(1, self._console.height - 9)  # for the last results
+        room = max(1, self._console.height - 10)  # for the last results
         lines = [
             Text(self._shown(self._machine), style="dim"),
             Text(self._shown(_running(history) or self._idle), style="bold"),
@@ -160,7 +160,9 @@ class Panel:
         for line in lines:
             line.no_wrap, line.overflow = True, "crop" if self._ascii else "ellipsis"
         title = Text(self._shown(f"autoresearch {history.tag}".strip()))
-        return Frame(Group(*lines), title=title, title_align="left", box=box.ASCII if self._ascii else box.ROUNDED)
+        frame = Frame(Group(*lines), title=title, title_align="left", box=box.ASCII if self._ascii else box.ROUNDED)
+        # The cursor rests on an empty line: the terminal's own "^C" after a full one would fold it and spoil the next drawing.
+        return Group(frame, Text(""))
 
     @property
     def _ascii(self) -> bool:

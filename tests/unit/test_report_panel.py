@@ -119,6 +119,12 @@ def test_the_panel_fits_every_terminal(terminal, columns, lines):
     assert max(cell_len(line) for line in drawn) == columns
 
 
+def test_the_cursor_rests_on_an_empty_line(terminal):
+    tty = terminal(80, 24)
+    with choose(False, False, tty):
+        assert tty.getvalue().rsplit("╯", 1)[1].strip(" ") == "\n"
+
+
 def test_a_resumed_study_shows_what_was_before(terminal):
     tty = terminal()
     show(choose(False, False, tty, past=study([0.79])), [{"event": "stop", "reason": "8 hours are over"}])
