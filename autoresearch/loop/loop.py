@@ -55,6 +55,7 @@ def run_study(study: Study, setup: Setup, agent: Agent, limits: Limits, listener
             session.note_users_edit()
             done = 0
             while (reached := _reached(limits, done, end_time)) is None:
+                _stop_if_asked(session)  # before another proposal, which may cost something
                 pending = session.state.pending
                 number = pending.number if pending else start(session, propose(session, agent), agent.name)
                 finish(session, number)

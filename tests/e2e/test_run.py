@@ -319,7 +319,7 @@ def test_a_second_process_is_refused(fresh):
 @pytest.mark.skipif(os.name == "nt", reason="a console signal can't be sent to one process there")
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
-    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=2.0)
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=2.0)  # strict: the baseline is one run
     command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with child:
@@ -333,4 +333,5 @@ def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
     assert child.returncode == 130, rest
     state = state_of(study)
     assert (state.lost, state.results) == ((0, 1) if presses == 1 else (1, 0))
+    assert len(state.experiments) == 1, "nothing was proposed after it"
     assert state.last_stop == "Ctrl-C" and '"exit_status": 130' in rest
