@@ -153,8 +153,12 @@ def find(requested: str) -> Corpus:
 
 
 def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
-    """(corpus, why): what was asked for; for "auto" the profile's, or stdlib when that can't be had without a network."""
+    """(corpus, why): what was asked for; for "auto" the profile's, or stdlib when that can't be had without a network.
+
+    UsageError when what was asked for is not there.
+    """
     if requested != "auto":
+        find(requested)
         return requested, "asked for"
     if not isinstance(NAMED.get(profile_corpus, lambda: None)(), HubCorpus):
         return profile_corpus, "the profile's corpus"

@@ -36,6 +36,12 @@ def test_a_folder_with_train_and_val_says_itself_what_is_held_out(tmp_path):
     assert marked(corpus) == [(b"B", VAL), (b"A", TRAIN)]
 
 
+@pytest.mark.parametrize("requested", ["", "no-such-corpus", 300 * "a"])
+def test_a_corpus_that_is_not_there_is_not_chosen(requested):
+    with pytest.raises(UsageError, match="no corpus"):
+        corpora.choose(requested, "stdlib")
+
+
 def test_a_single_file_is_a_corpus(tmp_path):
     write(tmp_path, {"a.jsonl": '{"text": "A"}\n', "b.txt": "left out"})
     assert marked(corpora.find(str(tmp_path / "a.jsonl"))) == [(b"A", BY_HASH)]
