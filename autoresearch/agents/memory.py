@@ -1,6 +1,7 @@
 """What the search knows of earlier texts: the constants' values, and whether a text was tried. Rebuilt from the history alone."""
 
 import re
+import sys
 from dataclasses import dataclass
 
 from autoresearch import constants
@@ -71,4 +72,5 @@ def _parse(source: str) -> Text | None:
             return None
     own = {constant.line for constant in found.values()}
     rest = [line for number, line in enumerate(head.split("\n"), 1) if number not in own]
-    return Text({name: constant.value for name, constant in found.items()}, "\n".join(rest) + source[len(head) :])
+    code = sys.intern("\n".join(rest) + source[len(head) :])  # thousands of texts share one code
+    return Text({name: constant.value for name, constant in found.items()}, code)

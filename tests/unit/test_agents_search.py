@@ -4,6 +4,7 @@ import pytest
 
 from autoresearch import agents, constants
 from autoresearch.agents.base import Exhausted, Past, View
+from autoresearch.agents.memory import Memory
 from autoresearch.agents.search import Search
 from autoresearch.errors import UsageError
 
@@ -103,6 +104,12 @@ def test_no_text_is_proposed_twice_however_its_values_are_written():
             seen.add(tuple(values(text).values()))
             history.append(Past(number, "", "discard", 1.1, text.replace("2**", "0 + 2**").replace("0 + 2**4", "16")))
     assert len(seen) == 16  # 2 x 4 x 2: all there are
+
+
+def test_texts_that_differ_in_values_share_the_memory_of_their_code():
+    memory = Memory()
+    one, other = (memory.text(constants.write(TRAIN, {"DEPTH": depth})) for depth in (5, 6))
+    assert one != other and one.code is other.code
 
 
 def test_a_text_that_was_sent_back_is_not_proposed_again():
