@@ -22,12 +22,14 @@ def command(context, workspace, seed, as_json, plain):
 
     Example: `autoresearch train --workspace my-study`
     """
+    from autoresearch.commands.prepare import bars
     from autoresearch.loop import terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.loop.session import log_tail, train_outside
 
     study = workspaces.find(workspace)
-    setup = terms.ready(study)
+    with bars(quiet=as_json, plain=plain) as on_progress:
+        setup = terms.ready(study, on_progress)
     show = _Line(quiet=as_json, overwrite=sys.stderr.isatty() and not plain)
     result = train_outside(study, setup, study.seed if seed is None else seed, show)
     show.end()

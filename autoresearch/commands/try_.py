@@ -23,6 +23,7 @@ def command(context, message, workspace, as_json, plain):
 
     Example: `autoresearch try -m "MATRIX_LR 0.04 -> 0.06"`
     """
+    from autoresearch.commands.prepare import bars
     from autoresearch.commands.show import record
     from autoresearch.loop import ledger, loop, terms
     from autoresearch.loop import workspace as workspaces
@@ -30,7 +31,8 @@ def command(context, message, workspace, as_json, plain):
     from autoresearch.report.history import machine_line
 
     study = workspaces.find(workspace)
-    setup = terms.ready(study)
+    with bars(quiet=as_json, plain=plain) as on_progress:
+        setup = terms.ready(study, on_progress)
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     stream = sys.stderr  # the answer alone goes to stdout
     with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:

@@ -12,7 +12,7 @@ import pytest
 import studies
 from studies import BETTER, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, check_in_line, git, play, state_of
 
-from autoresearch import constants, durable
+from autoresearch import constants, durable, paths
 from autoresearch.errors import UsageError
 from autoresearch.loop import disk, loop, terms, workspace
 from autoresearch.loop.loop import try_edit
@@ -298,7 +298,9 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     assert "--- train.py" in call(folder, "show", "1")[0]
     call(folder, "best", "--output", str(tmp_path / "best.py"))
     assert (tmp_path / "best.py").read_text(encoding="utf-8") == text_of(study)
-    out, _ = call(folder, "train")
+    shutil.rmtree(paths.cache_dir() / "data")
+    out, shown = call(folder, "train")
+    assert "encoding train" in shown, "what takes minutes on a large corpus is seen"
     assert out.startswith("---\nval_bpb:")
     assert "no experiment 9" in call(folder, "show", "9", status=2)[1]
     assert "keeps it" in call(tmp_path, *same[:-1], "a", "--seed", "9", status=2)[1]
