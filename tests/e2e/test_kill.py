@@ -24,7 +24,7 @@ from autoresearch.loop.store import Store
 STEPS = [BETTER, WORSE]
 WRITES = (
     (durable, "append"), (durable, "write"), (Store, "propose"), (Store, "name"), (Store, "_move_branch"),
-    (Store, "_update_index"), (experiment, "execute"), (experiment, "_score"),
+    (Store, "_update_index"), (experiment, "execute"), (experiment, "evaluate"),
 )  # fmt: skip
 
 

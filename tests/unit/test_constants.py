@@ -175,7 +175,8 @@ def test_absurd_arithmetic_is_no_constant_and_costs_nothing():
     assert list(constants.read(source)) == ["G", "H"]
 
 
-NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+# A whole number written over a float becomes one, so those beyond 2**53 are not read back as they were.
+NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = (
     NUMBERS
     | st.booleans()
