@@ -1,0 +1,109 @@
+"""The parts under a torch training step, each against its plain form in float64."""
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch_backend  # noqa: E402
+
+runtime = torch_backend.runtime()
+import cpu_kernels  # noqa: E402
+import torch_runtime  # noqa: E402
+
+KERNELS = [cpu_kernels.attention, torch_runtime.attention]
+
+
+def plain_attention(q, k, v, window):
+    k, v = (x.repeat_interleave(q.size(2) // k.size(2), dim=2) for x in (k, v))
+    score = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.size(-1))
+    distance = torch.arange(q.size(1))[:, None] - torch.arange(q.size(1))
+    score = score.masked_fill((distance < 0) | (distance > window), float("-inf"))
+    return torch.einsum("bhqk,bkhd->bqhd", score.softmax(-1), v)
+
+
+def random_qkv(seq_len, heads, groups, width=8):
+    generator = torch.Generator().manual_seed(seq_len)
+    shapes = [(2, seq_len, count, width) for count in (heads, groups, groups)]
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("seq_len, window", [(7, 3), (7, 7), (300, 300), (300, 40), (530, 200), (520, 519)])
+@pytest.mark.parametrize("heads, groups", [(2, 2), (4, 2), (3, 1)])
+def test_attention_equals_the_plain_form_with_repeated_heads(kernel, seq_len, window, heads, groups):
+    inputs = random_qkv(seq_len, heads, groups)
+    upstream = torch.randn(2, seq_len, heads, 8, dtype=torch.float64)
+    expected, actual = plain_attention(*inputs, window), kernel(*inputs, window)
+    torch.testing.assert_close(actual.double(), expected, atol=2e-6, rtol=0)
+    wanted = torch.autograd.grad(expected, inputs, upstream)
+    for ours, theirs in zip(torch.autograd.grad(actual, inputs, upstream), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("window", [1, 5, 100, 299])
+def test_a_window_of_w_sees_w_plus_1_keys(kernel, window):
+    q, k, v = random_qkv(300, 1, 1)
+    for row in (0, window, 299):
+        (grad,) = torch.autograd.grad(kernel(q, k, v, window)[0, row].sum(), v)
+        seen = grad[0].abs().sum((1, 2)).nonzero().flatten().tolist()
+        assert seen == list(range(max(0, row - window), row + 1))
+
+
+@pytest.mark.parametrize("softcap", [4.0, 15.0, 1000.0])
+@pytest.mark.parametrize("at_once", [1 << 23, 97 * 7])
+def test_the_chunked_loss_equals_a_plain_one_in_value_and_gradients(softcap, at_once, monkeypatch):
+    monkeypatch.setattr(torch_runtime, "LOSS_ELEMENTS_AT_ONCE", at_once)
+    generator = torch.Generator().manual_seed(0)
+    hidden = (3 * torch.randn(50, 16, generator=generator)).requires_grad_()
+    weight = torch.randn(97, 16, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 97, (50,), generator=generator)
+    loss = torch_runtime.cross_entropy(hidden, weight, targets, softcap)
+
+    exact = [x.detach().double().requires_grad_() for x in (hidden, weight)]
+    logits = softcap * torch.tanh(exact[0] @ exact[1].T / softcap)
+    expected = torch.nn.functional.cross_entropy(logits, targets)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    wanted = torch.autograd.grad(7 * expected, exact)
+    for ours, theirs in zip(torch.autograd.grad(7 * loss, (hidden, weight)), wanted, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, atol=3e-5 * theirs.abs().max().item(), rtol=0)
+
+
+def test_the_gradient_of_an_embedding_adds_up_repeated_tokens():
+    weight = torch.randn(11, 4, requires_grad=True)
+    ids = torch.tensor([[1, 1, 5], [10, 1, 0]])
+    upstream = torch.randn(2, 3, 4)
+    (ours,) = torch.autograd.grad(runtime.embedding(ids, weight), weight, upstream)
+    (theirs,) = torch.autograd.grad(weight[ids], weight, upstream)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_weights_survive_a_file_and_logits_do_not_depend_on_the_chunk(tmp_path, monkeypatch):
+    train = torch_backend.train()
+    model, other = (train.build_model(torch_backend.SPEC) for _ in range(2))
+    torch.nn.init.normal_(model.lm_head)
+    runtime.save_weights(model, tmp_path / "checkpoint")
+    assert runtime.load_weights(other, tmp_path / "checkpoint") is other
+    ids = np.random.default_rng(0).integers(0, 97, (5, 24), dtype=np.int32)
+    first, second = (np.empty((5, 24, 97), np.float16) for _ in range(2))
+    runtime.logits(model, ids, first)
+    monkeypatch.setattr(torch_runtime, "LOGITS_AT_ONCE", 2 * 24 * 97)
+    runtime.logits(other, ids, second)
+    np.testing.assert_allclose(first, second, atol=2e-3)
+    assert np.ptp(first) > 1
+
+
+def test_the_probe_says_what_the_cpu_is():
+    facts = runtime.probe()
+    assert facts["ok"] and facts["cores"] >= 1 and facts["matmul_tflops"] > 0 and facts["memory_bytes"] > 0
+    assert facts["dtype_reason"] and facts["compile_reason"] and facts["capability"] is None and facts["peak_flops"] is None
+
+
+def test_without_a_compiler_the_step_runs_eagerly_and_says_why(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    is_on, reason = runtime._choose_compile()
+    assert not is_on and "C++ compiler" in reason
