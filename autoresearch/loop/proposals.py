@@ -4,6 +4,8 @@ import ast
 import hashlib
 import warnings
 
+from autoresearch import constants
+from autoresearch.errors import UsageError
 from autoresearch.loop.ledger import State
 
 
@@ -23,7 +25,10 @@ def objection(text: str, state: State) -> str | None:
 
 
 def program_key(text: str) -> str:
-    """The same for texts that differ only in comments and layout. ValueError in one line when text is not a program."""
+    """The same for texts that differ only in comments and layout.
+
+    ValueError in one line when text is not a program, or a constant's annotation can't be read: a search would stumble on it later.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape in a string is the author's business
@@ -33,4 +38,8 @@ def program_key(text: str) -> str:
         raise ValueError(f"train.py does not parse: {error.msg} (line {error.lineno})") from error
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes, half a surrogate pair, absurd nesting
         raise ValueError(f"train.py does not parse: {type(error).__name__}: {error}") from error
+    try:
+        constants.read(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
     return hashlib.blake2b(tree.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

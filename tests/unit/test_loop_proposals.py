@@ -38,3 +38,7 @@ def test_what_was_tried_is_named(state):
 def test_what_is_no_program_is_refused_in_one_line(state, text):
     reason = objection(text, state)
     assert reason.startswith("train.py does not parse: ") and "\n" not in reason
+
+
+def test_an_annotation_that_no_search_can_read_is_sent_back_before_it_costs_a_training(state):
+    assert "train.py line 1" in objection("X = 3  # see [1..]\n", state)
