@@ -11,15 +11,17 @@ import sys
 import time
 from pathlib import Path
 
-_cache = os.environ.get("AUTORESEARCH_COMPILE_CACHE")
-if _cache:  # torch.compile reads it at its first use
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(_cache) / "inductor"))
+# torch.compile reads these when it is first used. Graphs with a custom autograd.Function are kept too: their key holds the
+# traced backward pass (tried: another backward of the same name is compiled anew), and a warm start is seconds shorter.
+os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
+if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor"))
 
-import cpu_kernels  # noqa: E402
-import torch  # noqa: E402
-import torch_runtime  # noqa: E402
-from cpu_kernels import embedding  # noqa: E402, F401
-from torch_runtime import (  # noqa: E402, F401
+import cpu_kernels
+import torch
+import torch_runtime
+from cpu_kernels import embedding  # noqa: F401
+from torch_runtime import (  # noqa: F401
     cross_entropy,
     load_weights,
     logits,
@@ -112,15 +114,20 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): bytes on macOS, KiB on Linux
 
 
-def matmul_flops(size: int = 2048, seconds: float = 0.2) -> float:
-    """The best of the products of two size x size matrices, in `dtype`, that fit into the time."""
+def matmul_flops(size: int = 512, seconds: float = 0.2) -> float:
+    """The best product of two size x size matrices in `dtype` on one core, times the cores.
+
+    One core and a tenth of a millisecond at a time: so another load on the machine does not change which profile is chosen.
+    """
+    torch.set_num_threads(1)
     a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
     out, best = a @ b, float("inf")
     end = time.perf_counter() + seconds
     while (start := time.perf_counter()) < end:
         torch.mm(a, b, out=out)
         best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    torch.set_num_threads(cores)
+    return 2 * size**3 / best * cores
 
 
 def probe() -> dict:
@@ -133,7 +140,7 @@ def probe() -> dict:
         "memory_bytes": psutil.virtual_memory().total,
         "capability": None,
         "cores": cores,
-        "matmul_tflops": round(matmul_flops(1024) / 1e12, 3),  # short: shows its speed under load too
+        "matmul_tflops": round(matmul_flops() / 1e12, 3),
         "dtype": str(dtype).removeprefix("torch."),
         "dtype_reason": dtype_reason,
         "compile": compile_on,

@@ -251,12 +251,19 @@ class Optimizer:
         self.adam = torch.optim.AdamW(groups, eps=1e-10, weight_decay=0.0, fused=True)
         self.full_lr = [group["lr"] for group in groups]
         self.update = runtime.compile(muon_update)
-        self.stacks = []
+        self.stacks = []  # [weights of one shape, their momentum, their variance]
         for shape in dict.fromkeys(weight.shape for weight in model.matrices()):
             weights = [weight for weight in model.matrices() if weight.shape == shape]
             stack = torch.stack([weight.detach() for weight in weights])
             momentum, variance = torch.zeros_like(stack), torch.zeros_like(stack.mean(dim=reduced_dim(stack), keepdim=True))
             self.stacks.append([weights, momentum, variance])
+
+    def reset(self) -> None:
+        """Forget all steps so far; what is compiled stays."""
+        self.adam.state.clear()
+        for _, momentum, variance in self.stacks:
+            momentum.zero_()
+            variance.zero_()
 
     @torch.no_grad()
     def step(self, progress: float) -> None:
@@ -323,7 +330,7 @@ class Trainer:
         for _ in range(steps):
             self.step(get_batch, progress=0.0)
         self.model.load_state_dict(before)
-        self.optimizer = Optimizer(self.model)
+        self.optimizer.reset()
         runtime.synchronize()
 
 
