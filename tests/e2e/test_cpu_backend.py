@@ -36,6 +36,29 @@ with torch.inference_mode():
 np.save(job["logits"], np.stack(logits))
 """
 
+# Prints, for each parameter, how far the compiled gradient is from the eager one, relative to its size.
+GRADIENTS = """
+import json, runpy, sys
+job = json.loads(sys.argv[1])
+sys.path[:0] = job["python_path"]
+import runtime, torch
+from autoresearch.measure import Spec
+runtime.seed(3)
+model = runpy.run_path(job["train_py"])["build_model"](Spec(512, 256))
+with torch.no_grad():
+    for parameter in model.parameters():  # the outputs of all blocks are zero at the start: nothing would flow back
+        parameter += 0.02 * torch.randn_like(parameter)
+tokens = torch.randint(512, (8, 257))
+
+def gradients(loss):
+    model.zero_grad()
+    loss(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()).backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+eager, compiled = gradients(model.loss), gradients(runtime.compile(model.loss))
+print(json.dumps({name: float((compiled[name] - eager[name]).norm() / eager[name].norm()) for name in eager}))
+"""
+
 
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory, module_cache):
@@ -87,6 +110,19 @@ def test_the_score_is_that_of_a_slow_scorer_at_any_batch_size(setup, text, tmp_p
     assert scores[0] == pytest.approx(slow, abs=3e-4), "float16 logits and another batch shape in bfloat16"
     other = replace(setup, seq_len=32)
     assert evaluate(other, tmp_path).val_bpb != pytest.approx(scores[0], abs=1e-3), "less context is another score"
+
+
+@pytest.mark.slow
+def test_compiled_gradients_are_the_eager_ones(setup, tmp_path):
+    """At widths where products are split over threads: there, compiled transposed copies once came out as garbage."""
+    shape = {"DEPTH": 2, "ASPECT_RATIO": 128, "HEAD_DIM": 128, "WINDOW_PATTERN": "L"}
+    source = setup.backend.train_py.read_text(encoding="utf-8")
+    (tmp_path / "train.py").write_text(constants.write(source, shape), encoding="utf-8")
+    job = {"train_py": str(tmp_path / "train.py"), "python_path": [str(path) for path in setup.backend.python_path]}
+    done = subprocess.run([sys.executable, "-c", GRADIENTS, json.dumps(job)], check=True, capture_output=True, text=True)
+    differences = json.loads(done.stdout.splitlines()[-1])
+    assert len(differences) > 10
+    assert all(difference < 0.1 for difference in differences.values()), differences
 
 
 def slow_bpb(logits, targets, token_bytes, total_bytes):
