@@ -3,8 +3,9 @@
     python benchmarks/train_speed.py [--profile cpu] [--rounds 9] [--save]
 
 One run measures, in turn and round after round, so that a noisy neighbour hits all of them: the best matrix product, a memory
-copy, our step and its parts, and the plain step (eager, autocast, one kernel an operation). Medians are printed; --save also
-writes benchmarks/results/train_speed.json. Start-up is timed in child processes, with an empty and then a filled compile cache.
+copy, our step and its parts, and the plain step (eager, autocast, one kernel an operation), in a process of its own, so that
+what our runtime sets for its process doesn't help it. Medians are printed; --save also writes
+benchmarks/results/train_speed.json. Start-up is timed in child processes, with an empty and then a filled compile cache.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import types
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,10 +40,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/train_speed.json")
     parser.add_argument("--startup", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--plain", metavar="DTYPE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     profile = profiles.load(options.profile)
     if options.startup:
         print(json.dumps(time_startup(profile)))
+        return
+    if options.plain:
+        serve_plain(profile, options.plain)
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         os.environ["AUTORESEARCH_COMPILE_CACHE"] = cache
@@ -107,20 +113,19 @@ def measure(profile, rounds: int) -> dict:
     trainer, batch = new_trainer(train, profile)
     trainer.warm_up(batch)
     model, runtime = trainer.model, train.runtime
-    plain = PlainTrainer(train, trainer.rows, trainer.passes, profile)
     loss = runtime.compile(runtime.cross_entropy)
     inputs, targets = (torch.from_numpy(part).long() for part in batch(trainer.rows))
     hidden = torch.randn(inputs.numel(), model.lm_head.size(1)).to(runtime.dtype).requires_grad_()
     source = torch.ones(COPY_BYTES // 4)
     copy = torch.empty_like(source)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, plain_process(profile, runtime.dtype) as plain_step:
         path = Path(folder) / "tokens.bin"
         np.zeros(STAND_IN_TOKENS, np.uint16).tofile(path)
         tokens = TrainingTokens(path, "uint16", seed=0)
         work = {
             "copy": lambda: copy.copy_(source),
             "step": lambda: trainer.step(batch, 0.5),
-            "plain_step": lambda: plain.step(batch),
+            "plain_step": plain_step,
             "forward_backward": lambda: trainer.loss(inputs, targets).backward(),
             "loss": lambda: loss(hidden, model.lm_head, targets.flatten(), train.SOFTCAP).backward(),
             "optimizer": lambda: trainer.optimizer.step(0.5),
@@ -164,6 +169,37 @@ def alternate(work: dict, rounds: int) -> dict[str, list[float]]:
             function()
             seconds[name].append(time.perf_counter() - start)
     return {name: times[1:] for name, times in seconds.items()}
+
+
+@contextmanager
+def plain_process(profile, dtype):
+    """A function that makes a process train one plain step, and waits for it."""
+    command = [sys.executable, __file__, "--profile", profile.name, "--plain", str(dtype).removeprefix("torch.")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def step() -> None:
+            print(file=process.stdin, flush=True)
+            assert process.stdout.readline(), "the plain process has ended"
+
+        yield step
+        process.stdin.close()
+
+
+def serve_plain(profile, dtype: str) -> None:
+    import torch
+
+    sys.path.insert(0, str(shipped("backends") / "torch"))
+    import torch_runtime
+
+    runtime = sys.modules["runtime"] = SimpleNamespace(**vars(torch_runtime))
+    runtime.device, runtime.dtype, runtime.loss_scale = torch.device("cpu"), getattr(torch, dtype), 1.0
+    runtime.compile = lambda function: function
+    train = load_train(profile)
+    trainer, batch = new_trainer(train, profile)
+    plain = PlainTrainer(train, trainer.rows, trainer.passes, profile)
+    for _line in sys.stdin:
+        plain.step(batch)
+        print("stepped", flush=True)
 
 
 class PlainTrainer:

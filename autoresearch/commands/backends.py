@@ -11,10 +11,12 @@ from autoresearch.commands.options import options
 @options("json")
 def command(as_json):
     """List backends: what each is, whether it works here or why not, and the line that installs what it needs."""
+    from autoresearch.commands.prepare import looking
     from autoresearch.hardware import checkup, detect, registry
 
     backends = registry.scan()
-    facts = detect.probe_all(backends)
+    with looking(quiet=as_json, plain=False):
+        facts = detect.probe_all(backends)
     if as_json:
         rows = [
             {

@@ -16,9 +16,11 @@ def command(context, backend, profile, corpus, as_json, plain):
     Asks every backend at the same time and changes nothing. The text holds no home folder and no user name, so that it can be
     pasted into a bug report. Exit status: 0 when a backend works here, 1 when none does.
     """
+    from autoresearch.commands.prepare import looking
     from autoresearch.hardware import checkup
 
-    report = checkup.examine(backend, profile, corpus)
+    with looking(quiet=as_json, plain=plain):
+        report = checkup.examine(backend, profile, corpus)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:

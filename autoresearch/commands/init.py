@@ -32,7 +32,7 @@ def command(folder, plain, **chosen):
 
 def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], None], quiet: bool = False):
     """(Study, Setup): look at the machine, choose, prepare the text, make the workspace; say each choice and its reason."""
-    from autoresearch.commands.prepare import bars
+    from autoresearch.commands.prepare import bars, looking
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
     from autoresearch.hardware import plan, profiles
@@ -41,7 +41,8 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     tag = chosen["tag"] or workspace.today()
     terms.check_tag(tag)
     workspace.check_free(folder)
-    planned = plan.make(chosen["backend"], chosen["profile"])
+    with looking(quiet, plain):
+        planned = plan.make(chosen["backend"], chosen["profile"])
     choice, profile = planned.choice, planned.profile
     # Before the text is fetched: a constant that this train.py has not.
     profiles.check(profile, {choice.backend.name: choice.backend})

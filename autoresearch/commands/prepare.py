@@ -1,6 +1,7 @@
 """`autoresearch prepare`: corpus, tokenizer and token files into the cache, with bars on what takes time."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ def command(corpus, profile, backend, vocab_size, force, as_json, plain):
     """
     from autoresearch.data.prepare import prepare
 
-    corpus, reason, vocab_size = _resolve(corpus, vocab_size, profile, backend)
+    with looking(quiet=as_json, plain=plain):
+        corpus, reason, vocab_size = _resolve(corpus, vocab_size, profile, backend)
     if not as_json:
         click.echo(f"corpus {corpus}: {reason}")
     started = time.monotonic()
@@ -50,6 +52,17 @@ def bars(quiet: bool, plain: bool) -> Iterator:
     else:
         with _rich_bars(console) as on_progress:
             yield on_progress
+
+
+@contextmanager
+def looking(quiet: bool, plain: bool) -> Iterator[None]:
+    """Show on a terminal that the machine is looked at while the block does it: each framework is imported, which takes seconds."""
+    from autoresearch.hardware.detect import LOOKING
+
+    with bars(quiet or not sys.stderr.isatty(), plain) as on_progress:
+        if on_progress:
+            on_progress(LOOKING, 0, None)
+        yield
 
 
 def _line_per_stage():

@@ -45,7 +45,7 @@ def prepare(corpus: str, vocab_size: int, on_progress: OnProgress | None = None,
             _remove_leftovers(root)
             identity = source.identity(on_progress)
             folder = root / f"{corpora.key_prefix(source.name, identity)}v{vocab_size}-f{FORMAT}"
-            if not force and (usable := _usable(folder)):
+            if not force and (usable := _usable(folder, on_progress)):
                 return usable
             source.fetch(on_progress)
             _build(source, identity, vocab_size, folder, on_progress)
@@ -64,13 +64,13 @@ def _disk_errors(root: Path) -> Iterator[None]:
         ) from None
 
 
-def _usable(folder: Path) -> Prepared | None:
+def _usable(folder: Path, on_progress: OnProgress) -> Prepared | None:
     """What lies there, when it is whole."""
     if not folder.exists():
         return None
     try:
         prepared = Prepared.load(folder)
-        prepared.verify()
+        prepared.verify(on_progress)
         return prepared
     except StoredStateError:
         return None

@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.tokenizer import token_dtype
 from autoresearch.errors import StoredStateError
 
@@ -74,9 +75,13 @@ class Prepared:
             **meta["counts"],
         )
 
-    def verify(self) -> None:
+    def verify(self, on_progress: OnProgress = silent) -> None:
         """Read every file and compare its checksum. StoredStateError names the first that differs."""
-        for name, file in _read_meta(self.folder)["files"].items():
+        files, done_bytes = _read_meta(self.folder)["files"], 0
+        total_bytes = sum(file["bytes"] for file in files.values())
+        for name, file in files.items():
+            on_progress("checking the prepared text", done_bytes, total_bytes)
+            done_bytes += file["bytes"]
             if describe(self.folder / name)["blake2b"] != file["blake2b"]:
                 raise StoredStateError(f"{self.folder / name} is not what was written (checksum); {_CURE}")
 

@@ -20,6 +20,7 @@ from autoresearch.processes import OWN_GROUP, end_tree
 
 # A cold import of torch from a slow disk takes up to half a minute; a probe that needs longer than this is stuck.
 PROBE_LIMIT_SECONDS = 60
+LOOKING = "looking at the machine"  # what callers show meanwhile: each framework is imported, which takes seconds
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ def try_edit(study: Study, setup: Setup, description: str, listener: Listener) -
         except KeyboardInterrupt:
             outcome = Outcome("Ctrl-C", 130)
         session.stop(outcome.reason)
+        session.draw()
         tried = session.state.experiments[number] if number is not None else None
         return (tried if tried and tried.verdict else None), outcome
 

@@ -83,6 +83,8 @@ class Session:
         while not self._disk.has_room:
             free_mb, room_mb = self._disk.free_bytes >> 20, disk.ROOM_BYTES >> 20
             self._pause(f"{free_mb:,} MB free on the disk, a run wants {room_mb:,} MB")
+            if self.interrupts.requested:  # between two runs the first Ctrl-C is enough
+                raise KeyboardInterrupt
         self._disk.lay_ballast()
 
     @property
@@ -197,9 +199,12 @@ class Session:
     def _pause(self, reason: str) -> None:
         if not self.ledger.events or self.ledger.events[-1]["event"] != "pause":
             self._record_if_possible("pause", reason)
-        self.note(f"paused: {reason}; free some space, it goes on by itself (Ctrl-C twice to stop)")
+        self.note(f"paused: {reason}; free some space, it goes on by itself (Ctrl-C to stop)")
+        again = time.monotonic() + disk.POLL_SECONDS
         with self.interrupts.breakable():
-            time.sleep(disk.POLL_SECONDS)
+            time.sleep(min(0.5, disk.POLL_SECONDS))
+            while time.monotonic() < again and not self.interrupts.requested:
+                time.sleep(0.5)
 
     def _program_md(self) -> str:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoresearch import paths
 from autoresearch.data.prepare import Prepared, prepare
-from autoresearch.data.progress import OnProgress
+from autoresearch.data.progress import OnProgress, silent
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware import detect, profiles
 from autoresearch.hardware.facts import Facts
@@ -27,6 +27,8 @@ def ready(study, on_progress: OnProgress | None = None) -> Setup:
 
     Raises UsageError naming what changed, UsageError or EnvironmentFailure when the backend or the text can't be had.
     """
+    on_progress = on_progress or silent
+    on_progress(detect.LOOKING, 0, None)
     choice = detect.detect(study.backend)
     check_machine(study, choice.backend, choice.facts)
     return setup(study, choice.backend, prepared_again(study, on_progress))
@@ -89,12 +91,12 @@ def check_machine(study, backend: Backend, facts: Facts) -> None:
         raise UsageError(f"this machine is not what the study {study.tag} began on: {'; '.join(changes)}. Put that back, {_NEW}")
 
 
-def prepared_again(study, on_progress: OnProgress | None = None) -> Prepared:
+def prepared_again(study, on_progress: OnProgress = silent) -> Prepared:
     """The study's prepared text: from the cache, or made again when it is gone. Checked byte for byte."""
     vocab_size = study.profile.data["vocab_size"]
     try:
         prepared = Prepared.load(paths.cache_dir() / "data" / study.prepared)
-        prepared.verify()
+        prepared.verify(on_progress)
     except StoredStateError:
         prepared = prepare(study.corpus, vocab_size, on_progress)
     changed = [name for name, checksum in prepared.checksums.items() if study.checksums.get(name) != checksum]

@@ -7,6 +7,7 @@ import ctypes
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -48,7 +49,18 @@ def _choose_compile() -> tuple[bool, str]:
     found = next((name for name in names if shutil.which(name)), None)
     if found is None:
         return False, f"torch.compile needs a C++ compiler on a CPU, and there is no {' or '.join(names)}; eager is slower"
+    if _is_compiler_new(found):  # else Inductor tries it in each process, with test libraries: 1.2 s of every start
+        os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
     return True, f"a C++ compiler is there ({found})"
+
+
+def _is_compiler_new(compiler: str) -> bool:
+    """GCC since 11 and clang since 12 know all that Inductor asks of an x86 CPU (AMX the latest)."""
+    if sys.platform != "linux":
+        return False
+    asked = subprocess.run([compiler, "-dumpversion"], capture_output=True, text=True, check=False)
+    major = asked.stdout.partition(".")[0].strip()
+    return major.isdigit() and int(major) >= 12
 
 
 def usable_cores() -> int:

@@ -91,27 +91,28 @@ def _loss_and_slope(raw: torch.Tensor, targets: torch.Tensor, softcap: float) ->
     """(summed cross-entropy, slope, total) of the logits before the soft cap, raw [n, V].
 
     slope / total is the sum's gradient for raw; slope has raw's shape and dtype, total is float32 [n, 1].
+    With r = 1 / (1 + exp(2 raw / softcap)) a capped logit is softcap (1 - 2 r), and its derivative 4 r (1 - r): two exp() and a
+    division an element. Compiled tanh() takes four times as long as exp().
     """
-    squashed = _tanh(raw.float() / softcap)
-    value = softcap * squashed
+    remainder = _remainder(raw, softcap)
     # A capped logit can't overflow exp() in float32 or bfloat16, which saves the pass that looks for the largest.
     is_safe = softcap <= 40 and raw.dtype != torch.float16
-    top = torch.full_like(value[:, :1], softcap) if is_safe else value.amax(1, keepdim=True)
-    weight = torch.exp(value - top)
+    least = torch.zeros_like(remainder[:, :1]) if is_safe else remainder.amin(1, keepdim=True)
+    weight = torch.exp(-2 * softcap * (remainder - least))
     total = weight.sum(1, keepdim=True)
-    slope = (weight * (1 - squashed * squashed)).to(raw.dtype)
+    slope = (weight * (remainder - remainder * remainder)).to(raw.dtype)
 
     targets = targets[:, None]
-    squashed = _tanh(raw.gather(1, targets).float() / softcap)  # [n, 1], at the target only from here on
-    value = softcap * squashed
-    loss = (total.log() + top - value).sum()
-    at_target = (torch.exp(value - top) - total) * (1 - squashed * squashed)
-    return loss, slope.scatter(1, targets, at_target.to(raw.dtype)), total
+    remainder = _remainder(raw.gather(1, targets), softcap)  # [n, 1], at the target only from here on
+    height = 2 * softcap * (remainder - least)
+    loss = (total.log() + height).sum()
+    at_target = (torch.exp(-height) - total) * (remainder - remainder * remainder)
+    return loss, slope.scatter(1, targets, at_target.to(raw.dtype)), total / 4
 
 
-def _tanh(x: torch.Tensor) -> torch.Tensor:
-    """By exp(), which compiled CPU code does in a quarter of tanh()'s time; the error is that of float32 near 1."""
-    return 1 - 2 / (1 + torch.exp(2 * x))
+def _remainder(raw: torch.Tensor, softcap: float) -> torch.Tensor:
+    """What the capped logit lacks to the cap, in units of 2 softcap; float32, in (0, 1)."""
+    return 1 / (1 + torch.exp(raw.float() * (2 / softcap)))
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:

@@ -13,6 +13,7 @@ import studies
 from studies import BETTER, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, check_in_line, git, play, state_of
 
 from autoresearch import constants, durable, paths
+from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import UsageError
 from autoresearch.loop import disk, loop, terms, workspace
 from autoresearch.loop.loop import try_edit
@@ -128,6 +129,7 @@ def test_try_takes_one_step_with_the_users_edit(fresh):
         assert text_of(study) == text
     better = constants.write(first, BETTER)
     assert attempt(better, "smaller\tmodel\n").verdict == "keep"
+    assert (study.folder / "progress.png").stat().st_size > 10_000
     assert text_of(study) == better
     worse = constants.write(better, WORSE)
     discarded = attempt(worse)
@@ -235,6 +237,25 @@ def test_a_disk_without_room_for_a_run_is_waited_for(fresh, monkeypatch):
     _, recorder = play(study, setup, [], experiments=0)
     assert "MB free on the disk" in recorder.notes[0]
     assert state_of(study).best is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a console signal can't be sent to one process there")
+def test_ctrl_c_ends_a_pause_between_runs(fresh, monkeypatch):
+    study, setup = fresh
+    monkeypatch.setattr(disk, "ROOM_BYTES", 1 << 60)
+
+    class Presser(studies.Recorder):
+        def event(self, event):
+            super().event(event)
+            if event["event"] == "note" and event["reason"].startswith("paused"):
+                signal.raise_signal(signal.SIGINT)
+
+    recorder = Presser()
+    started = time.monotonic()
+    outcome = loop.run_study(study, setup, Scripted([]), loop.Limits(), recorder)
+    assert (outcome.reason, outcome.exit_status) == ("Ctrl-C", 130)
+    assert time.monotonic() - started < disk.POLL_SECONDS / 2
+    assert state_of(study).results == 0
 
 
 def test_terms_are_kept(fresh, monkeypatch):

@@ -75,7 +75,7 @@ def test_it_is_done_once_and_the_same_every_time(corpus):
     first = prepare(str(corpus), 400)
     stages = []
     again = prepare(str(corpus), 400, lambda stage, *_: stages.append(stage))
-    assert again == first and set(stages) == {"reading the corpus"}
+    assert again == first and set(stages) == {"reading the corpus", "checking the prepared text"}
     shutil.rmtree(first.folder)
     assert prepare(str(corpus), 400) == first  # checksums and all
 
