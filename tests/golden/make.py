@@ -1,0 +1,74 @@
+"""Writes the golden state: `python tests/golden/make.py`. Everything in it follows from golden.json's sizes and constants, and a seed.
+
+golden.npz holds (names of weights as in a checkpoint; letters as in reference.py):
+
+    weights/NAME   float32    before the first step
+    ids            int32 [steps, B, T + 1]   the tokens of each step: inputs are [..., :-1], targets [..., 1:]
+    logits         float32 [B, T, V], token_loss [B, T], gradients/NAME: of the first step's tokens at those weights
+    losses         float64 [steps]   the mean loss of each step; progress of step i is i / steps
+    after/NAME     float32    the weights after all steps
+"""
+
+import json
+
+import numpy as np
+import reference
+
+from autoresearch.paths import PACKAGE
+
+FOLDER = PACKAGE / "conformance"
+SEED = 20260101
+GRID = 2**10  # weights are odd multiples of half its inverse: never 0, and a smaller file
+
+
+def golden_state(about: dict) -> dict[str, np.ndarray]:
+    """The arrays of golden.npz for golden.json's `about`."""
+    c, rng = about["constants"], np.random.default_rng(SEED)
+    weights = random_weights(c, about["vocab_size"], rng)
+    shape = (about["steps"], about["rows"], about["seq_len"] + 1)
+    share = 1 / np.arange(1, about["vocab_size"] + 1)  # some tokens often, some never: there is something to learn
+    ids = rng.choice(about["vocab_size"], shape, p=share / share.sum()).astype(np.int32)
+    first = reference.evaluate(weights, ids[0, :, :-1], ids[0, :, 1:], c)
+    losses, after = train(weights, ids, c)
+    logits, token_loss, gradients = first
+    state = {f"weights/{name}": weight for name, weight in weights.items()}
+    state |= {"ids": ids, "logits": logits.astype(np.float32), "token_loss": token_loss.astype(np.float32)}
+    state |= {f"gradients/{name}": gradient.astype(np.float32) for name, gradient in gradients.items()}
+    state |= {"losses": losses} | {f"after/{name}": weight.astype(np.float32) for name, weight in after.items()}
+    return state
+
+
+def random_weights(c: dict, vocab_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """float32 weights of which none is zero, so that every path carries something forwards and backwards."""
+    weights = {}
+    for name, shape in reference.shapes(c, vocab_size).items():
+        if name == "resid_lambdas":
+            values = rng.uniform(0.8, 1.2, shape)
+        elif name == "x0_lambdas":
+            values = rng.uniform(0.1, 0.4, shape)
+        elif name == "embedding":
+            values = rng.standard_normal(shape)
+        else:
+            values = rng.standard_normal(shape) / np.sqrt(shape[1])
+        if name == "lm_head":
+            values = 2 * values  # so that the soft cap bends the logits
+        weights[name] = ((np.floor(values * GRID) + 0.5) / GRID).astype(np.float32)
+    return weights
+
+
+def train(weights: dict, ids: np.ndarray, c: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(loss of each step, the weights after the last) in float64."""
+    optimizer, losses = reference.Optimizer(weights, c), []
+    for step, tokens in enumerate(ids):
+        _, token_loss, gradients = reference.evaluate(optimizer.weights, tokens[:, :-1], tokens[:, 1:], c)
+        optimizer.step(gradients, step / len(ids))
+        losses.append(token_loss.mean())
+    return np.array(losses), optimizer.weights
+
+
+def read_about() -> dict:
+    return json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    np.savez_compressed(FOLDER / "golden.npz", **golden_state(read_about()))
