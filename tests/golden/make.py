@@ -18,7 +18,7 @@ from autoresearch.paths import PACKAGE
 
 FOLDER = PACKAGE / "conformance"
 SEED = 20260101
-GRID = 2**10  # weights are odd multiples of half its inverse: never 0, and a smaller file
+GRID = 2**9  # weights are odd multiples of half its inverse: never 0, and a smaller file
 
 
 def golden_state(about: dict) -> dict[str, np.ndarray]:
