@@ -1,1 +1,1 @@
-"""What every backend has to agree with, on any machine: golden.json and golden.npz hold the saved state, docs/design/golden.md says how."""
+"""What every backend has to agree with: golden.json and golden.npz are the golden state, which docs/design/golden.md describes."""

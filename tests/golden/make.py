@@ -1,4 +1,4 @@
-"""Writes the golden state: `python tests/golden/make.py`. Everything in it follows from golden.json's sizes and constants, and a seed.
+"""Writes the golden state: `python tests/golden/make.py`. All of it follows from golden.json's sizes and constants, and a seed.
 
 golden.npz holds (names of weights as in a checkpoint; letters as in reference.py):
 
@@ -9,33 +9,36 @@ golden.npz holds (names of weights as in a checkpoint; letters as in reference.p
     after/NAME     float32    the weights after all steps
 """
 
-import json
-
+import golden
 import numpy as np
 import reference
 
-from autoresearch.paths import PACKAGE
-
-FOLDER = PACKAGE / "conformance"
 SEED = 20260101
 GRID = 2**9  # weights are odd multiples of half its inverse: never 0, and a smaller file
 
 
-def golden_state(about: dict) -> dict[str, np.ndarray]:
+def make(about: dict) -> dict[str, np.ndarray]:
     """The arrays of golden.npz for golden.json's `about`."""
     c, rng = about["constants"], np.random.default_rng(SEED)
     weights = random_weights(c, about["vocab_size"], rng)
-    shape = (about["steps"], about["rows"], about["seq_len"] + 1)
     share = 1 / np.arange(1, about["vocab_size"] + 1)  # some tokens often, some never: there is something to learn
+    shape = (about["steps"], about["rows"], about["seq_len"] + 1)
     ids = rng.choice(about["vocab_size"], shape, p=share / share.sum()).astype(np.int32)
-    first = reference.evaluate(weights, ids[0, :, :-1], ids[0, :, 1:], c)
-    losses, after = train(weights, ids, c)
-    logits, token_loss, gradients = first
-    state = {f"weights/{name}": weight for name, weight in weights.items()}
-    state |= {"ids": ids, "logits": logits.astype(np.float32), "token_loss": token_loss.astype(np.float32)}
-    state |= {f"gradients/{name}": gradient.astype(np.float32) for name, gradient in gradients.items()}
-    state |= {"losses": losses} | {f"after/{name}": weight.astype(np.float32) for name, weight in after.items()}
-    return state
+    return {f"weights/{name}": weight for name, weight in weights.items()} | {"ids": ids} | follow(weights, ids, c)
+
+
+def follow(weights: dict, ids: np.ndarray, c: dict) -> dict[str, np.ndarray]:
+    """What the reference says of these weights and tokens: everything in the state that is not given."""
+    logits, token_loss, gradients = reference.evaluate(weights, ids[0, :, :-1], ids[0, :, 1:], c)
+    optimizer, losses = reference.Optimizer(weights, c), []
+    for step, tokens in enumerate(ids):
+        _, step_loss, step_gradients = reference.evaluate(optimizer.weights, tokens[:, :-1], tokens[:, 1:], c)
+        optimizer.step(step_gradients, step / len(ids))
+        losses.append(step_loss.mean())
+    found = {"logits": logits, "token_loss": token_loss}
+    found |= {f"gradients/{name}": gradient for name, gradient in gradients.items()}
+    found |= {f"after/{name}": weight for name, weight in optimizer.weights.items()}
+    return {name: value.astype(np.float32) for name, value in found.items()} | {"losses": np.array(losses)}
 
 
 def random_weights(c: dict, vocab_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -56,19 +59,5 @@ def random_weights(c: dict, vocab_size: int, rng: np.random.Generator) -> dict[s
     return weights
 
 
-def train(weights: dict, ids: np.ndarray, c: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(loss of each step, the weights after the last) in float64."""
-    optimizer, losses = reference.Optimizer(weights, c), []
-    for step, tokens in enumerate(ids):
-        _, token_loss, gradients = reference.evaluate(optimizer.weights, tokens[:, :-1], tokens[:, 1:], c)
-        optimizer.step(gradients, step / len(ids))
-        losses.append(token_loss.mean())
-    return np.array(losses), optimizer.weights
-
-
-def read_about() -> dict:
-    return json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
-
-
 if __name__ == "__main__":
-    np.savez_compressed(FOLDER / "golden.npz", **golden_state(read_about()))
+    np.savez_compressed(golden.FOLDER / "golden.npz", **make(golden.ABOUT))

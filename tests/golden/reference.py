@@ -85,7 +85,7 @@ def embed(ids, weights, name, gradients):
 
 
 def rotate(x, base):
-    """Rotary embedding, arXiv 2104.09864, of x [B, T, heads, D]: the pair (i, i + D/2) of token t turns by minus t / base**(2i/D)."""
+    """Rotary embedding, arXiv 2104.09864, of x [B, T, heads, D]: channels i and i + D/2 of token t turn by -t / base**(2i/D)."""
     half = x.shape[-1] // 2
     angle = np.arange(x.shape[1])[:, None] / base ** (np.arange(half) / half)  # [T, D/2]
     turn = np.exp(-1j * angle)[:, None]  # [T, 1, D/2]
@@ -121,7 +121,10 @@ def attend(q, k, v, window):
 
 
 def cross_entropy(raw, targets, softcap):
-    """Logits softcap * tanh(raw / softcap), the loss of each token in nats, and the gradient of their mean for raw [B, T, V]."""
+    """Logits softcap * tanh(raw / softcap) (arXiv 2408.00118), the loss of each token in nats, the gradient of their mean for raw.
+
+    raw [B, T, V], targets [B, T].
+    """
     squashed = np.tanh(raw / softcap)
     logits = softcap * squashed
     shifted = logits - logits.max(-1, keepdims=True)
@@ -135,9 +138,9 @@ def cross_entropy(raw, targets, softcap):
 
 
 def attention(x, ids, weights, c, layer, gradients):
-    """A token looks at those before it, with queries and keys normed (arXiv 2302.05442) after they are turned.
+    """A token looks at those before it, with queries and keys normed (arXiv 2010.04245) after they are turned.
 
-    Where the layer has a value embedding (arXiv 2410.17897), 2 sigmoid(gate) of it is added to the values: a gate of 0 is a factor 1.
+    Where the layer has a value embedding (arXiv 2410.17897), 2 sigmoid(gate) times it is added to the values: once, at a gate of 0.
     """
     name = f"attention.{layer}"
     heads_of = (*ids.shape, -1, c["HEAD_DIM"])
