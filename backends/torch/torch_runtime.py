@@ -29,7 +29,7 @@ FLOAT16_LOSS_SCALE = 2.0**13
 
 
 def dtype_asked_for() -> tuple[torch.dtype, float, str] | None:
-    """(dtype, loss_scale, reason) by the variable AUTORESEARCH_DTYPE, which goes before a runtime's own choice; None when not set."""
+    """(dtype, loss_scale, reason) by the variable AUTORESEARCH_DTYPE, which goes before a runtime's choice; None without it."""
     name = os.environ.get("AUTORESEARCH_DTYPE")
     if not name:
         return None

@@ -1,0 +1,49 @@
+"""torch on a CPU follows the golden state: eager and compiled, in each dtype, with its own kernels and with those of GPUs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import golden
+import pytest
+
+from autoresearch.hardware import registry
+
+pytest.importorskip("torch")
+
+CHILD = Path(__file__).with_name("torch_child.py")
+
+
+def follow(dtype: str, compiled: bool, generic: bool = False) -> dict:
+    """What torch_child.py prints."""
+    backend = registry.scan()["cpu"]
+    job = {"python_path": [str(path) for path in backend.python_path], "train_py": str(backend.train_py)}
+    job |= {"compiled": compiled, "generic": generic}
+    command = [sys.executable, "-X", "utf8", str(CHILD), json.dumps(job)]
+    done = subprocess.run(command, env=os.environ | {"AUTORESEARCH_DTYPE": dtype}, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check(answer: dict, dtype: str) -> None:
+    assert answer["dtype"] == dtype
+    assert golden.beyond(answer["deviations"], dtype) == {}, answer["deviations"]
+
+
+@pytest.mark.parametrize("generic", [False, True], ids=["cpu", "generic"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_eager_torch_follows_the_golden_state(dtype, generic):
+    answer = follow(dtype, compiled=False, generic=generic)
+    assert answer["graphs"] == 0
+    check(answer, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_compiled_torch_follows_the_golden_state(dtype):
+    answer = follow(dtype, compiled=True)
+    if answer["graphs"] == 0:
+        pytest.skip("torch.compile does not work here: there is no C++ compiler")
+    check(answer, dtype)
