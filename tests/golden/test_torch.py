@@ -22,7 +22,8 @@ def follow(dtype: str, compiled: bool, generic: bool = False) -> dict:
     job = {"python_path": [str(path) for path in backend.python_path], "train_py": str(backend.train_py)}
     job |= {"compiled": compiled, "generic": generic}
     command = [sys.executable, "-X", "utf8", str(CHILD), json.dumps(job)]
-    done = subprocess.run(command, env=os.environ | {"AUTORESEARCH_DTYPE": dtype}, capture_output=True, encoding="utf-8", check=False)
+    variables = os.environ | {"AUTORESEARCH_DTYPE": dtype}
+    done = subprocess.run(command, env=variables, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
