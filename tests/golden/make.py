@@ -51,6 +51,7 @@ def random_weights(c: dict, vocab_size: int, rng: np.random.Generator) -> dict[s
             values = rng.uniform(0.1, 0.4, shape)
         elif name == "embedding":
             values = rng.standard_normal(shape)
+            values[1] /= 2**5  # so small that the eps of the norm shows
         else:
             values = rng.standard_normal(shape) / np.sqrt(shape[1])
         if name == "lm_head":

@@ -39,6 +39,65 @@ def test_the_state_is_small_and_leaves_no_path_out(state):
     assert state["losses"][-3:].mean() < state["losses"][:3].mean() - 0.5
 
 
+CHANGED = {
+    "ROPE_BASE": 1e4, "SOFTCAP": 6.0, "SHORT_WINDOW": 0.3, "WINDOW_PATTERN": "L", "EMBEDDING_LR": 0.021, "UNEMBEDDING_LR": 0.0041,
+    "MATRIX_LR": 0.041, "SCALAR_LR": 0.051, "ADAM_BETA1": 0.81, "ADAM_BETA2": 0.96, "MUON_MOMENTUM": 0.94, "MUON_BETA2": 0.9,
+    "WEIGHT_DECAY": 0.19, "WARMUP_RATIO": 0.1, "WARMDOWN_RATIO": 0.51, "FINAL_LR_FRAC": 0.09, "MOMENTUM_WARMUP_RATIO": 0.2,
+}  # fmt: skip
+
+
+def noticed(state, c) -> dict[str, float]:
+    """The deviations beyond float32's tolerances when the reference, as it now is, follows the state."""
+    found = make.follow(golden.part(state, "weights"), state["ids"], c)
+    return golden.beyond(golden.deviations(found, state), "float32")
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_another_value_of_a_constant_is_noticed(state, name):
+    assert not noticed(state, C)
+    assert {"losses", "after"} <= noticed(state, C | {name: CHANGED[name]}).keys()
+
+
+def rotate_by_plus_theta(x, base):
+    def swapped(pairs):
+        return np.roll(pairs, pairs.shape[-1] // 2, -1)
+
+    y, back = ROTATE(swapped(x), base)
+    return swapped(y), lambda dy: swapped(back(swapped(dy)))
+
+
+def adam_without_bias_correction(optimizer, *arguments):
+    count, optimizer.count = optimizer.count, 10**9
+    ADAM(optimizer, *arguments)
+    optimizer.count = count
+
+
+def muon_that_decays_everywhere(optimizer, name, gradient, progress):
+    before, c = optimizer.weights[name].copy(), optimizer.c
+    optimizer.c = c | {"WEIGHT_DECAY": 0.0}
+    MUON(optimizer, name, gradient, progress)
+    optimizer.c = c
+    lr = c["MATRIX_LR"] * reference.lr_multiplier(c, progress) * np.sqrt(max(1, before.shape[0] / before.shape[1]))
+    optimizer.weights[name] -= lr * c["WEIGHT_DECAY"] * (1 - progress) * before
+
+
+ROTATE, WINDOW, ADAM, MUON = reference.rotate, reference.window, reference.Optimizer.adam, reference.Optimizer.muon
+MISTAKES = [
+    ("the norm's eps of another framework", reference, "EPS", 1e-6),
+    ("rotation by plus theta", reference, "rotate", rotate_by_plus_theta),
+    ("a window of w sees w keys", reference, "window", lambda *arguments: WINDOW(*arguments) - 1),
+    ("the first Muon's five iterations", reference, "POLAR_EXPRESS", ((3.4445, -4.7750, 2.0315),) * 5),
+    ("no bias correction", reference.Optimizer, "adam", adam_without_bias_correction),
+    ("decay that is not cautious", reference.Optimizer, "muon", muon_that_decays_everywhere),
+]
+
+
+@pytest.mark.parametrize("owner, name, mistake", [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES])
+def test_a_known_mistake_is_noticed(state, monkeypatch, owner, name, mistake):
+    monkeypatch.setattr(owner, name, mistake)
+    assert noticed(state, C)
+
+
 @pytest.mark.parametrize("values", [{}, {"GQA_RATIO": 1, "WINDOW_PATTERN": "L"}, {"DEPTH": 2, "ASPECT_RATIO": 32, "GQA_RATIO": 4}])
 def test_gradients_are_finite_differences(values):
     c, weights, ids, targets = start(**values)

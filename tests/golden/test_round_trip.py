@@ -51,7 +51,7 @@ def study(tmp_path_factory):
         patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         corpus = tmp_path_factory.mktemp("corpus")
         rng = np.random.default_rng(0)
-        for index in range(200):
+        for index in range(300):
             words = rng.choice(["one", "fish", "two", "red", "blue", "swims", "in", "the", "sea"], size=100)
             (corpus / f"{index}.txt").write_text(f"{index} " + " ".join(words), encoding="utf-8")
         prepared = prepare(str(corpus), VOCAB_SIZE)
@@ -79,7 +79,7 @@ def test_weights_go_through_a_backend_unchanged_and_score_as_the_reference(backe
         assert saved[name].dtype == weight.dtype, name
         np.testing.assert_array_equal(saved[name], weight, err_msg=name)
     setup = Setup(backend, prepared, SEQ_LEN, EVAL_BYTES, train_seconds=1, startup_limit_seconds=120)
-    assert evaluate(setup, tmp_path).val_bpb == pytest.approx(expected, abs=1e-3)
+    assert evaluate(setup, tmp_path).val_bpb == pytest.approx(expected, abs=1e-3), "bits per byte"
 
 
 def reference_bpb(prepared, weights) -> float:

@@ -1,8 +1,7 @@
 """Follows the golden state with a torch backend, in a process of its own. Prints one JSON line: deviations, dtype, graphs.
 
-`python torch_child.py JOB`; JOB is JSON with python_path and train_py of the backend, and
-compiled: False for eager;
-generic: True for torch_runtime's attention and embedding, which GPUs use, in place of the device's own.
+`python torch_child.py JOB`; JOB is JSON with python_path and train_py of the backend, and compiled: false for eager. Eager, the
+state is followed a second time with torch_runtime's attention and embedding, which GPUs use, in place of the device's own.
 """
 
 import json
@@ -26,13 +25,14 @@ import torch_runtime  # noqa: E402
 def main() -> None:
     if not job["compiled"]:
         runtime.compile = lambda function: function
-    if job["generic"]:
-        runtime.attention, runtime.embedding = torch_runtime.attention, torch_runtime.embedding
     train = types.ModuleType("train")
     with open(job["train_py"], encoding="utf-8") as file:
         exec(constants.write(file.read(), golden.ABOUT["constants"]), train.__dict__)
     state = golden.load()
-    found = golden.deviations(follow(train, state), state)
+    found = {"own": golden.deviations(follow(train, state), state)}
+    if not job["compiled"]:
+        runtime.attention, runtime.embedding = torch_runtime.attention, torch_runtime.embedding
+        found["generic"] = golden.deviations(follow(train, state), state)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"] if "torch._dynamo.utils" in sys.modules else 0
     print(json.dumps({"deviations": found, "dtype": str(runtime.dtype).removeprefix("torch."), "graphs": graphs}))
 
