@@ -9,7 +9,7 @@ from pathlib import Path
 import golden
 import pytest
 
-from autoresearch.hardware import registry
+from autoresearch.hardware import detect, registry
 
 pytest.importorskip("torch")
 
@@ -47,3 +47,9 @@ def test_compiled_torch_follows_the_golden_state(dtype):
     if answer["graphs"] == 0:
         pytest.skip("torch.compile does not work here: there is no C++ compiler")
     check(answer, dtype)
+
+
+def test_a_dtype_that_there_is_not_is_the_probes_reason(monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_DTYPE", "float8")
+    facts = detect.probe(registry.scan()["cpu"])
+    assert not facts.ok and "set it to float32, bfloat16 or float16" in facts.reason
