@@ -25,6 +25,7 @@ from cpu_kernels import embedding  # noqa: F401
 from torch_runtime import (  # noqa: F401
     check_pace,
     cross_entropy,
+    dtype_asked_for,
     forget_memory,
     is_out_of_memory,
     load_weights,
@@ -37,15 +38,15 @@ from torch_runtime import (  # noqa: F401
 )
 
 device = torch.device("cpu")
-loss_scale = 1.0
 
 
-def _choose_dtype() -> tuple[torch.dtype, str]:
+def _choose_dtype() -> tuple[torch.dtype, float, str]:
+    """(dtype of products, loss scale, reason)."""
     if torch.cpu._is_amx_tile_supported():
-        return torch.bfloat16, "the CPU multiplies bfloat16 matrices in hardware (AMX)"
+        return torch.bfloat16, 1.0, "the CPU multiplies bfloat16 matrices in hardware (AMX)"
     if torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16, "the CPU multiplies bfloat16 vectors in hardware (AVX512-BF16)"
-    return torch.float32, "the CPU has neither AMX nor AVX512-BF16, and emulated bfloat16 is slower than float32"
+        return torch.bfloat16, 1.0, "the CPU multiplies bfloat16 vectors in hardware (AVX512-BF16)"
+    return torch.float32, 1.0, "the CPU has neither AMX nor AVX512-BF16, and emulated bfloat16 is slower than float32"
 
 
 def _choose_compile() -> tuple[bool, str]:
@@ -101,7 +102,7 @@ def _keep_memory() -> None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing is given back
 
 
-dtype, dtype_reason = _choose_dtype()
+dtype, loss_scale, dtype_reason = dtype_asked_for() or _choose_dtype()
 compile_on, compile_reason = _choose_compile()
 cores = usable_cores()
 torch.set_num_threads(cores)

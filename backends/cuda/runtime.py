@@ -30,8 +30,10 @@ if CACHE:  # read by torch.compile when it is first used
 
 import torch  # noqa: E402
 from torch_runtime import (  # noqa: E402, F401
+    FLOAT16_LOSS_SCALE,
     attention,
     cross_entropy,
+    dtype_asked_for,
     embedding,
     load_weights,
     logits,
@@ -46,15 +48,13 @@ GET_PYTORCH = "install the PyTorch build for CUDA that pytorch.org (Get Started)
 def choose_dtype(capability: tuple[int, int]) -> tuple[torch.dtype, float, str]:
     """(dtype of products, loss scale, reason) for a compute capability.
 
-    The gradient of one token in a mean over a device batch of 2**13 tokens (the turing profile's) is 2**-13 of its own size,
-    which in float16 is mostly below the smallest normal number (2**-14); the scale gives it back its size. Weights, their
-    gradients and the optimizer are float32 everywhere, and neither optimizer sees the scale.
+    Weights, their gradients and the optimizer are float32 everywhere, and neither optimizer sees the scale.
     """
     version = "{}.{}".format(*capability)
     if capability >= (8, 0):
         return torch.bfloat16, 1.0, f"compute capability {version} multiplies bfloat16 in hardware"
     if capability >= (7, 0):
-        return torch.float16, 2.0**13, f"compute capability {version} multiplies float16 in hardware, not bfloat16"
+        return torch.float16, FLOAT16_LOSS_SCALE, f"compute capability {version} multiplies float16 in hardware, not bfloat16"
     return torch.float32, 1.0, f"compute capability {version} has no tensor cores: half precision gains nothing"
 
 
@@ -100,7 +100,7 @@ def _settings():
     capability = torch.cuda.get_device_capability()
     has_compiler = any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang")))
     has_triton = importlib.util.find_spec("triton") is not None
-    return (*choose_dtype(capability), *choose_compile(capability, has_triton, has_compiler, sys.platform))
+    return (*(dtype_asked_for() or choose_dtype(capability)), *choose_compile(capability, has_triton, has_compiler, sys.platform))
 
 
 def _obstacle() -> dict | None:

@@ -17,6 +17,7 @@ import torch
 from torch_runtime import (  # noqa: F401
     attention,
     cross_entropy,
+    dtype_asked_for,
     embedding,
     load_weights,
     logits,
@@ -26,12 +27,12 @@ from torch_runtime import (  # noqa: F401
 )
 
 
-def choose_dtype(macos: str) -> tuple[torch.dtype, str]:
-    """(dtype of products, reason) for a version of macOS, as in "14.5"."""
+def choose_dtype(macos: str) -> tuple[torch.dtype, float, str]:
+    """(dtype of products, loss scale, reason) for a version of macOS, as in "14.5"."""
     if int(macos.split(".")[0] or 0) >= 14:
-        return torch.bfloat16, f"Metal has bfloat16 from macOS 14 on, here {macos}"
+        return torch.bfloat16, 1.0, f"Metal has bfloat16 from macOS 14 on, here {macos}"
     # float16 would need a scaled loss, and a published run in float32 (Mac mini M4, devices.csv) did as well as others.
-    return torch.float32, f"Metal has bfloat16 from macOS 14 on, here {macos}"
+    return torch.float32, 1.0, f"Metal has bfloat16 from macOS 14 on, here {macos}"
 
 
 def obstacle(is_built: bool, is_available: bool) -> dict | None:
@@ -51,8 +52,7 @@ def chip_name() -> str:
 
 
 device = torch.device("mps")
-dtype, dtype_reason = choose_dtype(platform.mac_ver()[0] or "0")
-loss_scale = 1.0
+dtype, loss_scale, dtype_reason = dtype_asked_for() or choose_dtype(platform.mac_ver()[0] or "0")
 
 
 def compile(function):

@@ -14,6 +14,7 @@ Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D he
 
 import gc
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from autoresearch.errors import UsageError
 
 LOGITS_AT_ONCE = 1 << 27  # elements of a scoring chunk: 256 MB in bfloat16
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 16 MB in bfloat16
@@ -31,6 +34,20 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
 PAGING_SLOWDOWN = 5
 PAGING_STEPS = 2  # that many in a row: one slow step is a hiccup
 PAGING_FREE_SHARE = 0.03  # of the device's memory, or less
+
+# What float16 multiplies the loss with. The gradient of one token in a mean over a device batch of 2**13 tokens (the turing
+# profile's) is 2**-13 of its own size, which in float16 is mostly below the smallest normal number (2**-14).
+FLOAT16_LOSS_SCALE = 2.0**13
+
+
+def dtype_asked_for() -> tuple[torch.dtype, float, str] | None:
+    """(dtype, loss_scale, reason) by the variable AUTORESEARCH_DTYPE, which goes before a runtime's choice; None without it."""
+    name = os.environ.get("AUTORESEARCH_DTYPE")
+    if not name:
+        return None
+    if name not in ("float32", "bfloat16", "float16"):
+        raise UsageError(f"AUTORESEARCH_DTYPE is {name!r}; set it to float32, bfloat16 or float16, or remove it")
+    return getattr(torch, name), FLOAT16_LOSS_SCALE if name == "float16" else 1.0, "AUTORESEARCH_DTYPE asks for it"
 
 
 def seed(number: int) -> None:
