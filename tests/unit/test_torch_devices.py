@@ -218,7 +218,8 @@ def test_peak_flops_come_from_the_table_or_are_unknown(backend, name, tflops):
 
 # A step at real sizes
 
-PATHS = [(backend, profile) for backend in ("cuda", "rocm", "xpu", "mps") for profile in profiles.all().values() if backend in profile.backends]
+GPUS = ("cuda", "rocm", "xpu", "mps")
+PATHS = [(backend, profile) for backend in GPUS for profile in profiles.all().values() if backend in profile.backends]
 
 
 def settings_for(backend: str, profile: str) -> gpu.Settings:
