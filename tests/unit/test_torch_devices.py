@@ -231,6 +231,7 @@ def settings_for(backend: str, profile: str) -> gpu.Settings:
     return torch_backend.device_runtime(backend).choose(**known)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend, profile", PATHS, ids=[f"{backend}-{profile.name}" for backend, profile in PATHS])
 def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, profile, monkeypatch):
     runtime = torch_backend.device_runtime(backend)
@@ -242,7 +243,7 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     if settings.attention == "flash3":
         monkeypatch.setattr(runtime, "_flash3", lambda q, k, v, **_: q + 0, raising=False)
     # The fused AdamW has a meta kernel, but its list of devices lacks it.
-    monkeypatch.setattr(torch.optim.optimizer, "_get_fused_kernels_supported_devices", lambda: ["meta"])
+    monkeypatch.setattr(sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices", lambda: ["meta"])
     train = torch_backend.train(runtime, **profile.train)
     seq_len = profile.data["seq_len"]
     with torch.device("meta"):  # for what the model makes before it is moved
