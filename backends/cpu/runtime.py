@@ -23,10 +23,14 @@ import torch
 import torch_runtime
 from cpu_kernels import embedding  # noqa: F401
 from torch_runtime import (  # noqa: F401
+    check_pace,
     cross_entropy,
     dtype_asked_for,
+    forget_memory,
+    is_out_of_memory,
     load_weights,
     logits,
+    muon_dtype,
     print_probe,
     save_weights,
     seed,

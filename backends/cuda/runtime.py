@@ -1,73 +1,110 @@
-"""An NVIDIA GPU as a training device: bfloat16 from Ampere on, float16 with a scaled loss before it, SDPA, torch.compile.
+"""An NVIDIA GPU as a training device: bfloat16 from Ampere on, float16 with a scaled loss before it, torch.compile, and the
+fastest attention that is there: FlashAttention 3, FlexAttention or SDPA.
 
 One device is used, the first that CUDA_VISIBLE_DEVICES leaves. Written from the documentation and checked on recorded facts of
 devices; not run on its hardware yet. A ROCm build of PyTorch answers to the same names but is another backend.
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import os
 import shutil
 import sys
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
+WSL = "/usr/lib/wsl/lib/libcuda.so.1"
+TEGRA = "/dev/nvhost-ctrl-gpu"
 # Files that are there when an NVIDIA driver is: on Linux, inside WSL, on a Jetson, on Windows.
 DRIVER_FILES = (
     "/proc/driver/nvidia/version",
-    "/usr/lib/wsl/lib/libcuda.so.1",
-    "/dev/nvhost-ctrl-gpu",
+    WSL,
+    TEGRA,
     os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvml.dll"),
 )
-if __name__ == "__main__" and not any(map(os.path.exists, DRIVER_FILES)):
+if __name__ == "__main__" and not any(map(os.path.exists, DRIVER_FILES)) and not shutil.which("nvidia-smi"):
     # Most computers: answered without PyTorch, whose import takes seconds.
     print(json.dumps({"ok": False, "reason": "no NVIDIA driver was found on this computer", "cure": None}))
     sys.exit()
 
-CACHE = os.environ.get("AUTORESEARCH_COMPILE_CACHE")
-if CACHE:  # read by torch.compile when it is first used
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(CACHE) / "inductor")
 
+def segments_variable(torch_version: str, system: str, is_wsl: bool, is_tegra: bool) -> str | None:
+    """The environment variable that turns on expandable segments (less memory lost between blocks), or None where they do not
+    work: on Windows and in WSL; on a Jetson they fail at the first block (unslothai/unsloth-zoo#1235). PyTorch 2.9 reads the old
+    name only (pytorch/pytorch#183387), later ones warn of it.
+    """
+    if system != "linux" or is_wsl or is_tegra:
+        return None
+    return "PYTORCH_CUDA_ALLOC_CONF" if torch_version.startswith("2.9.") else "PYTORCH_ALLOC_CONF"
+
+
+HAS_PAGING = sys.platform == "win32" or os.path.exists(WSL)  # Windows's driver, which WSL uses as well
+_variable = segments_variable(importlib.metadata.version("torch"), sys.platform, os.path.exists(WSL), os.path.exists(TEGRA))
+if _variable:  # read when PyTorch starts
+    os.environ.setdefault(_variable, "expandable_segments:True")
+
+import gpu  # noqa: E402
 import torch  # noqa: E402
+import torch_runtime  # noqa: E402
 from torch_runtime import (  # noqa: E402, F401
-    FLOAT16_LOSS_SCALE,
-    attention,
     cross_entropy,
-    dtype_asked_for,
     embedding,
+    is_out_of_memory,
     load_weights,
     logits,
+    muon_dtype,
     print_probe,
     save_weights,
     seed,
 )
 
-GET_PYTORCH = "install the PyTorch build for CUDA that pytorch.org (Get Started) names for your system"
+FLASH3 = "kernels-community/flash-attn3"
+MEMORY_SHARE = 0.95  # of a device whose driver pages: past it PyTorch says out of memory, and the Trainer takes fewer rows
 
 
-def choose_dtype(capability: tuple[int, int]) -> tuple[torch.dtype, float, str]:
-    """(dtype of products, loss scale, reason) for a compute capability.
-
-    Weights, their gradients and the optimizer are float32 everywhere, and neither optimizer sees the scale.
-    """
+def choose(
+    capability: tuple[int, int], has_triton: bool, has_compiler: bool, system: str, no_flash3: str | None = "not installed"
+) -> gpu.Settings:
+    """capability: compute capability. system: sys.platform. no_flash3: why FlashAttention 3 is not there; None: it is."""
     version = "{}.{}".format(*capability)
     if capability >= (8, 0):
-        return torch.bfloat16, 1.0, f"compute capability {version} multiplies bfloat16 in hardware"
-    if capability >= (7, 0):
-        return torch.float16, FLOAT16_LOSS_SCALE, f"compute capability {version} multiplies float16 in hardware, not bfloat16"
-    return torch.float32, 1.0, f"compute capability {version} has no tensor cores: half precision gains nothing"
-
-
-def choose_compile(capability: tuple[int, int], has_triton: bool, has_compiler: bool, system: str) -> tuple[bool, str]:
-    """(whether to compile, reason). system: sys.platform."""
+        dtype, dtype_reason = torch.bfloat16, f"compute capability {version} multiplies bfloat16 in hardware"
+    elif capability >= (7, 0):
+        dtype, dtype_reason = torch.float16, f"compute capability {version} multiplies float16 in hardware, not bfloat16"
+    else:
+        dtype, dtype_reason = torch.float32, f"compute capability {version} has no tensor cores: half precision gains nothing"
+    compiles, compile_reason = gpu.choose_compile(has_triton, has_compiler, system)
     if capability < (7, 0):
-        return False, "Triton makes no kernels below compute capability 7.0"
-    if not has_triton:
-        cure = "; on Windows the package triton-windows adds it" if system == "win32" else ""
-        return False, f"Triton is not installed{cure}"
-    if not has_compiler and system != "win32":  # triton-windows brings its own
-        return False, "Triton needs a C compiler on the PATH and there is none (install gcc or clang)"
-    return True, "Triton and a C compiler are there"
+        compiles, compile_reason = False, "Triton makes no kernels below compute capability 7.0"
+    return gpu.Settings(dtype, dtype_reason, compiles, compile_reason, *choose_attention(capability, compiles, no_flash3))
+
+
+def choose_attention(capability: tuple[int, int], compiles: bool, no_flash3: str | None) -> tuple[str, str]:
+    """(kind, reason)."""
+    if capability[0] == 9 and no_flash3 is None:
+        return "flash3", "FlashAttention 3 is there, and made for Hopper; it leaves out what a window hides"
+    instead = f"; no FlashAttention 3: {no_flash3}" if capability[0] == 9 else ""
+    if capability < (8, 0):  # pytorch/pytorch#164813
+        return "sdpa", "FlexAttention does not fit cards before Ampere; a window is a mask, which saves no time"
+    if not compiles:
+        return "sdpa", f"FlexAttention needs torch.compile; a window is a mask, which saves no time{instead}"
+    return "flex", f"FlexAttention leaves out what a window hides; rows without one take SDPA{instead}"
+
+
+def install_line(capability: tuple[int, int] | None, driver: int | None) -> str:
+    """What to do about a PyTorch without CUDA. driver: the major version. None: unknown.
+
+    CUDA 13 starts at Turing and at driver 580; PyTorch 2.9 to 2.14 is built for CUDA 12.6 too, for Maxwell to Hopper and drivers
+    from 525 on (pytorch/pytorch#178665, #190385; CUDA's release notes).
+    """
+    if capability is not None and capability < (7, 5):
+        return gpu.pip_line("cu126")
+    if driver is None or driver >= 580:
+        return gpu.pip_line("cu130")
+    if capability is not None and capability < (10, 0):
+        return f"{gpu.pip_line('cu126')} (or update the NVIDIA driver to 580, for cu130)"
+    return f"update the NVIDIA driver to 580 or later, then {gpu.pip_line('cu130')}"
 
 
 def is_built_for(capability: tuple[int, int], architectures: list[str]) -> bool:
@@ -84,33 +121,32 @@ def is_built_for(capability: tuple[int, int], architectures: list[str]) -> bool:
     return False
 
 
-def peak_flops(name: str, dtype: torch.dtype) -> tuple[float, str] | tuple[None, None]:
-    """(dense FLOP/s, source) from peaks.toml: the longest entry that the device's name ends in, at a word's start."""
-    if dtype is torch.float32:
-        return None, None  # the table is of tensor cores
-    table = tomllib.loads((Path(__file__).parent / "peaks.toml").read_text(encoding="utf-8"))
-    fitting = [card for card in table["card"] if f" {name}".endswith(f" {card['name']}")]
-    if not fitting:
-        return None, None
-    card = max(fitting, key=lambda card: len(card["name"]))
-    return card["tflops"] * 1e12, card["source"]
+def parse_card(line: str) -> tuple[str, tuple[int, int] | None, int | None]:
+    """(name, capability, driver's major version) from nvidia-smi's `name, compute_cap, driver_version`."""
+    name, capability, driver = (part.strip() for part in f"{line},,".split(",")[:3])
+    major, _, minor = capability.partition(".")
+    version = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+    return name, version, int(driver.split(".")[0]) if driver.split(".")[0].isdigit() else None
 
 
-def _settings():
-    capability = torch.cuda.get_device_capability()
-    has_compiler = any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang")))
-    has_triton = importlib.util.find_spec("triton") is not None
-    return (*(dtype_asked_for() or choose_dtype(capability)), *choose_compile(capability, has_triton, has_compiler, sys.platform))
+def obstacle(hip: str | None, cuda: str | None, card: str | None) -> dict | None:
+    """Why this PyTorch can't use the card, or None. hip, cuda: torch.version's; card: nvidia-smi's line, or None."""
+    name, capability, driver = parse_card(card) if card else ("unknown", None, None)
+    if not cuda:
+        build = "for ROCm" if hip else "without CUDA"
+        reason = f"there is an NVIDIA card ({name}), but this PyTorch ({torch.__version__}) is built {build}"
+        return {"ok": False, "reason": reason, "cure": install_line(capability, driver)}
+    return None
 
 
 def _obstacle() -> dict | None:
     """Why this backend does not work here, or None."""
-    if torch.version.hip:
-        reason = f"this PyTorch is a ROCm build ({torch.__version__}), and this backend is for NVIDIA cards"
-        return {"ok": False, "reason": reason, "cure": f"with an NVIDIA card, {GET_PYTORCH}"}
+    card = None
     if not torch.version.cuda:
-        reason = f"there is an NVIDIA card, but this PyTorch ({torch.__version__}) is built without CUDA"
-        return {"ok": False, "reason": reason, "cure": GET_PYTORCH}
+        asked = gpu.says("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
+        card = asked.strip().splitlines()[0] if asked and asked.strip() else None
+    if found := obstacle(torch.version.hip, torch.version.cuda, card):
+        return found
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:  # what torch raises for no driver, an old one, no device
@@ -118,20 +154,50 @@ def _obstacle() -> dict | None:
         return {"ok": False, "reason": reason, "cure": "update the NVIDIA driver, then check with nvidia-smi"}
     capability = torch.cuda.get_device_capability()
     if not is_built_for(capability, torch.cuda.get_arch_list()):
-        version = "{}.{}".format(*capability)
-        reason = f"this PyTorch ({torch.__version__}) has no code for compute capability {version}"
-        return {"ok": False, "reason": reason, "cure": f"{GET_PYTORCH}; older cards need the build for an older CUDA"}
+        reason = f"this PyTorch ({torch.__version__}) has no code for compute capability {capability[0]}.{capability[1]}"
+        return {"ok": False, "reason": reason, "cure": install_line(capability, None)}
     return None
 
 
+def _load_flash3():
+    """(flash_attn_func, None) or (None, why not). From the local cache only: a run downloads nothing."""
+    if torch.cuda.get_device_capability()[0] != 9:
+        return None, "it is for Hopper"
+    if importlib.util.find_spec("kernels") is None:
+        return None, "the package kernels is not installed"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        from kernels import get_kernel
+
+        return torch.compiler.disable(get_kernel(FLASH3, version=1).flash_attn_func), None
+    except Exception as error:  # another project's loader and binary: whatever it raises, there is SDPA
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return None, f"{line}; `python -c \"from kernels import get_kernel; get_kernel('{FLASH3}', version=1)\"` gets it"
+
+
 device = torch.device("cuda")
-obstacle = _obstacle()  # read by probe(); nothing below works where there is one
-if obstacle is None:
-    dtype, loss_scale, dtype_reason, compile_on, compile_reason = _settings()
+found = _obstacle()  # read by probe(); nothing below works where there is one
+if found is None:
+    _flash3, _no_flash3 = _load_flash3()
+    _capability = torch.cuda.get_device_capability()
+    settings = choose(_capability, gpu.has_triton(), gpu.has_compiler(), sys.platform, _no_flash3).as_asked()
+    dtype, loss_scale = settings.dtype, settings.loss_scale
+    if HAS_PAGING:
+        torch.cuda.set_per_process_memory_fraction(MEMORY_SHARE)
 
 
 def compile(function):
-    return torch.compile(function, dynamic=False, fullgraph=True) if compile_on else function
+    """FlashAttention 3 is not traced: it stays outside of the graphs, which it parts."""
+    return torch.compile(function, dynamic=False, fullgraph=settings.attention != "flash3") if settings.compile else function
+
+
+def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
+    """See torch_runtime.attention."""
+    if settings.attention == "flash3" and dtype != torch.float32:
+        out = _flash3(q, k, v, causal=True, window_size=(min(window, q.size(1) - 1), 0))
+        return out[0] if isinstance(out, tuple) else out  # some versions return the log-sums too
+    own = gpu.flex if settings.attention == "flex" else torch_runtime.attention
+    return own(q, k, v, window)
 
 
 def synchronize() -> None:
@@ -142,27 +208,27 @@ def peak_memory_bytes() -> int:
     return torch.cuda.max_memory_allocated()
 
 
+def forget_memory() -> None:
+    torch_runtime.forget_memory()
+    torch.cuda.empty_cache()
+
+
+def check_pace(step_seconds: Sequence[float]) -> None:
+    """Memory that other programs take is not in MEMORY_SHARE: then only the time of a step shows that the driver pages."""
+    if HAS_PAGING and (reason := torch_runtime.paging(step_seconds, *torch.cuda.mem_get_info())):
+        raise torch.OutOfMemoryError(reason)
+
+
 def probe() -> dict:
-    if obstacle is not None:
-        return obstacle
-    square = torch.ones(64, 64, device=device, dtype=dtype)
-    (square @ square).sum().item()  # a driver that is broken fails here, not in the run
+    if found is not None:
+        return found
     name = torch.cuda.get_device_name()
-    flops, source = peak_flops(name, dtype)
-    return {
-        "ok": True,
+    flops, source = gpu.peak_flops(Path(__file__).parent / "peaks.toml", name, settings.dtype)
+    return settings.facts(device) | {
         "device": name,
         "count": torch.cuda.device_count(),
         "memory_bytes": torch.cuda.get_device_properties(0).total_memory,
-        "capability": list(torch.cuda.get_device_capability()),
-        "cores": None,
-        "matmul_tflops": None,
-        "dtype": str(dtype).removeprefix("torch."),
-        "dtype_reason": dtype_reason,
-        "compile": compile_on,
-        "compile_reason": compile_reason,
-        "attention": "sdpa",
-        "attention_reason": "PyTorch's own kernels; a window is a mask, and saves no time",
+        "capability": list(_capability),
         "peak_flops": flops,
         "peak_source": source,
     }

@@ -4,35 +4,47 @@ Written from the documentation and checked on recorded facts of devices; not run
 """
 
 import json
+import os
 import platform
-import subprocess
 import sys
 
 if __name__ == "__main__" and sys.platform != "darwin":  # answered without PyTorch, whose import takes seconds
     print(json.dumps({"ok": False, "reason": "Metal is there on macOS only", "cure": None}))
     sys.exit()
 
+# Read when PyTorch starts: an operation that Metal lacks then runs on the CPU, with a warning in the log, and does not end a run.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+
+import gpu
 import psutil
 import torch
+import torch_runtime
 from torch_runtime import (  # noqa: F401
     attention,
+    check_pace,
     cross_entropy,
-    dtype_asked_for,
     embedding,
+    is_out_of_memory,
     load_weights,
     logits,
+    muon_dtype,
     print_probe,
     save_weights,
     seed,
 )
 
 
-def choose_dtype(macos: str) -> tuple[torch.dtype, float, str]:
-    """(dtype of products, loss scale, reason) for a version of macOS, as in "14.5"."""
-    if int(macos.split(".")[0] or 0) >= 14:
-        return torch.bfloat16, 1.0, f"Metal has bfloat16 from macOS 14 on, here {macos}"
-    # float16 would need a scaled loss, and a published run in float32 (Mac mini M4, devices.csv) did as well as others.
-    return torch.float32, 1.0, f"Metal has bfloat16 from macOS 14 on, here {macos}"
+def choose(macos: str) -> gpu.Settings:
+    """macos: its version, as in "14.5"."""
+    is_new = int(macos.split(".")[0] or 0) >= 14  # pytorch/pytorch#119641
+    return gpu.Settings(
+        torch.bfloat16 if is_new else torch.float16,
+        f"Metal has bfloat16 from macOS 14 on, here {macos}",
+        False,
+        "torch.compile for Metal is young (pytorch/pytorch#150121), and not tried here",
+        "sdpa",
+        "FlexAttention has no backward pass on Metal; a window is a mask, which saves no time",
+    )
 
 
 def obstacle(is_built: bool, is_available: bool) -> dict | None:
@@ -47,12 +59,12 @@ def obstacle(is_built: bool, is_available: bool) -> dict | None:
 
 def chip_name() -> str:
     """As in "Apple M4 Max"."""
-    asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "Apple GPU"
+    return (gpu.says("sysctl", "-n", "machdep.cpu.brand_string") or "").strip() or "Apple GPU"
 
 
 device = torch.device("mps")
-dtype, loss_scale, dtype_reason = dtype_asked_for() or choose_dtype(platform.mac_ver()[0] or "0")
+settings = choose(platform.mac_ver()[0] or "0").as_asked()
+dtype, loss_scale = settings.dtype, settings.loss_scale
 
 
 def compile(function):
@@ -68,28 +80,20 @@ def peak_memory_bytes() -> None:
     return None
 
 
+def forget_memory() -> None:
+    torch_runtime.forget_memory()
+    torch.mps.empty_cache()
+
+
 def probe() -> dict:
     found = obstacle(torch.backends.mps.is_built(), torch.backends.mps.is_available())
     if found is not None:
         return found
-    square = torch.ones(64, 64, device=device, dtype=dtype)
-    (square @ square).sum().item()  # a driver that is broken fails here, not in the run
-    return {
-        "ok": True,
+    # Apple publishes no peak FLOP/s.
+    return settings.facts(device) | {
         "device": chip_name(),
         "count": torch.mps.device_count(),
         "memory_bytes": psutil.virtual_memory().total,
-        "capability": None,
-        "cores": None,
-        "matmul_tflops": None,
-        "dtype": str(dtype).removeprefix("torch."),
-        "dtype_reason": dtype_reason,
-        "compile": False,
-        "compile_reason": "torch.compile for Metal is young (pytorch/pytorch#150121), and not tried here",
-        "attention": "sdpa",
-        "attention_reason": "PyTorch's own kernels; a window is a mask, and saves no time",
-        "peak_flops": None,  # Apple publishes none
-        "peak_source": None,
     }
 
 

@@ -3,15 +3,20 @@
 The module `runtime` that train.py and the score worker see must have all of these:
 
     device, dtype            torch.device; what matrix products run in. Weights, optimizer state and losses stay in float32
-    loss_scale               what the loss is multiplied with before backward(): 1 except in float16
+    loss_scale               what the loss is multiplied with before backward(): 1, or in float16 where that starts
     compile(function)        torch.compile, or the function as it is
+    muon_dtype(dtype)        what Newton-Schulz runs in
+    is_out_of_memory(error), forget_memory(), check_pace(step_seconds): a device that is full
     seed, synchronize, peak_memory_bytes, embedding, attention, cross_entropy, save_weights, load_weights, logits, probe
 
 Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D head width, C model width, N = B*T, V vocabulary.
 """
 
+import gc
 import json
 import os
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +27,13 @@ from autoresearch.errors import UsageError
 
 LOGITS_AT_ONCE = 1 << 27  # elements of a scoring chunk: 256 MB in bfloat16
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 16 MB in bfloat16
+
+# How a device says that it is full, besides torch.OutOfMemoryError: CUDA's driver, MPS; PyTorch's CPU allocator; cuBLAS.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
+# Chosen: a laptop that gets hot loses half its speed, a driver that moves memory over the bus far more than four fifths.
+PAGING_SLOWDOWN = 5
+PAGING_STEPS = 2  # that many in a row: one slow step is a hiccup
+PAGING_FREE_SHARE = 0.03  # of the device's memory, or less
 
 # What float16 multiplies the loss with. The gradient of one token in a mean over a device batch of 2**13 tokens (the turing
 # profile's) is 2**-13 of its own size, which in float16 is mostly below the smallest normal number (2**-14).
@@ -44,6 +56,43 @@ def seed(number: int) -> None:
 
 def synchronize() -> None:
     """Wait until the device has done its work. Nothing to wait for where work is done in the calling thread."""
+
+
+def muon_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What Newton-Schulz runs in, for a compute dtype. The entries of its Gram matrices are mostly under float16's smallest
+    normal number (6e-5: a normalised 512 x 512 matrix has entries of 2e-3), and would lose the digits that count.
+    """
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def forget_memory() -> None:
+    """Give back what no tensor holds, after a step that failed. A GPU's runtime empties its allocator's cache too."""
+    gc.collect()
+
+
+def check_pace(step_seconds: Sequence[float]) -> None:
+    """Called before each step with the times of the last ones: may raise torch.OutOfMemoryError. A device that says when it is
+    full needs no check; Windows drivers move memory to the computer's instead (see paging).
+    """
+
+
+def paging(step_seconds: Sequence[float], free_bytes: int, total_bytes: int) -> str | None:
+    """Why the driver must be moving device memory over the bus, or None. step_seconds: of the last steps, the newest last."""
+    earlier, last = step_seconds[:-PAGING_STEPS], step_seconds[-PAGING_STEPS:]
+    if len(earlier) < 5 or free_bytes > PAGING_FREE_SHARE * total_bytes:
+        return None
+    usual = statistics.median(earlier)
+    if min(last) < PAGING_SLOWDOWN * usual:
+        return None
+    return (
+        f"out of memory: the driver moves the device's memory to the computer's (steps of {min(last):.2f} s and more after "
+        f"{usual:.2f} s, {free_bytes / 2**30:.1f} of {total_bytes / 2**30:.1f} GB free); make DEVICE_BATCH_SIZE smaller, or end "
+        "other programs that use the GPU"
+    )
 
 
 def embedding(ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,9 @@ Shape letters: B rows, T tokens in a row, C model width, H query heads, G key/va
 import gc
 import math
 import time
+from collections import deque
 
+import numpy as np
 import runtime
 import torch
 import torch.nn.functional as F
@@ -202,9 +204,9 @@ POLAR_EXPRESS = (
 
 
 def orthogonalise(gradient):
-    """The nearest matrices with singular values of (nearly) 1: [n, rows, columns] -> the same shape in the compute dtype."""
+    """The nearest matrices with singular values of (nearly) 1: [n, rows, columns] -> the same shape in the runtime's choice."""
     x = gradient / (gradient.norm(dim=(1, 2), keepdim=True) * 1.02 + 1e-6)
-    x = x.to(runtime.dtype)
+    x = x.to(runtime.muon_dtype(runtime.dtype))
     is_tall = x.size(1) > x.size(2)
     x = x.mT.contiguous() if is_tall else x
     for a, b, c in POLAR_EXPRESS:
@@ -237,7 +239,7 @@ def reduced_dim(weight) -> int:
 
 
 class Optimizer:
-    """Muon for the matrices, AdamW for the rest. Neither sees the scale of the gradients, so loss_scale needs no undoing."""
+    """Muon for the matrices, AdamW for the rest."""
 
     def __init__(self, model: GPT):
         width_scale = (model.lm_head.size(1) / 768) ** -0.5
@@ -303,35 +305,108 @@ def muon_momentum(progress: float) -> float:
 
 
 class Trainer:
-    """A model, its optimizer, and one step of both."""
+    """A model, its optimizer, and one step of both.
+
+    A device that is full gets the step again in smaller portions: at most half the rows, in as many more passes. In float16 the
+    loss is scaled; a step whose gradients are not finite is left out at half the scale, which grows back (arXiv 1710.03740).
+    """
+
+    SCALE_GROWS_AFTER = 200  # steps in a row with finite gradients; chosen for runs of a few hundred to some thousand steps
 
     def __init__(self, model: GPT, seq_len: int):
         self.model, self.optimizer = model, Optimizer(model)
         self.rows = max(1, min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // seq_len))
         self.passes = max(1, round(TOTAL_BATCH_SIZE / (self.rows * seq_len)))  # gradient accumulation
         self.loss = runtime.compile(model.loss)
+        self.loss_scale, self.finite_steps = runtime.loss_scale, 0
+        self.started_at: float | None = None
+        self.step_seconds: deque[float] = deque(maxlen=20)
 
     def step(self, get_batch, progress: float) -> torch.Tensor:
         """One optimizer step; get_batch(rows) -> (inputs, targets). Returns the mean loss in nats, still on the device."""
-        total = torch.zeros((), device=runtime.device)
-        for _ in range(self.passes):
-            inputs, targets = (torch.from_numpy(part).to(runtime.device, torch.int64) for part in get_batch(self.rows))
-            loss = self.loss(inputs, targets) / self.passes
-            (loss * runtime.loss_scale).backward()
-            total += loss.detach()
-        self.optimizer.step(progress)
-        for parameter in self.model.parameters():
-            parameter.grad = None
+        now = time.perf_counter()
+        if self.started_at is not None:
+            self.step_seconds.append(now - self.started_at)
+        self.started_at = now
+        runtime.check_pace(tuple(self.step_seconds))
+        batch = Rereadable(get_batch)
+        while (total := self._gradients(batch)) is None:
+            self._take_smaller_portions()
+            batch.position = 0
+        if runtime.loss_scale == 1 or self._unscale():
+            self.optimizer.step(progress)
+        self._forget_gradients()
         return total
 
     def warm_up(self, get_batch, steps: int = 2) -> None:
-        """Compile everything on stand-in tokens, then put weights and optimizer back as they were."""
+        """Compile everything on stand-in tokens, then put weights and optimizer back as they were. What stays is what was learned
+        of the device: the number of rows.
+        """
         before = {name: value.clone() for name, value in self.model.state_dict().items()}
         for _ in range(steps):
             self.step(get_batch, progress=0.0)
         self.model.load_state_dict(before)
         self.optimizer.reset()
+        self.loss_scale, self.finite_steps = runtime.loss_scale, 0
+        self.started_at = None
+        self.step_seconds.clear()
         runtime.synchronize()
+
+    def _gradients(self, batch: "Rereadable") -> torch.Tensor | None:
+        """Add up the gradients of all passes and return the mean loss; None when the device is full and fewer rows can be tried."""
+        total = torch.zeros((), device=runtime.device)
+        try:
+            for _ in range(self.passes):
+                inputs, targets = (torch.from_numpy(part).to(runtime.device, torch.int64) for part in batch.take(self.rows))
+                loss = self.loss(inputs, targets) / self.passes
+                (loss * self.loss_scale).backward()
+                total += loss.detach()
+        except RuntimeError as error:
+            if self.rows == 1 or not runtime.is_out_of_memory(error):
+                raise
+            return None  # and not handled here: the error keeps the failed pass's tensors alive
+        return total
+
+    def _take_smaller_portions(self) -> None:
+        self._forget_gradients()
+        runtime.forget_memory()
+        rows = self.rows * self.passes
+        self.rows = next(count for count in range(self.rows // 2, 0, -1) if rows % count == 0)
+        self.passes = rows // self.rows
+        print(f"out of memory: {self.rows} rows in {self.passes} passes from here on, the same {rows} a step", flush=True)
+
+    def _unscale(self) -> bool:
+        """Take the scale out of the gradients; False when one of them is not finite."""
+        gradients = [parameter.grad for parameter in self.model.parameters()]
+        torch._foreach_div_(gradients, self.loss_scale)
+        is_finite = bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
+        self.finite_steps = self.finite_steps + 1 if is_finite else 0
+        if not is_finite:
+            self.loss_scale = max(1.0, self.loss_scale / 2)
+        elif self.finite_steps % self.SCALE_GROWS_AFTER == 0:
+            self.loss_scale *= 2
+        return is_finite
+
+    def _forget_gradients(self) -> None:
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+
+class Rereadable:
+    """Rows of get_batch, one after the other, in portions of any size; position 0 starts again with the same rows."""
+
+    def __init__(self, get_batch):
+        self.get_batch, self.position = get_batch, 0
+        self.drawn: list[tuple[np.ndarray, np.ndarray]] = []  # (inputs, targets) of each row, [T]
+
+    def take(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """(inputs, targets) of the next rows, int32 [rows, T] each."""
+        end = self.position + rows
+        if end > len(self.drawn):
+            self.drawn += zip(*self.get_batch(end - len(self.drawn)), strict=True)
+        inputs, targets = zip(*self.drawn[self.position : end], strict=True)
+        self.position = end
+        return np.stack(inputs), np.stack(targets)
 
 
 def main() -> None:

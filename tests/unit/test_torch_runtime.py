@@ -107,3 +107,42 @@ def test_without_a_compiler_the_step_runs_eagerly_and_says_why(monkeypatch):
     monkeypatch.setenv("PATH", "")
     is_on, reason = runtime._choose_compile()
     assert not is_on and "C++ compiler" in reason
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("CUDA driver error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)"), False),
+        (ValueError("no"), False),
+    ],
+)
+def test_every_way_to_say_that_memory_ran_out_is_known(error, expected):
+    assert torch_runtime.is_out_of_memory(error) is expected
+
+
+STEADY = [0.5] * 10
+
+
+@pytest.mark.parametrize(
+    "step_seconds, free_gb, is_paging",
+    [
+        ([*STEADY, 4.0, 4.5], 0.1, True),
+        ([*STEADY, 4.0, 4.5], 2.0, False),  # slow, with memory to spare: something else
+        ([*STEADY, 4.0], 0.1, False),  # one hiccup
+        ([*STEADY, 0.9, 1.0], 0.1, False),  # a card that gets hot
+        ([0.5, 0.5, 4.0, 4.5], 0.1, False),  # too few to know what is usual
+        (STEADY, 0.0, False),
+        ([], 0.0, False),
+    ],
+)
+def test_paging_is_many_slow_steps_on_a_full_device(step_seconds, free_gb, is_paging):
+    reason = torch_runtime.paging(step_seconds, int(free_gb * 2**30), 8 * 2**30)
+    assert (reason is not None) == is_paging
+    if is_paging:
+        assert reason.startswith("out of memory: the driver moves") and "4.00 s and more after 0.50 s, 0.1 of 8.0 GB free" in reason
+        assert torch_runtime.is_out_of_memory(torch.OutOfMemoryError(reason))

@@ -161,9 +161,124 @@ def test_accumulated_passes_are_one_big_batch():
     torch.testing.assert_close(*after, atol=1e-3, rtol=0)
 
 
-def test_it_learns(train):
+# A device that is full
+
+
+def limited(attention, most_rows, calls_before=0):
+    """An attention that raises PyTorch's own error above a number of rows, from a call on: a device of that size."""
+    calls = 0
+
+    def attend(q, k, v, window):
+        nonlocal calls
+        calls += 1
+        if calls > calls_before and q.size(0) > most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return attention(q, k, v, window)
+
+    return attend
+
+
+def weights_after(trainer, steps=3):
+    batch = get_batch(1)
+    losses = [trainer.step(batch, 0.1).item() for _ in range(steps)]
+    return losses, {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+# At once; in the second pass of the first step; in the second step, inside the clock.
+@pytest.mark.parametrize("most_rows, calls_before", [(2, 0), (1, 4), (2, 4), (2, 10)])
+def test_a_full_device_gets_smaller_portions_of_the_same_step(monkeypatch, capsys, most_rows, calls_before):
+    unlimited = torch_backend.train(DEVICE_BATCH_SIZE=4, TOTAL_BATCH_SIZE=8 * 24)
+    expected_losses, expected = weights_after(unlimited.Trainer(awake_model(unlimited), SPEC.seq_len))
+    small = torch_backend.train(DEVICE_BATCH_SIZE=most_rows, TOTAL_BATCH_SIZE=8 * 24)
+    _, exact = weights_after(small.Trainer(awake_model(small), SPEC.seq_len))
+
+    trainer = unlimited.Trainer(awake_model(unlimited), SPEC.seq_len)
+    runtime = torch_backend.runtime()
+    monkeypatch.setattr(runtime, "attention", limited(runtime.attention, most_rows, calls_before))
+    losses, weights = weights_after(trainer)
+    assert (trainer.rows, trainer.passes) == (most_rows, 8 // most_rows)
+    assert f"{most_rows} rows in {8 // most_rows} passes from here on, the same 8 a step" in capsys.readouterr().out
+    assert losses == pytest.approx(expected_losses, abs=1e-5)
+    for name, value in weights.items():
+        torch.testing.assert_close(value, expected[name], atol=2e-3, rtol=0)  # sums in another order, through Muon
+        if calls_before < 10:  # all of it was done in small portions, and leaves no trace of the attempts
+            assert torch.equal(value, exact[name]), name
+
+
+def test_the_warm_up_finds_out_how_many_rows_fit(monkeypatch):
+    train = torch_backend.train(DEVICE_BATCH_SIZE=6, TOTAL_BATCH_SIZE=6 * 24)
+    trainer = train.Trainer(awake_model(train), SPEC.seq_len)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    runtime = torch_backend.runtime()
+    monkeypatch.setattr(runtime, "attention", limited(runtime.attention, 2))
+    trainer.warm_up(get_batch(9))
+    assert (trainer.rows, trainer.passes) == (1, 6)  # 3 rows did not fit; at most half of 3, in whole portions
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    asked = []
+
+    def batch(rows):
+        asked.append(rows)
+        return get_batch(1)(rows)
+
+    trainer.step(batch, 0.1)
+    assert asked == [1] * 6
+
+
+def test_a_device_for_which_one_row_is_too_much_says_so(train, monkeypatch):
+    trainer = train.Trainer(train.build_model(SPEC), SPEC.seq_len)
+    runtime = torch_backend.runtime()
+    monkeypatch.setattr(runtime, "attention", limited(runtime.attention, 0))
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        trainer.warm_up(get_batch())
+    assert trainer.rows == 1
+
+
+def test_another_error_is_not_taken_for_a_full_device(train, monkeypatch):
+    trainer = train.Trainer(train.build_model(SPEC), SPEC.seq_len)
+    monkeypatch.setattr(torch_backend.runtime(), "attention", lambda q, k, v, window: q @ v)
+    with pytest.raises(RuntimeError, match="size"):
+        trainer.step(get_batch(), 0.1)
+    assert trainer.rows == 2
+
+
+# float16
+
+
+def test_a_scale_of_the_loss_leaves_no_trace_in_the_weights(train, monkeypatch):
+    _, expected = weights_after(train.Trainer(awake_model(train), SPEC.seq_len))
+    monkeypatch.setattr(torch_backend.runtime(), "loss_scale", 2.0**13)
+    _, weights = weights_after(train.Trainer(awake_model(train), SPEC.seq_len))
+    for name, value in weights.items():
+        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0)
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_follows(train, monkeypatch):
+    monkeypatch.setattr(torch_backend.runtime(), "loss_scale", 2.0**128)  # more than float32 holds: every gradient is infinite
+    monkeypatch.setattr(train.Trainer, "SCALE_GROWS_AFTER", 3)
+    trainer = train.Trainer(awake_model(train), SPEC.seq_len)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    batch = get_batch()
+    assert np.isfinite(trainer.step(batch, 0.1).item())  # the loss itself is not scaled
+    assert trainer.loss_scale == 2.0**127
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    assert not trainer.optimizer.adam.state and not any(stack[1].any() for stack in trainer.optimizer.stacks)
+    trainer.loss_scale = 2.0**20
+    for _ in range(3):
+        trainer.step(batch, 0.1)
+    assert trainer.loss_scale == 2.0**21
+    assert not torch.equal(trainer.model.lm_head, before["lm_head"])
+    trainer.warm_up(batch)
+    assert trainer.loss_scale == 2.0**128  # as at the start: stand-in tokens say nothing of the real ones
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_it_learns(train, dtype, monkeypatch):
+    runtime = torch_backend.runtime()
+    monkeypatch.setattr(runtime, "dtype", dtype)
+    monkeypatch.setattr(runtime, "loss_scale", 2.0**13 if dtype == torch.float16 else 1.0)
     torch.manual_seed(0)
     trainer = train.Trainer(train.build_model(SPEC), SPEC.seq_len)
+    assert train.orthogonalise(torch.randn(1, 8, 8)).dtype == torch.float32  # in float16 too
     tokens = np.tile(np.arange(30, dtype=np.int32), 3)
 
     def batch(rows):

@@ -1,0 +1,128 @@
+"""What the GPU runtimes share: their settings, torch.compile, windowed attention, peak FLOP/s, and the questions of a probe.
+
+Choices are pure functions from facts to (choice, reason); tests/facts holds them for real devices. None of it was run on a GPU.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import torch_runtime
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):  # read by torch.compile when it is first used
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor")
+
+FLEX_WIDTH = 128  # the widest head for which FlexAttention's backward kernel fits most cards (pytorch/pytorch#180278, #198224)
+ASK_SECONDS = 10  # for a driver's own tool, which may hang when the driver does
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a runtime has chosen for its device, each with its reason."""
+
+    dtype: torch.dtype
+    dtype_reason: str
+    compile: bool
+    compile_reason: str
+    attention: str  # sdpa, flex, flash3
+    attention_reason: str
+
+    def as_asked(self) -> "Settings":
+        """The same, but for the dtype that AUTORESEARCH_DTYPE asks for."""
+        asked = torch_runtime.dtype_asked_for()
+        return replace(self, dtype=asked[0], dtype_reason=asked[2]) if asked else self
+
+    @property
+    def loss_scale(self) -> float:
+        return torch_runtime.FLOAT16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
+
+    def facts(self, device: torch.device) -> dict:
+        """For the probe. First a product on the device: a driver that is broken fails here, not in the run."""
+        square = torch.ones(64, 64, device=device, dtype=self.dtype)
+        (square @ square).sum().item()
+        chosen = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {"ok": True} | chosen | {"dtype": str(self.dtype).removeprefix("torch.")}
+
+
+def pip_line(build: str) -> str:
+    """What replaces the installed PyTorch by another build. build: a folder of PyTorch's own package index."""
+    return f'pip install --force-reinstall "torch>=2.9,<2.14" --index-url https://download.pytorch.org/whl/{build}'
+
+
+def has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def has_compiler() -> bool:
+    """Triton builds a small C launcher for each kernel; triton-windows brings its own compiler."""
+    return sys.platform == "win32" or any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang")))
+
+
+def choose_compile(has_triton: bool, has_compiler: bool, system: str) -> tuple[bool, str]:
+    """(whether to compile, reason). system: sys.platform."""
+    if not has_triton:
+        cure = "; on Windows the package triton-windows adds it" if system == "win32" else ""
+        return False, f"Triton is not installed{cure}"
+    if not has_compiler:
+        return False, "Triton needs a C compiler on the PATH and there is none (install gcc or clang)"
+    return True, "Triton and a C compiler are there"
+
+
+def flex(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
+    """FlexAttention where the window is shorter than the row, in compiled code; else SDPA. See torch_runtime.attention.
+
+    Eager code (scoring) takes SDPA with a mask: FlexAttention that is not compiled keeps all scores in float32.
+    """
+    seq_len, width = q.size(1), q.size(3)
+    if window >= seq_len - 1 or width > FLEX_WIDTH or not torch.compiler.is_compiling():
+        return torch_runtime.attention(q, k, v, window)
+    mask = getattr(_masks, _prepare_mask(seq_len, window, q.device.type))
+    is_grouped = q.size(2) != k.size(2)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return flex_attention(q, k, v, block_mask=mask, enable_gqa=is_grouped).transpose(1, 2)
+
+
+_masks = SimpleNamespace()  # one block mask for each (T, window), by the name that _prepare_mask gives
+
+
+@torch.compiler.assume_constant_result  # runs once, while the graph is traced: the mask is no part of the graph
+def _prepare_mask(seq_len: int, window: int, device: str) -> str:
+    name = f"{device}_{seq_len}_{window}"
+    if not hasattr(_masks, name):
+
+        def sees(batch, head, row, column):
+            return (row >= column) & (row - column <= window)
+
+        setattr(_masks, name, create_block_mask(sees, None, None, seq_len, seq_len, device=device))
+    return name
+
+
+def peak_flops(table: Path, name: str, dtype: torch.dtype) -> tuple[float, str] | tuple[None, None]:
+    """(dense FLOP/s, source) from a peaks.toml: the longest entry that the device's name ends in, at a word's start."""
+    if dtype == torch.float32:
+        return None, None  # the tables are of half precision
+    cards = tomllib.loads(table.read_text(encoding="utf-8"))["card"]
+    fitting = [card for card in cards if f" {name}".endswith(f" {card['name']}")]
+    if not fitting:
+        return None, None
+    card = max(fitting, key=lambda card: len(card["name"]))
+    return card["tflops"] * 1e12, card["source"]
+
+
+def says(*command: str) -> str | None:
+    """What a program prints, or None where it is not there, fails or hangs."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout if asked.returncode == 0 else None

@@ -1,0 +1,273 @@
+"""The runtimes of GPUs that are not here: what they choose, what they say of a wrong PyTorch, and their path through train.py on
+PyTorch's meta device, whose tensors have a shape, a dtype and no memory.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch_backend  # noqa: E402
+from torch._dynamo.utils import counters  # noqa: E402
+
+from autoresearch.hardware import detect, profiles, registry  # noqa: E402
+
+cuda, rocm, xpu, mps = (torch_backend.device_runtime(name) for name in ("cuda", "rocm", "xpu", "mps"))
+import gpu  # noqa: E402, backends/torch/gpu.py, which they share
+import torch_runtime  # noqa: E402
+
+MACHINES = [json.loads(path.read_text(encoding="utf-8")) for path in (Path(__file__).parents[1] / "facts").glob("*.json")]
+
+
+# Attention
+
+TRITON = {"has_triton": True, "has_compiler": True, "system": "linux"}
+
+
+@pytest.mark.parametrize(
+    "capability, compiles, no_flash3, kind, words",
+    [
+        ((9, 0), True, None, "flash3", "made for Hopper"),
+        ((9, 0), False, None, "flash3", "made for Hopper"),
+        ((9, 0), True, "not installed", "flex", "no FlashAttention 3: not installed"),
+        ((9, 0), False, "not installed", "sdpa", "needs torch.compile"),
+        ((10, 0), True, None, "flex", "leaves out what a window hides"),
+        ((8, 0), True, "not installed", "flex", "leaves out what a window hides"),
+        ((8, 6), False, "not installed", "sdpa", "needs torch.compile"),
+        ((7, 5), True, "not installed", "sdpa", "before Ampere"),
+        ((6, 1), False, "not installed", "sdpa", "before Ampere"),
+    ],
+)
+def test_cuda_takes_the_fastest_attention_that_is_there(capability, compiles, no_flash3, kind, words):
+    chosen, reason = cuda.choose_attention(capability, compiles, no_flash3)
+    assert chosen == kind and words in reason
+
+
+@pytest.mark.parametrize("heads, groups, width", [(4, 4, 16), (4, 2, 16), (2, 1, 256)])
+def test_flex_attention_in_a_graph_equals_sdpa_and_makes_each_mask_once(heads, groups, width):
+    """Its kernels need a GPU; its mask, its shapes and its place in one whole graph do not."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 300, count, width, generator=generator) for count in (heads, groups, groups))
+
+    def both(q, k, v):
+        return gpu.flex(q, k, v, 40) + gpu.flex(q, k, v, 299)
+
+    counters.clear()
+    compiled = torch.compile(both, fullgraph=True, dynamic=False, backend="aot_eager")
+    with torch.no_grad():
+        expected = torch_runtime.attention(q, k, v, 40) + torch_runtime.attention(q, k, v, 299)
+        for _ in range(2):
+            torch.testing.assert_close(compiled(q, k, v), expected, atol=2e-6, rtol=0)
+        torch.testing.assert_close(gpu.flex(q, k, v, 40), torch_runtime.attention(q, k, v, 40))  # eager: SDPA itself
+    assert hasattr(gpu._masks, "cpu_300_40") and not hasattr(gpu._masks, "cpu_300_299")
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+# Compilation, memory, drivers
+
+
+@pytest.mark.parametrize(
+    "has_triton, has_compiler, system, expected, words",
+    [
+        (True, True, "linux", True, "are there"),
+        (False, True, "linux", False, "Triton is not installed"),
+        (False, True, "win32", False, "triton-windows"),
+        (True, True, "win32", True, "are there"),
+        (True, False, "linux", False, "needs a C compiler"),
+    ],
+)
+def test_compilation_is_on_where_it_can_be(has_triton, has_compiler, system, expected, words):
+    is_on, reason = gpu.choose_compile(has_triton, has_compiler, system)
+    assert is_on is expected and words in reason
+    assert not cuda.choose((6, 1), has_triton, has_compiler, system).compile
+
+
+@pytest.mark.parametrize(
+    "version, system, is_wsl, is_tegra, variable",
+    [
+        ("2.13.0+cu130", "linux", False, False, "PYTORCH_ALLOC_CONF"),
+        ("2.9.1+cu128", "linux", False, False, "PYTORCH_CUDA_ALLOC_CONF"),
+        ("2.13.0+cu130", "win32", False, False, None),
+        ("2.13.0+cu130", "linux", True, False, None),
+        ("2.13.0", "linux", False, True, None),
+    ],
+)
+def test_expandable_segments_are_asked_for_where_they_work(version, system, is_wsl, is_tegra, variable):
+    assert cuda.segments_variable(version, system, is_wsl, is_tegra) == variable
+
+
+def test_a_build_runs_on_its_own_major_version_and_ptx_on_newer_ones():
+    build = ["sm_75", "sm_80", "sm_86", "sm_90a", "compute_120"]
+    runs = {capability: cuda.is_built_for(capability, build) for capability in [(7, 0), (7, 5), (8, 9)]}
+    assert runs == {(7, 0): False, (7, 5): True, (8, 9): True}
+    assert not cuda.is_built_for((10, 0), build)
+    assert cuda.is_built_for((12, 1), build)
+
+
+# A PyTorch that does not fit the card
+
+
+@pytest.mark.parametrize(
+    "card, words",
+    [
+        ("NVIDIA GeForce RTX 4090, 8.9, 581.15", "/whl/cu130"),
+        ("NVIDIA GeForce RTX 4090, 8.9, 551.86", "/whl/cu126 (or update the NVIDIA driver to 580"),
+        ("NVIDIA GeForce RTX 5090, 12.0, 572.16", "update the NVIDIA driver to 580 or later, then pip install"),
+        ("NVIDIA GeForce GTX 1060 6GB, 6.1, 581.15", "/whl/cu126"),
+        ("Tesla V100S-PCIE-32GB, 7.0, 535.183.01", "/whl/cu126"),
+        ("NVIDIA GeForce GTX 970", "/whl/cu130"),  # a driver too old to know compute_cap
+        (None, "/whl/cu130"),
+    ],
+)
+def test_a_pytorch_without_cuda_beside_a_card_is_named_with_the_line_that_mends_it(card, words):
+    found = cuda.obstacle(hip=None, cuda=None, card=card)
+    assert not found["ok"] and "is built without CUDA" in found["reason"]
+    assert (card or "unknown").split(",")[0] in found["reason"]
+    assert words in found["cure"] and "--force-reinstall" in found["cure"]
+
+
+def test_a_build_for_the_other_maker_is_refused():
+    assert "is built for ROCm" in cuda.obstacle(hip="7.2", cuda=None, card="NVIDIA L4, 8.9, 580.1")["reason"]
+    assert cuda.obstacle(hip=None, cuda="13.0", card=None) is None
+    assert "there is an AMD GPU (gfx1100)" in rocm.obstacle(None, ["gfx1100"], "linux")["reason"]
+    assert "/whl/rocm7.2" in rocm.obstacle(None, ["gfx1100"], "linux")["cure"]
+    assert "AMD's own PyTorch" in rocm.obstacle(None, [], "win32")["cure"]
+    assert rocm.obstacle("7.2", ["gfx1100"], "linux") is None
+    assert "/whl/xpu" in xpu.obstacle(False, False)["cure"]
+    assert "no device" in xpu.obstacle(True, False)["reason"]
+    assert xpu.obstacle(True, True) is None
+
+
+def test_a_mac_without_metal_says_why():
+    assert "arm64" in mps.obstacle(False, False)["cure"]
+    assert "no device" in mps.obstacle(True, False)["reason"]
+    assert mps.obstacle(True, True) is None
+
+
+@pytest.mark.parametrize("version, name", [(110000, "gfx1100"), (90402, "gfx942"), (90010, "gfx90a"), (100300, "gfx1030")])
+def test_amd_gpus_are_read_from_the_drivers_list(tmp_path, version, name):
+    for index, text in enumerate(["simd_count 0\ngfx_target_version 0\n", f"simd_count 64\ngfx_target_version {version}\n"]):
+        (tmp_path / str(index)).mkdir()
+        (tmp_path / str(index) / "properties").write_text(text, encoding="ascii")
+    assert rocm.driver_gpus(tmp_path) == [name]
+    assert rocm.driver_gpus(tmp_path / "nowhere") == []
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(f"#!{sys.executable}\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script is no program there")
+def test_a_drivers_tool_that_fails_or_hangs_costs_its_limit_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gpu, "ASK_SECONDS", 0.5)
+    program(tmp_path / "answers", "print('yes')")
+    program(tmp_path / "fails", "print('no'); raise SystemExit(9)")
+    program(tmp_path / "hangs", "import time; time.sleep(60)")
+    assert [gpu.says(name) for name in ("answers", "fails", "hangs", "missing")] == ["yes\n", None, None, None]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt" or torch.version.cuda is not None, reason="needs a PyTorch without CUDA, and runs a script")
+def test_the_probe_names_the_card_that_this_pytorch_cannot_use(tmp_path, monkeypatch):
+    program(tmp_path / "nvidia-smi", "print('NVIDIA GeForce RTX 3060, 8.6, 591.44')")
+    monkeypatch.setenv("PATH", str(tmp_path) + os.pathsep + os.environ["PATH"])
+    facts = detect.probe(registry.scan()["cuda"])
+    assert facts.reason.startswith("there is an NVIDIA card (NVIDIA GeForce RTX 3060), but this PyTorch")
+    assert facts.cure.endswith("--index-url https://download.pytorch.org/whl/cu130")
+
+
+# Peak FLOP/s
+
+
+@pytest.mark.parametrize(
+    "backend, name, tflops",
+    [
+        ("cuda", "NVIDIA H100 80GB HBM3", 989.4),
+        ("cuda", "NVIDIA H100 PCIe", 756),
+        ("cuda", "NVIDIA GeForce RTX 4090", 165.2),
+        ("cuda", "NVIDIA GeForce RTX 4070 Ti SUPER", 88.2),
+        ("cuda", "NVIDIA GeForce RTX 4070", 58.3),
+        ("cuda", "NVIDIA L4", 121),
+        ("cuda", "NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("cuda", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
+        ("cuda", "NVIDIA GeForce GTX 1060 6GB", None),
+        ("rocm", "AMD Instinct MI300X", 1307.4),
+        ("rocm", "AMD Radeon RX 7900 XTX", 122.8),
+        ("rocm", "AMD Radeon RX 7900 XT", 103),
+        ("rocm", "AMD Radeon Graphics", None),
+        ("xpu", "Intel(R) Arc(TM) B580 Graphics", 116.5),
+        ("xpu", "Intel(R) Data Center GPU Max 1550", 416),
+        ("xpu", "Intel(R) Arc(TM) Graphics", None),
+    ],
+)
+def test_peak_flops_come_from_the_table_or_are_unknown(backend, name, tflops):
+    table = Path(torch_backend.device_runtime(backend).__file__).parent / "peaks.toml"
+    flops, source = gpu.peak_flops(table, name, torch.bfloat16)
+    assert flops == (None if tflops is None else pytest.approx(tflops * 1e12))
+    assert bool(source) == (tflops is not None)
+    assert gpu.peak_flops(table, name, torch.float32) == (None, None)
+
+
+# A step at real sizes
+
+GPUS = ("cuda", "rocm", "xpu", "mps")
+PATHS = [(backend, profile) for backend in GPUS for profile in profiles.all().values() if backend in profile.backends]
+
+
+def settings_for(backend: str, profile: str) -> gpu.Settings:
+    """What the runtime chooses on a machine of tests/facts that gets this profile."""
+    table = next(one for one in MACHINES if one["backend"] == backend and one["expect"]["profile"] == profile)
+    known = dict(table["choose"])
+    if backend == "cuda":
+        known["capability"] = tuple(table["facts"]["capability"])
+    return torch_backend.device_runtime(backend).choose(**known)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend, profile", PATHS, ids=[f"{backend}-{profile.name}" for backend, profile in PATHS])
+def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, profile, monkeypatch):
+    runtime = torch_backend.device_runtime(backend)
+    settings = settings_for(backend, profile.name)
+    # Whether float16's gradients are finite is nothing that meta tensors know: no scale.
+    replaced = {"device": torch.device("meta"), "dtype": settings.dtype, "settings": settings, "loss_scale": 1.0}
+    for name, value in (replaced | {"compile": lambda function: function, "check_pace": torch_runtime.check_pace}).items():
+        monkeypatch.setattr(runtime, name, value, raising=False)
+    if settings.attention == "flash3":
+        monkeypatch.setattr(runtime, "_flash3", lambda q, k, v, **_: q + 0, raising=False)
+    # The fused AdamW has a meta kernel, but its list of devices lacks it.
+    monkeypatch.setattr(sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices", lambda: ["meta"])
+    train = torch_backend.train(runtime, **profile.train)
+    seq_len = profile.data["seq_len"]
+    with torch.device("meta"):  # for what the model makes before it is moved
+        model = train.build_model(SimpleNamespace(vocab_size=profile.data["vocab_size"], seq_len=seq_len))
+        trainer = train.Trainer(model, seq_len)
+        assert trainer.rows * trainer.passes * seq_len == profile.train["TOTAL_BATCH_SIZE"]
+        trainer.passes = 1
+        ids = np.zeros((trainer.rows, seq_len), np.int32)
+        kept = []
+        monkeypatch.setattr(trainer, "_forget_gradients", lambda: kept.extend(one.grad for one in model.parameters()))
+        loss = trainer.step(lambda rows: (ids[:rows], ids[:rows]), 0.5)
+        logits = model(torch.zeros((2, seq_len), dtype=torch.int64))
+    assert loss.shape == () and loss.dtype == torch.float32 and loss.device.type == "meta"
+    assert logits.shape == (2, seq_len, profile.data["vocab_size"]) and logits.dtype == torch.float32
+    adam = [value for state in trainer.optimizer.adam.state.values() for name, value in state.items() if name != "step"]
+    muon = [part for _, momentum, variance in trainer.optimizer.stacks for part in (momentum, variance)]
+    weights, state = list(model.parameters()), [*adam, *muon]
+    assert [one.shape for one in kept] == [one.shape for one in weights]
+    assert {one.dtype for one in (*weights, *kept, *state)} == {torch.float32}
+    assert {one.device.type for one in (*weights, *kept, *state)} == {"meta"}
+    in_muon = sum(one.numel() for one in model.matrices())
+    others = sum(one.numel() for one in weights) - in_muon
+    momentum = 2 * others + in_muon
+    assert momentum < sum(one.numel() for one in state) < momentum + 0.02 * in_muon  # NorMuon's variance: one number a row
+    bytes_held = 4 * sum(one.numel() for one in (*weights, *kept, *state))
+    smallest = min(one["facts"]["memory_bytes"] for one in MACHINES if one["expect"]["profile"] == profile.name)
+    assert bytes_held < 0.25 * smallest
