@@ -139,7 +139,8 @@ def _linear_cross_entropy(hidden, weight, targets, softcap) -> tuple[mx.array, m
     loss, grad_weight, grad_hidden = mx.zeros(()), mx.zeros_like(weight), []
     for start in range(0, hidden.shape[0], rows):
         # A chunk begins when the one before is done: lazy evaluation could otherwise hold the logits of many at a time.
-        x, goal = mx.depends([hidden[start : start + rows], targets[start : start + rows]], [loss, grad_weight])
+        done = [loss, grad_weight, *grad_hidden[-1:]]
+        x, goal = mx.depends([hidden[start : start + rows], targets[start : start + rows]], done)
         chunk_loss, slope = _loss_and_slope(x @ compute_weight.T, goal[:, None], softcap)
         loss = loss + chunk_loss
         grad_hidden.append(slope @ compute_weight)
