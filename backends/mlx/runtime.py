@@ -17,6 +17,8 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
+from autoresearch.errors import UsageError
+
 LOGITS_AT_ONCE = 1 << 25  # elements of a scoring chunk: 128 MB in float32, a slot of the harness
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 32 MB in float32
 # torch's F.rms_norm without eps takes that of the type it computes in, which is float32 also for bfloat16 (seen in torch 2.13).
@@ -31,7 +33,7 @@ def choose_dtype(chip: str | None, asked: str | None) -> tuple[mx.Dtype, float, 
     if asked:
         dtypes = {"float32": (mx.float32, 1.0), "bfloat16": (mx.bfloat16, 1.0), "float16": (mx.float16, 2.0**13)}
         if asked not in dtypes:
-            raise ValueError(f"AUTORESEARCH_DTYPE is {asked!r}; it may be {', '.join(dtypes)}")
+            raise UsageError(f"AUTORESEARCH_DTYPE is {asked!r}; set it to float32, bfloat16 or float16, or remove it")
         return *dtypes[asked], "AUTORESEARCH_DTYPE asks for it"
     if chip is None:
         return mx.float32, 1.0, "on a CPU MLX is for tests: float32 is exact, and bfloat16 is at most a third faster"

@@ -50,5 +50,6 @@ def test_a_study_with_mlx_trains_and_scores(tmp_path):
     assert len(rows) == 2
     assert rows[0][3] == "keep" and 0.5 < float(rows[0][1]) < 8
     assert rows[1][3] in ("keep", "discard") and 0.5 < float(rows[1][1]) < 8
-    log = next((tmp_path / "study" / ".autoresearch" / "runs").glob("0-*/log.txt")).read_text(encoding="utf-8")
+    logs = sorted((tmp_path / "study" / ".autoresearch" / "runs").glob("*/log.txt"))
+    log = logs[0].read_text(encoding="utf-8")
     assert re.search(r"depth 2, width 32, .* mlx\.core\.float32 on .*by MLX", log), log

@@ -96,7 +96,7 @@ found["asked"] = [str(runtime.choose_dtype("Apple M1", asked)[0]) for asked in (
 found["scale"] = runtime.choose_dtype(None, "float16")[1:]
 try:
     runtime.choose_dtype(None, "float8")
-except ValueError as error:
+except runtime.UsageError as error:
     found["wrong"] = str(error)
 found["compile"] = [runtime.choose_compile(is_gpu)[0] for is_gpu in (True, False)]
 chips = (("Apple M1", 8), ("Apple M1 Max", 24), ("Apple M1", None), ("Apple M9", 10))
