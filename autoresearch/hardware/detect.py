@@ -90,7 +90,7 @@ def choose_backend(name: str, backends: Mapping[str, Backend], facts: Mapping[st
         reason = "asked for by name"
         others = [(other, "another was asked for by name") for other in backends if other != name]
         return Choice(chosen, facts[name], reason, others)
-    able = [one for one in backends.values() if one.auto and facts[one.name].ok]
+    able = [one for one in backends.values() if one.auto and facts[one.name].ok and facts[one.name].auto]
     if not able:
         reasons = "; ".join(f"{one}: {facts[one].reason}" for one in backends if not facts[one].ok)
         cures = [facts[one.name].cure for one in backends.values() if one.auto and facts[one.name].cure]
@@ -121,7 +121,7 @@ def _named(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts
 def _why_not(backend: Backend, facts: Facts, best: Backend) -> str:
     if not facts.ok:
         return f"{facts.reason}; to do: {facts.cure}" if facts.cure else str(facts.reason)
-    if not backend.auto:
+    if not (backend.auto and facts.auto):
         return "works, but is only taken when asked for by name"
     if backend.rank == best.rank:
         return f"works; as high in rank as {best.name}, which comes first by name"

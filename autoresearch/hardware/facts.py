@@ -20,6 +20,7 @@ class Facts:
     ok: bool
     reason: str | None = None  # why not, in one line
     cure: str | None = None  # what to do about it, in one line
+    auto: bool = True  # false: works here, but is only taken when asked for by name
     device: str | None = None
     count: int | None = None  # devices of this kind; one is used
     memory_bytes: int | None = None
@@ -91,9 +92,10 @@ _TEXT = ("text", _is_text)
 _COUNT = ("a whole number from 0 up", _is_count)
 _POSITIVE = ("a number above 0", _is_positive)
 _FLAG = ("true or false", lambda value: type(value) is bool)
-_NEVER_NULL = ("ok", "versions")
+_NEVER_NULL = ("ok", "auto", "versions")
 _CHECKS = {
     "ok": _FLAG,
+    "auto": _FLAG,
     "reason": _TEXT,
     "cure": _TEXT,
     "device": _TEXT,

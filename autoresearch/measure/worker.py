@@ -19,7 +19,10 @@ from autoresearch.measure.channel import Channel, take_stdio
 from autoresearch.measure.run import Diverged, Run, Spec
 
 # How frameworks word it: torch CUDA and MPS, torch's CPU allocator, MLX and Metal, XLA.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "unable to allocate", "insufficient memory", "resource_exhausted")
+_OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "unable to allocate", "insufficient memory", "resource_exhausted",
+    "maximum allowed buffer size",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -1,0 +1,131 @@
+"""The parts under an MLX training step, each against its plain form; what the probe says; that `auto` leaves MLX's CPU alone."""
+
+import sys
+
+import pytest
+from mlx_backend import needs_mlx, run
+
+from autoresearch.hardware import detect, registry
+from autoresearch.hardware.facts import Facts
+
+pytestmark = needs_mlx
+
+
+def test_attention_sees_w_plus_1_keys_and_repeats_grouped_heads():
+    found = run("""
+mx.random.seed(0)
+q, k, v = (mx.random.normal((2, heads, 40, 8)) for heads in (4, 2, 2))
+found["differences"] = []
+for window in (1, 5, 38, 39, 40):
+    distance = mx.arange(40)[:, None] - mx.arange(40)
+    score = q @ mx.repeat(k, 2, axis=1).swapaxes(2, 3) / 8**0.5
+    score = mx.where((distance < 0) | (distance > window), -mx.inf, score)
+    expected = mx.softmax(score, axis=-1) @ mx.repeat(v, 2, axis=1)
+    found["differences"].append(mx.abs(runtime.attention(q, k, v, window) - expected).max().item())
+""")
+    assert max(found["differences"]) < 1e-5
+
+
+@pytest.mark.parametrize("at_once", [1 << 23, 97 * 7])
+def test_the_chunked_loss_equals_a_plain_one_in_value_and_gradients(at_once):
+    found = run(f"""
+runtime.LOSS_ELEMENTS_AT_ONCE = {at_once}
+mx.random.seed(0)
+hidden, weight = 3 * mx.random.normal((50, 16)), mx.random.normal((97, 16))
+targets = mx.array(np.random.default_rng(0).integers(97, size=50))
+for softcap in (4.0, 15.0, 1000.0):
+    def plain(hidden, weight):
+        return 7 * nn.losses.cross_entropy(softcap * mx.tanh(hidden @ weight.T / softcap), targets).mean()
+    def ours(hidden, weight):
+        return 7 * runtime.cross_entropy(hidden, weight, targets, softcap)
+    (expected, wanted), (loss, got) = (mx.value_and_grad(f, argnums=(0, 1))(hidden, weight) for f in (plain, ours))
+    errors = [(mx.abs(a - b).max() / mx.abs(b).max()).item() for a, b in zip(got, wanted)]
+    found[softcap] = [abs(loss.item() / expected.item() - 1), *errors]
+""")
+    assert len(found) == 3 and all(error < 3e-5 for errors in found.values() for error in errors), found
+
+
+def test_the_logits_never_exist_as_a_whole():
+    """By MLX's own count of its memory: as much for four times the tokens, and less than their logits in float32."""
+    found = run("""
+runtime.LOSS_ELEMENTS_AT_ONCE = runtime.LOGITS_AT_ONCE = 1 << 16
+def peak(work, *inputs):
+    mx.eval(inputs)
+    mx.clear_cache()
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    mx.eval(work(*inputs))
+    return mx.get_peak_memory() - before
+weight = mx.random.normal((1024, 16))
+for tokens in (512, 2048):
+    targets = mx.zeros(tokens, mx.int32)
+    loss = mx.value_and_grad(lambda hidden, weight: runtime.cross_entropy(hidden, weight, targets, 15.0), argnums=(0, 1))
+    found[tokens] = peak(loss, mx.random.normal((tokens, 16)), weight)
+model = train.build_model(types.SimpleNamespace(vocab_size=1024, seq_len=16))
+mx.eval(model.parameters())
+out = np.empty((128, 16, 1024), np.float16)
+found["scoring"] = peak(lambda ids: runtime.logits(model, np.array(ids), out), mx.zeros((128, 16), mx.int32))
+""")
+    logits_bytes = 4 * 2048 * 1024
+    assert found["2048"] < 1.3 * found["512"] and found["2048"] < logits_bytes / 2, found
+    assert found["scoring"] < logits_bytes / 2, found
+
+
+def test_weights_survive_a_file_and_logits_do_not_depend_on_the_chunk(tmp_path):
+    found = run(f"""
+from pathlib import Path
+path = Path({str(tmp_path / "checkpoint.part")!r})
+model, other = awake_model(), train.build_model(SPEC)
+runtime.save_weights(model, path)
+found["is_same_object"] = runtime.load_weights(other, path) is other
+ids = get_batch(5)[0]
+first, second = np.empty((2, 5, 24, 97), np.float16)
+runtime.logits(model, ids, first)
+runtime.LOGITS_AT_ONCE = 2 * 24 * 97
+runtime.logits(other, ids, second)
+found |= {{"difference": float(np.abs(first - second).max()), "spread": float(np.ptp(first))}}
+""")
+    assert found["is_same_object"] and found["difference"] < 0.005 and found["spread"] > 1
+
+
+def test_choices_have_their_reasons():
+    found = run("""
+chips = ("Apple M1 Pro", "Apple M2", "Apple M4 Max", "Apple M12", "Apple Paravirtual device", None)
+found["dtypes"] = [[str(dtype), *rest] for dtype, *rest in (runtime.choose_dtype(chip, None) for chip in chips)]
+found["asked"] = [str(runtime.choose_dtype("Apple M1", asked)[0]) for asked in ("float32", "bfloat16", "float16")]
+found["scale"] = runtime.choose_dtype(None, "float16")[1:]
+try:
+    runtime.choose_dtype(None, "float8")
+except runtime.UsageError as error:
+    found["wrong"] = str(error)
+found["compile"] = [runtime.choose_compile(is_gpu)[0] for is_gpu in (True, False)]
+chips = (("Apple M1", 8), ("Apple M1 Max", 24), ("Apple M1", None), ("Apple M9", 10))
+found["peaks"] = [runtime.peak_flops(*chip)[0] for chip in chips]
+""")
+    dtypes = [dtype.removeprefix("mlx.core.") for dtype, *_ in found["dtypes"]]
+    assert dtypes == [*["bfloat16"] * 5, "float32"]
+    reasons = [reason for *_, reason in found["dtypes"]]
+    assert ["emulated" in reason for reason in reasons] == [True, True, False, False, False, False] and all(reasons)
+    assert found["asked"] == ["mlx.core.float32", "mlx.core.bfloat16", "mlx.core.float16"]
+    assert found["scale"] == [2.0**13, "AUTORESEARCH_DTYPE asks for it"]
+    assert "float8" in found["wrong"] and "bfloat16" in found["wrong"]
+    assert found["compile"] == [True, False]
+    assert found["peaks"] == [pytest.approx(2.6e12), pytest.approx(7.963e12, rel=1e-3), None, None]
+
+
+def test_the_probe_answers_within_the_contract():
+    facts = detect.probe(registry.scan()["mlx"])
+    assert facts.ok, facts.reason
+    assert facts.memory_bytes > 2**30 and facts.dtype_reason and facts.compile_reason and facts.versions["mlx"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="may have Metal")
+def test_without_metal_it_is_only_taken_by_name():
+    backends = registry.scan()
+    facts = dict.fromkeys(backends, Facts(ok=False, reason="not here")) | {
+        "cpu": Facts(ok=True, device="a processor"), "mlx": detect.probe(backends["mlx"]),
+    }  # fmt: skip
+    choice = detect.choose_backend("auto", backends, facts)
+    assert choice.backend.name == "cpu"
+    assert dict(choice.others)["mlx"] == "works, but is only taken when asked for by name"
+    assert detect.choose_backend("mlx", backends, facts).backend.name == "mlx"
