@@ -35,12 +35,13 @@ class RunFailed(Exception):
 class Worker:
     """A child process with its channel; leaving the `with` ends its whole tree."""
 
-    def __init__(self, job: dict, folder: Path):
+    def __init__(self, job: dict, folder: Path, module: str = "autoresearch.measure.worker", variables: dict[str, str] | None = None):
+        """module: what runs there, for the conformance suite; variables: of the environment, beyond a worker's own."""
         self._log = open(folder / "log.txt", "ab")  # noqa: SIM115, closed in __exit__
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "autoresearch.measure.worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=folder, env=_environment(), **OWN_GROUP,
+                [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=folder,
+                env=_environment() | (variables or {}), **OWN_GROUP,
             )  # fmt: skip
         except BaseException:
             self._log.close()

@@ -1,0 +1,1 @@
+"""Is a backend right? The suite behind `autoresearch backends check`, and the golden state that it compares with."""
