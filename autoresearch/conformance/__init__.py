@@ -1,1 +1,1 @@
-"""Is a backend right? The suite behind `autoresearch backends check`, and the golden state that it compares with."""
+"""What every backend has to agree with, on any machine: golden.json and golden.npz hold the saved state, docs/design/golden.md says how."""

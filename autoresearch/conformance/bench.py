@@ -16,6 +16,7 @@ from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop.child import Worker
 from autoresearch.loop.experiment import Setup, job_for
+from autoresearch.measure.summary import RunResult
 from autoresearch.paths import cache_dir
 
 VOCAB_SIZE, SEQ_LEN = 320, 64  # the smallest vocabulary of a profile
@@ -58,7 +59,8 @@ class Bench:
 
     def __init__(self, backend: Backend, folder: Path):
         self.backend, self.folder = backend, folder
-        self.facts: Facts | None = None
+        self.facts: Facts | None = None  # once its probe has answered
+        self.timed: RunResult | None = None  # the run with the real clock, once it was made
         self._counted: dict[tuple[int, int], Counted] = {}
 
     def probe(self) -> Facts:

@@ -24,6 +24,7 @@ _KEYS = {
     "train": (str, True),
     "requires": (list, False),
     "install": (str, False),
+    "simulated": (bool, False),
 }
 
 
@@ -39,6 +40,7 @@ class Backend:
     auto: bool = False  # False: only when asked for by name
     requires: tuple[str, ...] = ()  # names to import
     install: str = ""  # the line to type when one of them is missing
+    simulated: bool = False  # it computes no real model: the conformance suite skips what is about one
     problem: str | None = None  # why it cannot be used at all
 
     @property
@@ -75,10 +77,10 @@ def read(name: str, folder: Path) -> Backend:
         problem = f"there is no {missing[0].name} in {missing[0].parent}" if missing else None
     if problem is not None:
         return _broken(name, folder, problem)
-    requires = tuple(table.get("requires", ()))
     return Backend(
-        name, table["title"], folder, train_py, table["rank"], table["auto"], requires, table.get("install", "")
-    )
+        name, table["title"], folder, train_py, table["rank"], table["auto"], tuple(table.get("requires", ())),
+        table.get("install", ""), table.get("simulated", False),
+    )  # fmt: skip
 
 
 def _fault(table: dict) -> str | None:
