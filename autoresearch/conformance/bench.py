@@ -27,7 +27,7 @@ TINY = {
 }  # fmt: skip
 STEPS = 8  # enough that every weight has moved, those that start at zero too
 SEED = 1
-BUDGET_SECONDS = 2.0  # of the run with a clock
+EVAL_BYTES = 8000  # some 50 rows
 LIMIT_SECONDS = 600.0  # of a start or of a whole counted run: room for compilation on a slow machine
 
 
@@ -57,8 +57,8 @@ class Counted:
 class Bench:
     """A backend on the bench, and a folder that is thrown away after."""
 
-    def __init__(self, backend: Backend, folder: Path):
-        self.backend, self.folder = backend, folder
+    def __init__(self, backend: Backend, folder: Path, budget_seconds: float):
+        self.backend, self.folder, self.budget_seconds = backend, folder, budget_seconds
         self.facts: Facts | None = None  # once its probe has answered
         self.timed: RunResult | None = None  # the run with the real clock, once it was made
         self._counted: dict[tuple[int, int], Counted] = {}
@@ -68,7 +68,7 @@ class Bench:
         return self.facts
 
     def setup(self) -> Setup:
-        return Setup(self.backend, prepared_text(), SEQ_LEN, 8000, BUDGET_SECONDS, LIMIT_SECONDS)
+        return Setup(self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS)
 
     def train_py(self, values: dict) -> str:
         """The backend's train.py with those of the constants that it has."""
@@ -94,7 +94,7 @@ class Bench:
         setup, folder = self.setup(), self.new_folder(name)
         np.save(folder / "ids.npy", some_tokens(4))
         job = job_for(setup, folder) | {"type": "steps", "seed": seed, "stand_in_seed": stand_in_seed, "steps": STEPS}
-        job |= {"budget_seconds": BUDGET_SECONDS} | _files(folder)
+        job |= {"budget_seconds": self.budget_seconds} | files(folder)
         with Worker(job, folder, "autoresearch.conformance.probe") as worker:
             late = f"did not ask for training data within {LIMIT_SECONDS:.0f} s of its start; use run.steps()"
             worker.wait("ready", LIMIT_SECONDS, late)
@@ -105,19 +105,16 @@ class Bench:
     def logits(self, checkpoint: Path, ids: np.ndarray) -> np.ndarray:
         """float16 [B, T, V] of a checkpoint for ids int32 [B, T], from a fresh process, as the scorer gets them."""
         folder = self.new_folder(f"logits-{len(list(self.folder.iterdir()))}")
-        job = job_for(self.setup(), folder) | {"type": "logits", "checkpoint": str(checkpoint)}
-        return self.ask_logits(job, folder, ids)
-
-    def ask_logits(self, job: dict, folder: Path, ids: np.ndarray, dtype: str = "float16", variables: dict | None = None) -> np.ndarray:
         np.save(folder / "ids.npy", ids)
-        job = job | _files(folder) | {"logits_dtype": dtype}
-        with Worker(job, folder, "autoresearch.conformance.probe", variables) as worker:
+        job = job_for(self.setup(), folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
+        with Worker(job, folder, "autoresearch.conformance.probe") as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
         return np.load(folder / "logits.npy")
 
-    def unmade(self, setup: Setup, vocab_size: int) -> Setup:
-        """The same setup with a vocabulary that the text does not have."""
-        return replace(setup, prepared=replace(setup.prepared, vocab_size=vocab_size))
+    def resized(self, vocab_size: int, seq_len: int = SEQ_LEN) -> Setup:
+        """The setup with sizes that the text does not have."""
+        setup = self.setup()
+        return replace(setup, prepared=replace(setup.prepared, vocab_size=vocab_size), seq_len=seq_len)
 
 
 def some_tokens(rows: int) -> np.ndarray:
@@ -137,5 +134,6 @@ def prepared_text() -> Prepared:
     return prepare(str(folder), VOCAB_SIZE)
 
 
-def _files(folder: Path) -> dict:
+def files(folder: Path) -> dict:
+    """Where a job's arrays lie."""
     return {"ids": str(folder / "ids.npy"), "logits": str(folder / "logits.npy"), "logits_dtype": "float16"}

@@ -7,12 +7,11 @@ no two frameworks hand them out alike, and the weights after ten steps are made 
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from autoresearch.conformance.bench import LIMIT_SECONDS, Bench, Fault
+from autoresearch.conformance.bench import LIMIT_SECONDS, Bench, Fault, files
 from autoresearch.loop.child import RunFailed, Worker
 from autoresearch.loop.experiment import job_for
 
@@ -37,7 +36,8 @@ def compare(bench: Bench, dtype: str, variables: dict[str, str]) -> str:
     figure = f"{dtype}: " + ", ".join(f"{name} {value:.1e}" for name, value in deviations.items())
     for name, value in deviations.items():
         if not value <= tolerances[name]:
-            raise Fault(f"{name} deviates by {value:.1e} where {tolerances[name]:g} is allowed; {_CAUSES[name]}", figure)
+            hint = f"does the runtime take its dtype from {' '.join(variables)}? Then " if variables else ""
+            raise Fault(f"{name} deviates by {value:.1e} where {tolerances[name]:g} is allowed; {hint}{_CAUSES[name]}", figure)
     return figure
 
 
@@ -52,17 +52,19 @@ _CAUSES = {
 def _deviations(bench: Bench, about: dict, state: Mapping[str, np.ndarray], variables: dict, name: str) -> dict[str, float]:
     from safetensors.numpy import load_file, save_file
 
-    setup = bench.unmade(replace(bench.setup(), seq_len=about["seq_len"]), about["vocab_size"])
+    setup = bench.resized(about["vocab_size"], about["seq_len"])
     folder = bench.new_folder(name, about["constants"])
     start = _part(state, "weights")
     save_file(start, folder / "checkpoint")
 
-    job, ids = job_for(setup, folder), state["ids"]
-    logits = bench.ask_logits(job | {"type": "logits"}, folder, np.ascontiguousarray(ids[0, :, :-1]), "float32", variables)
+    ids = state["ids"]
+    np.save(folder / "ids.npy", np.ascontiguousarray(ids[0, :, :-1]))
     np.save(folder / "steps.npy", ids)
-    job |= {"type": "trainer", "ids": str(folder / "steps.npy"), "after": str(folder / "after")}
+    job = job_for(setup, folder) | files(folder) | {"type": "trainer", "logits_dtype": "float32"}
+    job |= {"steps": str(folder / "steps.npy"), "after": str(folder / "after")}
     with Worker(job, folder, "autoresearch.conformance.probe", variables) as worker:
         losses = worker.wait("done", LIMIT_SECONDS, f"made no ten steps within {LIMIT_SECONDS:.0f} s")["losses"]
+    logits = np.load(folder / "logits.npy")
 
     after, golden_after = load_file(folder / "after"), _part(state, "after")
     form, golden_form = ({key: (value.shape, str(value.dtype)) for key, value in one.items()} for one in (after, golden_after))

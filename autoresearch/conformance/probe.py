@@ -68,13 +68,14 @@ def logits(channel: Channel, job: dict) -> None:
 
 
 def trainer(channel: Channel, job: dict) -> None:
-    """train.py's Trainer from the given weights through the given batches [steps, rows, T + 1]; the weights after them."""
+    """Logits of the given weights; then train.py's Trainer from them through the given batches [steps, rows, T + 1]."""
     module = worker.import_train(job)
     import runtime
 
     model = worker.loaded_model(module, job)
+    _write_logits(model, job)
     training = module.Trainer(model, job["seq_len"])
-    ids = np.load(job["ids"])
+    ids = np.load(job["steps"])
     losses = [float(training.step(_rows_of(ids[step]), step / len(ids))) for step in range(len(ids))]
     runtime.save_weights(model, Path(job["after"]))
     channel.send({"type": "done", "losses": losses})

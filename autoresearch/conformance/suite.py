@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch.conformance import golden
-from autoresearch.conformance.bench import BUDGET_SECONDS, SEED, STEPS, TINY, Bench, Fault, NotApplicable, some_tokens
+from autoresearch.conformance.bench import SEED, STEPS, TINY, Bench, Fault, NotApplicable, some_tokens
 from autoresearch.hardware.detect import ProbeFault
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop.child import RunFailed
@@ -24,6 +24,7 @@ from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.summary import RunResult
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
+BUDGET_SECONDS = 2.0  # of the run with a clock
 SAME_LOSS_NATS = 1e-3  # between two runs with one seed: sums in another order, as GPUs' atomics make them, in a few steps
 EARLIER_LOGIT = 0.02  # nats; the floor of the harness's own tolerance for a leak, where the smallest real leak tried moved 0.68
 SAME_LOGIT = 0.02  # between two processes that run the same weights, perhaps by other kernels
@@ -43,11 +44,11 @@ class Outcome:
         return asdict(self)
 
 
-def check(backend: Backend) -> Iterator[Outcome]:
+def check(backend: Backend, budget_seconds: float = BUDGET_SECONDS) -> Iterator[Outcome]:
     """Every contract's outcome, in the table's order, as it becomes known. Raises nothing for what the backend does."""
     results: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", ignore_cleanup_errors=True) as folder:
-        bench = Bench(backend, Path(folder).resolve())
+        bench = Bench(backend, Path(folder).resolve(), budget_seconds)
         for name, contract, needed in CONTRACTS:
             outcome = _outcome(name, contract, needed, bench, results)
             results[name] = outcome.result
@@ -101,7 +102,9 @@ def trains(bench: Bench) -> str:
 
 def seeds(bench: Bench) -> str:
     """One seed, one run; another seed, other starting weights."""
-    one, again, other = bench.counted(), bench.counted(name="again"), bench.counted(seed=SEED + 1)
+    one, other_stand_in, other = bench.counted(), bench.counted(stand_in_seed=1), bench.counted(seed=SEED + 1)
+    # Equal in spite of other stand-in tokens: then a third run would say no more.
+    again = other_stand_in if one.losses == other_stand_in.losses else bench.counted(name="again")
     worst = _largest_difference(one.losses, again.losses)
     figure = "bitwise" if one.losses == again.losses else f"largest difference {worst:.1e} nats"
     if not worst <= SAME_LOSS_NATS:
@@ -180,7 +183,7 @@ def clock(bench: Bench) -> str:
     result = _timed(bench)
     if result.training_seconds is None:
         raise Fault(f"{result.status}: {result.reason}; train only inside `for step in run.steps(save=...)`", result.status)
-    return f"{result.training_seconds:.2f} s of {BUDGET_SECONDS:g} s (grace {GRACE_SECONDS:g} s), {result.num_steps} steps"
+    return f"{result.training_seconds:.2f} s of {bench.budget_seconds:g} s (grace {GRACE_SECONDS:g} s), {result.num_steps} steps"
 
 
 def summary(bench: Bench) -> str:
@@ -209,8 +212,7 @@ def summary(bench: Bench) -> str:
 def out_of_memory(bench: Bench) -> str:
     """A model larger than any memory ends as oom, not as a crash."""
     _not_simulated(bench)
-    setup = bench.unmade(bench.setup(), TOO_MANY_TOKENS)
-    result = execute(setup, bench.train_py(TINY | TOO_WIDE), SEED, bench.folder / "out-of-memory")
+    result = execute(bench.resized(TOO_MANY_TOKENS), bench.train_py(TINY | TOO_WIDE), SEED, bench.folder / "out-of-memory")
     if result.status != "oom":
         cure = "raise MemoryError, or an error that says `out of memory`"
         raise Fault(f"ended as {result.status}: {result.reason}; when memory does not suffice, {cure}", result.status)
@@ -237,9 +239,10 @@ def _not_simulated(bench: Bench) -> None:
 
 
 def _timed(bench: Bench) -> RunResult:
-    """The one run with the real clock, made when it is first asked for."""
-    if bench.timed is None:
-        bench.timed = execute(bench.setup(), bench.train_py(TINY), SEED, bench.folder / "clock")
+    """The one run with the real clock. A loaded machine may stall it for longer than the grace, so it has a second try."""
+    for attempt in ("clock", "clock-again"):
+        if bench.timed is None or bench.timed.status == "timeout":
+            bench.timed = execute(bench.setup(), bench.train_py(TINY), SEED, bench.folder / attempt)
     return bench.timed
 
 
