@@ -70,11 +70,12 @@ def logits(channel: Channel, job: dict) -> None:
 def trainer(channel: Channel, job: dict) -> None:
     """Logits of the given weights; then train.py's Trainer from them through the given batches [steps, rows, T + 1]."""
     module = worker.import_train(job)
+    make = module.Trainer  # a train.py that has none says so before all else
     import runtime
 
     model = worker.loaded_model(module, job)
     _write_logits(model, job)
-    training = module.Trainer(model, job["seq_len"])
+    training = make(model, job["seq_len"])
     ids = np.load(job["steps"])
     losses = [float(training.step(_rows_of(ids[step]), step / len(ids))) for step in range(len(ids))]
     runtime.save_weights(model, Path(job["after"]))

@@ -25,21 +25,28 @@ FAULTS = {
     "no validation text": (
         "train.py",
         "run.report(",
-        'open(run._tokens._tokens.filename.replace("train", "val"), "rb").close(); run.report(',
+        'open(str(run._tokens._tokens.filename).replace("train", "val"), "rb").close(); run.report(',
     ),
     "save and load": ("runtime.py", "**model.weights)", '**{**model.weights, "before": model.weights["out"]})'),
     "save and load, a tensor less": ("runtime.py", "**model.weights)", 'here=model.weights["here"], out=model.weights["out"])'),
     "causality": ("train.py", "[ids[:, :1], ids[:, :-1]]", "[ids[:, 1:], ids[:, -1:]]"),
     "scoring agrees": ("runtime.py", "model.hidden(ids) @", "(model.hidden(ids) - model.hidden(ids).mean(axis=0)) @"),
-    "clock obeyed": ("train.py", "run.report(", "import time; time.sleep(9 if run.progress > 0.9 and run._count > 8000 else 0); run.report("),
+    "clock obeyed": (  # a step that outlasts the budget, in the run that has one
+        "train.py",
+        "run.report(",
+        "import time; time.sleep(9 if type(run) is measure.Run else 0); run.report(",
+    ),
     "summary complete": ("train.py", "describe(depth=DEPTH", "describe(peak_memory_bytes=0, depth=DEPTH"),
-    "out of memory": ("train.py", "    return Model(spec.vocab_size)", """
+    "out of memory": (
+        "train.py",
+        "    return Model(spec.vocab_size)",
+        """
     try:
         return Model(spec.vocab_size)
     except MemoryError:
-        raise RuntimeError("too much") from None
-"""),
-}  # fmt: skip
+        raise RuntimeError("too much") from None""",
+    ),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
