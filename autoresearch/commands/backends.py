@@ -6,7 +6,6 @@ import click
 
 from autoresearch.commands.options import options
 
-
 _WIDTH = 25  # of a contract's name
 
 

@@ -1,1 +1,1 @@
-"""What every backend has to agree with, on any machine: golden.json and golden.npz hold the saved state, docs/design/golden.md says how."""
+"""Is a backend right? The suite behind `autoresearch backends check`, and the golden state that every backend must agree with."""

@@ -22,8 +22,8 @@ from autoresearch.paths import cache_dir
 VOCAB_SIZE, SEQ_LEN = 320, 64  # the smallest vocabulary of a profile
 # Width 32, 2 query heads, 1 key/value head, a short window, two passes a step: each feature is there, nothing is large.
 TINY = {
-    "DEPTH": 3, "ASPECT_RATIO": 11, "HEAD_DIM": 16, "GQA_RATIO": 2, "WINDOW_PATTERN": "SL", "SHORT_WINDOW": 0.25, "GATE_CHANNELS": 8,
-    "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 512,
+    "DEPTH": 3, "ASPECT_RATIO": 11, "HEAD_DIM": 16, "GQA_RATIO": 2, "WINDOW_PATTERN": "SL", "SHORT_WINDOW": 0.25,
+    "GATE_CHANNELS": 8, "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 512,
 }  # fmt: skip
 STEPS = 8  # enough that every weight has moved, those that start at zero too
 SEED = 1

@@ -70,7 +70,8 @@ def _deviations(bench: Bench, about: dict, state: Mapping[str, np.ndarray], vari
     form, golden_form = ({key: (value.shape, str(value.dtype)) for key, value in one.items()} for one in (after, golden_after))
     if form != golden_form:
         different = sorted({key for key, _ in set(form.items()) ^ set(golden_form.items())})
-        raise Fault(f"the checkpoint's {different[0]} is not as torch's: {form.get(different[0], 'not there')}; names, shapes and float32")
+        found = form.get(different[0], "not there")
+        raise Fault(f"the checkpoint's {different[0]} is {found}; names, shapes and float32 must be those of torch's state_dict")
     return {
         "logits": _largest(logits - state["logits"]),
         "token_loss": _largest(_token_loss(logits, ids[0, :, 1:]) - state["token_loss"]),

@@ -17,7 +17,7 @@ from autoresearch.measure import run as run_module
 from autoresearch.measure import worker
 from autoresearch.measure.batches import TrainingTokens
 from autoresearch.measure.channel import Channel
-from autoresearch.measure.run import Run, Spec
+from autoresearch.measure.run import Run
 
 
 class CountedRun(Run):

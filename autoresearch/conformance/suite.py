@@ -108,7 +108,8 @@ def seeds(bench: Bench) -> str:
     worst = _largest_difference(one.losses, again.losses)
     figure = "bitwise" if one.losses == again.losses else f"largest difference {worst:.1e} nats"
     if not worst <= SAME_LOSS_NATS:
-        raise Fault("two runs with one seed differ; call runtime.seed(run.seed) before build_model, and seed every generator", figure)
+        cure = "call runtime.seed(run.seed) before build_model, and let it seed every generator"
+        raise Fault(f"two runs with one seed differ; {cure}", figure)
     is_same_start = _weights_at_go(one) == _weights_at_go(other)
     if is_same_start and not bench.backend.simulated:
         raise Fault("another seed gives the same starting weights; seed with run.seed, not with a constant", figure)
@@ -134,7 +135,8 @@ def validation_text(bench: Bench) -> str:
     told = [json.dumps(run.job), *run.known]
     reached = [text for text in told if folder in text or json.dumps(folder)[1:-1] in text]
     if reached:
-        raise Fault(f"the training process reached {reached[0][:200]}; it may only read what run.batch() gives", f"{len(reached)} paths")
+        figure = f"{len(reached)} of {len(told)} paths and settings"
+        raise Fault(f"the training process reached {reached[0][:200]}; it may only read what run.batch() gives", figure)
     return f"{len(run.known)} paths and settings, none of it"
 
 
@@ -147,7 +149,7 @@ def save_and_load(bench: Bench) -> str:
     worst = float(np.abs(loaded - np.load(run.folder / "logits.npy").astype(np.float32)).max())
     figure = f"largest change of a logit {worst:.1e}"
     if not worst <= SAME_LOGIT:
-        raise Fault("loaded weights give other logits; save_weights and load_weights must carry every tensor that logits use", figure)
+        raise Fault("loaded weights give other logits; save and load every tensor that logits are made of", figure)
     return figure
 
 
@@ -204,7 +206,7 @@ def summary(bench: Bench) -> str:
     }
     for name, is_doubtful in doubts.items():
         if is_doubtful:
-            raise Fault(f"{name} is {getattr(result, name)}; run.describe() and run.report() take what was measured, or nothing", name)
+            raise Fault(f"{name} is {getattr(result, name)}; give run.describe() what was measured, or nothing", name)
     unknown = [line.split(":")[0] for line in result.summary_block().splitlines() if line.endswith("n/a")]
     return f"{result.val_bpb:.4f} bpb, {result.total_tokens} tokens; n/a: {', '.join(unknown) or 'nothing'}"
 

@@ -14,7 +14,8 @@ ROWS = 8  # in a step [fixed]
 class Model:
     def __init__(self, vocab_size):
         shape = (vocab_size, DEPTH * ASPECT_RATIO)
-        self.weights = {name: runtime.rng.standard_normal(shape, np.float32) * np.float32(0.3) for name in ("here", "before", "out")}
+        scale = np.float32(0.3)
+        self.weights = {name: scale * runtime.rng.standard_normal(shape, np.float32) for name in ("here", "before", "out")}
 
     def hidden(self, ids):  # int [B, T] -> [B, T, C]
         return self.weights["here"][ids] + self.weights["before"][previous(ids)]
