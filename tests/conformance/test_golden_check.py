@@ -10,10 +10,15 @@ from autoresearch.hardware import registry
 from autoresearch.paths import shipped
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def bench(tmp_path, monkeypatch):
-    """The cpu backend in a folder of its own, not compiled (no compiler of that name is there): a few seconds instead of a minute."""
-    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+def bench(tmp_path, cache, monkeypatch):
+    """The cpu backend in a folder of its own, not compiled (there is no such compiler): seconds instead of a minute."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(cache))
     monkeypatch.setenv("CXX", "no-such-compiler")
     folder = tmp_path / "copy"
     for part in ("torch", "cpu"):
@@ -36,7 +41,6 @@ def test_the_torch_text_agrees(bench):
 WRONG = {
     "logits": ("first * cos + second * sin, second * cos - first * sin", "first * cos - second * sin, second * cos + first * sin"),
     "losses": ("self.optimizer.step(progress)", "self.optimizer.step(0.0)"),
-    "after": ("is_shrinking = (step * weight > 0)", "is_shrinking = (step * weight != 0)"),
 }
 
 
@@ -47,6 +51,5 @@ def test_what_is_wrong_shows_in_its_quantity(bench, quantity):
     source = bench.backend.train_py.read_text(encoding="utf-8")
     assert source.count(old) == 1
     bench.backend.train_py.write_text(source.replace(old, new), encoding="utf-8")
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(Fault, match=f"^{quantity} deviates"):
         compare(bench)
-    assert quantity in fault.value.detail.split(";")[0] or quantity == "after", fault.value.detail
