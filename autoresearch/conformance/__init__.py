@@ -1,1 +1,1 @@
-"""Is a backend right? The suite behind `autoresearch backends check`, and the golden state that every backend must agree with."""
+"""What every backend has to agree with: golden.json and golden.npz are the golden state, which docs/design/golden.md describes."""
