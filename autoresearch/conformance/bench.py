@@ -5,6 +5,7 @@ prepared once in the cache.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ class Bench:
         self.facts = detect.why_not_asked(self.backend) or detect.ask(self.backend)
         return self.facts
 
+    @cached_property
     def setup(self) -> Setup:
         return Setup(self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS)
 
@@ -91,7 +93,7 @@ class Bench:
         return self._counted[key]
 
     def _count(self, name: str, seed: int, stand_in_seed: int) -> Counted:
-        setup, folder = self.setup(), self.new_folder(name)
+        setup, folder = self.setup, self.new_folder(name)
         np.save(folder / "ids.npy", some_tokens(4))
         job = job_for(setup, folder) | {"type": "steps", "seed": seed, "stand_in_seed": stand_in_seed, "steps": STEPS}
         job |= {"budget_seconds": self.budget_seconds} | files(folder)
@@ -106,14 +108,14 @@ class Bench:
         """float16 [B, T, V] of a checkpoint for ids int32 [B, T], from a fresh process, as the scorer gets them."""
         folder = self.new_folder(f"logits-{len(list(self.folder.iterdir()))}")
         np.save(folder / "ids.npy", ids)
-        job = job_for(self.setup(), folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
+        job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
         with Worker(job, folder, "autoresearch.conformance.probe") as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
         return np.load(folder / "logits.npy")
 
     def resized(self, vocab_size: int, seq_len: int = SEQ_LEN) -> Setup:
         """The setup with sizes that the text does not have."""
-        setup = self.setup()
+        setup = self.setup
         return replace(setup, prepared=replace(setup.prepared, vocab_size=vocab_size), seq_len=seq_len)
 
 

@@ -131,7 +131,7 @@ def warm_up(bench: Bench) -> str:
 def validation_text(bench: Bench) -> str:
     """No path of the validation text in what the training process was told, opened, mapped or has in its environment."""
     run = bench.counted()
-    folder = str(bench.setup().prepared.val_folder)
+    folder = str(bench.setup.prepared.val_folder)
     told = [json.dumps(run.job), *run.known]
     reached = [text for text in told if folder in text or json.dumps(folder)[1:-1] in text]
     if reached:
@@ -172,7 +172,7 @@ def causality(bench: Bench) -> str:
 
 def scoring(bench: Bench) -> str:
     """The score does not depend on how many rows the scorer sends at a time."""
-    run, setup = bench.counted(), bench.setup()
+    run, setup = bench.counted(), bench.setup
     one, many = (evaluate(setup, run.folder, rows=rows).val_bpb for rows in (1, 32))
     figure = f"{one:.6f} and {many:.6f} bpb"
     if not abs(one - many) <= SAME_BPB:
@@ -193,7 +193,7 @@ def summary(bench: Bench) -> str:
     result = _timed(bench)
     if not result.ok:
         raise Fault(f"{result.status}: {result.reason}; mend that in train.py or runtime.py", result.status)
-    prepared = bench.setup().prepared
+    prepared = bench.setup.prepared
     worst_bpb = 2 * math.log2(prepared.vocab_size) / prepared.mean_token_bytes  # twice that of knowing nothing
     doubts = {
         "val_bpb": not 0 < result.val_bpb < worst_bpb,
@@ -244,7 +244,7 @@ def _timed(bench: Bench) -> RunResult:
     """The one run with the real clock. A loaded machine may stall it for longer than the grace, so it has a second try."""
     for attempt in ("clock", "clock-again"):
         if bench.timed is None or bench.timed.status == "timeout":
-            bench.timed = execute(bench.setup(), bench.train_py(TINY), SEED, bench.folder / attempt)
+            bench.timed = execute(bench.setup, bench.train_py(TINY), SEED, bench.folder / attempt)
     return bench.timed
 
 
