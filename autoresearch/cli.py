@@ -23,7 +23,7 @@ COMMANDS = {
     "best": ("best", "The best train.py so far and what it gained."),
     "report": ("report", "Draw progress.png."),
     "profiles": ("profiles", "List, show and check profiles."),
-    "backends": ("backends", "List backends and what each needs."),
+    "backends": ("backends", "List and check backends."),
 }
 
 

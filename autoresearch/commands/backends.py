@@ -6,11 +6,16 @@ import click
 
 from autoresearch.commands.options import options
 
+_WIDTH = 25  # of a contract's name
 
-@click.command()
+
+@click.group(invoke_without_command=True)
 @options("json")
-def command(as_json):
+@click.pass_context
+def command(context, as_json):
     """List backends: what each is, whether it works here or why not, and the line that installs what it needs."""
+    if context.invoked_subcommand is not None:
+        return
     from autoresearch.commands.prepare import looking
     from autoresearch.hardware import checkup, detect, registry
 
@@ -39,3 +44,46 @@ def command(as_json):
         if not found.ok and found.cure:
             click.echo(f"         to do: {found.cure}")
         click.echo(f"         needs: {one.install or 'nothing more'}")
+
+
+@command.command()
+@click.argument("backend", metavar="NAME|FOLDER")
+@options("json")
+@click.pass_context
+def check(context, backend, as_json):
+    """Is a backend right? Each contract, passed or failed, with what was measured. A few minutes where it compiles.
+
+    FOLDER is one of your own that is not installed yet: it holds a backend.toml. Exit status 1 when a contract fails.
+
+    Example: `autoresearch backends check cpu`
+    """
+    from autoresearch.conformance import suite
+
+    outcomes = []
+    for outcome in suite.check(_named(backend)):
+        outcomes.append(outcome)
+        if not as_json:
+            click.echo(f"{outcome.contract:<{_WIDTH}} {outcome.result:<4}  {outcome.figure or outcome.detail or ''}".rstrip())
+            if outcome.result == suite.FAIL:
+                click.echo(f"{'':<{_WIDTH}} to do: {outcome.detail}")
+    if as_json:
+        click.echo(json.dumps([outcome.to_dict() for outcome in outcomes], indent=2))
+    context.exit(1 if any(outcome.result == suite.FAIL for outcome in outcomes) else 0)
+
+
+def _named(name: str):
+    """The backend of that name, or in that folder. Raises UsageError."""
+    from autoresearch.errors import UsageError, nearest
+    from autoresearch.hardware import registry
+    from autoresearch.paths import expanded
+
+    backends = registry.scan()
+    if name in backends:
+        return backends[name]
+    folder = expanded(name).resolve()
+    if (folder / "backend.toml").is_file():
+        return registry.read(folder.name, folder)
+    raise UsageError(
+        f"no backend {name!r}{nearest(name, backends)} (there are: {', '.join(backends)}), and no folder with a backend.toml; "
+        "name one of them"
+    )

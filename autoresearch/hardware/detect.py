@@ -33,13 +33,32 @@ class Choice:
     others: list[tuple[str, str]]  # (name, why not)
 
 
+class ProbeFault(Exception):
+    """A probe that broke its contract: no answer, or one that can't be used. One line."""
+
+
 def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Facts:
     """Ask one backend what it sees here. Never raises for what the backend does."""
+    if (obstacle := why_not_asked(backend)) is not None:
+        return obstacle
+    try:
+        return ask(backend, timeout_seconds)
+    except ProbeFault as fault:
+        return Facts(ok=False, reason=str(fault))
+
+
+def why_not_asked(backend: Backend) -> Facts | None:
+    """The reason and cure when a backend can't even be asked: its backend.toml is wrong, or a package is missing."""
     if backend.problem is not None:
         return Facts(ok=False, reason=backend.problem)
     for name in backend.requires:
         if importlib.util.find_spec(name.partition(".")[0]) is None:  # finds, does not import
             return Facts(ok=False, reason=f"the package {name} is not installed", cure=backend.install)
+    return None
+
+
+def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Facts:
+    """The answer of a backend's probe. Raises ProbeFault."""
     # Files, not pipes: a grandchild that outlives the probe and holds a pipe open would block the read.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
@@ -54,19 +73,19 @@ def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Fac
         try:
             status = child.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
-            return Facts(ok=False, reason=f"its probe did not answer within {timeout_seconds:g} s and was stopped")
+            raise ProbeFault(f"its probe did not answer within {timeout_seconds:g} s and was stopped") from None
         finally:
             if child.poll() is None:
                 end_tree(child)
         output, complaint = _lines(stdout), _lines(stderr)
     if status != 0:
-        return _failed(f"its probe ended with status {status}", complaint)
+        raise _fault(f"its probe ended with status {status}", complaint)
     if not output:
-        return _failed("its probe printed nothing", complaint)
+        raise _fault("its probe printed nothing", complaint)
     try:
         return parse(output[-1])
     except ValueError as error:
-        return _failed(f"its probe's answer is unusable: {error}", complaint)
+        raise _fault(f"its probe's answer is unusable: {error}", complaint) from error
 
 
 def probe_all(
@@ -138,5 +157,5 @@ def _lines(file) -> list[str]:
     return [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
 
 
-def _failed(reason: str, complaint: list[str]) -> Facts:
-    return Facts(ok=False, reason=f"{reason}: {complaint[-1][:300]}" if complaint else reason)
+def _fault(reason: str, complaint: list[str]) -> ProbeFault:
+    return ProbeFault(f"{reason}: {complaint[-1][:300]}" if complaint else reason)

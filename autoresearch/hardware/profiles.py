@@ -11,29 +11,29 @@ from pathlib import Path
 from autoresearch.errors import UsageError, nearest
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.profile_file import Match, Profile, read
-from autoresearch.hardware.registry import Backend
+from autoresearch.hardware.registry import Backend, scan
 from autoresearch.paths import expanded, shipped
 
 __all__ = ["Match", "Profile", "all", "check", "choose", "conditions", "load", "read", "why_not"]
 
 
 def all() -> dict[str, Profile]:
-    """The shipped profiles by name."""
-    return {name: read(shipped("profiles") / f"{name}.toml") for name in _names()}
+    """The shipped profiles by name, and those that backends bring in their own folders."""
+    return {name: read(path) for name, path in _files().items()}
 
 
 def load(name_or_path: str | Path) -> Profile:
-    """A shipped profile by name, or a file of the user's (anything that ends in .toml). Raises UsageError."""
+    """A profile of `all` by name, or a file of the user's (anything that ends in .toml). Raises UsageError."""
     text = str(name_or_path)
     if text.endswith(".toml"):
         return read(expanded(text))
-    names = _names()
-    if text not in names:
+    files = _files()
+    if text not in files:
         raise UsageError(
-            f"no profile {text!r}{nearest(text, names)} (there are: {', '.join(names)}; "
+            f"no profile {text!r}{nearest(text, files)} (there are: {', '.join(files)}; "
             "a file of your own must end in .toml)"
         )
-    return read(shipped("profiles") / f"{text}.toml")
+    return read(files[text])
 
 
 def choose(
@@ -42,7 +42,7 @@ def choose(
     """(profile, reason, [(other profile, why not)]) for a device that works.
 
     A profile that is asked for is taken even where its [match] does not hold (the reason then says so), but not for
-    another backend. shelf: the profiles to choose from, default the shipped ones. Raises UsageError.
+    another backend. shelf: the profiles to choose from, default `all`. Raises UsageError.
     """
     shelf = all() if shelf is None else shelf
     if str(name_or_auto) != "auto":
@@ -54,7 +54,7 @@ def choose(
     )
     if not fitting:
         raise UsageError(
-            f"no shipped profile is for the backend {backend.name} on this device; write one with "
+            f"no profile is for the backend {backend.name} on this device; write one with "
             f'backends = ["{backend.name}"] and pass it with --profile FILE.toml'
         )
     best, *rest = fitting
@@ -117,8 +117,10 @@ def specificity(match: Match, facts: Facts) -> tuple[int, int, float]:
     return longest, len(match.to_dict()), -width
 
 
-def _names() -> list[str]:
-    return sorted(path.stem for path in shipped("profiles").glob("*.toml"))
+def _files() -> dict[str, Path]:
+    """By name, sorted. The registry has seen to it that no two files have one name."""
+    files = [*shipped("profiles").glob("*.toml"), *(path for backend in scan().values() for path in backend.profiles)]
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
 def _asked_for(profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[str, Profile]):

@@ -2,7 +2,8 @@
 
 Looked for in the shipped `backends` folder and among the entry points of the group `autoresearch.backends`, by which
 an installed package brings its own. Nothing of a backend is imported here, and no backend is named here. A backend.toml
-that is wrong is that backend's `problem`; the others are not touched by it.
+that is wrong is that backend's `problem`; the others are not touched by it. The same holds for the profiles that a backend
+brings in its folder.
 """
 
 import importlib.metadata
@@ -11,7 +12,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch.errors import nearest
+from autoresearch.errors import UsageError, nearest
+from autoresearch.hardware import profile_file
 from autoresearch.paths import shipped
 
 ENTRY_POINT_GROUP = "autoresearch.backends"
@@ -24,6 +26,7 @@ _KEYS = {
     "train": (str, True),
     "requires": (list, False),
     "install": (str, False),
+    "simulated": (bool, False),
 }
 
 
@@ -39,7 +42,13 @@ class Backend:
     auto: bool = False  # False: only when asked for by name
     requires: tuple[str, ...] = ()  # names to import
     install: str = ""  # the line to type when one of them is missing
+    simulated: bool = False  # it computes no real model: the conformance suite skips what is about one
     problem: str | None = None  # why it cannot be used at all
+
+    @property
+    def profiles(self) -> list[Path]:
+        """The profiles that came with it: profiles/*.toml in its folder."""
+        return sorted((self.folder / "profiles").glob("*.toml")) if self.problem is None else []
 
     @property
     def python_path(self) -> list[Path]:
@@ -53,11 +62,19 @@ def scan(root: Path | None = None) -> dict[str, Backend]:
     found = [read(path.parent.name, path.parent) for path in sorted(folder.glob("*/backend.toml"))]
     if root is None:
         names = {backend.name for backend in found}
+        taken = {path.stem: path for path in shipped("profiles").glob("*.toml")}
+        taken |= {path.stem: path for backend in found for path in backend.profiles}
         for backend in _installed():
             if backend.name in names:
                 problem = f"the name {backend.name} is taken by another backend: the entry point needs another one"
                 backend = _broken(f"{backend.name} ({backend.folder})", backend.folder, problem)
+            for path in backend.profiles:
+                if path.stem in taken:
+                    problem = f"the name of its profile {path} is taken by {taken[path.stem]}: rename that file"
+                    backend = _broken(backend.name, backend.folder, problem)
+                    break
             names.add(backend.name)
+            taken |= {path.stem: path for path in backend.profiles}
             found.append(backend)
     return {backend.name: backend for backend in sorted(found, key=lambda one: (-one.rank, one.name))}
 
@@ -73,12 +90,14 @@ def read(name: str, folder: Path) -> Backend:
         train_py = (folder / table["train"]).resolve()
         missing = [path for path in (folder / "runtime.py", train_py) if not path.is_file()]
         problem = f"there is no {missing[0].name} in {missing[0].parent}" if missing else None
+    if problem is None:
+        problem = _fault_of_profiles(name, folder)
     if problem is not None:
         return _broken(name, folder, problem)
-    requires = tuple(table.get("requires", ()))
     return Backend(
-        name, table["title"], folder, train_py, table["rank"], table["auto"], requires, table.get("install", "")
-    )
+        name, table["title"], folder, train_py, table["rank"], table["auto"], tuple(table.get("requires", ())),
+        table.get("install", ""), table.get("simulated", False),
+    )  # fmt: skip
 
 
 def _fault(table: dict) -> str | None:
@@ -97,6 +116,18 @@ def _fault(table: dict) -> str | None:
         return f"backend.toml: requires must list names to import, not {requires!r}"
     if requires and not table.get("install"):
         return "backend.toml: the key 'install' is missing: the line to type when a requirement is not there"
+    return None
+
+
+def _fault_of_profiles(name: str, folder: Path) -> str | None:
+    """The first thing wrong with the profiles in a backend's folder. They may be for that backend only."""
+    for path in sorted((folder / "profiles").glob("*.toml")):
+        try:
+            profile = profile_file.read(path)
+        except UsageError as fault:
+            return str(fault)
+        if profile.backends != (name,):
+            return f'{path}: backends must be ["{name}"]: a profile in a backend\'s folder is for that backend only'
     return None
 
 

@@ -14,6 +14,7 @@ from autoresearch.paths import PACKAGE, cache_dir
 from autoresearch.processes import OWN_GROUP, end_tree
 
 POLL_SECONDS = 0.5
+WORKER = "autoresearch.measure.worker"
 
 # What a worker gets of our environment: enough for compilers, drivers and temporary files, and no keys.
 KEPT_VARIABLES = (
@@ -35,12 +36,13 @@ class RunFailed(Exception):
 class Worker:
     """A child process with its channel; leaving the `with` ends its whole tree."""
 
-    def __init__(self, job: dict, folder: Path):
+    def __init__(self, job: dict, folder: Path, module: str = WORKER, variables: dict[str, str] | None = None):
+        """module, variables: what runs there and what its environment has beyond a worker's, for the conformance suite."""
         self._log = open(folder / "log.txt", "ab")  # noqa: SIM115, closed in __exit__
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "autoresearch.measure.worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=folder, env=_environment(), **OWN_GROUP,
+                [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=folder,
+                env=_environment() | (variables or {}), **OWN_GROUP,
             )  # fmt: skip
         except BaseException:
             self._log.close()

@@ -81,7 +81,7 @@ def _train(setup: Setup, seed: int, folder: Path, on_progress: OnProgress, facts
     """Run the train worker to its checkpoint; fill facts as they become known."""
     checkpoint = folder / "checkpoint"
     checkpoint.unlink(missing_ok=True)
-    job = _job(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
+    job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
     described: dict = {}
     start = awake_seconds()
     with Worker(job, folder) as worker, open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
@@ -146,7 +146,7 @@ def evaluate(setup: Setup, folder: Path, on_progress: OnProgress = lambda progre
         on_progress(Progress("scoring", awake_seconds() - start, fraction))
 
     with slots(folder, rows, setup.seq_len, prepared.vocab_size) as (paths, views):
-        job = _job(setup, folder) | {"type": "score", "rows": rows, "slots": [str(path) for path in paths]}
+        job = job_for(setup, folder) | {"type": "score", "rows": rows, "slots": [str(path) for path in paths]}
         with Worker(job, folder) as worker:
             late = f"scoring took more than {limit_seconds:.0f} s"
             worker.wait("ready", limit_seconds, late)
@@ -164,7 +164,8 @@ def evaluate(setup: Setup, folder: Path, on_progress: OnProgress = lambda progre
                 raise RunFailed("invalid", str(error)) from error
 
 
-def _job(setup: Setup, folder: Path) -> dict:
+def job_for(setup: Setup, folder: Path) -> dict:
+    """What every worker of a run is told; neither text is in it."""
     return {
         "python_path": [str(path) for path in setup.backend.python_path],
         "train_py": str(folder / "train.py"),

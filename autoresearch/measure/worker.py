@@ -10,7 +10,9 @@ import os
 import runpy
 import sys
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -25,14 +27,16 @@ _OUT_OF_MEMORY = (
 )  # fmt: skip
 
 
-def main() -> None:
+def main(work: Mapping[str, Callable[[Channel, dict], None]] | None = None) -> None:
+    """work: what to do for each type of job; by default the two below."""
+    work = work or {"train": train, "score": score}
     channel = take_stdio()
     job = channel.receive()
     if job is None:
         return
     sys.path[:0] = job["python_path"]
     try:
-        {"train": train, "score": score}[job["type"]](channel, job)
+        work[job["type"]](channel, job)
     except BaseException as error:
         traceback.print_exc()
         sys.stderr.flush()
@@ -54,11 +58,7 @@ def score(channel: Channel, job: dict) -> None:
     """Answer {"type": "rows", slot, count} + int32 ids [count, T] with float16 logits [count, T, V] in the slot's file."""
     import runtime  # the backend's
 
-    agent_code = importlib.util.spec_from_file_location("train", job["train_py"])
-    module = importlib.util.module_from_spec(agent_code)
-    sys.modules["train"] = module
-    agent_code.loader.exec_module(module)
-    model = runtime.load_weights(module.build_model(Spec(job["vocab_size"], job["seq_len"])), Path(job["checkpoint"]))
+    model = loaded_model(import_train(job), job)
     shape = (job["rows"], job["seq_len"], job["vocab_size"])
     slots = [_map_slot(path, shape) for path in job["slots"]]
     channel.send({"type": "ready"})
@@ -67,6 +67,22 @@ def score(channel: Channel, job: dict) -> None:
         ids = np.frombuffer(channel.receive_bytes(count * job["seq_len"] * 4), np.int32).reshape(count, -1)
         runtime.logits(model, ids, slots[message["slot"]][:count])
         channel.send({"type": "scored", "slot": message["slot"]})
+
+
+def import_train(job: dict) -> ModuleType:
+    """The job's train.py as a module; its `if __name__ == "__main__"` does not hold."""
+    agent_code = importlib.util.spec_from_file_location("train", job["train_py"])
+    module = importlib.util.module_from_spec(agent_code)
+    sys.modules["train"] = module
+    agent_code.loader.exec_module(module)
+    return module
+
+
+def loaded_model(module: ModuleType, job: dict):
+    """A model of the job's sizes with the weights of its checkpoint."""
+    import runtime
+
+    return runtime.load_weights(module.build_model(Spec(job["vocab_size"], job["seq_len"])), Path(job["checkpoint"]))
 
 
 def _map_slot(path: str, shape: tuple[int, int, int]) -> np.ndarray:

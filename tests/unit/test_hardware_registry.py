@@ -2,7 +2,8 @@
 
 import pytest
 
-from autoresearch.hardware import registry
+from autoresearch.hardware import profiles, registry
+from autoresearch.hardware.facts import Facts
 
 GOOD = """
 title = "Good"
@@ -95,3 +96,51 @@ def test_an_entry_point_cannot_take_a_shipped_name(tmp_path, monkeypatch):
     found = registry.scan()
     assert found[name] == shipped[name]
     assert next(one.problem for key, one in found.items() if key not in shipped).startswith(f"the name {name} is taken")
+
+
+PROFILE = """
+title = "NPU"
+backends = ["npu"]
+[data]
+corpus = "stdlib"
+vocab_size = 512
+seq_len = 64
+eval_bytes = 20_000
+[budget]
+train_seconds = 300
+startup_limit_seconds = 60
+"""
+
+
+def bring(site, monkeypatch, name="npu-small", profile=PROFILE):
+    """An installed package with a backend and, in the same folder, its profile."""
+    folder = make(site / "plugin", "npu")
+    (folder / "profiles").mkdir()
+    (folder / "profiles" / f"{name}.toml").write_text(profile, encoding="utf-8")
+    install(site, "npu = plugin.npu")
+    monkeypatch.syspath_prepend(site)
+    return folder / "profiles" / f"{name}.toml"
+
+
+def test_a_backend_brings_its_profiles(tmp_path, monkeypatch):
+    file = bring(tmp_path, monkeypatch)
+    backend = registry.scan()["npu"]
+    assert (backend.problem, backend.profiles) == (None, [file])
+    assert profiles.load("npu-small").source == str(file)
+    best, _, _ = profiles.choose("auto", backend, Facts(ok=True, device="NPU"))
+    assert best.name == "npu-small"
+
+
+@pytest.mark.parametrize(
+    "name, profile, words",
+    [
+        ("npu-small", PROFILE.replace("npu", "cuda"), 'backends must be ["npu"]'),
+        ("npu-small", PROFILE.replace("seq_len = 64", ""), "'seq_len' is missing"),
+        ("cpu", PROFILE, "is taken by"),
+    ],
+)
+def test_a_wrong_profile_is_its_backends_problem_and_nobody_elses(tmp_path, monkeypatch, name, profile, words):
+    before = profiles.all()
+    bring(tmp_path, monkeypatch, name, profile)
+    assert words in registry.scan()["npu"].problem
+    assert profiles.all() == before

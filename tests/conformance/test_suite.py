@@ -1,0 +1,85 @@
+"""The suite against the smallest backend as it is, and broken in one way at a time: each fault fails its contract and no other."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from autoresearch.conformance import suite
+from autoresearch.hardware import registry
+
+SMALLEST = Path(__file__).parent / "smallest"
+# Another algorithm than the shared one, so the golden state says no; with float32 as its own dtype there is one golden contract.
+GOLDEN = {"golden state": suite.FAIL, "golden state, float32": suite.NOT_APPLICABLE}
+BUDGET_SECONDS = 0.5
+CONTRACTS = [name for name, _, _ in suite.CONTRACTS]
+
+# contract: (file, text, what stands there instead)
+FAULTS = {
+    "probe, junk": ("runtime.py", "print(json.dumps(probe()))", "print('it works!')"),
+    "probe, a zero": ("runtime.py", '"memory_bytes": None', '"memory_bytes": 0'),
+    "trains": ("train.py", "run.report(model.step(*run.batch(ROWS)))", "model.step(*run.batch(ROWS))"),
+    "same seed reproduces, unseeded": ("train.py", "runtime.seed(run.seed)", "runtime.seed(None)"),
+    "same seed reproduces, a constant": ("train.py", "runtime.seed(run.seed)", "runtime.seed(5)"),
+    "warm-up leaves no trace": ("train.py", "    model.weights = before\n", ""),
+    "no validation text": (
+        "train.py",
+        "run.report(",
+        'open(str(run._tokens._tokens.filename).replace("train", "val"), "rb").close(); run.report(',
+    ),
+    "save and load": ("runtime.py", "**model.weights)", '**{**model.weights, "before": model.weights["out"]})'),
+    "save and load, a tensor less": ("runtime.py", "**model.weights)", 'here=model.weights["here"], out=model.weights["out"])'),
+    "causality": ("train.py", "[ids[:, :1], ids[:, :-1]]", "[ids[:, 1:], ids[:, -1:]]"),
+    "scoring agrees": ("runtime.py", "model.hidden(ids) @", "(model.hidden(ids) - model.hidden(ids).mean(axis=0)) @"),
+    "clock obeyed": (  # a step that outlasts the budget, in the run that has one
+        "train.py",
+        "run.report(",
+        "import time; time.sleep(9 if type(run) is measure.Run else 0); run.report(",
+    ),
+    "summary complete": ("train.py", "describe(depth=DEPTH", "describe(peak_memory_bytes=0, depth=DEPTH"),
+    "out of memory": (
+        "train.py",
+        "    return Model(spec.vocab_size)",
+        """
+    try:
+        return Model(spec.vocab_size)
+    except MemoryError:
+        raise RuntimeError("too much") from None""",
+    ),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def results(folder):
+    outcomes = list(suite.check(registry.read("smallest", folder), BUDGET_SECONDS))
+    assert [one.contract for one in outcomes] == CONTRACTS
+    for one in outcomes:
+        assert one.figure or one.detail, one
+        assert one.detail is None or "\n" not in one.detail
+    return {one.contract: one for one in outcomes}
+
+
+def test_the_smallest_backend_keeps_every_contract_but_the_golden_state():
+    found = results(SMALLEST)
+    assert {name: one.result for name, one in found.items()} == dict.fromkeys(CONTRACTS, suite.PASS) | GOLDEN
+    assert "Trainer" in found["golden state"].detail
+    assert "change of an earlier logit 0.0e+00" in found["causality"].figure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_fails_its_contract_and_no_other(tmp_path, name):
+    folder = shutil.copytree(SMALLEST, tmp_path / "smallest", ignore=shutil.ignore_patterns("__pycache__"))
+    file, old, new = FAULTS[name]
+    source = (folder / file).read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    (folder / file).write_text(source.replace(old, new), encoding="utf-8")
+    found = results(folder)
+    failed = {contract for contract, one in found.items() if one.result == suite.FAIL and contract not in GOLDEN}
+    assert failed == {name.partition(",")[0]}, [one for one in found.values() if one.result == suite.FAIL]
