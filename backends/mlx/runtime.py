@@ -87,6 +87,18 @@ def synchronize() -> None:
     mx.synchronize()
 
 
+def materialise(model) -> None:
+    """Compute the model's weights. More than the machine has is a MemoryError here: on a CPU, MLX would end by a signal."""
+    import psutil
+    from mlx.utils import tree_flatten
+
+    weights = [weight for _, weight in tree_flatten(model.parameters())]
+    wanted, there = sum(weight.nbytes for weight in weights), psutil.virtual_memory().total
+    if wanted > there:
+        raise MemoryError(f"out of memory: the weights take {wanted / 2**30:,.0f} GB and the machine has {there / 2**30:,.0f}")
+    mx.eval(weights)
+
+
 def peak_memory_bytes() -> int:
     """The most that MLX's arrays have held at a time."""
     return mx.get_peak_memory()
@@ -177,10 +189,11 @@ def load_weights(model, path: Path):
 
 
 def logits(model, ids: np.ndarray, out: np.ndarray) -> None:
-    """Fill out (float16 [B, T, V]) with the model's logits for ids (int32 [B, T]), some rows at a time."""
+    """Fill out (float16 or float32 [B, T, V]) with the model's logits for ids (int32 [B, T]), some rows at a time."""
     rows = max(1, LOGITS_AT_ONCE // out[0].size)
+    out_dtype = mx.float16 if out.dtype == np.float16 else mx.float32
     for start in range(0, len(ids), rows):
-        out[start : start + rows] = model(mx.array(ids[start : start + rows])).astype(mx.float16)
+        out[start : start + rows] = model(mx.array(ids[start : start + rows])).astype(out_dtype)
 
 
 def probe() -> dict:

@@ -186,7 +186,9 @@ def is_matrix(name: str) -> bool:
 
 def build_model(spec) -> GPT:
     """A model with fresh weights. spec.vocab_size, spec.seq_len: the sizes that the harness has set."""
-    return GPT(spec.vocab_size, spec.seq_len)
+    model = GPT(spec.vocab_size, spec.seq_len)
+    runtime.materialise(model)
+    return model
 
 
 # ---------------------------------------------------------------------------------------------------------------------
