@@ -203,7 +203,6 @@ POLAR_EXPRESS = (
     (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
     (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
 )
-ADAM_EPS = 1e-10
 
 
 def orthogonalise(gradient: mx.array) -> mx.array:
@@ -246,7 +245,7 @@ def adam_update(weight, gradient, mean, variance, step, lr, beta1):
     mean = gradient + beta1 * (mean - gradient)
     variance = ADAM_BETA2 * variance + (1 - ADAM_BETA2) * gradient.square()
     root = mx.sqrt(variance) / mx.sqrt(1 - ADAM_BETA2**step)
-    return weight - lr / (1 - beta1**step) * mean / (root + ADAM_EPS), mean, variance
+    return weight - lr / (1 - beta1**step) * mean / (root + 1e-10), mean, variance
 
 
 class Optimizer:
