@@ -59,8 +59,8 @@ def find_devices() -> tuple[list[jax.Device], str | None]:
     """(what JAX has chosen, None), or ([], why it has none)."""
     try:
         return jax.devices(), None
-    except RuntimeError as error:  # so JAX says that a platform of JAX_PLATFORMS, or a plugin's driver, is not there
-        return [], str(error).partition("\n")[0]
+    except (RuntimeError, AssertionError) as error:  # a platform's driver is not there; its plugin is not, and JAX says nothing
+        return [], str(error).partition("\n")[0] or f"JAX_PLATFORMS is {jax.config.jax_platforms!r}, which is not installed"
 
 
 def _capability(device: jax.Device | None) -> tuple[int, int] | None:

@@ -161,12 +161,13 @@ class GPT:
         angle = np.outer(np.arange(ids.shape[1]), frequency)[:, None]  # [T, 1, D / 2]
         cos, sin = (jnp.asarray(table, runtime.dtype) for table in (np.cos(angle), np.sin(angle)))
         x = x0 = runtime.norm(weights["embedding"][ids].astype(runtime.dtype))
-        resid, skip = weights["resid_lambdas"].astype(x.dtype), weights["x0_lambdas"].astype(x.dtype)
+        resid, skip = weights["resid_lambdas"], weights["x0_lambdas"]
         for layer, window in enumerate(self.windows):
             value_embedding = None
             if has_value_embedding(layer):
                 value_embedding = weights[f"value_embeddings.{layer}"][ids].astype(x.dtype)
-            x = resid[layer] * x + skip[layer] * x0
+            # In float32, and so is the sum over all tokens that is these numbers' gradient: XLA would take it in x's dtype.
+            x = (resid[layer] * x + skip[layer] * x0).astype(runtime.dtype)
             x = x + attention(below(weights, f"attention.{layer}."), runtime.norm(x), value_embedding, cos, sin, window)
             x = x + mlp(below(weights, f"mlp.{layer}."), runtime.norm(x))
         return runtime.norm(x)
