@@ -97,7 +97,7 @@ def initial_weights(vocab_size: int, key: jax.Array) -> dict[str, jax.Array]:
     weights = {
         "embedding": jax.random.normal(next(keys), (vocab_size, width)),
         "resid_lambdas": jnp.ones(DEPTH),
-        "x0_lambdas": jnp.full(DEPTH, X0_INIT),
+        "x0_lambdas": jnp.full(DEPTH, X0_INIT, jnp.float32),  # without a type it is a weak one, and a step compiled twice
         "lm_head": 0.001 * jax.random.normal(next(keys), (vocab_size, width)),
     }
     for layer in range(DEPTH):
