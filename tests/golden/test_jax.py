@@ -50,7 +50,8 @@ np.savez(folder / "found.npz", **{name: np.array(value) for name, value in found
 """
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])  # JAX has no float16 attention on a CPU
+@pytest.mark.slow
 def test_jax_gives_the_golden_state(tmp_path, dtype):
     state, backend = golden.load(), registry.scan()["jax"]
     text = constants.write(backend.train_py.read_text(encoding="utf-8"), golden.ABOUT["constants"])

@@ -75,6 +75,27 @@ def test_a_platform_that_is_not_there_is_a_reason_with_a_cure():
 
 
 @needs_jax
+def test_choices_of_dtype():
+    found = run("""
+found["chosen"] = [
+    [str(dtype), scale] for dtype, scale, _ in (
+        runtime.choose_dtype(*case) for case in (
+            ("cpu", None, None), ("tpu", None, None), ("gpu", (9, 0), None), ("gpu", (7, 5), None), ("gpu", (7, 5), "float16"),
+        )
+    )
+]
+for asked in ("float16", "float8"):
+    try:
+        runtime.choose_dtype("cpu", None, asked)
+    except runtime.UsageError as error:
+        found[asked] = str(error)
+""")
+    dtypes = ["float32", "bfloat16", "bfloat16", "float32", "float16"]
+    assert found["chosen"] == [[dtype, 2.0**13 if dtype == "float16" else 1.0] for dtype in dtypes]
+    assert "set it to float32 or bfloat16" in found["float16"] and "float8" in found["float8"]
+
+
+@needs_jax
 @pytest.mark.slow
 def test_attention_and_the_chunked_loss_equal_their_plain_forms():
     found = run("""
