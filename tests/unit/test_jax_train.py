@@ -1,0 +1,162 @@
+"""JAX's train.py and runtime at a size of milliseconds, each test in a child process: two backends never share one."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from autoresearch import constants
+from autoresearch.hardware import detect, registry
+from autoresearch.paths import shipped
+
+FOLDER = shipped("backends") / "jax"
+SOURCE = (FOLDER / "train.py").read_text(encoding="utf-8")
+TINY = {
+    "DEPTH": 2, "ASPECT_RATIO": 16, "HEAD_DIM": 16, "GATE_CHANNELS": 8, "WINDOW_PATTERN": "SL", "SHORT_WINDOW": 0.25,
+    "DEVICE_BATCH_SIZE": 2, "TOTAL_BATCH_SIZE": 96,
+}  # fmt: skip
+needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+
+START = """
+import json, sys, types
+sys.path.insert(0, sys.argv[1])
+import jax
+import jax.numpy as jnp
+import numpy as np
+import runtime
+train = types.ModuleType("train")
+exec(compile(sys.stdin.read(), "train.py", "exec"), train.__dict__)
+SPEC = types.SimpleNamespace(vocab_size=97, seq_len=24)
+found = {}
+
+def get_batch(rows, seed=1):
+    tokens = np.random.default_rng(seed).integers(97, size=(rows, 25), dtype=np.int32)
+    return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
+"""
+
+
+def run(lines: str, dtype: str = "float32") -> dict:
+    """What the lines put into `found`."""
+    program = f"{START}\n{lines}\nprint(json.dumps(found))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(FOLDER)], input=constants.write(SOURCE, TINY), text=True,
+        encoding="utf-8", stdout=subprocess.PIPE, check=True, env=os.environ | {"AUTORESEARCH_DTYPE": dtype},
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def constants_block(text):
+    return text.partition("# Constants.")[2].partition("# ------")[0]
+
+
+def test_its_constants_are_those_of_torch():
+    torch = (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
+    assert "DEPTH = " in constants_block(torch)
+    assert constants_block(SOURCE) == constants_block(torch)
+
+
+@needs_jax
+def test_the_probe_answers_within_the_contract_and_is_only_taken_by_name():
+    backend = registry.scan()["jax"]
+    facts = detect.probe(backend)
+    assert facts.ok and not backend.auto, facts.reason
+    assert facts.memory_bytes > 2**30 and facts.dtype_reason and facts.versions["jax"]
+
+
+@needs_jax
+def test_a_platform_that_is_not_there_is_a_reason_with_a_cure():
+    command = [sys.executable, str(FOLDER / "runtime.py"), "--probe"]
+    done = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "nonsense"}, capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    assert not answer["ok"] and "nonsense" in answer["reason"] and "JAX_PLATFORMS" in answer["cure"]
+
+
+@needs_jax
+def test_choices_of_dtype():
+    found = run("""
+found["chosen"] = [
+    [str(dtype), scale] for dtype, scale, _ in (
+        runtime.choose_dtype(*case) for case in (
+            ("cpu", None, None), ("tpu", None, None), ("gpu", (9, 0), None), ("gpu", (7, 5), None), ("gpu", (7, 5), "float16"),
+        )
+    )
+]
+for asked in ("float16", "float8"):
+    try:
+        runtime.choose_dtype("cpu", None, asked)
+    except runtime.UsageError as error:
+        found[asked] = str(error)
+""")
+    dtypes = ["float32", "bfloat16", "bfloat16", "float32", "float16"]
+    assert found["chosen"] == [[dtype, 2.0**13 if dtype == "float16" else 1.0] for dtype in dtypes]
+    assert "set it to float32 or bfloat16" in found["float16"] and "float8" in found["float8"]
+
+
+@needs_jax
+@pytest.mark.slow
+def test_attention_and_the_chunked_loss_equal_their_plain_forms():
+    found = run("""
+keys = iter(jax.random.split(jax.random.key(0), 9))
+q, k, v = (jax.random.normal(next(keys), (2, 40, heads, 8)) for heads in (4, 2, 2))
+distance = np.arange(40)[:, None] - np.arange(40)
+score = jnp.einsum("bthd,bshd->bhts", q, jnp.repeat(k, 2, axis=2)) / 8**0.5
+found["attention"] = []
+for window in (1, 5, 38, 39, 40):
+    weight = jax.nn.softmax(jnp.where((distance < 0) | (distance > window), -jnp.inf, score))
+    expected = jnp.einsum("bhts,bshd->bthd", weight, jnp.repeat(v, 2, axis=2))
+    found["attention"].append(float(jnp.abs(runtime.attention(q, k, v, window) - expected).max()))
+
+hidden, weight = 3 * jax.random.normal(next(keys), (50, 16)), jax.random.normal(next(keys), (97, 16))
+targets = np.random.default_rng(0).integers(97, size=50)
+found["loss"] = []
+for softcap, at_once in ((4.0, 97 * 7), (15.0, 1 << 23)):
+    runtime.LOSS_ELEMENTS_AT_ONCE = at_once
+    def plain(hidden, weight):
+        logits = softcap * jnp.tanh(hidden @ weight.T / softcap)
+        return -7 * jax.nn.log_softmax(logits)[np.arange(50), targets].mean()
+    def ours(hidden, weight):
+        return 7 * runtime.cross_entropy(hidden, weight, targets, softcap)
+    (expected, wanted), (loss, got) = (jax.value_and_grad(f, argnums=(0, 1))(hidden, weight) for f in (plain, ours))
+    found["loss"] += [float(jnp.abs(a - b).max() / jnp.abs(b).max()) for a, b in zip((loss, *got), (expected, *wanted))]
+runtime.LOSS_ELEMENTS_AT_ONCE = 97 * 7
+found["rows"] = [runtime.chunk_rows(*sizes) for sizes in ((50, 97), (4, 97), (13, 97), (8, 10**6))]
+""")
+    assert max(found["attention"]) < 1e-5 and max(found["loss"]) < 3e-5, found
+    assert found["rows"] == [5, 4, 1, 1]
+
+
+@needs_jax
+@pytest.mark.slow
+def test_the_logits_of_a_step_never_exist_as_a_whole():
+    """By XLA's own plan of the memory: what the loss of 2048 tokens needs beside its arguments and results."""
+    found = run("""
+runtime.LOSS_ELEMENTS_AT_ONCE = 1 << 16
+weight, targets = jnp.ones((1024, 16)), np.zeros(2048, np.int32)
+loss = jax.jit(jax.value_and_grad(lambda hidden, weight: runtime.cross_entropy(hidden, weight, targets, 15.0), argnums=(0, 1)))
+found["bytes"] = loss.lower(jnp.ones((2048, 16)), weight).compile().memory_analysis().temp_size_in_bytes
+""")
+    assert 0 < found["bytes"] < 4 * 2048 * 1024 / 2, found
+
+
+@needs_jax
+@pytest.mark.slow
+def test_weights_stay_float32_a_warm_up_leaves_no_trace_and_a_step_is_compiled_once():
+    found = run(
+        """
+found["losses"] = []
+for warm_up in (False, True):
+    trainer = train.Trainer(train.build_model(SPEC, 3), 24)
+    if warm_up:
+        trainer.warm_up(lambda rows: get_batch(rows, seed=9))
+    found["losses"].append([float(trainer.step(get_batch, 0.1 * step)) for step in range(3)])
+found["compiled"] = trainer._compiled._cache_size()
+found["state"] = sorted({str(array.dtype) for array in jax.tree.leaves((trainer.model.weights, trainer.state))})
+found["hidden"] = str(trainer.model.hidden(trainer.model.weights, get_batch(2)[0]).dtype)
+""",
+        dtype="bfloat16",
+    )
+    assert found["losses"][0] == found["losses"][1] and len(set(found["losses"][0])) == 3
+    assert found["compiled"] == 1 and found["state"] == ["float32"] and found["hidden"] == "bfloat16"
