@@ -96,7 +96,7 @@ def install_line(capability: tuple[int, int] | None, driver: int | None) -> str:
     """What to do about a PyTorch without CUDA. driver: the major version. None: unknown.
 
     CUDA 13 starts at Turing and at driver 580; PyTorch 2.9 to 2.14 is built for CUDA 12.6 too, for Maxwell to Hopper and drivers
-    from 525 on (pytorch/pytorch#178665, #190385; CUDA's release notes).
+    from 525 on (pytorch/pytorch#178665, #190385; NVIDIA's CUDA Compatibility, Minor Version Compatibility, table 1).
     """
     if capability is not None and capability < (7, 5):
         return gpu.pip_line("cu126")

@@ -204,7 +204,7 @@ def test_the_probe_names_the_card_that_this_pytorch_cannot_use(tmp_path, monkeyp
         ("rocm", "AMD Radeon RX 7900 XT", 103),
         ("rocm", "AMD Radeon Graphics", None),
         ("xpu", "Intel(R) Arc(TM) B580 Graphics", 116.5),
-        ("xpu", "Intel(R) Data Center GPU Max 1550", 416),
+        ("xpu", "Intel(R) Data Center GPU Max 1550", 419.4),
         ("xpu", "Intel(R) Arc(TM) Graphics", None),
     ],
 )
