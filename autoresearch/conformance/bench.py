@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch import constants
+from autoresearch.child import Worker
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.hardware import detect
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.registry import Backend
-from autoresearch.loop.child import Worker
 from autoresearch.loop.experiment import Setup, job_for
 from autoresearch.measure.summary import RunResult
 from autoresearch.paths import cache_dir

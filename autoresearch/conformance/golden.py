@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from autoresearch.child import RunFailed, Worker
 from autoresearch.conformance.bench import LIMIT_SECONDS, Bench, Fault, files
-from autoresearch.loop.child import RunFailed, Worker
 from autoresearch.loop.experiment import job_for
 
 _FOLDER = Path(__file__).resolve().parent

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from autoresearch.child import RunFailed
 from autoresearch.conformance import golden
 from autoresearch.conformance.bench import SEED, STEPS, TINY, Bench, Fault, NotApplicable, some_tokens
 from autoresearch.hardware.detect import ProbeFault
 from autoresearch.hardware.registry import Backend
-from autoresearch.loop.child import RunFailed
 from autoresearch.loop.experiment import GRACE_SECONDS, evaluate, execute
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.summary import RunResult

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from autoresearch.child import RunFailed, Worker
 from autoresearch.data.prepare import Prepared
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop import disk
-from autoresearch.loop.child import RunFailed, Worker
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import Score, rows_per_slot, score, slots

@@ -1,0 +1,99 @@
+"""Times one backend's train.py, piece by piece, in a child process that serves the pieces by name.
+
+    with Stopwatch(backend, train_py, vocab_size, seq_len, folder) as watch:
+        watch.seconds("step")
+
+Pieces: `step` (an optimizer step on stand-in tokens), `loader` (reading its batches), and where the folder of train.py holds a
+speed.py what that offers: `product RxIxC`, `copy BYTES` (the machine's limits) and `forward`, `loss`, `forward_backward`,
+`optimizer` (parts of a step). A piece is made when it is first asked for, run twice, and not counted until then.
+
+Several watches may be open at once; `alternate` asks them in turn, so that a noisy machine hits all of them alike.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch.child import RunFailed, Worker
+from autoresearch.hardware.registry import Backend
+from autoresearch.measure.clock import awake_seconds
+
+WORKER = "autoresearch.hardware.stopwatch_worker"
+START_LIMIT_SECONDS = 1200.0  # as the longest start-up limit of a shipped profile
+PIECE_LIMIT_SECONDS = 600.0  # of one piece: compiling what it needs counts
+LIMITS, PARTS = ("product", "copy"), ("forward", "loss", "forward_backward", "optimizer")
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a train.py says of itself once it is warm."""
+
+    rows: int  # of a forward pass
+    passes: int  # of a step
+    flops_per_token: int
+    offers: tuple[str, ...]  # of LIMITS and PARTS
+    import_seconds: float
+    warm_up_seconds: float  # compilation and two steps
+    process_seconds: float  # from the start of the process, those two included
+
+
+class Stopwatch:
+    """A warm train.py that is timed on demand. Raises RunFailed when it can't be started or fails under way."""
+
+    def __init__(
+        self, backend: Backend, train_py: str, vocab_size: int, seq_len: int, folder: Path,
+        start_limit_seconds: float = START_LIMIT_SECONDS, worker: str = WORKER, variables: dict[str, str] | None = None,
+    ):  # fmt: skip
+        """folder: an empty place for the run's files. variables: of the child's environment, beyond a worker's."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
+        job = {
+            "type": "serve", "python_path": [str(path) for path in backend.python_path], "train_py": str(folder / "train.py"),
+            "vocab_size": vocab_size, "seq_len": seq_len, "folder": str(folder), "offers": [*LIMITS, *PARTS],
+        }  # fmt: skip
+        self.seq_len = seq_len
+        start = awake_seconds()
+        self._worker = Worker(job, folder, worker, variables)
+        try:
+            late = f"was not warm {start_limit_seconds:.0f} s after its start"
+            about = self._worker.wait("warm", start_limit_seconds, late)
+        except BaseException:
+            self._worker.__exit__()
+            raise
+        fields = {name: about[name] for name in Started.__dataclass_fields__ if name != "process_seconds"}
+        self.started = Started(**fields | {"offers": tuple(about["offers"])}, process_seconds=awake_seconds() - start)
+
+    def __enter__(self) -> "Stopwatch":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._worker.__exit__()
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.started.rows * self.started.passes * self.seq_len
+
+    def seconds(self, piece: str) -> float:
+        """How long one more of that piece takes."""
+        return float(self._ask(piece)["seconds"])
+
+    def peak_memory_bytes(self) -> int | None:
+        """The most that the training has held so far; None where the backend does not know it."""
+        return self._ask("peak_memory_bytes")["value"]
+
+    def _ask(self, piece: str) -> dict:
+        self._worker.send({"type": "time", "piece": piece})
+        return self._worker.wait("timed", PIECE_LIMIT_SECONDS, f"the piece {piece!r} took more than {PIECE_LIMIT_SECONDS:.0f} s")
+
+
+def alternate(pieces: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The median seconds of each piece over the rounds; in each round every piece has its turn."""
+    seconds = {name: [] for name in pieces}
+    for _ in range(rounds):
+        for name, time_it in pieces.items():
+            seconds[name].append(time_it())
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+__all__ = ["LIMITS", "PARTS", "RunFailed", "Started", "Stopwatch", "alternate"]

@@ -1,0 +1,43 @@
+"""Timing a train.py piece by piece, in real child processes, at a size that takes moments."""
+
+import importlib.util
+
+import pytest
+
+from autoresearch import constants
+from autoresearch.child import RunFailed
+from autoresearch.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE
+from autoresearch.hardware import registry
+from autoresearch.hardware.stopwatch import LIMITS, PARTS, Stopwatch, alternate
+
+
+def watch(name, folder, **values):
+    backend = registry.scan()[name]
+    train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), TINY | values)
+    return Stopwatch(backend, train_py, VOCAB_SIZE, SEQ_LEN, folder)
+
+
+def needs(package):
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cpu", pytest.param("mlx", marks=needs("mlx")), pytest.param("jax", marks=needs("jax"))])
+def test_pieces_of_a_step_are_timed(name, tmp_path):
+    with watch(name, tmp_path / "one") as one:
+        assert set(one.started.offers) == {*LIMITS, *PARTS}
+        assert (one.started.rows, one.started.passes) == (4, 2) and one.tokens_per_step == 4 * 2 * SEQ_LEN
+        assert one.started.flops_per_token > 0 < one.started.warm_up_seconds < one.started.process_seconds
+        pieces = ["step", "loader", *PARTS, "product 64x64x64", "product 512x512x512", "copy 1048576", "copy 67108864"]
+        seconds = alternate({piece: lambda piece=piece: one.seconds(piece) for piece in pieces}, rounds=3)
+        assert all(value > 0 for value in seconds.values())
+        # Work that differs by factors of 64 and more: a piece that does nothing, or is not waited for, takes no longer.
+        assert seconds["product 512x512x512"] > 2 * seconds["product 64x64x64"]
+        assert seconds["copy 67108864"] > 4 * seconds["copy 1048576"]
+        assert one.peak_memory_bytes() > 1 << 20
+
+
+def test_what_is_not_a_training_is_a_failure_with_a_reason(tmp_path):
+    backend = registry.scan()["null"]
+    with pytest.raises(RunFailed, match="Trainer"):
+        Stopwatch(backend, backend.train_py.read_text(encoding="utf-8"), VOCAB_SIZE, SEQ_LEN, tmp_path)
