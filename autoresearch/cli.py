@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("show", "One experiment: its diff, its numbers, the end of its log."),
     "best": ("best", "The best train.py so far and what it gained."),
     "report": ("report", "Draw progress.png."),
+    "bench": ("bench", "How fast this machine is for the job: a table, or a run card to compare."),
     "profiles": ("profiles", "List, show and check profiles."),
     "backends": ("backends", "List and check backends."),
 }
