@@ -305,7 +305,8 @@ def call(folder, *arguments, status=0):
 
 def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     profile = studies.write_profile(tmp_path)
-    same = ["run", "--profile", str(profile), "--backend", "null", "--corpus", str(corpus), "--decide", "strict", "--on-battery", "--tag", "a"]
+    same = ["run", "--profile", str(profile), "--backend", "null", "--corpus", str(corpus), "--decide", "strict"]
+    same += ["--on-battery", "--tag", "a"]
     out, _ = call(tmp_path, *same, "--experiments", "1", "--plain")
     folder = tmp_path / "autoresearch-a"
     assert "asked for by name" in out and f"go on    autoresearch run --workspace {folder}" in out
