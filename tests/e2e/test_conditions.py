@@ -42,11 +42,11 @@ def battery(tmp_path, monkeypatch):
 
 
 @linux
-@pytest.mark.parametrize("words", [["run", "--backend", "null"], ["try", "-m", "mine"], ["train"]])
+@pytest.mark.parametrize("words", [["run", "--backend", "null", "--experiments", "0"], ["try", "-m", "mine"], ["train"]])
 def test_on_battery_nothing_begins_before_it_is_allowed(tmp_path, corpus, battery, monkeypatch, words):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    for folder in (tmp_path / "empty", studies.make(tmp_path / "study", corpus)[0].folder):
+    for folder in (studies.make(tmp_path / "study", corpus)[0].folder, tmp_path / "empty"):
         before = sorted(folder.rglob("*"))
         with pytest.raises(UsageError, match=r"on its battery \(63 % left\).*plug it in, or add --on-battery$"):
             cli.main([*words, "--workspace", str(folder)], standalone_mode=False)
