@@ -33,6 +33,8 @@ def command(context, backend, profile, corpus, as_json, plain):
 
 def lines(report: dict) -> list[str]:
     """The report as text, in lines."""
+    from autoresearch.hardware import conditions
+
     cache = report["cache"]
     found = [
         f"autoresearch {report['autoresearch']}, Python {report['python']}",
@@ -44,7 +46,7 @@ def lines(report: dict) -> list[str]:
     ]
     for backend in report["backends"]:
         found += _backend_lines(backend)
-    found.append("")
+    found += ["", "now", *(f"  {line}" for line in conditions.lines(report["now"])), ""]
     if report["chosen"] is None:
         return [*found, f"no backend: {report['problem']}"]
     return found + _choice_lines(report["chosen"])

@@ -11,10 +11,10 @@ from autoresearch.commands.options import options
 @click.command("run")
 @options(
     "workspace", "profile", "backend", "corpus", "agent", "tag", "experiments", "hours", "train_seconds", "decide", "seed",
-    "json", "plain",
+    "on_battery", "json", "plain",
 )  # fmt: skip
 @click.pass_context
-def command(context, workspace, agent, experiments, hours, as_json, plain, **chosen):
+def command(context, workspace, agent, experiments, hours, on_battery, as_json, plain, **chosen):
     """The whole job: detect, prepare, baseline, then experiments all night. Also resumes.
 
     Typed again, it goes on with the study of the current folder, or with the newest autoresearch-<tag> in it; a new --tag starts
@@ -24,6 +24,7 @@ def command(context, workspace, agent, experiments, hours, as_json, plain, **cho
     """
     from autoresearch import agents
     from autoresearch.commands.prepare import bars
+    from autoresearch.hardware import power
     from autoresearch.loop import ledger, loop, terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
@@ -32,6 +33,7 @@ def command(context, workspace, agent, experiments, hours, as_json, plain, **cho
     def say(line: str) -> None:
         click.echo(json.dumps({"event": "choice", "text": line}) if as_json else line)
 
+    power.refuse_on_battery(power.supply(), on_battery)
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)

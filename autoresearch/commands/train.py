@@ -12,9 +12,9 @@ _EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
 
 
 @click.command("train")
-@options("workspace", "seed", "json", "plain")
+@options("workspace", "seed", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, workspace, seed, as_json, plain):
+def command(context, workspace, seed, on_battery, as_json, plain):
     """One training of the workspace's train.py, scored, with its summary.
 
     Nothing is recorded: no commit, no line in the results. The files stay in .autoresearch/runs/train until the next one.
@@ -23,13 +23,18 @@ def command(context, workspace, seed, as_json, plain):
     Example: `autoresearch train --workspace my-study`
     """
     from autoresearch.commands.prepare import bars
+    from autoresearch.hardware import power
     from autoresearch.loop import terms
     from autoresearch.loop import workspace as workspaces
-    from autoresearch.loop.session import log_tail, train_outside
+    from autoresearch.loop.session import conditions_for, log_tail, train_outside
 
+    power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
         setup = terms.ready(study, on_progress)
+    if not as_json:
+        for warning in conditions_for(setup).warnings:
+            click.echo(f"warning: {warning}", err=True)
     show = _Line(quiet=as_json, overwrite=sys.stderr.isatty() and not plain)
     result = train_outside(study, setup, study.seed if seed is None else seed, show)
     show.end()

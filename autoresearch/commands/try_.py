@@ -10,9 +10,9 @@ from autoresearch.commands.options import options
 
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
-@options("workspace", "json", "plain")
+@options("workspace", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, message, workspace, as_json, plain):
+def command(context, message, workspace, on_battery, as_json, plain):
     """One ratchet step on the work tree's own edit of train.py.
 
     Edit train.py in the workspace, then call this: it trains, scores and decides. Better than the best: the branch moves to the
@@ -25,11 +25,13 @@ def command(context, message, workspace, as_json, plain):
     """
     from autoresearch.commands.prepare import bars
     from autoresearch.commands.show import record
+    from autoresearch.hardware import power
     from autoresearch.loop import ledger, loop, terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
 
+    power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
         setup = terms.ready(study, on_progress)

@@ -7,7 +7,8 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
     study     tag, seed, decide                                          the first line
     rejected  description, reasoning, agent, cost_usd, reason            a proposal that was sent back; no experiment
     start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
-    begin     n, k, seed, folder                                         before the training of run k of experiment n
+    begin     n, k, seed, folder, conditions                             before the training of run k of experiment n; conditions:
+                                                                         what slowed the machine then (hardware/conditions.py)
     run       n, k, seed, folder, and the fields of RunResult            its result
     lost      n, k, reason                                               its end without one; run k is done again, same seed
     verdict   n, verdict (keep|discard|crash), state, reason, val_bpb, scores, commit

@@ -158,7 +158,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     """The next run of an experiment, on a fresh seed. Returns the failure when it was the machine's: the run is lost."""
     number, k, seed = subject.number, len(subject.runs) + 1, session.state.next_seed()
     folder = session.run_folder(number, k)
-    session.record("begin", n=number, k=k, seed=seed, folder=folder.name)
+    session.record("begin", n=number, k=k, seed=seed, folder=folder.name, conditions=session.look())
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)

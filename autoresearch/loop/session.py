@@ -16,6 +16,8 @@ import pygit2
 from autoresearch import durable
 from autoresearch.agents.base import Past, View
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
+from autoresearch.hardware import conditions
+from autoresearch.hardware.conditions import Conditions
 from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
@@ -27,6 +29,7 @@ from autoresearch.report import picture, table
 from autoresearch.report.history import machine_line
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
+LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
 # What stays of a run whose weights are no longer needed.
 _KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy"}
 Result = TypeVar("Result")
@@ -50,6 +53,7 @@ class Session:
         self._disk = disk.Disk(study.state_folder)
         self._pruned: set[str] = set()  # run folders that need no second look
         self._past: list[Past] = []
+        self._conditions: Conditions | None = None  # at the last look
         self.ledger = Ledger(study.events)
         self.state = State.from_events(self.ledger.events)
         self.store = Store(study.folder, study.tag)
@@ -97,6 +101,15 @@ class Session:
             self._tell("progress", number, run, progress)
 
         return on_progress
+
+    def look(self) -> dict:
+        """The machine's conditions before a run, for the ledger; what was not so at the last look is a note too."""
+        with self.interrupts.breakable():
+            now = conditions_for(self.setup, self._conditions)
+        for sentence in conditions.news(self._conditions, now):
+            self.note(sentence)
+        self._conditions = now
+        return now.to_dict()
 
     def note(self, text: str) -> None:
         self._tell("event", {"event": "note", "reason": text})
@@ -242,6 +255,12 @@ def train_outside(study: Study, setup: Setup, seed: int, on_progress: Callable) 
         if folder.exists():
             shutil.rmtree(folder)
         return experiment.execute(setup, text, seed, folder, on_progress)
+
+
+def conditions_for(setup: Setup, before: Conditions | None = None) -> Conditions:
+    """A look that takes at most LOOK_SHARE of a training, beyond what the backend's own answer takes."""
+    window_seconds = min(conditions.WINDOW_SECONDS, LOOK_SHARE * setup.train_seconds)
+    return conditions.look(setup.backend, before, window_seconds)
 
 
 def log_tail(path: Path, lines: int = 20) -> str:

@@ -12,7 +12,7 @@ from autoresearch import paths
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.errors import StoredStateError, UsageError
-from autoresearch.hardware import detect, profiles
+from autoresearch.hardware import accelerator, detect, profiles
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop.experiment import Setup
@@ -128,7 +128,7 @@ def _checksum_of_code(folders: list[Path]) -> str:
     running = hashlib.blake2b(digest_size=16)
     for folder in folders:
         for path in sorted(folder.glob("*.py")):
-            if path.name != "train.py":
+            if path.name not in ("train.py", accelerator.FILE):  # what is only looked at changes no score
                 content = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout may have translated them
                 running.update(f"{path.name} {len(content)}\n".encode() + content)
     return running.hexdigest()

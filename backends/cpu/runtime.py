@@ -37,6 +37,8 @@ from torch_runtime import (  # noqa: F401
     synchronize,
 )
 
+from autoresearch.hardware.cores import usable
+
 device = torch.device("cpu")
 
 
@@ -68,30 +70,6 @@ def _is_compiler_new(compiler: str) -> bool:
     return major.isdigit() and int(major) >= 12
 
 
-def usable_cores() -> int:
-    """Physical cores that this process may use: its affinity and its cgroup's quota count, a second thread of a core does not."""
-    if not hasattr(os, "sched_getaffinity"):
-        import psutil
-
-        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    cores = {_siblings(cpu) for cpu in os.sched_getaffinity(0)}
-    return max(1, min(len(cores), _cgroup_quota()))
-
-
-def _siblings(cpu: int) -> str:
-    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-    return path.read_text(encoding="ascii") if path.exists() else str(cpu)
-
-
-def _cgroup_quota() -> float:
-    """Processors' worth of time that the container allows (cgroup v2, cpu.max: "<microseconds> <period>" or "max ...")."""
-    path = Path("/sys/fs/cgroup/cpu.max")
-    if not path.exists():
-        return float("inf")
-    quota, period = path.read_text(encoding="ascii").split()
-    return float("inf") if quota == "max" else max(1, int(quota) // int(period))
-
-
 def _keep_memory() -> None:
     """Let glibc's malloc keep what is freed. Each training step takes and frees the same few hundred megabytes; by default they
     go back to the system, which zeroes them again page by page: a 384 -> 4096 product on 8192 tokens ran at 0.6 of 2.6 TFLOP/s.
@@ -104,7 +82,7 @@ def _keep_memory() -> None:
 
 dtype, loss_scale, dtype_reason = dtype_asked_for() or _choose_dtype()
 compile_on, compile_reason = _choose_compile()
-cores = usable_cores()
+cores = usable()
 torch.set_num_threads(cores)
 _keep_memory()
 

@@ -33,6 +33,7 @@ def test_doctor_tells_what_a_run_would_use_and_hides_who_asks(tmp_path):
     assert status == 0
     assert str(home) not in text
     assert os.path.join("~", "cache") in text
+    assert "\nnow\n  power     " in text and "\n  heat      " in text and "\n  load      other processes take " in text
     for words in ("backends", "profile ", "`autoresearch run` would use", "corpus    stdlib", "dtype ", "compile "):
         assert words in text
     status, text, _ = call(tmp_path, "doctor", "--json", "--backend", "null", "--corpus", "stdlib", **private)
@@ -40,6 +41,7 @@ def test_doctor_tells_what_a_run_would_use_and_hides_who_asks(tmp_path):
     assert status == 0
     assert str(home) not in text
     assert report["chosen"]["backend"] == "null"
+    assert 0 <= report["now"]["load"]["share"] <= 1 and report["now"]["cores"] >= 1
     assert report["chosen"]["profile"]["name"] == "null"
     assert {other["name"] for other in report["chosen"]["backend_others"]} == {
         one["name"] for one in report["backends"]

@@ -129,7 +129,7 @@ def test_a_killed_init_is_finished_or_begun_again(tmp_path, corpus):
 
 def run_until(study, sign: str) -> None:
     """Start `run` in a process of its own and kill it, without warning, when its output has the sign."""
-    command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json"]
+    command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json", "--on-battery"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with child:
         for line in child.stdout:

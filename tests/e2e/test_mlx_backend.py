@@ -42,7 +42,8 @@ def test_a_study_with_mlx_trains_and_scores(tmp_path):
         "--backend": "mlx", "--profile": str(tmp_path / "tiny.toml"), "--corpus": str(corpus), "--agent": "search",
         "--decide": "strict", "--experiments": "1", "--tag": "t", "--workspace": str(tmp_path / "study"),
     }  # fmt: skip
-    command = [sys.executable, "-m", "autoresearch.cli", "run", "--plain", *(word for option in options.items() for word in option)]
+    command = [sys.executable, "-m", "autoresearch.cli", "run", "--plain", "--on-battery"]
+    command += [word for option in options.items() for word in option]
     environment = os.environ | {"AUTORESEARCH_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
