@@ -17,7 +17,7 @@ DATA_AND_BUDGET = """
 corpus = "stdlib"
 vocab_size = 320
 seq_len = 32
-eval_bytes = 5000
+eval_bytes = 10000
 [budget]
 train_seconds = 1
 startup_limit_seconds = 120
