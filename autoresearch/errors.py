@@ -14,7 +14,13 @@ class AutoresearchError(Exception):
 
 
 class UsageError(AutoresearchError):
+    """cure: what to do next, where a backend's probe shows it apart from the problem; the message is then both."""
+
     exit_status = 2
+
+    def __init__(self, problem: str, cure: str | None = None):
+        super().__init__(f"{problem}; {cure}" if cure else problem)
+        self.problem, self.cure = problem, cure
 
 
 class StoredStateError(AutoresearchError):

@@ -20,6 +20,7 @@ from autoresearch.processes import OWN_GROUP, end_tree
 
 # A cold import of torch from a slow disk takes up to half a minute; a probe that needs longer than this is stuck.
 PROBE_LIMIT_SECONDS = 60
+ANSWER = "autoresearch.hardware.answer"
 LOOKING = "looking at the machine"  # what callers show meanwhile: each framework is imported, which takes seconds
 
 
@@ -63,7 +64,8 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Facts
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
             # -B: the shipped folder may be read-only, and nothing is written outside the workspace and the cache.
-            [sys.executable, "-B", "-X", "utf8", str(backend.folder / "runtime.py"), "--probe"],
+            # -P: a file of the current folder (gpu.py, say) must not be taken for one of the backend's.
+            [sys.executable, "-B", "-P", "-X", "utf8", "-m", ANSWER, str(backend.folder / "runtime.py")],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

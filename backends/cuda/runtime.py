@@ -47,6 +47,7 @@ if _variable:  # read when PyTorch starts
 import gpu  # noqa: E402
 import torch  # noqa: E402
 import torch_runtime  # noqa: E402
+from gpu import forget_memory, peak_memory_bytes, synchronize  # noqa: E402, F401
 from torch_runtime import (  # noqa: E402, F401
     cross_entropy,
     embedding,
@@ -187,8 +188,7 @@ if found is None:
 
 
 def compile(function):
-    """FlashAttention 3 is not traced: it stays outside of the graphs, which it parts."""
-    return torch.compile(function, dynamic=False, fullgraph=settings.attention != "flash3") if settings.compile else function
+    return settings.compiled(function)
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
@@ -196,21 +196,7 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) ->
     if settings.attention == "flash3" and dtype != torch.float32:
         out = _flash3(q, k, v, causal=True, window_size=(min(window, q.size(1) - 1), 0))
         return out[0] if isinstance(out, tuple) else out  # some versions return the log-sums too
-    own = gpu.flex if settings.attention == "flex" else torch_runtime.attention
-    return own(q, k, v, window)
-
-
-def synchronize() -> None:
-    torch.cuda.synchronize()
-
-
-def peak_memory_bytes() -> int:
-    return torch.cuda.max_memory_allocated()
-
-
-def forget_memory() -> None:
-    torch_runtime.forget_memory()
-    torch.cuda.empty_cache()
+    return settings.attend(q, k, v, window)
 
 
 def check_pace(step_seconds: Sequence[float]) -> None:
@@ -222,16 +208,7 @@ def check_pace(step_seconds: Sequence[float]) -> None:
 def probe() -> dict:
     if found is not None:
         return found
-    name = torch.cuda.get_device_name()
-    flops, source = gpu.peak_flops(Path(__file__).parent / "peaks.toml", name, settings.dtype)
-    return settings.facts(device) | {
-        "device": name,
-        "count": torch.cuda.device_count(),
-        "memory_bytes": torch.cuda.get_device_properties(0).total_memory,
-        "capability": list(_capability),
-        "peak_flops": flops,
-        "peak_source": source,
-    }
+    return settings.card_facts(device, Path(__file__).with_name("peaks.toml")) | {"capability": list(_capability)}
 
 
 if __name__ == "__main__" and "--probe" in sys.argv:

@@ -37,9 +37,10 @@ def choose_dtype(platform: str | None, capability: tuple[int, int] | None, asked
     """
     if asked:
         if asked not in ("float32", "bfloat16", "float16"):
-            raise UsageError(f"AUTORESEARCH_DTYPE is {asked!r}; set it to float32, bfloat16 or float16, or remove it")
+            raise UsageError(f"AUTORESEARCH_DTYPE is {asked!r}", "set it to float32, bfloat16 or float16, or remove it")
         if asked == "float16" and platform == "cpu":  # JAX 0.10's attention asks for a product that sums up in float32
-            raise UsageError("AUTORESEARCH_DTYPE is float16, in which JAX has no attention on a CPU; set it to float32 or bfloat16")
+            reason = "AUTORESEARCH_DTYPE is float16, in which JAX has no attention on a CPU"
+            raise UsageError(reason, "set it to float32 or bfloat16, or remove it")
         return jnp.dtype(asked), 2.0**13 if asked == "float16" else 1.0, "AUTORESEARCH_DTYPE asks for it"
     if platform == "tpu":
         return jnp.dtype("bfloat16"), 1.0, "a TPU multiplies bfloat16 matrices in hardware"

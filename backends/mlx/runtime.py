@@ -33,7 +33,7 @@ def choose_dtype(chip: str | None, asked: str | None) -> tuple[mx.Dtype, float, 
     if asked:
         dtypes = {"float32": (mx.float32, 1.0), "bfloat16": (mx.bfloat16, 1.0), "float16": (mx.float16, 2.0**13)}
         if asked not in dtypes:
-            raise UsageError(f"AUTORESEARCH_DTYPE is {asked!r}; set it to float32, bfloat16 or float16, or remove it")
+            raise UsageError(f"AUTORESEARCH_DTYPE is {asked!r}", "set it to float32, bfloat16 or float16, or remove it")
         return *dtypes[asked], "AUTORESEARCH_DTYPE asks for it"
     if chip is None:
         return mx.float32, 1.0, "on a CPU MLX is for tests: float32 is exact, and bfloat16 is at most a third faster"

@@ -18,7 +18,7 @@ os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 import gpu
 import psutil
 import torch
-import torch_runtime
+from gpu import forget_memory, synchronize  # noqa: F401
 from torch_runtime import (  # noqa: F401
     attention,
     check_pace,
@@ -68,21 +68,12 @@ dtype, loss_scale = settings.dtype, settings.loss_scale
 
 
 def compile(function):
-    return function
-
-
-def synchronize() -> None:
-    torch.mps.synchronize()
+    return settings.compiled(function)
 
 
 def peak_memory_bytes() -> None:
     """Unknown: Metal's allocator in PyTorch counts what is in use now, not the most that was."""
     return None
-
-
-def forget_memory() -> None:
-    torch_runtime.forget_memory()
-    torch.mps.empty_cache()
 
 
 def probe() -> dict:

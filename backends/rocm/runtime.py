@@ -31,7 +31,7 @@ if __name__ == "__main__" and not driver_gpus(NODES) and not shutil.which("rocmi
 
 import gpu  # noqa: E402
 import torch  # noqa: E402
-import torch_runtime  # noqa: E402
+from gpu import forget_memory, peak_memory_bytes, synchronize  # noqa: E402, F401
 from torch_runtime import (  # noqa: E402, F401
     check_pace,
     cross_entropy,
@@ -105,40 +105,19 @@ if found is None:
 
 
 def compile(function):
-    return torch.compile(function, dynamic=False, fullgraph=True) if settings.compile else function
+    return settings.compiled(function)
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
     """See torch_runtime.attention."""
-    own = gpu.flex if settings.attention == "flex" else torch_runtime.attention
-    return own(q, k, v, window)
-
-
-def synchronize() -> None:
-    torch.cuda.synchronize()
-
-
-def peak_memory_bytes() -> int:
-    return torch.cuda.max_memory_allocated()
-
-
-def forget_memory() -> None:
-    torch_runtime.forget_memory()
-    torch.cuda.empty_cache()
+    return settings.attend(q, k, v, window)
 
 
 def probe() -> dict:
     if found is not None:
         return found
-    name = torch.cuda.get_device_name()
-    flops, source = gpu.peak_flops(Path(__file__).parent / "peaks.toml", name, settings.dtype)
-    return settings.facts(device) | {
-        "device": f"{name} ({_architecture()})",
-        "count": torch.cuda.device_count(),
-        "memory_bytes": torch.cuda.get_device_properties(0).total_memory,
-        "peak_flops": flops,
-        "peak_source": source,
-    }
+    facts = settings.card_facts(device, Path(__file__).with_name("peaks.toml"))
+    return facts | {"device": f"{facts['device']} ({_architecture()})"}
 
 
 if __name__ == "__main__" and "--probe" in sys.argv:

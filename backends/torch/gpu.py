@@ -1,4 +1,4 @@
-"""What the GPU runtimes share: their settings, torch.compile, windowed attention, peak FLOP/s, and the questions of a probe.
+"""What the GPU runtimes share: their settings, torch.compile, windowed attention, peak FLOP/s, memory, the questions of a probe.
 
 Choices are pure functions from facts to (choice, reason); tests/facts holds them for real devices. None of it was run on a GPU.
 """
@@ -44,12 +44,50 @@ class Settings:
     def loss_scale(self) -> float:
         return torch_runtime.FLOAT16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
 
+    def compiled(self, function):
+        """FlashAttention 3 is not traced: it stays outside of the graphs, which it parts."""
+        return torch.compile(function, dynamic=False, fullgraph=self.attention != "flash3") if self.compile else function
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
+        """FlexAttention or SDPA. See torch_runtime.attention."""
+        own = flex if self.attention == "flex" else torch_runtime.attention
+        return own(q, k, v, window)
+
     def facts(self, device: torch.device) -> dict:
         """For the probe. First a product on the device: a driver that is broken fails here, not in the run."""
         square = torch.ones(64, 64, device=device, dtype=self.dtype)
         (square @ square).sum().item()
         chosen = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {"ok": True} | chosen | {"dtype": str(self.dtype).removeprefix("torch.")}
+
+    def card_facts(self, device: torch.device, peaks: Path) -> dict:
+        """The same of a card with memory of its own, the first of its kind. peaks: its backend's peaks.toml."""
+        module = torch.get_device_module(device)
+        card = module.get_device_properties(0)
+        flops, source = peak_flops(peaks, card.name, self.dtype)
+        return self.facts(device) | {
+            "device": card.name,
+            "count": module.device_count(),
+            "memory_bytes": card.total_memory,
+            "peak_flops": flops,
+            "peak_source": source,
+        }
+
+
+# A PyTorch build has one kind of accelerator, and its module (torch.cuda, torch.xpu, torch.mps) is that of no device given.
+
+
+def synchronize() -> None:
+    torch.get_device_module().synchronize()
+
+
+def peak_memory_bytes() -> int:
+    return torch.get_device_module().max_memory_allocated()
+
+
+def forget_memory() -> None:
+    torch_runtime.forget_memory()
+    torch.get_device_module().empty_cache()
 
 
 def pip_line(build: str) -> str:

@@ -46,7 +46,7 @@ def dtype_asked_for() -> tuple[torch.dtype, float, str] | None:
     if not name:
         return None
     if name not in ("float32", "bfloat16", "float16"):
-        raise UsageError(f"AUTORESEARCH_DTYPE is {name!r}; set it to float32, bfloat16 or float16, or remove it")
+        raise UsageError(f"AUTORESEARCH_DTYPE is {name!r}", "set it to float32, bfloat16 or float16, or remove it")
     return getattr(torch, name), FLOAT16_LOSS_SCALE if name == "float16" else 1.0, "AUTORESEARCH_DTYPE asks for it"
 
 

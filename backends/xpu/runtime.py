@@ -24,7 +24,7 @@ if __name__ == "__main__" and not any(map(glob.glob, DRIVER_FILES)):
 
 import gpu  # noqa: E402
 import torch  # noqa: E402
-import torch_runtime  # noqa: E402
+from gpu import forget_memory, peak_memory_bytes, synchronize  # noqa: E402, F401
 from torch_runtime import (  # noqa: E402, F401
     attention,
     check_pace,
@@ -65,41 +65,19 @@ def obstacle(is_built: bool, is_available: bool) -> dict | None:
 device = torch.device("xpu")
 found = obstacle(torch.xpu._is_compiled(), torch.xpu.is_available())  # read by probe(); nothing below works where there is one
 if found is None:
-    _properties = torch.xpu.get_device_properties(0)
-    settings = choose(
-        _properties.has_subgroup_matrix_multiply_accumulate, gpu.has_triton(), gpu.has_compiler(), sys.platform
-    ).as_asked()
+    _has_xmx = torch.xpu.get_device_properties(0).has_subgroup_matrix_multiply_accumulate
+    settings = choose(_has_xmx, gpu.has_triton(), gpu.has_compiler(), sys.platform).as_asked()
     dtype, loss_scale = settings.dtype, settings.loss_scale
 
 
 def compile(function):
-    return torch.compile(function, dynamic=False, fullgraph=True) if settings.compile else function
-
-
-def synchronize() -> None:
-    torch.xpu.synchronize()
-
-
-def peak_memory_bytes() -> int:
-    return torch.xpu.max_memory_allocated()
-
-
-def forget_memory() -> None:
-    torch_runtime.forget_memory()
-    torch.xpu.empty_cache()
+    return settings.compiled(function)
 
 
 def probe() -> dict:
     if found is not None:
         return found
-    flops, source = gpu.peak_flops(Path(__file__).parent / "peaks.toml", _properties.name, settings.dtype)
-    return settings.facts(device) | {
-        "device": _properties.name,
-        "count": torch.xpu.device_count(),
-        "memory_bytes": _properties.total_memory,
-        "peak_flops": flops,
-        "peak_source": source,
-    }
+    return settings.card_facts(device, Path(__file__).with_name("peaks.toml"))
 
 
 if __name__ == "__main__" and "--probe" in sys.argv:

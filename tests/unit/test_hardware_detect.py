@@ -18,7 +18,9 @@ def backend(folder, code, name="probed", **more):
     return Backend(name, name, folder, folder / "train.py", **more)
 
 
-def test_the_last_line_is_the_answer(tmp_path):
+def test_the_last_line_is_the_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "helper.py").write_text("MEMORY = 'that of a file where the user stands'", encoding="utf-8")
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "helper.py").write_text("MEMORY = 8 * 2**30", encoding="utf-8")
     code = "\n".join(
@@ -91,6 +93,14 @@ def test_a_missing_requirement_is_named_with_its_cure_and_nothing_is_started(tmp
     install = "pip install no-such-framework"
     one = backend(tmp_path / "b", "raise SystemExit(9)", requires=("no_such_framework",), install=install)
     assert detect.probe(one) == Facts(ok=False, reason="the package no_such_framework is not installed", cure=install)
+
+
+def test_a_users_error_is_a_reason_and_a_cure_wherever_the_probe_raises_it(tmp_path):
+    code = "from autoresearch.errors import UsageError\nraise UsageError('NPU_CARDS is two', 'set it to a number')"
+    facts = detect.probe(backend(tmp_path / "npu", code, "npu"))
+    assert facts == Facts(ok=False, reason="NPU_CARDS is two", cure="set it to a number")
+    with pytest.raises(UsageError, match=r"^the backend npu does not work here: NPU_CARDS is two; to do: set it to a number$"):
+        detect.choose_backend("npu", {"npu": made("npu", 1)}, {"npu": facts})
 
 
 def test_all_are_asked_and_one_fault_stays_alone(tmp_path):

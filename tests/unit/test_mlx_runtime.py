@@ -1,4 +1,4 @@
-"""The parts under an MLX training step, each against its plain form; what the probe says; that `auto` leaves MLX's CPU alone."""
+"""The parts under an MLX training step, each against its plain form; what is chosen; that `auto` leaves MLX's CPU alone."""
 
 import sys
 
@@ -111,12 +111,6 @@ found["peaks"] = [runtime.peak_flops(*chip)[0] for chip in chips]
     assert "float8" in found["wrong"] and "bfloat16" in found["wrong"]
     assert found["compile"] == [True, False]
     assert found["peaks"] == [pytest.approx(2.6e12), pytest.approx(7.963e12, rel=1e-3), None, None]
-
-
-def test_the_probe_answers_within_the_contract():
-    facts = detect.probe(registry.scan()["mlx"])
-    assert facts.ok, facts.reason
-    assert facts.memory_bytes > 2**30 and facts.dtype_reason and facts.compile_reason and facts.versions["mlx"]
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="may have Metal")

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 import torch_backend  # noqa: E402
 from torch._dynamo.utils import counters  # noqa: E402
 
+from autoresearch.errors import UsageError  # noqa: E402
 from autoresearch.hardware import detect, profiles, registry  # noqa: E402
 
 cuda, rocm, xpu, mps = (torch_backend.device_runtime(name) for name in ("cuda", "rocm", "xpu", "mps"))
@@ -70,6 +71,24 @@ def test_flex_attention_in_a_graph_equals_sdpa_and_makes_each_mask_once(heads, g
 
 
 # Compilation, memory, drivers
+
+
+@pytest.mark.parametrize("runtime", [cuda, rocm, xpu, mps], ids=lambda runtime: runtime.__name__)
+def test_pytorchs_module_of_a_device_has_what_is_called_of_it(runtime):
+    module = torch.get_device_module(runtime.device)
+    called = ["synchronize", "empty_cache", "device_count"]
+    if runtime is not mps:  # its memory is the computer's
+        called += ["max_memory_allocated", "get_device_properties"]
+    assert [name for name in called if not callable(getattr(module, name, None))] == []
+
+
+def test_a_dtype_that_is_asked_for_goes_before_the_devices_own(monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_DTYPE", "float16")
+    settings = cuda.choose((9, 0), **TRITON).as_asked()
+    assert settings.dtype == torch.float16 and settings.loss_scale > 1 and "asks for it" in settings.dtype_reason
+    monkeypatch.setenv("AUTORESEARCH_DTYPE", "float8")
+    with pytest.raises(UsageError, match=r"^AUTORESEARCH_DTYPE is 'float8'; set it to float32, bfloat16 or float16, or remove it$"):
+        settings.as_asked()
 
 
 @pytest.mark.parametrize(

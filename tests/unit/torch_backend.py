@@ -7,14 +7,12 @@ import sys
 import types
 from types import SimpleNamespace
 
+from backend_child import TINY
+
 from autoresearch import constants
 from autoresearch.paths import shipped
 
 SPEC = SimpleNamespace(vocab_size=97, seq_len=24)
-TINY = {
-    "DEPTH": 3, "ASPECT_RATIO": 16, "HEAD_DIM": 16, "GATE_CHANNELS": 8, "WINDOW_PATTERN": "SL", "SHORT_WINDOW": 0.25,
-    "DEVICE_BATCH_SIZE": 2, "TOTAL_BATCH_SIZE": 96,
-}  # fmt: skip
 SOURCE = (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
 
 

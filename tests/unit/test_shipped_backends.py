@@ -1,0 +1,64 @@
+"""What holds for each backend that ships, whichever there are: none is named here."""
+
+import functools
+
+import pytest
+
+from autoresearch.errors import UsageError
+from autoresearch.hardware import detect, registry
+from autoresearch.hardware.facts import Facts
+from autoresearch.paths import shipped
+
+BACKENDS = registry.scan(shipped("backends"))
+TORCH = shipped("backends") / "torch" / "train.py"  # what every other train.py is a translation of
+TEXTS = {one.train_py.parent.name: one for one in BACKENDS.values()}  # one backend for each train.py
+TRANSLATIONS = [name for name, one in TEXTS.items() if one.train_py != TORCH.resolve() and not one.simulated]
+
+
+def constants_block(path):
+    return path.read_text(encoding="utf-8").partition("# Constants.")[2].partition("# ------")[0]
+
+
+@functools.cache
+def facts_of(name) -> Facts:
+    return detect.probe(BACKENDS[name])
+
+
+@pytest.mark.parametrize("name", TRANSLATIONS)
+def test_its_constants_are_those_of_torch_letter_by_letter(name):
+    assert "DEPTH = " in constants_block(TORCH)
+    assert constants_block(TEXTS[name].train_py) == constants_block(TORCH)
+
+
+def test_there_are_translations_to_compare():
+    assert len(TRANSLATIONS) >= 2
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_its_train_py_stays_short(name):
+    assert len(TEXTS[name].train_py.read_text(encoding="utf-8").splitlines()) <= 630
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_probe_gives_its_choices_with_reasons_or_a_reason_in_one_line(name):
+    facts = facts_of(name)
+    if not facts.ok:
+        assert facts.reason and "\n" not in facts.reason and "Error" not in facts.reason
+        pytest.skip(facts.reason)
+    assert facts.dtype_reason and facts.compile_reason and facts.attention_reason and facts.versions
+    assert facts.memory_bytes is None or facts.memory_bytes > 2**30
+
+
+@pytest.mark.parametrize("name", [name for name, one in BACKENDS.items() if not one.simulated])
+def test_a_dtype_that_there_is_not_is_one_line_that_says_what_to_do(name, monkeypatch):
+    if not facts_of(name).ok:
+        pytest.skip(facts_of(name).reason)
+    monkeypatch.setenv("AUTORESEARCH_DTYPE", "float8")
+    facts = detect.probe(BACKENDS[name])
+    assert not facts.ok and facts.reason == "AUTORESEARCH_DTYPE is 'float8'"
+    with pytest.raises(UsageError) as error:
+        detect.choose_backend(name, BACKENDS, {name: facts})
+    assert str(error.value) == (
+        f"the backend {name} does not work here: AUTORESEARCH_DTYPE is 'float8'; "
+        "to do: set it to float32, bfloat16 or float16, or remove it"
+    )
