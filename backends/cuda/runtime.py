@@ -231,6 +231,7 @@ def probe() -> dict:
         "capability": list(_capability),
         "peak_flops": flops,
         "peak_source": source,
+        "peak_bandwidth": gpu.peak_bandwidth(Path(__file__).parent / "peaks.toml", name),
     }
 
 

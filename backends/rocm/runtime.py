@@ -138,6 +138,7 @@ def probe() -> dict:
         "memory_bytes": torch.cuda.get_device_properties(0).total_memory,
         "peak_flops": flops,
         "peak_source": source,
+        "peak_bandwidth": gpu.peak_bandwidth(Path(__file__).parent / "peaks.toml", name),
     }
 
 

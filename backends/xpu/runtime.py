@@ -99,6 +99,7 @@ def probe() -> dict:
         "memory_bytes": _properties.total_memory,
         "peak_flops": flops,
         "peak_source": source,
+        "peak_bandwidth": gpu.peak_bandwidth(Path(__file__).parent / "peaks.toml", _properties.name),
     }
 
 
