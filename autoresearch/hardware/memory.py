@@ -71,7 +71,7 @@ def at_loss(sizes: Sizes, layout: Layout) -> dict[str, int]:
     return {
         **held(sizes, layout),
         "activations": activation_bytes(sizes, layout),
-        "weights as multiplied": _cast_bytes(sizes, layout),
+        "weights as multiplied": cast_bytes(sizes, layout),
         "loss": _loss_bytes(sizes, layout),
         "gradients of earlier passes": gradient_bytes(sizes, layout) if sizes.passes > 1 else 0,
     }
@@ -137,12 +137,10 @@ def _attention_bytes(sizes: Sizes, b: int, attention: str) -> int:
     sums = FLOAT32 * sizes.pass_tokens * sizes.heads
     if attention != "blocks":
         return sums
-    from autoresearch.hardware.speed import scored_keys
-
-    return sums + b * sizes.rows * sizes.heads * scored_keys(sizes, attention) // sizes.depth
+    return sums + b * sizes.rows * sizes.heads * model.scored_keys(sizes, attention) // sizes.depth
 
 
-def _cast_bytes(sizes: Sizes, layout: Layout) -> int:
+def cast_bytes(sizes: Sizes, layout: Layout) -> int:
     """Weights in the products' dtype, kept for the gradients of what they multiply. Of float32 only a joined copy is new."""
     joined = sizes.depth * sizes.width * (sizes.heads * sizes.head_dim + 2 * sizes.key_width)
     return layout.product_bytes * (model.matrix_params(sizes) if layout.product_bytes < FLOAT32 else joined)

@@ -13,6 +13,7 @@ from autoresearch.errors import UsageError
 from autoresearch.hardware.profile_file import Profile
 
 GATE_CHANNELS = 32  # train.py's own
+BLOCK = 256  # queries of a block where attention is made of products: backends/cpu/cpu_kernels.py
 NEEDED = (
     "DEPTH", "ASPECT_RATIO", "HEAD_DIM", "GQA_RATIO", "MLP_RATIO", "WINDOW_PATTERN", "SHORT_WINDOW", "DEVICE_BATCH_SIZE",
     "TOTAL_BATCH_SIZE",
@@ -153,6 +154,25 @@ def seen_keys(seq_len: int, window: int) -> int:
 def mean_keys(sizes: Sizes) -> float:
     """Of a query, over all layers together."""
     return sum(seen_keys(sizes.seq_len, window) / sizes.seq_len for window in sizes.windows)
+
+
+def scored_keys(sizes: Sizes, attention: str) -> int:
+    """Scores that attention computes for a row and a head, over all layers. Windows only save time where a kernel skips blocks."""
+    length, total = sizes.seq_len, 0
+    for window in sizes.windows:
+        is_full = window >= length - 1
+        if attention == "blocks":
+            size = BLOCK if window > BLOCK // 2 else BLOCK // 2
+            starts = range(0, length, size)
+            total += sum(
+                (min(start + size, length) - start) * (min(start + size, length) - max(0, start - window) // size * size)
+                for start in starts
+            )
+        elif is_full or attention in ("flash3", "flex"):
+            total += seen_keys(length, window)
+        else:
+            total += length * length  # a mask: everything is computed
+    return total
 
 
 def flops_per_token(sizes: Sizes) -> int:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from autoresearch.hardware import model
 from autoresearch.hardware.model import Sizes
 
-# Share of the best product that products of a training step reach. One of the three products of a weight, its gradient, has a
-# transposed factor and runs at half the speed (docs/design/cpu-speed.md): 3 / (1 + 1 + 2).
-PRODUCT_SHARE = 0.75
+# Share of the best product that products of a training step reach on a CPU. One of the three products of a weight, its gradient,
+# has a transposed factor and runs at half the speed (docs/design/cpu-speed.md): 3 / (1 + 1 + 2). Accelerators load it either way.
+CPU_PRODUCT_SHARE = 0.75
 # Share of the best product in attention kernels, over the scores that they compute. Fit: benchmarks/plan_errors.py --fit.
-ATTENTION_SHARE = 0.5
+ATTENTION_SHARE = 0.65
 # A fused attention computes the scores again in its backward pass: 7 products in place of 6 (arXiv 2307.08691, section 3.1).
 RECOMPUTED = 7 / 6
 # Bytes of traffic for one score that is kept in memory, both passes: written and read in float32 twice, and in half precision
@@ -26,7 +26,6 @@ LOGIT_PASSES, EAGER_LOGIT_BYTES = 5, 100
 EAGER_TRAFFIC = 4.2
 # Kernels: (of a layer, of the rest of a pass, of one stack of matrices in the optimizer), counted on the meta device (eager).
 KERNELS, EAGER_KERNELS = (35, 30, 30), (105, 60, 60)
-BLOCK = 256  # queries of a block where attention is made of products (backends/cpu/cpu_kernels.py)
 
 ADAM_BYTES = 28  # fused: weight, two moments read and written, gradient read, float32
 # Muon, besides Newton-Schulz: weight, gradient and momentum are stacked, read and written in float32, and the step once more.
@@ -36,19 +35,21 @@ NEWTON_SCHULZ = 5  # iterations
 
 @dataclass(frozen=True)
 class Part:
-    """Work of one step. flops count at `share` of the best product."""
+    """Work of one step. flops run at `share` of the best product."""
 
     name: str
     flops: float
     bytes: float
-    share: float = PRODUCT_SHARE
+    share: float = 1.0
 
     def seconds(self, matmul_flops: float, bandwidth: float) -> float:
         return max(self.flops / (matmul_flops * self.share), self.bytes / bandwidth)
 
 
-def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str) -> tuple[Part, ...]:
-    """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it."""
+def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, product_share: float) -> tuple[Part, ...]:
+    """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it; product_share:
+    1 or CPU_PRODUCT_SHARE.
+    """
     tokens, passes, b = sizes.passes * sizes.pass_tokens, sizes.passes, product_bytes
     found = []
     queries, keys = sizes.heads * sizes.head_dim, sizes.key_width
@@ -62,11 +63,11 @@ def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str) -> t
         weight = inner * outer
         # Each of the three products reads two factors and writes one; the weight is also cast, and its gradient added up.
         traffic = 3 * b * (tokens * (inner + outer) + passes * weight) + passes * weight * (12 + b)
-        found.append(Part(name, sizes.depth * 6 * tokens * weight, sizes.depth * traffic))
+        found.append(Part(name, sizes.depth * 6 * tokens * weight, sizes.depth * traffic, product_share))
     found.append(_attention(sizes, tokens, b, attention))
     head = sizes.vocab_size * sizes.width
     logit_bytes = LOGIT_PASSES * b if compiled else EAGER_LOGIT_BYTES
-    found.append(Part("loss, products", 6 * tokens * head, passes * head * (12 + b)))
+    found.append(Part("loss, products", 6 * tokens * head, passes * head * (12 + b), product_share))
     found.append(Part("loss, logits", 0, tokens * sizes.vocab_size * logit_bytes))
     found.append(Part("between the products", 0, tokens * _elementwise(sizes, b) * (1 if compiled else EAGER_TRAFFIC)))
     # A table's gradient is as large as the table, whatever the tokens.
@@ -90,27 +91,8 @@ def step_seconds(
     return max(busy, launches_seconds) if overlaps else busy + launches_seconds
 
 
-def scored_keys(sizes: Sizes, attention: str) -> int:
-    """Scores that attention computes for a row and a head, over all layers. Windows only save time where a kernel skips blocks."""
-    length, total = sizes.seq_len, 0
-    for window in sizes.windows:
-        is_full = window >= length - 1
-        if attention == "blocks":
-            size = BLOCK if window > BLOCK // 2 else BLOCK // 2
-            starts = range(0, length, size)
-            total += sum(
-                (min(start + size, length) - start) * (min(start + size, length) - max(0, start - window) // size * size)
-                for start in starts
-            )
-        elif is_full or attention in ("flash3", "flex"):
-            total += model.seen_keys(length, window)
-        else:
-            total += length * length  # a mask: everything is computed
-    return total
-
-
 def _attention(sizes: Sizes, tokens: int, b: int, attention: str) -> Part:
-    scores = scored_keys(sizes, attention) * tokens / sizes.seq_len  # of one head
+    scores = model.scored_keys(sizes, attention) * tokens / sizes.seq_len  # of one head
     flops = 12 * sizes.heads * sizes.head_dim * scores
     # Queries, keys, values, output; then these and their gradients.
     traffic = sizes.depth * tokens * b * 3 * (2 * sizes.heads * sizes.head_dim + 2 * sizes.key_width)
