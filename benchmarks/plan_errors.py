@@ -141,13 +141,15 @@ def table(rows: list[dict], unit: str) -> str:
 
 
 def fit() -> None:
+    """Least squares of the logarithms, so that half and double are as far off."""
     best = []
     for matmul, attention in itertools.product((x / 20 for x in range(12, 21)), (x / 20 for x in range(4, 17))):
         predict.MATMUL_OF_DATA_SHEET, speed.ATTENTION_SHARE = matmul, attention
         rows = [row for row in speed_rows() if row["error"] is not None and not is_explained(row)]
-        best.append((statistics.mean(abs(math.log(row["predicted"] / row["published"])) for row in rows), matmul, attention))
-    for error, matmul, attention in sorted(best)[:8]:
-        print(f"mean error {error:.3f}: MATMUL_OF_DATA_SHEET {matmul}, ATTENTION_SHARE {attention}")
+        errors = [abs(math.log(row["predicted"] / row["published"])) for row in rows]
+        best.append((statistics.fmean(error**2 for error in errors) ** 0.5, max(errors), matmul, attention))
+    for error, worst, matmul, attention in sorted(best)[:8]:
+        print(f"typical {error:.3f}, worst {worst:.3f}: MATMUL_OF_DATA_SHEET {matmul}, ATTENTION_SHARE {attention}")
 
 
 def _row(run: str, published: float, predicted: float | None, remark: str) -> dict:

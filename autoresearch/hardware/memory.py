@@ -92,15 +92,14 @@ def activation_bytes(sizes: Sizes, layout: Layout) -> int:
     """What the layers keep for the backward pass of one pass."""
     b, queries, keys = layout.product_bytes, sizes.heads * sizes.head_dim, sizes.key_width
     c, m, depth, tables = sizes.width, sizes.mlp_width, sizes.depth, sizes.value_tables
-    gate = min(sizes.gate_channels, c) + sizes.groups  # what a gate reads, and itself
     if layout.compiled:
         # Of a layer: the stream before its scale, after it and after attention; both norms' results; queries and keys before
         # and after their norm; values; what attention returns; the MLP before and after relu squared.
         layer = b * (5 * c + 3 * queries + 3 * keys + 2 * m)
         # The roots of the norms' mean squares, of the stream and of each head.
         layer += FLOAT32 * (2 + sizes.heads + sizes.groups)
-        value = b * (keys + gate)  # the looked-up embedding
-        first_and_last = b * c + FLOAT32 * 2
+        value = b * (keys + sizes.gate_channels + sizes.groups)  # the looked-up embedding; what its gate reads, and itself
+        ends = FLOAT32 * 2  # the first layer's stream after its scale is made again
     else:
         # The stream before its scale, two norms' results, queries, keys, attention's result, relu and its square. And what the
         # four norms read.
@@ -109,10 +108,10 @@ def activation_bytes(sizes: Sizes, layout: Layout) -> int:
         layer += FLOAT32 * (2 + sizes.heads + sizes.groups)
         # Without a value embedding the values are a view, which keeps queries, keys and values as they were multiplied.
         plain = b * (queries + 2 * keys)
-        value = b * (2 * keys + gate + sizes.groups) - plain
+        value = b * (2 * keys + 2 * sizes.groups) - plain  # values with and without the embedding's part; the gate
         layer += plain
-        first_and_last = (b + 2 * norm) * c + FLOAT32 * 2
-    per_token = depth * layer + tables * value + first_and_last + 8  # 8: the ids, int64
+        ends = 2 * norm * c + FLOAT32 * 2  # what the first and the last norm read
+    per_token = depth * layer + tables * value + ends + 8  # 8: the ids, int64
     return sizes.pass_tokens * per_token + depth * _attention_bytes(sizes, b, layout.attention)
 
 

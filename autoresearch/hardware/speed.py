@@ -13,7 +13,7 @@ from autoresearch.hardware.model import Sizes
 # has a transposed factor and runs at half the speed (docs/design/cpu-speed.md): 3 / (1 + 1 + 2). Accelerators load it either way.
 CPU_PRODUCT_SHARE = 0.75
 # Share of the best product in attention kernels, over the scores that they compute. Fit: benchmarks/plan_errors.py --fit.
-ATTENTION_SHARE = 0.65
+ATTENTION_SHARE = 0.7
 # A fused attention computes the scores again in its backward pass: 7 products in place of 6 (arXiv 2307.08691, section 3.1).
 RECOMPUTED = 7 / 6
 # Bytes of traffic for one score that is kept in memory, both passes: written and read in float32 twice, and in half precision

@@ -41,7 +41,7 @@ def run(sizes: Sizes = SIZES, facts: Facts = CARD, **measured) -> predict.Predic
 # Published rows
 
 
-@pytest.mark.parametrize("row", plan_errors.memory_rows(), ids=lambda row: row["run"])
+@pytest.mark.parametrize("row", list(plan_errors.memory_rows()), ids=lambda row: row["run"])
 def test_every_published_memory_is_met_within_five_percent(row):
     assert abs(row["error"]) < predict.MEMORY_ERROR == 0.05
 
