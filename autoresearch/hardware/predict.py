@@ -23,7 +23,7 @@ BANDWIDTH_OF_DATA_SHEET = 0.85
 LAUNCH_SECONDS, EAGER_LAUNCH_SECONDS = 5e-6, 10e-6
 
 # A process that trains on the CPU: Python and PyTorch, and a heap that grows with holes, since malloc is told to keep what is freed
-# (backends/cpu/runtime.py): for a byte of what comes and goes it takes that many. Measured with the profile cpu, docs/design/plan.md.
+# (backends/cpu/runtime.py): for a byte that comes and goes it takes that many. Measured: docs/design/plan.md.
 PROCESS_BYTES = 300 << 20
 CPU_HEAP, EAGER_CPU_HEAP = 3.35, 2.7
 
