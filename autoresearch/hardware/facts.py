@@ -35,6 +35,7 @@ class Facts:
     attention_reason: str | None = None
     peak_flops: float | None = None  # data sheet, dense, per second, in dtype
     peak_source: str | None = None
+    peak_bandwidth: float | None = None  # data sheet, of the device's memory, bytes per second
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -115,6 +116,7 @@ _CHECKS = {
     "attention_reason": _TEXT,
     "peak_flops": _POSITIVE,
     "peak_source": _TEXT,
+    "peak_bandwidth": _POSITIVE,
     "versions": (
         "a table of text",
         lambda value: type(value) is dict and all(_is_text(part) for part in value.values()),

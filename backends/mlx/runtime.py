@@ -53,11 +53,19 @@ def choose_compile(is_gpu: bool) -> tuple[bool, str]:
 
 def peak_flops(chip: str, gpu_cores: int | None) -> tuple[float, str] | tuple[None, None]:
     """(FLOP/s, source) from peaks.toml for a chip ("Apple M1 Max") with that many GPU cores."""
+    row = _chip_row(chip)
+    return (row["gigaflops_per_core"] * 1e9 * gpu_cores, row["source"]) if row and gpu_cores else (None, None)
+
+
+def peak_bandwidth(chip: str) -> float | None:
+    """Bytes per second of the chip's memory, read and written, from peaks.toml."""
+    row = _chip_row(chip)
+    return row["bandwidth_gb_s"] * 1e9 if row else None
+
+
+def _chip_row(chip: str) -> dict | None:
     table = tomllib.loads((Path(__file__).parent / "peaks.toml").read_text(encoding="utf-8"))
-    for row in table["chip"]:
-        if row["name"] == chip and gpu_cores:
-            return row["gigaflops_per_core"] * 1e9 * gpu_cores, row["source"]
-    return None, None
+    return next((row for row in table["chip"] if row["name"] == chip), None)
 
 
 def _generation(chip: str) -> int | None:
@@ -219,6 +227,7 @@ def probe() -> dict:
         "attention_reason": "MLX's own kernels; a window is a mask, and saves no time",
         "peak_flops": flops,
         "peak_source": source,
+        "peak_bandwidth": peak_bandwidth(chip) if is_gpu else None,
         "versions": {"mlx": mx.__version__},
     }
 

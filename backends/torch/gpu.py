@@ -71,6 +71,7 @@ class Settings:
             "memory_bytes": card.total_memory,
             "peak_flops": flops,
             "peak_source": source,
+            "peak_bandwidth": peak_bandwidth(peaks, card.name),
         }
 
 
@@ -144,15 +145,23 @@ def _prepare_mask(seq_len: int, window: int, device: str) -> str:
 
 
 def peak_flops(table: Path, name: str, dtype: torch.dtype) -> tuple[float, str] | tuple[None, None]:
-    """(dense FLOP/s, source) from a peaks.toml: the longest entry that the device's name ends in, at a word's start."""
-    if dtype == torch.float32:
+    """(dense FLOP/s, source) from a peaks.toml."""
+    if dtype == torch.float32 or (card := find_card(table, name)) is None:
         return None, None  # the tables are of half precision
+    return card["tflops"] * 1e12, card["source"]
+
+
+def peak_bandwidth(table: Path, name: str) -> float | None:
+    """Bytes per second of the device's memory, read and written, from a peaks.toml."""
+    card = find_card(table, name) or {}
+    return card["bandwidth_gb_s"] * 1e9 if "bandwidth_gb_s" in card else None
+
+
+def find_card(table: Path, name: str) -> dict | None:
+    """The longest entry of a peaks.toml that the device's name ends in, at a word's start."""
     cards = tomllib.loads(table.read_text(encoding="utf-8"))["card"]
     fitting = [card for card in cards if f" {name}".endswith(f" {card['name']}")]
-    if not fitting:
-        return None, None
-    card = max(fitting, key=lambda card: len(card["name"]))
-    return card["tflops"] * 1e12, card["source"]
+    return max(fitting, key=lambda card: len(card["name"])) if fitting else None
 
 
 def says(*command: str) -> str | None:

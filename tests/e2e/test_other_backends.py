@@ -56,7 +56,7 @@ def check_study(tmp_path, backend: str, profile: str, path: str = "") -> Path:
         "--backend": backend, "--profile": profile, "--corpus": str(studies.write_corpus(tmp_path / "corpus")), "--agent": "search",
         "--decide": "strict", "--experiments": "1", "--tag": "t", "--workspace": str(tmp_path / "study"),
     }  # fmt: skip
-    call(tmp_path, "run", "--plain", *(word for option in options.items() for word in option), path=path)
+    call(tmp_path, "run", "--plain", "--on-battery", *(word for option in options.items() for word in option), path=path)
     rows = [line.split("\t") for line in (tmp_path / "study" / "results.tsv").read_text(encoding="utf-8").splitlines()[1:]]
     assert len(rows) == 2
     assert rows[0][3] == "keep" and 0.5 < float(rows[0][1]) < 8

@@ -101,6 +101,7 @@ except runtime.UsageError as error:
 found["compile"] = [runtime.choose_compile(is_gpu)[0] for is_gpu in (True, False)]
 chips = (("Apple M1", 8), ("Apple M1 Max", 24), ("Apple M1", None), ("Apple M9", 10))
 found["peaks"] = [runtime.peak_flops(*chip)[0] for chip in chips]
+found["bandwidths"] = [runtime.peak_bandwidth(chip) for chip, _ in chips]
 """)
     dtypes = [dtype.removeprefix("mlx.core.") for dtype, *_ in found["dtypes"]]
     assert dtypes == [*["bfloat16"] * 5, "float32"]
@@ -111,6 +112,7 @@ found["peaks"] = [runtime.peak_flops(*chip)[0] for chip in chips]
     assert "float8" in found["wrong"] and "bfloat16" in found["wrong"]
     assert found["compile"] == [True, False]
     assert found["peaks"] == [pytest.approx(2.6e12), pytest.approx(7.963e12, rel=1e-3), None, None]
+    assert found["bandwidths"] == [68.3e9, 400e9, 68.3e9, None]
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="may have Metal")

@@ -235,6 +235,22 @@ def test_peak_flops_come_from_the_table_or_are_unknown(backend, name, tflops):
     assert gpu.peak_flops(table, name, torch.float32) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "backend, name, gigabytes",
+    [
+        ("cuda", "NVIDIA H100 80GB HBM3", 3350),
+        ("cuda", "NVIDIA GeForce RTX 4070 Ti SUPER", 672),
+        ("cuda", "NVIDIA GH200 480GB", None),  # listed without one: it was sold with two kinds of memory
+        ("cuda", "NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("rocm", "AMD Radeon RX 7900 XTX", 960),
+        ("xpu", "Intel(R) Arc(TM) Pro B60 Graphics", 456),
+    ],
+)
+def test_peak_bandwidth_comes_from_the_table_or_is_unknown(backend, name, gigabytes):
+    table = Path(torch_backend.device_runtime(backend).__file__).parent / "peaks.toml"
+    assert gpu.peak_bandwidth(table, name) == (None if gigabytes is None else pytest.approx(gigabytes * 1e9))
+
+
 # A step at real sizes
 
 GPUS = ("cuda", "rocm", "xpu", "mps")

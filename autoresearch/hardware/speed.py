@@ -1,0 +1,122 @@
+"""How long a training step takes: a roofline over its parts. Pure numbers; docs/design/plan.md has the model and how far it is off.
+
+A part's time is the longer of its arithmetic and its memory traffic; a step is the sum of its parts, or, on an accelerator that
+works while its host still launches, the time of all launches where that is longer.
+"""
+
+from dataclasses import dataclass
+
+from autoresearch.hardware import model
+from autoresearch.hardware.model import Sizes
+
+# Share of the best product that products of a training step reach on a CPU. One of the three products of a weight, its gradient,
+# has a transposed factor and runs at half the speed (docs/design/cpu-speed.md): 3 / (1 + 1 + 2). Accelerators load it either way.
+CPU_PRODUCT_SHARE = 0.75
+# Share of the best product in attention kernels, over the scores that they compute. Fit: benchmarks/plan_errors.py --fit.
+ATTENTION_SHARE = 0.7
+# A fused attention computes the scores again in its backward pass: 7 products in place of 6 (arXiv 2307.08691, section 3.1).
+RECOMPUTED = 7 / 6
+# Bytes of traffic for one score that is kept in memory, both passes: written and read in float32 twice, and in half precision
+# four times. With it 14 ms a layer come out as 13 (docs/design/cpu-speed.md, 32 x 256, 2 heads of 128).
+SCORE_BYTES = 24
+# Bytes for one logit in the loss. Compiled: five passes over it in the dtype of the products. Eager: every operation of
+# torch_runtime._loss_and_slope reads and writes float32, counted on the meta device.
+LOGIT_PASSES, EAGER_LOGIT_BYTES = 5, 100
+# Eager code moves that many times what compiled code moves between two products, counted on the meta device with fused norms.
+EAGER_TRAFFIC = 4.2
+# Kernels: (of a layer, of the rest of a pass, of one stack of matrices in the optimizer), counted on the meta device (eager).
+KERNELS, EAGER_KERNELS = (35, 30, 30), (105, 60, 60)
+
+ADAM_BYTES = 28  # fused: weight, two moments read and written, gradient read, float32
+# Muon, besides Newton-Schulz: weight, gradient and momentum are stacked, read and written in float32, and the step once more.
+MUON_BYTES = 48
+NEWTON_SCHULZ = 5  # iterations
+
+
+@dataclass(frozen=True)
+class Part:
+    """Work of one step. flops run at `share` of the best product."""
+
+    name: str
+    flops: float
+    bytes: float
+    share: float = 1.0
+
+    def seconds(self, matmul_flops: float, bandwidth: float) -> float:
+        return max(self.flops / (matmul_flops * self.share), self.bytes / bandwidth)
+
+
+def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, product_share: float) -> tuple[Part, ...]:
+    """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it; product_share:
+    1 or CPU_PRODUCT_SHARE.
+    """
+    tokens, passes, b = sizes.passes * sizes.pass_tokens, sizes.passes, product_bytes
+    found = []
+    queries, keys = sizes.heads * sizes.head_dim, sizes.key_width
+    linears = {
+        "query, key, value": (sizes.width, queries + 2 * keys),
+        "attention's output": (queries, sizes.width),
+        "mlp up": (sizes.width, sizes.mlp_width),
+        "mlp down": (sizes.mlp_width, sizes.width),
+    }
+    for name, (inner, outer) in linears.items():
+        weight = inner * outer
+        # Each of the three products reads two factors and writes one; the weight is also cast, and its gradient added up.
+        traffic = 3 * b * (tokens * (inner + outer) + passes * weight) + passes * weight * (12 + b)
+        found.append(Part(name, sizes.depth * 6 * tokens * weight, sizes.depth * traffic, product_share))
+    found.append(_attention(sizes, tokens, b, attention))
+    head = sizes.vocab_size * sizes.width
+    logit_bytes = LOGIT_PASSES * b if compiled else EAGER_LOGIT_BYTES
+    found.append(Part("loss, products", 6 * tokens * head, passes * head * (12 + b), product_share))
+    found.append(Part("loss, logits", 0, tokens * sizes.vocab_size * logit_bytes))
+    found.append(Part("between the products", 0, tokens * _elementwise(sizes, b) * (1 if compiled else EAGER_TRAFFIC)))
+    # A table's gradient is as large as the table, whatever the tokens.
+    found.append(Part("embedding gradients", 0, passes * 8 * model.table_params(sizes)))
+    adam = model.table_params(sizes) + model.head_params(sizes)
+    found.append(Part("AdamW", 0, ADAM_BYTES * adam))
+    found.append(_muon(sizes, b))
+    return tuple(found)
+
+
+def kernels(sizes: Sizes, compiled: bool) -> int:
+    layer, rest, stack = KERNELS if compiled else EAGER_KERNELS
+    return sizes.passes * (sizes.depth * layer + rest) + stack * len(model.matrices(sizes))
+
+
+def step_seconds(
+    work: tuple[Part, ...], matmul_flops: float, bandwidth: float, launches_seconds: float, overlaps: bool
+) -> float:
+    """overlaps: the device works while its host launches what comes next."""
+    busy = sum(part.seconds(matmul_flops, bandwidth) for part in work)
+    return max(busy, launches_seconds) if overlaps else busy + launches_seconds
+
+
+def _attention(sizes: Sizes, tokens: int, b: int, attention: str) -> Part:
+    scores = model.scored_keys(sizes, attention) * tokens / sizes.seq_len  # of one head
+    flops = 12 * sizes.heads * sizes.head_dim * scores
+    # Queries, keys, values, output; then these and their gradients.
+    traffic = sizes.depth * tokens * b * 3 * (2 * sizes.heads * sizes.head_dim + 2 * sizes.key_width)
+    if attention == "blocks":
+        return Part("attention", flops, traffic + SCORE_BYTES * sizes.heads * scores, ATTENTION_SHARE)
+    return Part("attention", flops * RECOMPUTED, traffic, ATTENTION_SHARE)
+
+
+def _elementwise(sizes: Sizes, b: int) -> float:
+    """Bytes a token between the products, compiled: each fused loop reads its inputs once and writes its outputs once.
+
+    Forward: scale + norm 4 C, rotate + norm 2 (Q + K), residual + norm 4 C, relu squared 2 M, residual 3 C. Backward: relu
+    squared 3 M, two norms 12 C, rotate + norm 3 (Q + K). Value embedding: its row in float32, and v three times.
+    """
+    rotated = sizes.heads * sizes.head_dim + sizes.key_width
+    layer = b * (23 * sizes.width + 5 * rotated + 5 * sizes.mlp_width)
+    return sizes.depth * layer + sizes.value_tables * sizes.key_width * (3 * b + 4) + 4 * sizes.width
+
+
+def _muon(sizes: Sizes, b: int) -> Part:
+    flops = traffic = 0.0
+    for (rows, columns), count in model.matrices(sizes).items():
+        short, long = min(rows, columns), max(rows, columns)
+        # gram, gram squared, and their product with x
+        flops += NEWTON_SCHULZ * count * (4 * short * short * long + 2 * short**3)
+        traffic += count * (MUON_BYTES * rows * columns + NEWTON_SCHULZ * b * (4 * rows * columns + 4 * short * short))
+    return Part("Muon", flops, traffic)
