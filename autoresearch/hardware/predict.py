@@ -28,12 +28,12 @@ PROCESS_BYTES = 300 << 20
 CPU_HEAP, EAGER_CPU_HEAP = 3.35, 2.7
 
 # Seconds from a process's start to its first step: (first time, from a filled cache, relative error), by whether it compiles. CPU:
-# benchmarks/results/train_speed.json; eager is its imports and two steps. Accelerators: what published runs took beyond their
-# budget (H100 25.9 s, V100S eager 11.8, M3 Air 10: benchmarks/reference/devices.csv), less some 5 s of untimed steps and scoring.
-# Whether a cache was filled there is not known.
+# benchmarks/results/train_speed-cpu-*.json; eager is its imports and two steps. Accelerators: what published runs took beyond
+# their budget (H100 25.9 s, V100S eager 11.8, M3 Air 10: benchmarks/reference/devices.csv), less some 5 s of untimed steps and
+# scoring. Whether a cache was filled there is not known.
 CPU_STARTUP = {True: (57.7, 11.2, 0.3), False: (4.0, 4.0, 0.5)}
 ACCELERATOR_STARTUP = {True: (20.0, 20.0, 1.0), False: (7.0, 7.0, 1.0)}
-SCORE_STARTUP_SECONDS = 3.0  # of the score worker, eager: Python, PyTorch, weights; train_speed.json: 3.2 without compiling
+SCORE_STARTUP_SECONDS = 3.0  # of the score worker, eager: Python, PyTorch, weights; the same files: 3.2 without compiling
 LOG_SOFTMAX_SECONDS = 5.5e-9  # of one logit on one core, in the scorer: 45 us a position of 8192 (profiles/h100.toml)
 SCORED_LOGIT_BYTES = 30  # of worker's traffic for one logit: product, float32, soft cap (three operations), float16
 
