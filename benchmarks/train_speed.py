@@ -52,8 +52,8 @@ def measure(made: plan.Plan, folder: Path, rounds: int, is_plain_asked: bool) ->
     with Stopwatch(*asked, folder / "cold") as watch:
         cold = watch.started
     with Stopwatch(*asked, folder / "warm") as watch:
-        names = ["step", "loader", *watch.started.offers[2:]]
-        if "product" in watch.started.offers:
+        names = ["step", "loader", *(name for name in watch.offers if name in PARTS)]
+        if "product" in watch.offers:
             names += [*(f"product {size}" for size in PRODUCTS), f"copy {COPY_BYTES}"]
         pieces = {name: lambda name=name: watch.seconds(name) for name in names}
         if is_plain_asked:

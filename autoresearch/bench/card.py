@@ -9,7 +9,7 @@ import hashlib
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +20,13 @@ from autoresearch.data.prepare import Prepared
 from autoresearch.errors import UsageError
 from autoresearch.hardware.detect import Choice
 from autoresearch.hardware.profiles import Profile
-from autoresearch.hardware.stopwatch import Stopwatch
+from autoresearch.hardware.stopwatch import Limits, Stopwatch, limits_of
 from autoresearch.loop.experiment import Setup, execute
 
 FORMAT = 1
 KIND = "autoresearch run card"
 ROUNDS, QUICK_ROUNDS = 15, 5
 QUICK_TRAIN_SECONDS = 2.0  # a few steps at least: start-up and scoring are what is wanted
-PRODUCT_SIZES = (1024, 2048, 4096, 8192, 16384)  # up to the first that takes PRODUCT_SECONDS
-PRODUCT_SECONDS = 0.02  # chosen: a hundred times a GPU's launch overhead
-COPY_BYTES = 256 << 20  # far larger than any cache
 SEED = 1337  # of the run whose val_bpb is reported, as a study's first
 
 
@@ -58,7 +55,7 @@ class Row:
 
 def measure(
     choice: Choice, profile: Profile, prepared: Prepared, quick: bool, say: Callable[[str], None] = lambda line: None
-) -> tuple[Row, dict]:
+) -> tuple[Row, Limits]:
     """(the row, this machine's limits) of one profile. say: told what is being done. Raises RunFailed."""
     backend, data = choice.backend, profile.data
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)
@@ -86,7 +83,7 @@ def measure(
     step_seconds = statistics.median(seconds["step"])
     flops_per_second = watch.started.flops_per_token * watch.tokens_per_step / step_seconds
     experiment_seconds = profile.budget["train_seconds"] + result.total_seconds - result.training_seconds
-    best, peak = limits["product_flops"], choice.facts.peak_flops
+    best, peak = limits.matmul_flops, choice.facts.peak_flops
     row = Row(
         profile=profile.name,
         checksum=checksum(profile),
@@ -109,10 +106,10 @@ def measure(
     return row, limits
 
 
-def card(choice: Choice, rows: list[Row], limits: list[dict], conditions: dict | None, quick: bool) -> dict:
+def card(choice: Choice, rows: list[Row], limits: list[Limits], conditions: dict | None, quick: bool) -> dict:
     """Everything, for `--json` and `bench compare`. limits: of each row; the best of them are the machine's."""
-    products = [one["product_flops"] for one in limits if one["product_flops"]]
-    copies = [one["copy_bytes_per_second"] for one in limits if one["copy_bytes_per_second"]]
+    products = [one.matmul_flops for one in limits if one.matmul_flops]
+    copies = [one.bandwidth for one in limits if one.bandwidth]
     facts = choice.facts
     return {
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -120,7 +117,6 @@ def card(choice: Choice, rows: list[Row], limits: list[dict], conditions: dict |
         "limits": {
             "product_flops": max(products, default=None), "copy_bytes_per_second": max(copies, default=None),
             "data_sheet_flops": facts.peak_flops, "data_sheet_source": facts.peak_source,
-            "product_spread": max((one["product_spread"] for one in limits if one["product_flops"]), default=None),
         },
         "profiles": [asdict(row) for row in rows],
     }  # fmt: skip
@@ -152,29 +148,11 @@ def spread(values: list[float]) -> float:
     return (upper - lower) / middle
 
 
-def _timed(watch: Stopwatch, rounds: int) -> tuple[dict[str, list[float]], dict]:
+def _timed(watch: Stopwatch, rounds: int) -> tuple[dict[str, list[float]], Limits]:
     """(seconds of each piece, the machine's limits), all pieces in turn."""
-    names = ["step", "loader", *_limit_pieces(watch)]
+    names = ["step", "loader", *watch.limit_pieces()]
     seconds = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
             seconds[name].append(watch.seconds(name))
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    products = {name: 2 * int(name.split("x")[-1]) ** 3 / medians[name] for name in names if name.startswith("product")}
-    best = max(products, key=products.get, default=None)
-    copy = medians.get(f"copy {COPY_BYTES}")
-    return seconds, {
-        "product_flops": products[best] if best else None,
-        "product_spread": spread(seconds[best]) if best else None,
-        "copy_bytes_per_second": 2 * COPY_BYTES / copy if copy else None,  # read and written
-    }
-
-
-def _limit_pieces(watch: Stopwatch) -> Iterator[str]:
-    if "product" in watch.started.offers:
-        for size in PRODUCT_SIZES:
-            yield (name := f"product {size}x{size}x{size}")
-            if watch.seconds(name) >= PRODUCT_SECONDS:
-                break
-    if "copy" in watch.started.offers:
-        yield f"copy {COPY_BYTES}"
+    return seconds, limits_of({name: statistics.median(times) for name, times in seconds.items()})
