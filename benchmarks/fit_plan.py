@@ -1,11 +1,11 @@
 """Fits the law of val_bpb that `--profile auto` plans by (autoresearch/hardware/law.toml), and says how far it is off.
 
-    python benchmarks/fit_plan.py [--write]
+    python benchmarks/fit_plan.py [--write]          needs scipy: pip install -e '.[benchmarks]'
 
 Data: this project's own runs (results/runs.jsonl, made by grid.py) and the published ones that tell sizes, tokens and steps
-(reference/devices.csv). Each text has a constant of its own; floor and exponents are shared. The floor is the one of FLOORS whose
-runs left out one at a time are predicted best. Runs of HELD_OUT_SECONDS and more take no part in the fit: they are what it is
-checked on. --write writes law.toml.
+(reference/devices.csv). Each text has a factor of its own (stdlib's is 1); all else is shared. Runs of one layer take no part: one
+layer can't look for what came before (arXiv 2209.11895), which is no matter of its number of parameters. Runs of HELD_OUT_SECONDS
+and more take no part in the fit either: they are what it is checked on. --write writes law.toml.
 """
 
 import argparse
@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import least_squares
 
-from autoresearch.hardware.sizes import LAW
+from autoresearch.hardware.sizes import CAPACITY_EXPONENT, DATA_EXPONENT, LAW
 
 HERE = Path(__file__).parent
 OWN_TEXT = "stdlib"
 HELD_OUT_SECONDS = 200
-FLOORS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7)
+LOSS_SCALE = 0.05  # of the soft L1 loss: a run that is off by more, as a throttled one is, weighs less
+START = (0.7, 4.0, 32.0, 20.0, 0.0, 0.0)  # floor, capacity, data, steps, exponents of seq_len and vocab_size
 PUBLISHED_WEIGHT = 0.5  # of a row: other programs, other schedules
+NAMES = ("floor", "capacity", "data", "steps", "seq_len_exponent", "vocab_exponent")
 QUANTITIES = ("depth", "width", "seq_len", "vocab_size", "tokens", "steps")
 
 
@@ -41,14 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write autoresearch/hardware/law.toml")
     options = parser.parse_args()
-    runs = [*own_runs(), *published_runs()]
+    runs = [run for run in (*own_runs(), *published_runs()) if run.quantities["depth"] > 1]
     fitted = [run for run in runs if run.seconds < HELD_OUT_SECONDS or run.corpus != OWN_TEXT]
     held_out = [run for run in runs if run not in fitted]
-    floor = min(FLOORS, key=lambda value: left_out_error(fitted, value)[0])
-    coefficients = fit(fitted, floor)
-    report(fitted, held_out, floor, coefficients)
+    found, error = fit(fitted), left_out_error(fitted)
+    report(fitted, held_out, found, error)
     if options.write:
-        LAW.write_text(as_toml(fitted, held_out, floor, coefficients), encoding="utf-8")
+        LAW.write_text(as_toml(fitted, found, error), encoding="utf-8")
 
 
 def own_runs() -> list[Run]:
@@ -83,57 +85,66 @@ def texts(runs: list[Run]) -> list[str]:
     return sorted({run.corpus for run in runs})
 
 
-def fit(runs: list[Run], floor: float) -> dict[str, float]:
-    """Weighted least squares of ln(val_bpb - floor): a constant for each text, an exponent for each quantity."""
-    names = texts(runs)
-    rows = [[float(run.corpus == name) for name in names] + [np.log(run.quantities[key]) for key in QUANTITIES] for run in runs]
-    weights = np.sqrt([run.weight for run in runs])
-    goal = np.log([run.val_bpb - floor for run in runs])
-    solution, *_ = np.linalg.lstsq(np.array(rows) * weights[:, None], goal * weights, rcond=None)
-    return dict(zip([*names, *QUANTITIES], map(float, solution), strict=True))
+@dataclass(frozen=True)
+class Found:
+    """Coefficients in the order of START, and ln(factor) of each text."""
+
+    values: tuple[float, ...]
+    factors: dict[str, float]
+
+    def predict(self, run: Run) -> float:
+        floor, capacity, data, steps, seq_len_exponent, vocab_exponent = self.values
+        q = run.quantities
+        params = 12 * q["depth"] * q["width"] ** 2
+        total = floor + capacity / params**CAPACITY_EXPONENT + data / q["tokens"] ** DATA_EXPONENT + steps / q["steps"]
+        total *= (q["seq_len"] / 256) ** seq_len_exponent * (q["vocab_size"] / 2048) ** vocab_exponent
+        return total * float(np.exp(self.factors[run.corpus]))
 
 
-def predicted(run: Run, floor: float, coefficients: dict[str, float]) -> float:
-    constant = coefficients[run.corpus]
-    return floor + float(np.exp(constant + sum(coefficients[key] * np.log(value) for key, value in run.quantities.items())))
+def fit(runs: list[Run]) -> Found:
+    """Soft L1 of the relative errors; floor, capacity, data and steps can't be below 0."""
+    names = [name for name in texts(runs) if name != OWN_TEXT]
+
+    def unpacked(values) -> Found:
+        return Found((*np.exp(values[:4]), *values[4:6]), {OWN_TEXT: 0.0} | dict(zip(names, values[6:], strict=True)))
+
+    def errors(values):
+        found = unpacked(values)
+        return [np.sqrt(run.weight) * np.log(found.predict(run) / run.val_bpb) for run in runs]
+
+    start = [*np.log(START[:4]), *START[4:], *(0.2 for _ in names)]
+    return unpacked(least_squares(errors, start, loss="soft_l1", f_scale=LOSS_SCALE).x)
 
 
-def left_out_error(runs: list[Run], floor: float) -> tuple[float, float]:
+def left_out_error(runs: list[Run]) -> tuple[float, float]:
     """(mean, median) relative error of the own runs, each predicted from all others."""
     errors = []
     for run in runs:
         if run.corpus == OWN_TEXT:
-            others = [one for one in runs if one is not run]
-            errors.append(abs(predicted(run, floor, fit(others, floor)) / run.val_bpb - 1))
+            errors.append(abs(fit([one for one in runs if one is not run]).predict(run) / run.val_bpb - 1))
     return statistics.mean(errors), statistics.median(errors)
 
 
-def report(fitted: list[Run], held_out: list[Run], floor: float, coefficients: dict[str, float]) -> None:
-    print(f"floor {floor}; " + ", ".join(f"{name} {value:+.3f}" for name, value in coefficients.items()))
-    mean, median = left_out_error(fitted, floor)
-    print(f"own runs, each left out: mean error {mean:.1%}, median {median:.1%}")
+def report(fitted: list[Run], held_out: list[Run], found: Found, error: tuple[float, float]) -> None:
+    print(" ".join(f"{name} {value:.4g}" for name, value in zip(NAMES, found.values, strict=True)), found.factors)
+    print(f"own runs, each left out: mean error {error[0]:.1%}, median {error[1]:.1%}")
     for title, runs in (("fitted", fitted), ("held out", held_out)):
         for run in runs:
-            value = predicted(run, floor, coefficients)
-            error = value / run.val_bpb - 1
-            print(f"{title:<9} {run.corpus:<12} {run.name:<40} {run.val_bpb:.4f} predicted {value:.4f} {error:+.1%}")
+            value = found.predict(run)
+            off = value / run.val_bpb - 1
+            print(f"{title:<9} {run.corpus:<12} {run.name:<40} {run.val_bpb:.4f} predicted {value:.4f} {off:+.1%}")
 
 
-def as_toml(fitted: list[Run], held_out: list[Run], floor: float, coefficients: dict[str, float]) -> str:
-    _, error = left_out_error(fitted, floor)
-    ranges = {key: sorted(run.quantities[key] for run in fitted) for key in QUANTITIES}
+def as_toml(fitted: list[Run], found: Found, error: tuple[float, float]) -> str:
+    ranges = {key: sorted(run.quantities[key] for run in fitted) for key in ("depth", "width", "seq_len", "vocab_size")}
     ranges["batch_tokens"] = sorted(run.quantities["tokens"] / run.quantities["steps"] for run in fitted)
     own = sum(run.corpus == OWN_TEXT for run in fitted)
     lines = [
-        "# ln(val_bpb - floor) = constant + sum of exponent * ln(quantity). Written by `python benchmarks/fit_plan.py --write`:",
+        "# The law of sizes.py. Written by `python benchmarks/fit_plan.py --write`:",
         f"# {own} runs of this project on {OWN_TEXT} (benchmarks/results/runs.jsonl) and {len(fitted) - own} published ones",
-        "# (benchmarks/reference/devices.csv), which share floor and exponents and have a constant of their own.",
-        f"floor = {floor}",
-        f"constant = {coefficients[OWN_TEXT]:.4f}",
-        f"error = {error:.4f}  # relative: the median over the project's runs, each left out of the fit",
-        "",
-        "[exponents]",
-        *(f"{key} = {coefficients[key]:.4f}" for key in QUANTITIES),
+        "# (benchmarks/reference/devices.csv), which have a factor of their own for each text.",
+        *(f"{name} = {value:.4f}" for name, value in zip(NAMES, found.values, strict=True)),
+        f"error = {error[1]:.4f}  # relative: the median over the project's runs, each left out of the fit",
         "",
         "[ranges]  # of the runs it was fitted to",
         *(f"{key} = [{values[0]:.0f}, {values[-1]:.0f}]" for key, values in ranges.items()),

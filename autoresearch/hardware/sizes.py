@@ -1,15 +1,15 @@
 """Which sizes spend a training time best on a machine: a small law of val_bpb, and every candidate ranked by it.
 
-    val_bpb = floor + exp(constant + sum of exponent * ln(quantity))
+    val_bpb = (floor + capacity / N^0.34 + data / D^0.28 + steps / S) * (seq_len / 256)^t * (vocab_size / 2048)^v
 
-over depth, width, seq_len, vocab_size, tokens seen and optimizer steps made: a product of power laws, as far as the runs that it is
-fitted to can tell. law.toml holds it with its source; benchmarks/fit_plan.py recomputes it and docs/design/sizes.md says what it is
-worth. Its constant is that of the text `stdlib`: on another text the values are others, the order of sizes is taken to be the same.
+N: parameters of the matrices; D: tokens seen; S: optimizer steps made. The form and two of the exponents are Hoffmann et al.'s
+(arXiv 2203.15556); the term of the steps is added for trainings as short as these. law.toml holds the coefficients with their
+source; benchmarks/fit_plan.py recomputes them, docs/design/sizes.md says what they are worth. They are those of the text `stdlib`:
+on another text the values are others, the order of sizes is taken to be the same.
 
 Nothing is proposed outside of the range of sizes that the law was fitted in, apart from what the starting point has already.
 """
 
-import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from autoresearch.hardware import predict
 from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.predict import Machine
 
+CAPACITY_EXPONENT, DATA_EXPONENT = 0.34, 0.28  # alpha and beta of arXiv 2203.15556, equation 10
 LAW = Path(__file__).with_name("law.toml")
 DEPTHS = range(1, 13)
 WIDTH_STEP = 64  # whole heads of 64; of 128 where the width allows it, which trains faster (docs/design/cpu-speed.md)
@@ -32,19 +33,19 @@ MEMORY_SHARE = 0.9  # of the device; chosen: room for what other programs take
 @dataclass(frozen=True)
 class Law:
     floor: float
-    constant: float
-    exponents: dict[str, float]  # of depth, width, seq_len, vocab_size, tokens, steps
-    ranges: dict[str, tuple[float, float]]  # of the runs that it was fitted to
+    capacity: float
+    data: float
+    steps: float
+    seq_len_exponent: float
+    vocab_exponent: float
     error: float  # relative, median of runs that were left out of the fit
+    ranges: dict[str, tuple[float, float]]  # of the runs that it was fitted to
 
     def val_bpb(self, sizes: Sizes, tokens: float) -> float:
         """Bits per byte of stdlib after a training on that many tokens."""
-        quantities = {
-            "depth": sizes.depth, "width": sizes.width, "seq_len": sizes.seq_len, "vocab_size": sizes.vocab_size,
-            "tokens": tokens, "steps": tokens / sizes.batch_tokens,
-        }  # fmt: skip
-        logarithm = sum(self.exponents[name] * math.log(value) for name, value in quantities.items())
-        return self.floor + math.exp(self.constant + logarithm)
+        parts = self.floor + self.capacity / capacity_params(sizes) ** CAPACITY_EXPONENT + self.data / tokens**DATA_EXPONENT
+        parts += self.steps * sizes.batch_tokens / tokens
+        return parts * (sizes.seq_len / 256) ** self.seq_len_exponent * (sizes.vocab_size / 2048) ** self.vocab_exponent
 
     def covers(self, name: str, value: float) -> bool:
         low, high = self.ranges[name]
@@ -61,8 +62,12 @@ class Candidate:
 @cache
 def law() -> Law:
     table = tomllib.loads(LAW.read_text(encoding="utf-8"))
-    ranges = {name: tuple(ends) for name, ends in table["ranges"].items()}
-    return Law(table["floor"], table["constant"], table["exponents"], ranges, table["error"])
+    return Law(**table | {"ranges": {name: tuple(ends) for name, ends in table["ranges"].items()}})
+
+
+def capacity_params(sizes: Sizes) -> int:
+    """N: 12 width^2 a layer, the matrices of a layer with full key/value heads and an MLP of ratio 4."""
+    return 12 * sizes.depth * sizes.width**2
 
 
 def judge(sizes: Sizes, tokens_per_second: float, train_seconds: float) -> Candidate:

@@ -173,7 +173,7 @@ def verdict(trials: list[Trial], base: Sizes, order: list[Candidate], train_seco
         ratios = [one.tokens_per_second / one.predicted_tokens_per_second for one in trials if one.tokens_per_second]
         predicted = next(one for one in order if one.sizes == base)
         own = planning.judge(base, predicted.tokens_per_second * sum(ratios) / len(ratios), train_seconds)
-    gain, error = planning.law().gain(best.excess, own.excess), planning.law().error
+    gain, error = 1 - best.val_bpb / own.val_bpb, planning.law().error
     if best.sizes == base or gain <= error:
         return None, f"autotune: nothing tried is better than the named profile by more than the law's error of {error:.1%}"
     return best.sizes, (
