@@ -1,6 +1,7 @@
 """docs/profiles.md: its tables are those that the profiles give, hold every profile and device, and its example is a profile."""
 
 import dataclasses
+import itertools
 import re
 import sys
 import tomllib
@@ -10,6 +11,7 @@ import pytest
 import torch_backend
 
 from autoresearch.hardware import profile_file, profiles, registry
+from autoresearch.hardware.facts import Facts
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -18,6 +20,7 @@ import profile_table  # noqa: E402
 
 TEXT = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
 MACHINES = profile_table.recorded()
+BACKENDS = registry.scan()
 
 
 def run(monkeypatch, document: Path, option: str) -> None:
@@ -81,21 +84,21 @@ def test_a_published_device_is_one_recorded_machine_and_has_rows():
 
 def test_a_cards_peaks_are_those_that_its_probe_would_find():
     torch = pytest.importorskip("torch")
-    compared = 0
-    for one in MACHINES:
-        peaks = one.backend.folder / "peaks.toml"
-        if one.backend.name in ("cuda", "rocm", "xpu"):
-            gpu, name = torch_backend.device_runtime(one.backend.name).gpu, one.facts.device.partition(" (gfx")[0]
-            assert one.facts.peak_flops == gpu.peak_flops(peaks, name, getattr(torch, one.facts.dtype))[0]
-            assert one.facts.peak_bandwidth == gpu.peak_bandwidth(peaks, name)
-            compared += one.facts.peak_flops is not None
-    assert compared >= 15
+    for backend, dtype in itertools.product(("cuda", "rocm", "xpu"), ("bfloat16", "float32")):
+        gpu, peaks = torch_backend.device_runtime(backend).gpu, BACKENDS[backend].folder / "peaks.toml"
+        cards = tomllib.loads(peaks.read_text(encoding="utf-8"))["card"]
+        recorded = [one.facts.device for one in MACHINES if one.backend.name == backend]
+        for device in [f"Maker {card['name']}" for card in cards] + [f"{card['name']} Laptop" for card in cards] + recorded:
+            facts = profile_table.with_peaks(Facts(ok=True, device=device, dtype=dtype), BACKENDS[backend])
+            name = device.partition(" (gfx")[0]  # ROCm's probe adds it afterwards
+            assert facts.peak_flops == gpu.peak_flops(peaks, name, getattr(torch, dtype))[0]
+            assert facts.peak_bandwidth == gpu.peak_bandwidth(peaks, name)
 
 
 def test_the_example_is_a_profile_and_every_key_is_explained():
     table = tomllib.loads(re.search(r"```toml\n(.*?)```", TEXT, re.DOTALL)[1])
     example = profile_file.parse(table, "mine", "docs/profiles.md")
-    assert profiles.check(example, registry.scan())
+    assert profiles.check(example, BACKENDS)
     assert example.train["TOTAL_BATCH_SIZE"] % (example.train["DEVICE_BATCH_SIZE"] * example.data["seq_len"]) == 0
     keys = [*example.data, *example.budget, *(field.name for field in dataclasses.fields(example.match))]
     assert [key for key in keys if f"| `{key}` |" not in TEXT] == []
