@@ -88,7 +88,8 @@ def test_a_cards_peaks_are_those_that_its_probe_would_find():
         gpu, peaks = torch_backend.device_runtime(backend).gpu, BACKENDS[backend].folder / "peaks.toml"
         cards = tomllib.loads(peaks.read_text(encoding="utf-8"))["card"]
         recorded = [one.facts.device for one in MACHINES if one.backend.name == backend]
-        for device in [f"Maker {card['name']}" for card in cards] + [f"{card['name']} Laptop" for card in cards] + recorded:
+        made_up = [form.format(card["name"]) for card in cards for form in ("Maker {}", "Maker X{}", "{} Laptop")]
+        for device in made_up + recorded:
             facts = profile_table.with_peaks(Facts(ok=True, device=device, dtype=dtype), BACKENDS[backend])
             name = device.partition(" (gfx")[0]  # ROCm's probe adds it afterwards
             assert facts.peak_flops == gpu.peak_flops(peaks, name, getattr(torch, dtype))[0]
