@@ -74,7 +74,7 @@ def meta_model(monkeypatch, constants: dict, dtype):
 def expected_bytes(constants: dict, layout: Layout) -> int:
     """Activations, weights as multiplied, and what the loss keeps: the gradients of its two inputs.
 
-    A batch this small is one chunk of logits: compiled, lm_head's gradient is then kept as that chunk's product, not yet in float32.
+    A batch this small is one chunk of logits: compiled, lm_head's gradient is then that chunk's product, not yet float32.
     """
     sizes = sizes_of(BATCH | constants, SEQ_LEN, VOCAB)
     head_bytes = layout.product_bytes if layout.compiled else memory.FLOAT32
