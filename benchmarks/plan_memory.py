@@ -1,4 +1,4 @@
-"""How much a training process holds on this CPU, beside what the planner says: the source of its two heap factors.
+"""How much a training process holds on this CPU, beside what the planner says: the source of its heap factor.
 
     python benchmarks/plan_memory.py [--rows 16 64] [--eager]
 
