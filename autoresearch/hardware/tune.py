@@ -156,7 +156,7 @@ def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:
     """The best of each shape (depth and width), best first, then the named profile's own sizes: TRIALS at most."""
     shapes: dict[tuple[int, int], Candidate] = {}
     for candidate in order:
-        if candidate.sizes != base:
+        if replace(candidate.sizes, rows=base.rows) != base:
             shapes.setdefault((candidate.sizes.depth, candidate.sizes.width), candidate)
     own = [candidate for candidate in order if candidate.sizes == base]
     return [*list(shapes.values())[: TRIALS - 1], *own]
