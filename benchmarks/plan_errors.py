@@ -15,7 +15,10 @@ import math
 import statistics
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from autoresearch.hardware import memory, predict, speed
 from autoresearch.hardware.facts import Facts
@@ -146,12 +149,38 @@ def fit() -> None:
     """Least squares of the logarithms, so that half and double are as far off."""
     best = []
     for matmul, attention in itertools.product((x / 20 for x in range(12, 21)), (x / 20 for x in range(4, 17))):
-        predict.MATMUL_OF_DATA_SHEET, speed.ATTENTION_SHARE = matmul, attention
+        predict.MATMUL_OF_DATA_SHEET, speed.ACCELERATOR = matmul, replace(speed.ACCELERATOR, attention=attention)
         rows = [row for row in speed_rows() if row["error"] is not None and not is_explained(row)]
         errors = [abs(math.log(row["predicted"] / row["published"])) for row in rows]
         best.append((statistics.fmean(error**2 for error in errors) ** 0.5, max(errors), matmul, attention))
     for error, worst, matmul, attention in sorted(best)[:8]:
-        print(f"typical {error:.3f}, worst {worst:.3f}: MATMUL_OF_DATA_SHEET {matmul}, ATTENTION_SHARE {attention}")
+        print(f"typical {error:.3f}, worst {worst:.3f}: MATMUL_OF_DATA_SHEET {matmul}, attention {attention}")
+    fit_cpu()
+
+
+def fit_cpu() -> None:
+    """What a CPU reaches of its limits: least squares of the relative errors of the step times in runs.jsonl."""
+    measured = json.loads((RESULTS / "train_speed-cpu-float32.json").read_text(encoding="utf-8"))
+    flops, bandwidth = 1e12 * max(measured["product_tflops"].values()), 1e9 * measured["copy_gb_per_second"]
+    rows, steps = [], []
+    for run in map(json.loads, (RESULTS / "runs.jsonl").read_text(encoding="utf-8").splitlines()):
+        depth, width, head_dim, seq_len, batch = (run[key] for key in ("depth", "width", "head_dim", "seq_len", "batch"))
+        rows_in_pass = min(4096, batch) // seq_len  # as grid.py has it
+        sizes = Sizes(depth, width, head_dim, 1, 4, "L", 0.5, seq_len, run["vocab_size"], rows_in_pass, batch)
+        sums = dict.fromkeys(("products", "attention", "Muon"), 0.0)
+        parts = speed.parts(sizes, 4, True, "blocks", speed.IDEAL)
+        for part in parts:
+            sums[part.name if part.name in sums else "products"] += part.flops / flops
+        traffic = sum(part.bytes for part in parts) / bandwidth
+        rows.append([*sums.values(), traffic, speed.kernels(sizes, True)])
+        steps.append(run["training_seconds"] / run["steps"])
+    table, goal = np.array(rows), np.array(steps)
+    solution, *_ = np.linalg.lstsq(table / goal[:, None], np.ones(len(goal)), rcond=None)
+    names = ("products", "attention", "muon", "traffic")
+    shares = ", ".join(f"{name} {1 / value:.2f}" for name, value in zip(names, solution, strict=False))
+    errors = np.abs(table @ solution / goal - 1)
+    error = f"mean error {errors.mean():.1%}, worst {errors.max():.1%}"
+    print(f"CPU, {len(goal)} runs: {shares}, launch {1e6 * solution[4]:.0f} us; {error}")
 
 
 def _row(run: str, published: float, predicted: float | None, remark: str) -> dict:

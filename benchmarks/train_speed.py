@@ -95,7 +95,7 @@ def bounds(sizes: Sizes, facts, seconds: dict, best_tflops: float, copy_gb_per_s
     """Milliseconds of a step by group: its arithmetic at the best product, its traffic at the copy's rate, and as measured."""
     groups = {"forward and backward": [0.0, 0.0], "loss": [0.0, 0.0], "optimizer": [0.0, 0.0]}
     product_bytes = 2 if facts.dtype in ("bfloat16", "float16") else 4
-    for part in speed.parts(sizes, product_bytes, bool(facts.compile), facts.attention, 1.0):
+    for part in speed.parts(sizes, product_bytes, bool(facts.compile), facts.attention, speed.IDEAL):
         is_optimizer = part.name in ("AdamW", "Muon")
         group = groups["optimizer" if is_optimizer else "loss" if part.name.startswith("loss") else "forward and backward"]
         group[0] += 1e3 * part.flops / (best_tflops * 1e12)

@@ -19,9 +19,6 @@ from autoresearch.hardware.model import Sizes
 MATMUL_OF_DATA_SHEET = 0.85
 BANDWIDTH_OF_DATA_SHEET = 0.85
 
-# Host time to launch one kernel, while the device works. Chosen: eager PyTorch takes 5 to 10 us for an operation.
-LAUNCH_SECONDS, EAGER_LAUNCH_SECONDS = 5e-6, 10e-6
-
 # A process that trains on the CPU: Python and PyTorch, and a heap that grows with holes, since malloc is told to keep what is freed
 # (backends/cpu/runtime.py): for a byte that comes and goes it takes that many. Measured: docs/design/plan.md.
 PROCESS_BYTES = 300 << 20
@@ -86,8 +83,8 @@ class Machine:
         )
 
     @property
-    def product_share(self) -> float:
-        return speed.CPU_PRODUCT_SHARE if self.on_cpu else 1.0
+    def shares(self) -> speed.Shares:
+        return speed.CPU if self.on_cpu else speed.ACCELERATOR
 
     @property
     def layout(self) -> Layout | None:
@@ -157,10 +154,11 @@ def train_memory(sizes: Sizes, machine: Machine) -> Estimate | None:
 def tokens_per_second(sizes: Sizes, machine: Machine) -> Estimate | None:
     if machine.layout is None or machine.matmul_flops is None or machine.bandwidth is None:
         return None
-    work = speed.parts(sizes, machine.product_bytes, machine.compiled, machine.attention, machine.product_share)
-    launch = LAUNCH_SECONDS if machine.compiled else EAGER_LAUNCH_SECONDS
+    work = speed.parts(sizes, machine.product_bytes, machine.compiled, machine.attention, machine.shares)
+    launch = machine.shares.launch_seconds if machine.compiled else machine.shares.eager_launch_seconds
     launches = speed.kernels(sizes, machine.compiled) * launch
-    seconds = speed.step_seconds(work, machine.matmul_flops.value, machine.bandwidth.value, launches, not machine.on_cpu)
+    bandwidth = machine.bandwidth.value * machine.shares.traffic
+    seconds = speed.step_seconds(work, machine.matmul_flops.value, bandwidth, launches, not machine.on_cpu)
     return Estimate(sizes.batch_tokens / seconds, SPEED_ERROR)
 
 
@@ -182,7 +180,7 @@ def _scoring_seconds(sizes: Sizes, machine: Machine, eval_bytes: int) -> Estimat
         return None
     positions = eval_bytes / bytes_per_token(sizes.vocab_size)
     logits = positions * sizes.vocab_size
-    forward = positions * model.flops_per_token(sizes) / 3 / (machine.matmul_flops.value * machine.product_share)
+    forward = positions * model.flops_per_token(sizes) / 3 / (machine.matmul_flops.value * machine.shares.products)
     forward += logits * SCORED_LOGIT_BYTES / machine.bandwidth.value
     softmax = logits * LOG_SOFTMAX_SECONDS / machine.cores
     seconds = forward + softmax if machine.on_cpu else max(forward, softmax)

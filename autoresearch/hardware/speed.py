@@ -1,7 +1,7 @@
 """How long a training step takes: a roofline over its parts. Pure numbers; docs/design/plan.md has the model and how far it is off.
 
-A part's time is the longer of its arithmetic and its memory traffic; a step is the sum of its parts, or, on an accelerator that
-works while its host still launches, the time of all launches where that is longer.
+An accelerator overlaps: a part takes the longer of its arithmetic and its memory traffic, and a step the sum of its parts, or the
+time of all launches where that is longer. On a CPU, whose threads do all of it, everything adds up.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,27 @@ from dataclasses import dataclass
 from autoresearch.hardware import model
 from autoresearch.hardware.model import Sizes
 
-# Share of the best product that products of a training step reach on a CPU. One of the three products of a weight, its gradient,
-# has a transposed factor and runs at half the speed (docs/design/cpu-speed.md): 3 / (1 + 1 + 2). Accelerators load it either way.
-CPU_PRODUCT_SHARE = 0.75
-# Share of the best product in attention kernels, over the scores that they compute. Fit: benchmarks/plan_errors.py --fit.
-ATTENTION_SHARE = 0.7
+
+@dataclass(frozen=True)
+class Shares:
+    """What a device reaches of its best product and of its memory's rate in the parts of a step, and what a kernel costs beside."""
+
+    products: float
+    attention: float  # over the scores that its kernel computes
+    muon: float
+    traffic: float
+    launch_seconds: float  # of a compiled kernel
+    eager_launch_seconds: float
+
+
+IDEAL = Shares(1, 1, 1, 1, 0, 0)
+# attention: fit on the published rows, benchmarks/plan_errors.py --fit. Launches: chosen; eager PyTorch takes 5 to 10 us for an
+# operation on the host, while the device works.
+ACCELERATOR = Shares(1, 0.7, 1, 1, 5e-6, 10e-6)
+# Fit on the runs of benchmarks/results/runs.jsonl (two cores, float32), whose step times it meets within 3 % on average:
+# benchmarks/plan_errors.py --fit. Batches of small matrices and the loops between products do not reach the limits, and each kernel
+# wakes the threads. Eager launches: chosen, as compiled ones.
+CPU = Shares(1, 0.68, 0.71, 0.63, 33e-6, 33e-6)
 # A fused attention computes the scores again in its backward pass: 7 products in place of 6 (arXiv 2307.08691, section 3.1).
 RECOMPUTED = 7 / 6
 # Bytes of traffic for one score that is kept in memory, both passes: written and read in float32 twice, and in half precision
@@ -42,13 +58,13 @@ class Part:
     bytes: float
     share: float = 1.0
 
-    def seconds(self, matmul_flops: float, bandwidth: float) -> float:
-        return max(self.flops / (matmul_flops * self.share), self.bytes / bandwidth)
+    def seconds(self, matmul_flops: float, bandwidth: float, overlaps: bool) -> float:
+        arithmetic, traffic = self.flops / (matmul_flops * self.share), self.bytes / bandwidth
+        return max(arithmetic, traffic) if overlaps else arithmetic + traffic
 
 
-def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, product_share: float) -> tuple[Part, ...]:
-    """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it; product_share:
-    1 or CPU_PRODUCT_SHARE.
+def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, shares: Shares) -> tuple[Part, ...]:
+    """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it.
     """
     tokens, passes, b = sizes.passes * sizes.pass_tokens, sizes.passes, product_bytes
     found = []
@@ -63,18 +79,18 @@ def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, prod
         weight = inner * outer
         # Each of the three products reads two factors and writes one; the weight is also cast, and its gradient added up.
         traffic = 3 * b * (tokens * (inner + outer) + passes * weight) + passes * weight * (12 + b)
-        found.append(Part(name, sizes.depth * 6 * tokens * weight, sizes.depth * traffic, product_share))
-    found.append(_attention(sizes, tokens, b, attention))
+        found.append(Part(name, sizes.depth * 6 * tokens * weight, sizes.depth * traffic, shares.products))
+    found.append(_attention(sizes, tokens, b, attention, shares.attention))
     head = sizes.vocab_size * sizes.width
     logit_bytes = LOGIT_PASSES * b if compiled else EAGER_LOGIT_BYTES
-    found.append(Part("loss, products", 6 * tokens * head, passes * head * (12 + b), product_share))
+    found.append(Part("loss, products", 6 * tokens * head, passes * head * (12 + b), shares.products))
     found.append(Part("loss, logits", 0, tokens * sizes.vocab_size * logit_bytes))
     found.append(Part("between the products", 0, tokens * _elementwise(sizes, b) * (1 if compiled else EAGER_TRAFFIC)))
     # A table's gradient is as large as the table, whatever the tokens.
     found.append(Part("embedding gradients", 0, passes * 8 * model.table_params(sizes)))
     adam = model.table_params(sizes) + model.head_params(sizes)
     found.append(Part("AdamW", 0, ADAM_BYTES * adam))
-    found.append(_muon(sizes, b))
+    found.append(_muon(sizes, b, shares.muon))
     return tuple(found)
 
 
@@ -86,19 +102,19 @@ def kernels(sizes: Sizes, compiled: bool) -> int:
 def step_seconds(
     work: tuple[Part, ...], matmul_flops: float, bandwidth: float, launches_seconds: float, overlaps: bool
 ) -> float:
-    """overlaps: the device works while its host launches what comes next."""
-    busy = sum(part.seconds(matmul_flops, bandwidth) for part in work)
+    """overlaps: the device moves memory while it multiplies, and works while its host launches what comes next."""
+    busy = sum(part.seconds(matmul_flops, bandwidth, overlaps) for part in work)
     return max(busy, launches_seconds) if overlaps else busy + launches_seconds
 
 
-def _attention(sizes: Sizes, tokens: int, b: int, attention: str) -> Part:
+def _attention(sizes: Sizes, tokens: int, b: int, attention: str, share: float) -> Part:
     scores = model.scored_keys(sizes, attention) * tokens / sizes.seq_len  # of one head
     flops = 12 * sizes.heads * sizes.head_dim * scores
     # Queries, keys, values, output; then these and their gradients.
     traffic = sizes.depth * tokens * b * 3 * (2 * sizes.heads * sizes.head_dim + 2 * sizes.key_width)
     if attention == "blocks":
-        return Part("attention", flops, traffic + SCORE_BYTES * sizes.heads * scores, ATTENTION_SHARE)
-    return Part("attention", flops * RECOMPUTED, traffic, ATTENTION_SHARE)
+        return Part("attention", flops, traffic + SCORE_BYTES * sizes.heads * scores, share)
+    return Part("attention", flops * RECOMPUTED, traffic, share)
 
 
 def _elementwise(sizes: Sizes, b: int) -> float:
@@ -112,11 +128,11 @@ def _elementwise(sizes: Sizes, b: int) -> float:
     return sizes.depth * layer + sizes.value_tables * sizes.key_width * (3 * b + 4) + 4 * sizes.width
 
 
-def _muon(sizes: Sizes, b: int) -> Part:
+def _muon(sizes: Sizes, b: int, share: float) -> Part:
     flops = traffic = 0.0
     for (rows, columns), count in model.matrices(sizes).items():
         short, long = min(rows, columns), max(rows, columns)
         # gram, gram squared, and their product with x
         flops += NEWTON_SCHULZ * count * (4 * short * short * long + 2 * short**3)
         traffic += count * (MUON_BYTES * rows * columns + NEWTON_SCHULZ * b * (4 * rows * columns + 4 * short * short))
-    return Part("Muon", flops, traffic)
+    return Part("Muon", flops, traffic, share)
