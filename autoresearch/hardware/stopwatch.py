@@ -22,6 +22,7 @@ from autoresearch.measure.clock import awake_seconds
 WORKER = "autoresearch.hardware.stopwatch_worker"
 START_LIMIT_SECONDS = 1200.0  # as the longest start-up limit of a shipped profile
 PIECE_LIMIT_SECONDS = 600.0  # of one piece: compiling what it needs counts
+UNTIMED = "untimed"  # kind of the RunFailed of a train.py that has no Trainer: it may run well all the same
 LIMITS, PARTS = ("product", "copy"), ("forward", "loss", "forward_backward", "optimizer")
 
 
@@ -96,4 +97,4 @@ def alternate(pieces: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
-__all__ = ["LIMITS", "PARTS", "RunFailed", "Started", "Stopwatch", "alternate"]
+__all__ = ["LIMITS", "PARTS", "UNTIMED", "RunFailed", "Started", "Stopwatch", "alternate"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoresearch.hardware.stopwatch import UNTIMED
 from autoresearch.measure import worker
 from autoresearch.measure.batches import TrainingTokens
 from autoresearch.measure.channel import Channel
@@ -22,6 +23,9 @@ STAND_IN_TOKENS = 1 << 20  # for the loader
 def serve(channel: Channel, job: dict) -> None:
     start = time.perf_counter()
     train = worker.import_train(job)
+    if not hasattr(train, "Trainer"):
+        channel.send({"type": "failed", "kind": UNTIMED, "reason": "its train.py has no Trainer, whose steps could be timed"})
+        return
     import runtime  # the backend's
 
     imported = time.perf_counter()
