@@ -5,6 +5,7 @@ somebody else, or from another version.
 """
 
 import json
+import platform
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,8 +68,8 @@ def make(
     best = Limits(product.product_flops, product.product_spread, max(copies, default=None))
     return anonymous({
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": quick, "device": facts.device, "backend": choice.backend.name, "facts": facts.to_dict(),
-        "conditions": conditions.to_dict(),
+        "system": platform.platform(), "python": platform.python_version(), "quick": quick, "device": facts.device,
+        "backend": choice.backend.name, "facts": facts.to_dict(), "conditions": conditions.to_dict(),
         "limits": asdict(best) | {"data_sheet_flops": facts.peak_flops, "data_sheet_source": facts.peak_source},
         "profiles": [asdict(row) for row in rows],
         "failed": [{"profile": name, "reason": reason} for name, reason in failed],
@@ -95,8 +96,8 @@ def read(path: Path) -> dict:
 
 # What the text of a card and of a comparison reads: {key: type}.
 _TOP = {
-    "autoresearch": str, "created": str, "quick": bool, "device": str | None, "backend": str, "facts": dict, "conditions": dict,
-    "limits": dict, "profiles": list, "failed": list,
+    "autoresearch": str, "created": str, "system": str, "python": str, "quick": bool, "device": str | None, "backend": str,
+    "facts": dict, "conditions": dict, "limits": dict, "profiles": list, "failed": list,
 }  # fmt: skip
 _LIMITS = {field.name: field.type for field in fields(Limits)} | {"data_sheet_flops": float | None, "data_sheet_source": str | None}
 _ROW = {field.name: field.type for field in fields(Row)}

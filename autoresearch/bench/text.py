@@ -46,6 +46,7 @@ def lines(card: dict) -> list[str]:
     head = [
         f"machine        {describe(Facts.from_dict(card['facts']))}",
         f"backend        {card['backend']}, {card['facts']['dtype'] or 'n/a'}, {versions or 'versions n/a'}",
+        f"system         {card['system']}, Python {card['python']}",
         f"matrix product {_known(limits['product_flops'], lambda value: f'{value / 1e12:.3g} TFLOP/s')}, data sheet "
         + _known(sheet, lambda value: f"{value / 1e12:g} TFLOP/s ({limits['data_sheet_source']})"),
         f"memory copy    {_known(limits['copy_bytes_per_second'], lambda value: f'{value / 1e9:,.0f} GB/s')}, read and written",
