@@ -56,7 +56,7 @@ def lines(report: dict) -> list[str]:
 def prediction_lines(found: dict | None) -> list[str]:
     """The planner's figures (hardware/forecast.py) as text."""
     if found is None:
-        return ["  predicted n/a: no model of ours is trained here"]
+        return ["  predicted n/a: the planner does not know this model"]
     limits, capacity = found["limits"], found["memory_bytes"]
     flops, bandwidth = _limit(limits["matmul_flops"], 1e12, "TFLOP/s"), _limit(limits["bandwidth"], 1e9, "GB/s")
     of_device = "" if capacity is None else f" of {capacity / 2**20:,.0f}"

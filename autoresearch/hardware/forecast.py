@@ -26,12 +26,16 @@ class Forecast:
 
 
 def forecast(backend: Backend, facts: Facts, profile: Profile, measured: Mapping[str, float] | None = None) -> Forecast | None:
-    """None where no model of ours is trained: a simulated backend, or a train.py without its constants.
+    """None where the planner does not know the model: a simulated backend, a train.py without its constants, impossible sizes.
 
     measured: what Machine.of takes; the scorer's cores are this computer's unless they are given.
     """
-    sizes = None if backend.simulated else Sizes.of(profile, backend.train_py.read_text(encoding="utf-8"))
-    if sizes is None:
-        return None
     machine = Machine.of(facts, {"cores": cores.usable()} | dict(measured or {}))
-    return Forecast(machine, predict.predict(sizes, machine, profile.budget["train_seconds"], profile.data["eval_bytes"]))
+    try:
+        sizes = None if backend.simulated else Sizes.of(profile, backend.train_py.read_text(encoding="utf-8"))
+        if sizes is None:
+            return None
+        prediction = predict.predict(sizes, machine, profile.budget["train_seconds"], profile.data["eval_bytes"])
+    except (ArithmeticError, TypeError, ValueError):  # a user's HEAD_DIM = 0, MLP_RATIO = "x": the training says what is wrong
+        return None
+    return Forecast(machine, prediction)

@@ -75,4 +75,11 @@ def test_what_is_not_known_is_printed_as_na():
 
 def test_a_simulated_backend_has_no_forecast():
     found = forecast(registry.scan()["null"], Facts(ok=True, device="simulated"), profiles.load("null"))
-    assert found is None and prediction_lines(found) == ["  predicted n/a: no model of ours is trained here"]
+    assert found is None and prediction_lines(found) == ["  predicted n/a: the planner does not know this model"]
+
+
+@pytest.mark.parametrize("wrong", [{"GQA_RATIO": 0}, {"HEAD_DIM": 0}, {"WINDOW_PATTERN": ""}, {"MLP_RATIO": "x"}], ids=str)
+def test_sizes_that_are_no_models_have_no_forecast(wrong):
+    facts, name = card("rtx-4090", "RTX 4090")
+    profile = profiles.load(name)
+    assert forecast(registry.scan()["cuda"], facts, replace(profile, train=profile.train | wrong)) is None
