@@ -33,7 +33,8 @@ class Row:
     corpus_checksum: str
     train_seconds: float  # of an experiment
     untimed: str | None  # why the steps were not timed one by one; then what comes from them is None
-    tokens_per_second: float | None
+    tokens_per_second: float | None  # of a step
+    run_tokens_per_second: float | None  # over the whole training: lower where a machine heats up
     step_seconds: float | None
     step_spread: float | None  # (upper - lower quartile) / median of the steps: how noisy the machine was
     mfu_of_product: float | None  # model FLOPs against the best matrix product of this run

@@ -149,6 +149,7 @@ def _row(
         train_seconds=profile.budget["train_seconds"],
         untimed=untimed,
         tokens_per_second=timed and timed.tokens_per_step / timed.step_seconds,
+        run_tokens_per_second=None if quick or not result.total_tokens else result.total_tokens / result.training_seconds,
         step_seconds=timed and timed.step_seconds,
         step_spread=timed and spread(timed.seconds["step"]),
         mfu_of_product=flops_per_second / limits.product_flops if flops_per_second and limits.product_flops else None,

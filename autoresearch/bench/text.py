@@ -7,6 +7,7 @@ from autoresearch.hardware.facts import Facts
 # column of the table and line of the comparison: (heading, key of a row, form)
 _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("tokens/s", "tokens_per_second", lambda value: f"{value:,.0f}"),
+    ("in the run", "run_tokens_per_second", lambda value: f"{value:,.0f}"),
     ("MFU", "mfu_of_product", lambda value: f"{value:.1%}"),
     ("of data sheet", "mfu_of_data_sheet", lambda value: f"{value:.1%}"),
     ("peak MB", "peak_memory_bytes", lambda value: f"{value / 2**20:,.0f}"),
@@ -28,11 +29,12 @@ _PREDICTED = (
     ("experiments_per_hour", "experiments_per_hour"),
 )  # fmt: skip
 _EXPLAINED = (
-    "MFU: the model's FLOP/s against this run's best matrix product. start s: from a filled compile cache. loader: of a step;",
-    "scoring: of an experiment. noise: spread of the step's time, (upper - lower quartile) / median.",
+    "tokens/s: of a step; in the run: over the whole training. MFU: the model's FLOP/s against this run's best matrix product.",
+    "start s: from a filled compile cache. loader: of a step; scoring: of an experiment. noise: spread of the step's time,",
+    "(upper - lower quartile) / median.",
 )
 _PLAN_EXPLAINED = "plan: predicted from this run's limits, and how far from what was measured (+: too high)."
-_QUICK = "--quick: nothing was trained to its end, so there is no val_bpb, and no cold start."
+_QUICK = "--quick: nothing was trained to its end, so val_bpb, tokens/s in the run and the cold start are n/a."
 
 
 def lines(card: dict) -> list[str]:

@@ -26,7 +26,8 @@ PREDICTED = {
 }  # fmt: skip
 ROW = Row(
     profile="cpu", checksum="a", corpus="stdlib", corpus_checksum="t", train_seconds=300, untimed=None, tokens_per_second=100_000,
-    step_seconds=0.04, step_spread=0.031, mfu_of_product=0.41, mfu_of_data_sheet=None, peak_memory_bytes=1 << 30,
+    run_tokens_per_second=90_000, step_seconds=0.04, step_spread=0.031, mfu_of_product=0.41, mfu_of_data_sheet=None,
+    peak_memory_bytes=1 << 30,
     cold_start_seconds=57.7, start_seconds=11.2, scoring_seconds=7.4, loader_share=0.0004, scoring_share=0.023,
     experiments_per_hour=11.3, val_bpb=1.2345, predicted=PREDICTED,
 )  # fmt: skip
@@ -53,9 +54,9 @@ def cells(lines: list[str], start: str) -> list[str]:
 
 def test_every_figure_is_in_the_table_and_unknown_is_na():
     lines = text.lines(make(ROW, UNTIMED, conditions=BUSY))
-    known = ["100,000", "41.0%", "n/a", "1,024", "57.7", "11.2", "7.4", "0.04%", "2.3%", "11.3", "1.2345", "3.1%"]
+    known = ["100,000", "90,000", "41.0%", "n/a", "1,024", "57.7", "11.2", "7.4", "0.04%", "2.3%", "11.3", "1.2345", "3.1%"]
     assert cells(lines, "cpu ") == known
-    assert cells(lines, "plug-in ") == ["n/a", "n/a", "n/a", "1,024", "n/a", "11.2", "7.4", "n/a", "2.3%", "11.3", "1.2345", "n/a"]
+    assert cells(lines, "plug-in ") == ["n/a", "90,000", "n/a", "n/a", "1,024", "n/a", *known[6:8], "n/a", *known[9:12], "n/a"]
     assert "plug-in: no Trainer, hence n/a" in lines
     assert "matrix product 1.4 TFLOP/s, data sheet n/a" in lines
     assert "memory copy    19 GB/s, read and written" in lines
