@@ -25,7 +25,7 @@ from autoresearch.loop.experiment import Setup, execute
 
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
 BASE = "cpu"  # the profile that everything else is taken from
-SHAPES = ((2, 128), (3, 192), (4, 256))  # depth, width
+SHAPES = ((2, 128), (1, 128), (3, 192))  # depth, width
 SEQ_LENS, VOCAB_SIZES, BATCHES = (128, 256), (1024, 2048), (2048, 4096)
 TOKENS_A_PASS = 4096  # rows of a pass: all of a step's, or what fits into this
 PRODUCT_SIZE, PRODUCT_SECONDS = 2048, 0.5

@@ -89,15 +89,17 @@ def speed_rows() -> Iterator[dict]:
 
 
 def cpu_rows() -> Iterator[dict]:
-    measured = json.loads((RESULTS / "train_speed.json").read_text(encoding="utf-8"))
-    facts = Facts(
-        ok=True, device=measured["device"], matmul_tflops=max(measured["product_tflops"].values()), cores=measured["cores"],
-        dtype="bfloat16", compile=True, attention="blocks",
-    )  # fmt: skip
-    cpu = Machine.of(facts, {"bandwidth": measured["copy_gb_per_second"] * 1e9})
-    sizes = Sizes(4, 256, 128, 1, 4, "L", 0.5, 256, 4096, 16, 4096)  # profiles/cpu.toml when it was measured
-    predicted = predict.tokens_per_second(sizes, cpu).value
-    yield _row("this project's CPU, profile cpu", measured["tokens_per_second"], predicted, "both limits measured in the same run")
+    """What train_speed.py has saved of CPUs."""
+    for path in sorted(RESULTS.glob("train_speed-cpu-*.json")):
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        facts = Facts(
+            ok=True, device=measured["device"], matmul_tflops=max(measured["product_tflops"].values()), cores=measured["cores"],
+            dtype=measured["dtype"], compile=True, attention="blocks",
+        )  # fmt: skip
+        cpu = Machine.of(facts, {"bandwidth": measured["copy_gb_per_second"] * 1e9})
+        predicted = predict.tokens_per_second(Sizes(**measured["sizes"]), cpu).value
+        name = f"{measured['device']}, {measured['dtype']}, profile {measured['profile']}"
+        yield _row(name, measured["tokens_per_second"], predicted, "both limits measured in the same run")
 
 
 def machine(one: dict) -> Machine:

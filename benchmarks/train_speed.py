@@ -3,9 +3,10 @@
     python benchmarks/train_speed.py [--backend auto] [--profile auto] [--rounds 9] [--plain] [--save]
 
 One run measures in turn, round after round, so that a noisy neighbour hits all alike: matrix products, a memory copy, a whole step
-and its parts. Medians are printed; of each part also the time that its arithmetic and its memory traffic need at those two limits:
-the larger one is what bounds it. With --plain also the same model written plainly for PyTorch on a CPU (benchmarks/plain_torch.py),
-in a process of its own. Start-up is timed with an empty and then a filled compile cache.
+and its parts. Medians are printed. Of three groups of parts also the time that their arithmetic needs at the best product and
+their memory traffic (both as hardware/speed.py counts them) at the copy's rate: the longer one bounds the part. With --plain also
+the same model written plainly for PyTorch on a CPU (benchmarks/plain_torch.py), in a process of its own. Start-up is timed with an
+empty and then a filled compile cache.
 --save writes benchmarks/results/train_speed-BACKEND-DTYPE.json.
 """
 
@@ -13,10 +14,12 @@ import argparse
 import json
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from autoresearch import constants
-from autoresearch.hardware import plan
+from autoresearch.hardware import plan, speed
+from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.stopwatch import PARTS, Stopwatch, alternate
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,8 +52,8 @@ def measure(made: plan.Plan, folder: Path, rounds: int, is_plain_asked: bool) ->
     with Stopwatch(*asked, folder / "cold") as watch:
         cold = watch.started
     with Stopwatch(*asked, folder / "warm") as watch:
-        names = ["step", "loader", *watch.started.offers[2:]]
-        if "product" in watch.started.offers:
+        names = ["step", "loader", *(name for name in watch.offers if name in PARTS)]
+        if "product" in watch.offers:
             names += [*(f"product {size}" for size in PRODUCTS), f"copy {COPY_BYTES}"]
         pieces = {name: lambda name=name: watch.seconds(name) for name in names}
         if is_plain_asked:
@@ -61,14 +64,17 @@ def measure(made: plan.Plan, folder: Path, rounds: int, is_plain_asked: bool) ->
             seconds = alternate(pieces, rounds)
         step, passes = seconds["step"], watch.started.passes
         products = {size: _tflops(size, seconds[f"product {size}"]) for size in PRODUCTS if f"product {size}" in seconds}
+        sizes, copy = Sizes.of(made.profile, train_py), _copy_rate(seconds)
         model_tflops = 1e-12 * watch.started.flops_per_token * watch.tokens_per_step / step
         return {
             "backend": backend.name, "profile": made.profile.name, "device": facts.device, "cores": facts.cores,
-            "dtype": facts.dtype, "versions": facts.versions, "rounds": rounds, "tokens_per_step": watch.tokens_per_step,
-            "flops_per_token": watch.started.flops_per_token, "tokens_per_second": watch.tokens_per_step / step,
+            "dtype": facts.dtype, "versions": facts.versions, "rounds": rounds, "sizes": asdict(sizes),
+            "tokens_per_step": watch.tokens_per_step, "flops_per_token": watch.started.flops_per_token,
+            "tokens_per_second": watch.tokens_per_step / step,
             "times_plain": seconds["plain step"] / step if is_plain_asked else None,
-            "product_tflops": products, "copy_gb_per_second": _copy_rate(seconds), "model_tflops": model_tflops,
+            "product_tflops": products, "copy_gb_per_second": copy, "model_tflops": model_tflops,
             "share_of_best_product": model_tflops / max(products.values()) if products else None,
+            "bounds": bounds(sizes, facts, seconds, max(products.values()), copy, passes) if products and copy else {},
             "share_of_step": shares(seconds, passes), "peak_memory_bytes": watch.peak_memory_bytes(),
             "milliseconds": {name: 1000 * value for name, value in seconds.items()},
             "start_up": {"cold": _start_up(cold), "warm": _start_up(watch.started)},
@@ -83,6 +89,23 @@ def shares(seconds: dict[str, float], passes: int) -> dict[str, float]:
         parts |= {"forward": passes * forward, "loss": passes * loss, "backward": passes * (both - forward - loss)}
     found = {name: value / seconds["step"] for name, value in parts.items()}
     return found | {"rest": 1 - sum(found.values())}
+
+
+def bounds(sizes: Sizes, facts, seconds: dict, best_tflops: float, copy_gb_per_second: float, passes: int) -> dict[str, dict]:
+    """Milliseconds of a step by group: its arithmetic at the best product, its traffic at the copy's rate, and as measured."""
+    groups = {"forward and backward": [0.0, 0.0], "loss": [0.0, 0.0], "optimizer": [0.0, 0.0]}
+    product_bytes = 2 if facts.dtype in ("bfloat16", "float16") else 4
+    for part in speed.parts(sizes, product_bytes, bool(facts.compile), facts.attention, 1.0):
+        is_optimizer = part.name in ("AdamW", "Muon")
+        group = groups["optimizer" if is_optimizer else "loss" if part.name.startswith("loss") else "forward and backward"]
+        group[0] += 1e3 * part.flops / (best_tflops * 1e12)
+        group[1] += 1e3 * part.bytes / (copy_gb_per_second * 1e9)
+    loss = passes * seconds["loss"]
+    measured = (passes * seconds["forward_backward"] - loss, loss, seconds["optimizer"])
+    return {
+        name: {"arithmetic": flops, "traffic": traffic, "measured": 1e3 * value}
+        for (name, (flops, traffic)), value in zip(groups.items(), measured, strict=True)
+    }
 
 
 def _tflops(size: str, seconds: float) -> float:
@@ -117,6 +140,10 @@ def report(figures: dict) -> None:
         "product",
         "share of a step": ", ".join(f"{name} {value:.1%}" for name, value in share.items()),
     }
+    for name, part in figures["bounds"].items():
+        kind = max(("arithmetic", "traffic"), key=part.get)
+        needs = f"arithmetic {part['arithmetic']:.1f} ms, traffic {part['traffic']:.1f} ms"
+        lines[name] = f"{part['measured']:.1f} ms; {needs}: {part['measured'] / part[kind]:.2f} x its {kind}"
     for name, part in figures["start_up"].items():
         parts = f"import {part['import_seconds']:.1f} s, compile and warm-up {part['warm_up_seconds']:.1f} s"
         lines[f"start-up, {name} cache"] = f"{part['process_seconds']:.1f} s: {parts}"

@@ -18,6 +18,7 @@ from autoresearch.hardware.checkup import anonymous
 from autoresearch.hardware.conditions import Conditions
 from autoresearch.hardware.detect import Choice
 from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.stopwatch import Limits
 
 FORMAT = 1
 KIND = "autoresearch run card"
@@ -50,28 +51,21 @@ class Row:
     predicted: dict | None  # the planner's figures with this run's limits: hardware/forecast.py
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What nothing on the machine exceeds. None is what the backend does not offer."""
-
-    product_flops: float | None = None  # of the best matrix product, FLOP/s
-    product_spread: float | None = None  # as Row.step_spread
-    copy_bytes_per_second: float | None = None  # read and written
-
-
 def make(
     choice: Choice, rows: list[Row], limits: list[Limits], failed: list[tuple[str, str]], conditions: Conditions, quick: bool
 ) -> dict:
     """The whole card. limits: of each row; the best of them are the machine's. failed: (profile, reason)."""
     facts = choice.facts
-    product = max((one for one in limits if one.product_flops), key=lambda one: one.product_flops, default=Limits())
-    copies = [one.copy_bytes_per_second for one in limits if one.copy_bytes_per_second]
-    best = Limits(product.product_flops, product.product_spread, max(copies, default=None))
+    products = [one.matmul_flops for one in limits if one.matmul_flops]
+    copies = [one.bandwidth for one in limits if one.bandwidth]
     return anonymous({
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(), "python": platform.python_version(), "quick": quick, "device": facts.device,
         "backend": choice.backend.name, "facts": facts.to_dict(), "conditions": conditions.to_dict(),
-        "limits": asdict(best) | {"data_sheet_flops": facts.peak_flops, "data_sheet_source": facts.peak_source},
+        "limits": {
+            "product_flops": max(products, default=None), "copy_bytes_per_second": max(copies, default=None),
+            "data_sheet_flops": facts.peak_flops, "data_sheet_source": facts.peak_source,
+        },
         "profiles": [asdict(row) for row in rows],
         "failed": [{"profile": name, "reason": reason} for name, reason in failed],
     })  # fmt: skip
@@ -100,7 +94,8 @@ _TOP = {
     "autoresearch": str, "created": str, "system": str, "python": str, "quick": bool, "device": str | None, "backend": str,
     "facts": dict, "conditions": dict, "limits": dict, "profiles": list, "failed": list,
 }  # fmt: skip
-_LIMITS = {field.name: field.type for field in fields(Limits)} | {"data_sheet_flops": float | None, "data_sheet_source": str | None}
+_LIMITS = dict.fromkeys(("product_flops", "copy_bytes_per_second", "data_sheet_flops"), float | None)
+_LIMITS["data_sheet_source"] = str | None
 _ROW = {field.name: field.type for field in fields(Row)}
 
 

@@ -9,26 +9,23 @@ import hashlib
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoresearch import constants
-from autoresearch.bench.card import Limits, Row
+from autoresearch.bench.card import Row
 from autoresearch.child import RunFailed
 from autoresearch.data.prepare import Prepared
 from autoresearch.hardware.detect import Choice
 from autoresearch.hardware.forecast import forecast
 from autoresearch.hardware.profiles import Profile
-from autoresearch.hardware.stopwatch import UNTIMED, Started, Stopwatch
+from autoresearch.hardware.stopwatch import UNTIMED, Limits, Started, Stopwatch, limits_of
 from autoresearch.loop.experiment import Setup, execute
 from autoresearch.measure.summary import RunResult
 
 ROUNDS, QUICK_ROUNDS = 15, 5
 QUICK_TRAIN_SECONDS, QUICK_STEPS = 2.0, 3  # the longer of both: start-up and scoring are what is wanted
-PRODUCT_SIZES = (1024, 2048, 4096, 8192, 16384)  # up to the first that takes PRODUCT_SECONDS
-PRODUCT_SECONDS = 0.02  # chosen: a hundred times a GPU's launch overhead
-COPY_BYTES = 256 << 20  # chosen: far larger than a processor's cache
 SEED = 1337  # of the run whose val_bpb is reported, as a study's first
 
 
@@ -47,15 +44,7 @@ class Timed:
 
     @property
     def limits(self) -> Limits:
-        medians = {name: statistics.median(times) for name, times in self.seconds.items()}
-        products = {name: 2 * int(name.split("x")[-1]) ** 3 / medians[name] for name in medians if name.startswith("product")}
-        best = max(products, key=products.__getitem__, default=None)
-        copy = medians.get(f"copy {COPY_BYTES}")
-        return Limits(
-            product_flops=products[best] if best else None,
-            product_spread=spread(self.seconds[best]) if best else None,
-            copy_bytes_per_second=2 * COPY_BYTES / copy if copy else None,  # read and written
-        )
+        return limits_of({name: statistics.median(times) for name, times in self.seconds.items()})
 
 
 def measure(
@@ -80,7 +69,7 @@ def measure(
         result = execute(_setup(choice, profile, prepared, train_seconds), train_py, SEED, folder / "run")
     if not result.ok:
         raise RunFailed(result.status, result.reason or "n/a")
-    limits = timed.limits if timed else Limits()
+    limits = timed.limits if timed else Limits(None, None)
     return _row(choice, profile, prepared, checksum(profile, train_py), quick, timed, untimed, limits, result), limits
 
 
@@ -108,22 +97,12 @@ def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: 
             cold_start_seconds = watch.started.process_seconds
     say("steps and this machine's limits")
     with Stopwatch(*asked, folder / "warm", limit_seconds) as watch:
-        names = ["step", "loader", *_limit_pieces(watch)]
+        names = ["step", "loader", *watch.limit_pieces()]
         seconds = {name: [] for name in names}
         for _ in range(QUICK_ROUNDS if quick else ROUNDS):
             for name in names:
                 seconds[name].append(watch.seconds(name))
         return Timed(watch.started, watch.tokens_per_step, cold_start_seconds, seconds)
-
-
-def _limit_pieces(watch: Stopwatch) -> Iterator[str]:
-    if "product" in watch.started.offers:
-        for size in PRODUCT_SIZES:
-            yield (name := f"product {size}x{size}x{size}")
-            if watch.seconds(name) >= PRODUCT_SECONDS:
-                break
-    if "copy" in watch.started.offers:
-        yield f"copy {COPY_BYTES}"
 
 
 def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: float) -> Setup:
@@ -139,7 +118,7 @@ def _row(
     experiment_seconds = profile.budget["train_seconds"] + result.total_seconds - result.training_seconds
     flops_per_second = timed and timed.started.flops_per_token * timed.tokens_per_step / timed.step_seconds
     peak_flops = choice.facts.peak_flops
-    measured = {"matmul_flops": limits.product_flops, "bandwidth": limits.copy_bytes_per_second}
+    measured = asdict(limits)
     found = forecast(choice.backend, choice.facts, profile, {name: value for name, value in measured.items() if value})
     return Row(
         profile=profile.name,
@@ -152,7 +131,7 @@ def _row(
         run_tokens_per_second=None if quick or not result.total_tokens else result.total_tokens / result.training_seconds,
         step_seconds=timed and timed.step_seconds,
         step_spread=timed and spread(timed.seconds["step"]),
-        mfu_of_product=flops_per_second / limits.product_flops if flops_per_second and limits.product_flops else None,
+        mfu_of_product=flops_per_second / limits.matmul_flops if flops_per_second and limits.matmul_flops else None,
         mfu_of_data_sheet=flops_per_second / peak_flops if flops_per_second and peak_flops else None,
         # Not the stopwatch's: where it is the process's, the matrices of the limits would count.
         peak_memory_bytes=result.peak_memory_bytes,

@@ -11,7 +11,7 @@ from autoresearch.commands.options import options
 
 @click.command("init")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
-@options("tag", "profile", "backend", "corpus", "train_seconds", "decide", "seed", "plain")
+@options("tag", "profile", "no_autotune", "backend", "corpus", "train_seconds", "decide", "seed", "plain")
 def command(folder, plain, **chosen):
     """Make a workspace to look at and edit before the run.
 
@@ -35,7 +35,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     from autoresearch.commands.prepare import bars, looking
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
-    from autoresearch.hardware import plan, profiles
+    from autoresearch.hardware import plan, profiles, tune
     from autoresearch.loop import terms, workspace
 
     tag = chosen["tag"] or workspace.today()
@@ -43,13 +43,17 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     workspace.check_free(folder)
     with looking(quiet, plain):
         planned = plan.make(chosen["backend"], chosen["profile"])
-    choice, profile = planned.choice, planned.profile
+    choice = planned.choice
     # Before the text is fetched: a constant that this train.py has not.
-    profiles.check(profile, {choice.backend.name: choice.backend})
+    profiles.check(planned.profile, {choice.backend.name: choice.backend})
     if chosen["train_seconds"] is not None:
-        profile = replace(profile, budget=profile.budget | {"train_seconds": chosen["train_seconds"]})
+        budget = planned.profile.budget | {"train_seconds": chosen["train_seconds"]}
+        planned = replace(planned, profile=replace(planned.profile, budget=budget))
     say(f"machine   {choice.facts.device}")
     say(f"backend   {choice.backend.name}: {choice.reason}")
+    if chosen["profile"] == "auto" and not chosen["no_autotune"]:
+        planned = tune.tuned(planned, say)
+    profile = planned.profile
     say(f"profile   {profile.name}: {planned.profile_reason}")
     corpus, reason = corpora.choose(chosen["corpus"], profile.data["corpus"])
     say(f"corpus    {corpus}: {reason}")

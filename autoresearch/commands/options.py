@@ -30,6 +30,10 @@ _OPTIONS = {
         "--backend", default="auto", show_default=True, metavar="NAME|auto",
         help="What the training runs on; `autoresearch backends` lists them.",
     ),
+    "no_autotune": click.option(
+        "--no-autotune", is_flag=True,
+        help="With --profile auto: take the profile that fits as it is, without up to 90 s of trials. Default: try and size it.",
+    ),
     "corpus": click.option(
         "--corpus", default="auto", show_default=True, metavar="NAME|PATH|auto",
         help="climbmix, tinystories, stdlib, or a file or folder of .txt .md .py .jsonl .parquet.",

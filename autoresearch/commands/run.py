@@ -10,8 +10,8 @@ from autoresearch.commands.options import options
 
 @click.command("run")
 @options(
-    "workspace", "profile", "backend", "corpus", "agent", "tag", "experiments", "hours", "train_seconds", "decide", "seed",
-    "on_battery", "json", "plain",
+    "workspace", "profile", "no_autotune", "backend", "corpus", "agent", "tag", "experiments", "hours", "train_seconds", "decide",
+    "seed", "on_battery", "json", "plain",
 )  # fmt: skip
 @click.pass_context
 def command(context, workspace, agent, experiments, hours, on_battery, as_json, plain, **chosen):

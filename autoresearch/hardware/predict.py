@@ -25,22 +25,22 @@ LAUNCH_SECONDS, EAGER_LAUNCH_SECONDS = 5e-6, 10e-6
 # A process that trains on the CPU: Python and PyTorch, and a heap that grows with holes, since malloc is told to keep what is freed
 # (backends/cpu/runtime.py): for a byte that comes and goes it takes that many. Measured: docs/design/plan.md.
 PROCESS_BYTES = 300 << 20
-CPU_HEAP, EAGER_CPU_HEAP = 3.35, 2.7
+CPU_HEAP = 1.75
 
 # Seconds from a process's start to its first step: (first time, from a filled cache, relative error), by whether it compiles. CPU:
-# benchmarks/results/train_speed.json; eager is its imports and two steps. Accelerators: what published runs took beyond their
-# budget (H100 25.9 s, V100S eager 11.8, M3 Air 10: benchmarks/reference/devices.csv), less some 5 s of untimed steps and scoring.
-# Whether a cache was filled there is not known.
+# benchmarks/results/train_speed-cpu-*.json; eager is its imports and two steps. Accelerators: what published runs took beyond
+# their budget (H100 25.9 s, V100S eager 11.8, M3 Air 10: benchmarks/reference/devices.csv), less some 5 s of untimed steps and
+# scoring. Whether a cache was filled there is not known.
 CPU_STARTUP = {True: (57.7, 11.2, 0.3), False: (4.0, 4.0, 0.5)}
 ACCELERATOR_STARTUP = {True: (20.0, 20.0, 1.0), False: (7.0, 7.0, 1.0)}
-SCORE_STARTUP_SECONDS = 3.0  # of the score worker, eager: Python, PyTorch, weights; train_speed.json: 3.2 without compiling
+SCORE_STARTUP_SECONDS = 3.0  # of the score worker, eager: Python, PyTorch, weights; the same files: 3.2 without compiling
 LOG_SOFTMAX_SECONDS = 5.5e-9  # of one logit on one core, in the scorer: 45 us a position of 8192 (profiles/h100.toml)
 SCORED_LOGIT_BYTES = 30  # of worker's traffic for one logit: product, float32, soft cap (three operations), float16
 
 # Relative errors as measured; `plan_errors.py` prints what they come from.
 MEMORY_ERROR, OTHER_MEMORY_ERROR = 0.05, 0.25  # compiled on an accelerator; everything else
 SCORING_MEMORY_ERROR = 0.25
-SPEED_ERROR = {"measured": 0.25, "data sheet": 0.4}
+SPEED_ERROR = 0.4  # the worst of the rows that nothing else explains, from a data sheet and from measured limits alike
 SCORING_ERROR = 0.4
 
 HALF = ("bfloat16", "float16")
@@ -151,8 +151,7 @@ def train_memory(sizes: Sizes, machine: Machine) -> Estimate | None:
     if not machine.on_cpu:
         return Estimate(peak, MEMORY_ERROR if machine.compiled else OTHER_MEMORY_ERROR)
     stays = sum(memory.held(sizes, machine.layout).values())
-    holes = CPU_HEAP if machine.compiled else EAGER_CPU_HEAP
-    return Estimate(PROCESS_BYTES + stays + holes * (peak - stays), OTHER_MEMORY_ERROR)
+    return Estimate(PROCESS_BYTES + stays + CPU_HEAP * (peak - stays), OTHER_MEMORY_ERROR)
 
 
 def tokens_per_second(sizes: Sizes, machine: Machine) -> Estimate | None:
@@ -162,8 +161,7 @@ def tokens_per_second(sizes: Sizes, machine: Machine) -> Estimate | None:
     launch = LAUNCH_SECONDS if machine.compiled else EAGER_LAUNCH_SECONDS
     launches = speed.kernels(sizes, machine.compiled) * launch
     seconds = speed.step_seconds(work, machine.matmul_flops.value, machine.bandwidth.value, launches, not machine.on_cpu)
-    kinds = {machine.matmul_flops.kind, machine.bandwidth.kind}
-    return Estimate(sizes.batch_tokens / seconds, max(SPEED_ERROR[kind] for kind in kinds))
+    return Estimate(sizes.batch_tokens / seconds, SPEED_ERROR)
 
 
 def bytes_per_token(vocab_size: int) -> float:

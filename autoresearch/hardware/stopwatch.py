@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch.child import RunFailed, Worker
+from autoresearch.child import Worker
 from autoresearch.hardware.registry import Backend
 from autoresearch.measure.clock import awake_seconds
 
@@ -25,6 +25,49 @@ PIECE_LIMIT_SECONDS = 600.0  # of one piece: compiling what it needs counts
 UNTIMED = "untimed"  # kind of the RunFailed of a train.py that has no Trainer: it may run well all the same
 LIMITS, PARTS = ("product", "copy"), ("forward", "loss", "forward_backward", "optimizer")
 
+PRODUCT_SIZES = (1024, 2048, 4096, 8192, 16384)  # up to the first that takes PRODUCT_SECONDS
+PRODUCT_SECONDS = 0.02  # chosen: a hundred times a GPU's launch overhead
+COPY_BYTES = 256 << 20  # far larger than any cache
+
+
+class Watch:
+    """A child process that times pieces on demand. Raises RunFailed when it can't be started or fails under way."""
+
+    def __init__(self, job: dict, folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str] | None):
+        start = awake_seconds()
+        self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, worker, variables)
+        try:
+            late = f"was not warm {start_limit_seconds:.0f} s after its start"
+            about = self._worker.wait("warm", start_limit_seconds, late)
+        except BaseException:
+            self._worker.__exit__()
+            raise
+        self.about = about | {"process_seconds": awake_seconds() - start}
+        self.offers: tuple[str, ...] = tuple(about["offers"])  # of LIMITS and PARTS
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._worker.__exit__()
+
+    def seconds(self, piece: str) -> float:
+        """How long one more of that piece takes."""
+        return float(self._ask(piece)["seconds"])
+
+    def limit_pieces(self) -> list[str]:
+        """What to time for the machine's limits: products of growing size, and a copy; empty where the backend offers none."""
+        found = []
+        for size in PRODUCT_SIZES if "product" in self.offers else ():
+            found.append(f"product {size}x{size}x{size}")
+            if self.seconds(found[-1]) >= PRODUCT_SECONDS:
+                break
+        return [*found, *([f"copy {COPY_BYTES}"] if "copy" in self.offers else [])]
+
+    def _ask(self, piece: str) -> dict:
+        self._worker.send({"type": "time", "piece": piece})
+        return self._worker.wait("timed", PIECE_LIMIT_SECONDS, f"the piece {piece!r} took more than {PIECE_LIMIT_SECONDS:.0f} s")
+
 
 @dataclass(frozen=True)
 class Started:
@@ -33,14 +76,13 @@ class Started:
     rows: int  # of a forward pass
     passes: int  # of a step
     flops_per_token: int
-    offers: tuple[str, ...]  # of LIMITS and PARTS
     import_seconds: float
     warm_up_seconds: float  # compilation and two steps
     process_seconds: float  # from the start of the process, those two included
 
 
-class Stopwatch:
-    """A warm train.py that is timed on demand. Raises RunFailed when it can't be started or fails under way."""
+class Stopwatch(Watch):
+    """A warm train.py, and the machine's limits beside it."""
 
     def __init__(
         self, backend: Backend, train_py: str, vocab_size: int, seq_len: int, folder: Path,
@@ -51,41 +93,43 @@ class Stopwatch:
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
         job = {
             "type": "serve", "python_path": [str(path) for path in backend.python_path], "train_py": str(folder / "train.py"),
-            "vocab_size": vocab_size, "seq_len": seq_len, "folder": str(folder), "offers": [*LIMITS, *PARTS],
+            "vocab_size": vocab_size, "seq_len": seq_len, "folder": str(folder),
         }  # fmt: skip
         self.seq_len = seq_len
-        start = awake_seconds()
-        self._worker = Worker(job, folder, worker, variables)
-        try:
-            late = f"was not warm {start_limit_seconds:.0f} s after its start"
-            about = self._worker.wait("warm", start_limit_seconds, late)
-        except BaseException:
-            self._worker.__exit__()
-            raise
-        fields = {name: about[name] for name in Started.__dataclass_fields__ if name != "process_seconds"}
-        self.started = Started(**fields | {"offers": tuple(about["offers"])}, process_seconds=awake_seconds() - start)
-
-    def __enter__(self) -> "Stopwatch":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._worker.__exit__()
+        super().__init__(job, folder, start_limit_seconds, worker, variables)
+        self.started = Started(**{name: self.about[name] for name in Started.__dataclass_fields__})
 
     @property
     def tokens_per_step(self) -> int:
         return self.started.rows * self.started.passes * self.seq_len
 
-    def seconds(self, piece: str) -> float:
-        """How long one more of that piece takes."""
-        return float(self._ask(piece)["seconds"])
-
     def peak_memory_bytes(self) -> int | None:
         """The most that the training has held so far; None where the backend does not know it."""
         return self._ask("peak_memory_bytes")["value"]
 
-    def _ask(self, piece: str) -> dict:
-        self._worker.send({"type": "time", "piece": piece})
-        return self._worker.wait("timed", PIECE_LIMIT_SECONDS, f"the piece {piece!r} took more than {PIECE_LIMIT_SECONDS:.0f} s")
+
+@dataclass(frozen=True)
+class Limits:
+    """What nothing on this machine exceeds, as medians of this run. None: the backend does not offer it."""
+
+    matmul_flops: float | None  # FLOP/s of the best product in the training's dtype
+    bandwidth: float | None  # bytes/s of a copy, read and written
+
+
+def measure_limits(backend: Backend, folder: Path, rounds: int = 5) -> Limits:
+    """Of the machine, without a train.py. folder: for the log. Raises RunFailed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    job = {"type": "limits", "python_path": [str(path) for path in backend.python_path]}
+    with Watch(job, folder, START_LIMIT_SECONDS, WORKER, None) as watch:
+        pieces = {name: lambda name=name: watch.seconds(name) for name in watch.limit_pieces()}
+        return limits_of(alternate(pieces, rounds))
+
+
+def limits_of(seconds: Mapping[str, float]) -> Limits:
+    """From the medians of `limit_pieces`; other pieces are left out."""
+    products = [2 * int(name.split("x")[-1]) ** 3 / value for name, value in seconds.items() if name.startswith("product ")]
+    copy = seconds.get(f"copy {COPY_BYTES}")
+    return Limits(max(products, default=None), 2 * COPY_BYTES / copy if copy else None)
 
 
 def alternate(pieces: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -95,6 +139,3 @@ def alternate(pieces: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
         for name, time_it in pieces.items():
             seconds[name].append(time_it())
     return {name: statistics.median(times) for name, times in seconds.items()}
-
-
-__all__ = ["LIMITS", "PARTS", "UNTIMED", "RunFailed", "Started", "Stopwatch", "alternate"]

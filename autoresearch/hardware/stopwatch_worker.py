@@ -4,10 +4,12 @@ It runs the same train.py and runtime.py as a training, on stand-in tokens, and 
 piece take? What a framework needs for it is in speed.py beside train.py: see CONTRIBUTING.md.
 """
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -21,6 +23,7 @@ STAND_IN_TOKENS = 1 << 20  # for the loader
 
 
 def serve(channel: Channel, job: dict) -> None:
+    """A warm train.py, then its pieces."""
     start = time.perf_counter()
     train = worker.import_train(job)
     if not hasattr(train, "Trainer"):
@@ -34,21 +37,39 @@ def serve(channel: Channel, job: dict) -> None:
     batch = stand_in(spec)
     trainer.warm_up(batch)
     warm = time.perf_counter()
-    pieces = Pieces(train, trainer, batch, spec, Path(job["folder"]), getattr(runtime, "synchronize", lambda: None))
+    wait = getattr(runtime, "synchronize", lambda: None)
+    speed = speed_module()
+    parts = speed.parts(train, trainer, batch) if speed else {}
+    parts |= {"step": lambda: step(trainer, batch, wait), "loader": lambda: loader(trainer, spec, Path(job["folder"]))}
     about = {
         "rows": trainer.rows,
         "passes": trainer.passes,
         "flops_per_token": trainer.model.flops_per_token(spec.seq_len),
-        "offers": [name for name in job["offers"] if pieces.has(name)],
         "import_seconds": imported - start,
         "warm_up_seconds": warm - imported,
     }
-    channel.send({"type": "warm"} | about)
+    answer(channel, job, Pieces(speed, parts), about)
+
+
+def limits(channel: Channel, job: dict) -> None:
+    """The machine's limits alone, without a train.py."""
+    answer(channel, job, Pieces(speed_module(), {}), {})
+
+
+def answer(channel: Channel, job: dict, pieces: "Pieces", about: dict) -> None:
+    import runtime  # the backend's
+
+    channel.send({"type": "warm", "offers": [name for name in job["offers"] if pieces.has(name)]} | about)
     while (message := channel.receive()) is not None:
         if message["piece"] == "peak_memory_bytes":
             channel.send({"type": "timed", "value": runtime.peak_memory_bytes()})
         else:
             channel.send({"type": "timed", "seconds": pieces.seconds(message["piece"])})
+
+
+def speed_module() -> ModuleType | None:
+    """The speed.py beside train.py, which is on sys.path; None where there is none."""
+    return importlib.import_module("speed") if importlib.util.find_spec("speed") else None
 
 
 def stand_in(spec: Spec) -> Callable:
@@ -62,58 +83,47 @@ def stand_in(spec: Spec) -> Callable:
     return batch
 
 
+def step(trainer, batch: Callable, wait: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        float(trainer.step(batch, 0.5))  # the loss as a number: the device has come that far
+        wait()
+
+    return run
+
+
+def loader(trainer, spec: Spec, folder: Path) -> Callable[[], None]:
+    path = folder / "stand-in.bin"
+    np.zeros(STAND_IN_TOKENS, np.uint16).tofile(path)
+    tokens = TrainingTokens(path, "uint16", seed=0)
+
+    def run() -> None:
+        for _ in range(trainer.passes):
+            tokens.batch(trainer.rows, spec.seq_len)
+
+    return run
+
+
 class Pieces:
-    """The pieces by name, each made when it is first asked for."""
+    """The pieces by name, each made when it is first asked for. parts: makers of those that need a train.py."""
 
-    def __init__(self, train, trainer, batch: Callable, spec: Spec, folder: Path, wait: Callable[[], None]):
-        self._trainer, self._batch, self._spec, self._folder = trainer, batch, spec, folder
-        self._wait = wait
+    def __init__(self, speed: ModuleType | None, parts: dict[str, Callable]):
+        self._speed, self._parts = speed, parts
         self._made: dict[str, Callable] = {}
-        self._speed = None
-        if importlib.util.find_spec("speed") is not None:  # beside train.py, on sys.path
-            import speed
-
-            self._speed = speed
-        self._parts = self._speed.parts(train, trainer, batch) if self._speed else {}
 
     def has(self, name: str) -> bool:
         return name in self._parts or hasattr(self._speed, name)
 
     def seconds(self, piece: str) -> float:
         if piece not in self._made:
-            self._made[piece] = self._make(*piece.split())
+            name, _, size = piece.partition(" ")
+            make = self._parts.get(name) or getattr(self._speed, name)
+            self._made[piece] = make(*map(int, size.split("x") if size else ()))
             for _ in range(2):  # compiles, and takes the memory that the next ones use again
                 self._made[piece]()
         start = time.perf_counter()
         self._made[piece]()
         return time.perf_counter() - start
 
-    def _make(self, name: str, size: str = "") -> Callable:
-        if name == "step":
-            return self._step
-        if name == "loader":
-            return self._loader()
-        if name == "product":
-            return self._speed.product(*map(int, size.split("x")))
-        if name == "copy":
-            return self._speed.copy(int(size))
-        return self._parts[name]()
-
-    def _step(self) -> None:
-        float(self._trainer.step(self._batch, 0.5))  # the loss as a number: the device has come that far
-        self._wait()
-
-    def _loader(self) -> Callable:
-        path = self._folder / "stand-in.bin"
-        np.zeros(STAND_IN_TOKENS, np.uint16).tofile(path)
-        tokens = TrainingTokens(path, "uint16", seed=0)
-
-        def load() -> None:
-            for _ in range(self._trainer.passes):
-                tokens.batch(self._trainer.rows, self._spec.seq_len)
-
-        return load
-
 
 if __name__ == "__main__":
-    worker.main({"serve": serve})
+    worker.main({"serve": serve, "limits": limits})

@@ -49,7 +49,7 @@ def setup(study, backend: Backend, prepared: Prepared) -> Setup:
 def check_options(study, options: dict) -> None:
     """UsageError when an option was given (not None, not "auto") that is not what the study has locked.
 
-    options: any of tag, profile, backend, corpus, decide, seed, train_seconds.
+    options: any of tag, profile, backend, corpus, decide, seed, train_seconds; others are none of the study's terms.
     """
     given = {name: value for name, value in options.items() if value is not None and value != "auto"}
     if "profile" in given:
@@ -66,7 +66,7 @@ def check_options(study, options: dict) -> None:
         "train_seconds": study.profile.budget["train_seconds"],
     }
     for name, value in given.items():
-        if value != locked[name]:
+        if name in locked and value != locked[name]:
             raise _locked(study, name, value, locked[name])
 
 

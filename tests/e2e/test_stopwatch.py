@@ -25,7 +25,7 @@ def needs(package):
 @pytest.mark.parametrize("name", ["cpu", pytest.param("mlx", marks=needs("mlx")), pytest.param("jax", marks=needs("jax"))])
 def test_pieces_of_a_step_are_timed(name, tmp_path):
     with watch(name, tmp_path / "one") as one:
-        assert set(one.started.offers) == {*LIMITS, *PARTS}
+        assert set(one.offers) == {*LIMITS, *PARTS}
         assert (one.started.rows, one.started.passes) == (4, 2) and one.tokens_per_step == 4 * 2 * SEQ_LEN
         assert one.started.flops_per_token > 0 < one.started.warm_up_seconds < one.started.process_seconds
         pieces = ["step", "loader", *PARTS, "product 64x64x64", "product 512x512x512", "copy 1048576", "copy 67108864"]

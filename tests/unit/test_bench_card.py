@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.bench import card, text
-from autoresearch.bench.card import Limits, Row
+from autoresearch.bench.card import Row
 from autoresearch.bench.measure import checksum
 from autoresearch.errors import UsageError
 from autoresearch.hardware import profiles, registry
@@ -16,6 +16,7 @@ from autoresearch.hardware.detect import Choice
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.load import Load
 from autoresearch.hardware.power import Heat, Power
+from autoresearch.hardware.stopwatch import Limits
 
 QUIET = Conditions(8, Power("mains"), Heat(False, "no event"), Load(0.0, 0.0, None, None))
 BUSY = replace(QUIET, load=Load(0.5, 4.0, "a video player", None))
@@ -35,7 +36,7 @@ UNTIMED = replace(
     ROW, profile="plug-in", untimed="no Trainer", tokens_per_second=None, step_seconds=None, step_spread=None, mfu_of_product=None,
     cold_start_seconds=None, loader_share=None, predicted=None,
 )  # fmt: skip
-LIMITS = Limits(product_flops=1.4e12, product_spread=0.05, copy_bytes_per_second=19e9)
+LIMITS = Limits(matmul_flops=1.4e12, bandwidth=19e9)
 
 
 def make(*rows: Row, conditions: Conditions = QUIET, quick: bool = False, limits: Limits = LIMITS, failed=(), **facts) -> dict:
@@ -85,7 +86,7 @@ def test_what_failed_is_named_even_when_nothing_else_is_there():
 
 def test_a_comparison_gives_the_second_card_over_the_first():
     faster = replace(ROW, tokens_per_second=250_000, val_bpb=1.1)
-    lines = text.comparison(make(ROW), make(faster, limits=replace(LIMITS, product_flops=2.8e12), device="another"))
+    lines = text.comparison(make(ROW), make(faster, limits=replace(LIMITS, matmul_flops=2.8e12), device="another"))
     assert lines[0].split() == ["a", "CPU,", "cpu", "another,", "cpu", "ratio"]
     assert cells(lines, "matrix product TFLOP/s") == ["1.4", "2.8", "2.00"]
     assert cells(lines, "  tokens/s") == ["100,000", "250,000", "2.50"]

@@ -72,9 +72,13 @@ def meta_model(monkeypatch, constants: dict, dtype):
 
 
 def expected_bytes(constants: dict, layout: Layout) -> int:
-    """Activations, weights as multiplied, and what the loss keeps: the gradients of its two inputs."""
+    """Activations, weights as multiplied, and what the loss keeps: the gradients of its two inputs.
+
+    A batch this small is one chunk of logits: compiled, lm_head's gradient is then that chunk's product, not yet float32.
+    """
     sizes = sizes_of(BATCH | constants, SEQ_LEN, VOCAB)
-    loss = layout.product_bytes * sizes.pass_tokens * sizes.width + memory.FLOAT32 * model.head_params(sizes)
+    head_bytes = layout.product_bytes if layout.compiled else memory.FLOAT32
+    loss = layout.product_bytes * sizes.pass_tokens * sizes.width + head_bytes * model.head_params(sizes)
     return memory.activation_bytes(sizes, layout) + memory.cast_bytes(sizes, layout) + loss
 
 
@@ -99,6 +103,7 @@ def test_eager_code_keeps_what_is_predicted(monkeypatch, name, dtype):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your compiler for AOTAutograd")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch.compile does it itself
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("name", SHAPES)
 def test_compiled_code_keeps_what_is_predicted(monkeypatch, name, dtype):
@@ -130,7 +135,7 @@ def test_compiled_code_keeps_what_is_predicted(monkeypatch, name, dtype):
         value = node.meta["val"]
         if isinstance(value, torch.Tensor) and not is_parameter(node, value, parameters):
             found[root(node)] = value.numel() * value.dtype.itemsize
-    assert expected_bytes(SHAPES[name], Layout(product_bytes=dtype.itemsize)) == pytest.approx(sum(found.values()), rel=0.02)
+    assert expected_bytes(SHAPES[name], Layout(product_bytes=dtype.itemsize)) == pytest.approx(sum(found.values()), rel=0.01)
 
 
 def is_parameter(node, value, shapes) -> bool:

@@ -1,0 +1,213 @@
+"""The part of `--profile auto` that measures: the machine's limits, then real steps of the few sizes that the planner ranks first.
+
+At most BUDGET_SECONDS of trials. What wins becomes the profile `auto`: the fitting named profile with other sizes. It is kept in
+the cache for this device, backend, versions and profile, so that the next study begins at once. The named profile itself is always
+a candidate, and only a gain beyond the law's own error moves away from it: published results stay comparable.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from autoresearch import __version__, constants, durable
+from autoresearch.child import RunFailed
+from autoresearch.hardware import sizes as planning
+from autoresearch.hardware.model import Sizes
+from autoresearch.hardware.plan import Plan
+from autoresearch.hardware.predict import Machine
+from autoresearch.hardware.profiles import Profile
+from autoresearch.hardware.registry import Backend
+from autoresearch.hardware.sizes import Candidate
+from autoresearch.hardware.stopwatch import Limits, Stopwatch, alternate, measure_limits
+from autoresearch.measure.clock import awake_seconds
+from autoresearch.paths import cache_dir
+
+BUDGET_SECONDS = 90.0
+SHORTEST_TRIAL_SECONDS = 15.0  # chosen: less is not enough to start PyTorch and compile
+TRIALS = 4  # sizes that are tried: the named profile's and the best of the others
+TIMED_STEPS = 5
+FORMAT = 1  # of what is kept in the cache
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate, tried. tokens_per_second None: it was refused, for `reason`."""
+
+    sizes: Sizes
+    predicted_tokens_per_second: float
+    tokens_per_second: float | None
+    peak_memory_bytes: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of it. sizes: None keeps the named profile."""
+
+    sizes: Sizes | None
+    reason: str
+    limits: Limits
+    trials: tuple[Trial, ...]
+    seconds: float  # that it took
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: dict) -> "Tuned":
+        """Raises KeyError or TypeError for anything else than `to_json` gave."""
+        trials = tuple(Trial(**one | {"sizes": Sizes(**one["sizes"])}) for one in table["trials"])
+        chosen = None if table["sizes"] is None else Sizes(**table["sizes"])
+        return cls(chosen, table["reason"], Limits(**table["limits"]), trials, table["seconds"])
+
+
+def tuned(made: Plan, say: Callable[[str], None] = lambda line: None) -> Plan:
+    """The plan with sizes that were measured here, from the cache or from trials; the same plan where nothing can be measured."""
+    backend, profile = made.choice.backend, made.profile
+    train_py = backend.train_py.read_text(encoding="utf-8")
+    base = Sizes.of(profile, train_py)
+    if base is None or backend.simulated:
+        return made
+    found = remembered(made)
+    if found is None:
+        try:
+            found = _measure(made, base, train_py, say)
+        except RunFailed as failure:
+            say(f"autotune: {failure}; the profile {profile.name} stays as it is")
+            return made
+        path = _path(made)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write(path, json.dumps(found.to_json(), indent=1).encode())
+    for line in lines(found, profile.budget["train_seconds"]):
+        say(line)
+    return applied(made, found)
+
+
+def remembered(made: Plan) -> Tuned | None:
+    """What was measured on this machine before, for the same profile and versions."""
+    try:
+        return Tuned.from_json(json.loads(_path(made).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # never measured, or by another version: measure
+
+
+def applied(made: Plan, found: Tuned) -> Plan:
+    profile = made.profile if found.sizes is None else resized(made.profile, found.sizes)
+    return replace(made, profile=profile, profile_reason=f"{found.reason} ({made.profile.name}: {made.profile_reason})")
+
+
+def resized(profile: Profile, sizes: Sizes) -> Profile:
+    """The profile under the name `auto`, with other sizes."""
+    train = profile.train | {
+        "DEPTH": sizes.depth,
+        "ASPECT_RATIO": round(sizes.width / sizes.depth),
+        "HEAD_DIM": sizes.head_dim,
+        "DEVICE_BATCH_SIZE": sizes.rows,
+        "TOTAL_BATCH_SIZE": sizes.batch_tokens,
+    }
+    data = profile.data | {"vocab_size": sizes.vocab_size, "seq_len": sizes.seq_len}
+    return replace(profile, name="auto", title=f"{profile.title}, sized for this machine", data=data, train=train)
+
+
+def lines(found: Tuned, train_seconds: float) -> list[str]:
+    """What was tried and what came of it."""
+    shown = []
+    for trial in found.trials:
+        words = trial.reason
+        if trial.tokens_per_second:
+            expected = planning.judge(trial.sizes, trial.tokens_per_second, train_seconds).val_bpb
+            words = f"{trial.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted)"
+            words += f", val_bpb {expected:.3f} by the law for stdlib"
+        shown.append(f"autotune  {described(trial.sizes)}: {words}")
+    return shown
+
+
+def described(sizes: Sizes) -> str:
+    return (
+        f"depth {sizes.depth}, width {sizes.width}, seq_len {sizes.seq_len}, vocabulary {sizes.vocab_size}, "
+        f"{sizes.batch_tokens} tokens a step"
+    )
+
+
+def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None]) -> Tuned:
+    start = awake_seconds()
+    backend, seconds = made.choice.backend, made.profile.budget["train_seconds"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        limits = measure_limits(backend, folder / "limits")
+        measured = {"matmul_flops": limits.matmul_flops, "bandwidth": limits.bandwidth}
+        machine = Machine.of(made.choice.facts, {key: value for key, value in measured.items() if value})
+        order = planning.ranked(base, machine, seconds)
+        trials = []
+        for index, candidate in enumerate(chosen_few(order, base)):
+            left = BUDGET_SECONDS - (awake_seconds() - start)
+            if left < SHORTEST_TRIAL_SECONDS:
+                break
+            say(f"autotune  trying {described(candidate.sizes)}")
+            trials.append(_try(backend, train_py, made.profile, candidate, machine, folder / str(index), left))
+    best, reason = verdict(trials, base, order, seconds)
+    return Tuned(best, reason, limits, tuple(trials), awake_seconds() - start)
+
+
+def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:
+    """The best of each shape (depth and width), best first, then the named profile's own sizes: TRIALS at most."""
+    shapes: dict[tuple[int, int], Candidate] = {}
+    for candidate in order:
+        if replace(candidate.sizes, rows=base.rows) != base:
+            shapes.setdefault((candidate.sizes.depth, candidate.sizes.width), candidate)
+    own = [candidate for candidate in order if candidate.sizes == base]
+    return [*list(shapes.values())[: TRIALS - 1], *own]
+
+
+def verdict(trials: list[Trial], base: Sizes, order: list[Candidate], train_seconds: float) -> tuple[Sizes | None, str]:
+    """(sizes or None for the named profile's, why), from measured speeds."""
+    judged = [planning.judge(one.sizes, one.tokens_per_second, train_seconds) for one in trials if one.tokens_per_second]
+    if not judged:
+        return None, "autotune: nothing could be tried in time, so the named profile stays"
+    best = min(judged, key=lambda one: one.val_bpb)
+    own = next((one for one in judged if one.sizes == base), None)
+    if own is None:  # not tried: as fast as predicted, corrected by how wrong the others' predictions were
+        ratios = [one.tokens_per_second / one.predicted_tokens_per_second for one in trials if one.tokens_per_second]
+        predicted = next(one for one in order if one.sizes == base)
+        own = planning.judge(base, predicted.tokens_per_second * sum(ratios) / len(ratios), train_seconds)
+    gain, error = 1 - best.val_bpb / own.val_bpb, planning.law().error
+    if best.sizes == base or gain <= error:
+        return None, f"autotune: nothing tried is better than the named profile by more than the law's error of {error:.1%}"
+    return best.sizes, (
+        f"autotune: {described(best.sizes)}, {best.tokens_per_second:,.0f} tokens/s measured, "
+        f"lowers the predicted val_bpb by {gain:.1%} against the named profile"
+    )
+
+
+def _try(
+    backend: Backend, train_py: str, profile: Profile, candidate: Candidate, machine: Machine, folder: Path, seconds: float
+) -> Trial:
+    sizes, predicted = candidate.sizes, candidate.tokens_per_second
+    text = constants.write(train_py, resized(profile, sizes).train)
+    try:
+        with Stopwatch(backend, text, sizes.vocab_size, sizes.seq_len, folder, start_limit_seconds=seconds) as watch:
+            step = alternate({"step": lambda: watch.seconds("step")}, TIMED_STEPS)["step"]
+            peak, speed = watch.peak_memory_bytes(), watch.tokens_per_step / step
+            rows = watch.started.rows
+    except RunFailed as failure:
+        return Trial(sizes, predicted, None, None, f"{failure.kind}: {failure}")
+    if peak is not None and machine.memory_bytes is not None and peak > planning.MEMORY_SHARE * machine.memory_bytes:
+        return Trial(sizes, predicted, None, peak, "it fills the device's memory")
+    return Trial(replace(sizes, rows=rows), predicted, speed, peak, "measured")
+
+
+def _path(made: Plan) -> Path:
+    """In the cache, named after all that the outcome depends on."""
+    facts, profile = made.choice.facts, made.profile
+    backend = made.choice.backend
+    code = [path.read_bytes().decode("utf-8", "replace") for folder in backend.python_path for path in sorted(folder.glob("*.py"))]
+    parts = [
+        FORMAT, __version__, facts.device, facts.cores, facts.memory_bytes, facts.dtype, facts.compile, facts.attention,
+        facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
+        profile.data, profile.train, profile.budget["train_seconds"],
+    ]  # fmt: skip
+    digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
+    return cache_dir() / "tune" / f"{backend.name}-{digest}.json"

@@ -1,0 +1,156 @@
+"""Fits the law of val_bpb that `--profile auto` plans by (autoresearch/hardware/law.toml), and says how far it is off.
+
+    python benchmarks/fit_plan.py [--write]          needs scipy: pip install -e '.[benchmarks]'
+
+Data: this project's own runs (results/runs.jsonl, made by grid.py) and the published ones that tell sizes, tokens and steps
+(reference/devices.csv). Each text has a factor of its own (stdlib's is 1); all else is shared. Runs of one layer take no part: one
+layer can't look for what came before (arXiv 2209.11895), which is no matter of its number of parameters. Runs of HELD_OUT_SECONDS
+and more take no part in the fit either: they are what it is checked on. --write writes law.toml.
+"""
+
+import argparse
+import csv
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from autoresearch.hardware.sizes import CAPACITY_EXPONENT, DATA_EXPONENT, LAW
+
+HERE = Path(__file__).parent
+OWN_TEXT = "stdlib"
+HELD_OUT_SECONDS = 200
+LOSS_SCALE = 0.05  # of the soft L1 loss: a run that is off by more, as a throttled one is, weighs less
+START = (0.7, 4.0, 32.0, 20.0, 0.0, 0.0)  # floor, capacity, data, steps, exponents of seq_len and vocab_size
+PUBLISHED_WEIGHT = 0.5  # of a row: other programs, other schedules
+NAMES = ("floor", "capacity", "data", "steps", "seq_len_exponent", "vocab_exponent")
+QUANTITIES = ("depth", "width", "seq_len", "vocab_size", "tokens", "steps")
+
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    corpus: str
+    seconds: float
+    quantities: dict[str, float]
+    val_bpb: float
+    weight: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write autoresearch/hardware/law.toml")
+    options = parser.parse_args()
+    runs = [run for run in (*own_runs(), *published_runs()) if run.quantities["depth"] > 1]
+    fitted = [run for run in runs if run.seconds < HELD_OUT_SECONDS or run.corpus != OWN_TEXT]
+    held_out = [run for run in runs if run not in fitted]
+    found, error = fit(fitted), left_out_error(fitted)
+    report(fitted, held_out, found, error)
+    if options.write:
+        LAW.write_text(as_toml(fitted, found, error), encoding="utf-8")
+
+
+def own_runs() -> list[Run]:
+    lines = (HERE / "results" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    found = []
+    for table in map(json.loads, lines):
+        name = "x".join(str(table[key]) for key in ("depth", "width", "seq_len", "vocab_size", "batch"))
+        seconds, quantities = table["train_seconds"], {key: float(table[key]) for key in QUANTITIES}
+        found.append(Run(f"{name}, {seconds:g} s", table["corpus"], seconds, quantities, table["val_bpb"], 1.0))
+    return found
+
+
+def published_runs() -> list[Run]:
+    """Rows with sizes, a speed or a number of steps, and a score that a trained model can have."""
+    lines = (HERE / "reference" / "devices.csv").read_text(encoding="utf-8").splitlines()
+    found = []
+    for row in csv.DictReader(line for line in lines if not line.startswith("#")):
+        needed = ("depth", "width", "seq_len", "vocab", "total_batch", "val_bpb")
+        if not all(row[key] for key in needed) or not (row["steps"] or row["tok_per_s"]):
+            continue
+        batch = float(row["total_batch"])
+        steps = float(row["steps"] or float(row["tok_per_s"]) * float(row["budget_s"]) / batch)
+        if steps < 50:  # 26 steps: not trained
+            continue
+        quantities = {"depth": row["depth"], "width": row["width"], "seq_len": row["seq_len"], "vocab_size": row["vocab"]}
+        quantities = {key: float(value) for key, value in quantities.items()} | {"tokens": steps * batch, "steps": steps}
+        found.append(Run(row["device"], row["corpus"], float(row["budget_s"]), quantities, float(row["val_bpb"]), PUBLISHED_WEIGHT))
+    return found
+
+
+def texts(runs: list[Run]) -> list[str]:
+    return sorted({run.corpus for run in runs})
+
+
+@dataclass(frozen=True)
+class Found:
+    """Coefficients in the order of START, and ln(factor) of each text."""
+
+    values: tuple[float, ...]
+    factors: dict[str, float]
+
+    def predict(self, run: Run) -> float:
+        floor, capacity, data, steps, seq_len_exponent, vocab_exponent = self.values
+        q = run.quantities
+        params = 12 * q["depth"] * q["width"] ** 2
+        total = floor + capacity / params**CAPACITY_EXPONENT + data / q["tokens"] ** DATA_EXPONENT + steps / q["steps"]
+        total *= (q["seq_len"] / 256) ** seq_len_exponent * (q["vocab_size"] / 2048) ** vocab_exponent
+        return total * float(np.exp(self.factors[run.corpus]))
+
+
+def fit(runs: list[Run]) -> Found:
+    """Soft L1 of the relative errors; floor, capacity, data and steps can't be below 0."""
+    names = [name for name in texts(runs) if name != OWN_TEXT]
+
+    def unpacked(values) -> Found:
+        return Found((*np.exp(values[:4]), *values[4:6]), {OWN_TEXT: 0.0} | dict(zip(names, values[6:], strict=True)))
+
+    def errors(values):
+        found = unpacked(values)
+        return [np.sqrt(run.weight) * np.log(found.predict(run) / run.val_bpb) for run in runs]
+
+    start = [*np.log(START[:4]), *START[4:], *(0.2 for _ in names)]
+    return unpacked(least_squares(errors, start, loss="soft_l1", f_scale=LOSS_SCALE).x)
+
+
+def left_out_error(runs: list[Run]) -> tuple[float, float]:
+    """(mean, median) relative error of the own runs, each predicted from all others."""
+    errors = []
+    for run in runs:
+        if run.corpus == OWN_TEXT:
+            errors.append(abs(fit([one for one in runs if one is not run]).predict(run) / run.val_bpb - 1))
+    return statistics.mean(errors), statistics.median(errors)
+
+
+def report(fitted: list[Run], held_out: list[Run], found: Found, error: tuple[float, float]) -> None:
+    print(" ".join(f"{name} {value:.4g}" for name, value in zip(NAMES, found.values, strict=True)), found.factors)
+    print(f"own runs, each left out: mean error {error[0]:.1%}, median {error[1]:.1%}")
+    for title, runs in (("fitted", fitted), ("held out", held_out)):
+        for run in runs:
+            value = found.predict(run)
+            off = value / run.val_bpb - 1
+            print(f"{title:<9} {run.corpus:<12} {run.name:<40} {run.val_bpb:.4f} predicted {value:.4f} {off:+.1%}")
+
+
+def as_toml(fitted: list[Run], found: Found, error: tuple[float, float]) -> str:
+    ranges = {key: sorted(run.quantities[key] for run in fitted) for key in ("depth", "width", "seq_len", "vocab_size")}
+    ranges["batch_tokens"] = sorted(run.quantities["tokens"] / run.quantities["steps"] for run in fitted)
+    own = sum(run.corpus == OWN_TEXT for run in fitted)
+    lines = [
+        "# The law of sizes.py. Written by `python benchmarks/fit_plan.py --write`:",
+        f"# {own} runs of this project on {OWN_TEXT} (benchmarks/results/runs.jsonl) and {len(fitted) - own} published ones",
+        "# (benchmarks/reference/devices.csv), which have a factor of their own for each text.",
+        *(f"{name} = {value:.4f}" for name, value in zip(NAMES, found.values, strict=True)),
+        f"error = {error[1]:.4f}  # relative: the median over the project's runs, each left out of the fit",
+        "",
+        "[ranges]  # of the runs it was fitted to",
+        *(f"{key} = [{values[0]:.0f}, {values[-1]:.0f}]" for key, values in ranges.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

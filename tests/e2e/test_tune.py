@@ -1,0 +1,44 @@
+"""Autotune with real trials, on MLX's CPU, where a start takes moments."""
+
+import importlib.util
+from dataclasses import replace
+
+import pytest
+
+from autoresearch.hardware import plan, profiles, tune
+from autoresearch.hardware.model import Sizes
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mlx") is None, reason="mlx is not installed")
+def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(tune, "TRIALS", 1)  # time
+    own = profiles.load("apple-base")
+    # A named profile that is far too large for the time.
+    train = own.train | {"DEPTH": 6, "ASPECT_RATIO": 64, "HEAD_DIM": 128, "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2048}
+    data, budget = own.data | {"seq_len": 256, "vocab_size": 1024}, own.budget | {"train_seconds": 20}
+    profile = replace(own, data=data, train=train, budget=budget)
+    made = replace(plan.make("mlx", "apple-base"), profile=profile)
+    said = []
+    first = tune.tuned(made, said.append)
+    found = tune.remembered(made)
+    assert any("trying" in line for line in said)
+    measured = [trial for trial in found.trials if trial.tokens_per_second]
+    assert measured and all(trial.tokens_per_second > 0 for trial in measured)
+    assert found.limits.matmul_flops > 1e9 and found.limits.bandwidth > 1e8
+    assert found.seconds < tune.BUDGET_SECONDS + 30
+    assert first.profile.name == "auto" and "autotune" in first.profile_reason
+    assert Sizes.of(first.profile, made.choice.backend.train_py.read_text(encoding="utf-8")) == found.sizes
+
+    said.clear()
+    again = tune.tuned(made, said.append)
+    assert not any("trying" in line for line in said)
+    assert again.profile == first.profile
+    other = replace(made, profile=replace(profile, budget=profile.budget | {"train_seconds": 300}))
+    assert tune.remembered(other) is None  # other terms
+
+
+def test_what_trains_nothing_is_not_tuned():
+    made = plan.make("null", "null")
+    assert tune.tuned(made) == made
