@@ -1,33 +1,27 @@
-"""The run card: what was measured of this machine and of each profile on it, as one JSON-able dict.
+"""The run card: what was measured of this machine and of each profile on it, as one JSON-able dict, and its file.
 
-Limits (matrix product, memory copy) and steps are timed in turn in one run, so that their ratio holds on a noisy machine.
-Start-up, scoring and val_bpb come from a whole run of the harness: the same code as an experiment, with the profile's budget, or
-with a moment of training (`quick`), whose val_bpb means nothing and is left out.
+A card is shared, so the home folder and the user's name are taken out of it, and one that is read is checked: it comes from
+somebody else, or from another version.
 """
 
-import hashlib
 import json
-import statistics
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import platform
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from types import UnionType
+from typing import get_args
 
-from autoresearch import __version__, constants
-from autoresearch.child import RunFailed
-from autoresearch.data.prepare import Prepared
+from autoresearch import __version__
 from autoresearch.errors import UsageError
+from autoresearch.hardware.checkup import anonymous
+from autoresearch.hardware.conditions import Conditions
 from autoresearch.hardware.detect import Choice
-from autoresearch.hardware.profiles import Profile
-from autoresearch.hardware.stopwatch import Limits, Stopwatch, limits_of
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.stopwatch import Limits
 
 FORMAT = 1
 KIND = "autoresearch run card"
-ROUNDS, QUICK_ROUNDS = 15, 5
-QUICK_TRAIN_SECONDS = 2.0  # a few steps at least: start-up and scoring are what is wanted
-SEED = 1337  # of the run whose val_bpb is reported, as a study's first
 
 
 @dataclass(frozen=True)
@@ -35,124 +29,104 @@ class Row:
     """One profile on this machine. None is what was not measured, or is not known."""
 
     profile: str
-    checksum: str  # of the profile's data and train tables
+    checksum: str  # of what decides its speed and score: data, constants, training time
     corpus: str
+    corpus_checksum: str
     train_seconds: float  # of an experiment
-    tokens_per_second: float
-    step_seconds: float
-    step_spread: float  # (upper - lower quartile) / median of the steps: how noisy the machine was
+    untimed: str | None  # why the steps were not timed one by one; then what comes from them is None
+    tokens_per_second: float | None  # of a step
+    run_tokens_per_second: float | None  # over the whole training: lower where a machine heats up
+    step_seconds: float | None
+    step_spread: float | None  # (upper - lower quartile) / median of the steps: how noisy the machine was
     mfu_of_product: float | None  # model FLOPs against the best matrix product of this run
     mfu_of_data_sheet: float | None
-    peak_memory_bytes: int | None
+    peak_memory_bytes: int | None  # of the training process in the whole run
     cold_start_seconds: float | None  # from an empty compile cache
     start_seconds: float  # from a filled one
     scoring_seconds: float
-    loader_share: float  # of a step
+    loader_share: float | None  # of a step
     scoring_share: float  # of a whole experiment
     experiments_per_hour: float
     val_bpb: float | None
+    predicted: dict | None  # the planner's figures with this run's limits: hardware/forecast.py
 
 
-def measure(
-    choice: Choice, profile: Profile, prepared: Prepared, quick: bool, say: Callable[[str], None] = lambda line: None
-) -> tuple[Row, Limits]:
-    """(the row, this machine's limits) of one profile. say: told what is being done. Raises RunFailed."""
-    backend, data = choice.backend, profile.data
-    train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)
-    asked = (backend, train_py, data["vocab_size"], data["seq_len"])
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        cold_start_seconds = None
-        if not quick:
-            say("a start from an empty compile cache")
-            variables = {"AUTORESEARCH_COMPILE_CACHE": str(folder / "compile")}
-            with Stopwatch(*asked, folder / "cold", variables=variables) as watch:
-                cold_start_seconds = watch.started.process_seconds
-        say("steps and this machine's limits")
-        with Stopwatch(*asked, folder / "warm") as watch:
-            seconds, limits = _timed(watch, QUICK_ROUNDS if quick else ROUNDS)
-            peak_memory_bytes = watch.peak_memory_bytes()
-        train_seconds = QUICK_TRAIN_SECONDS if quick else profile.budget["train_seconds"]
-        say(f"a run with {train_seconds:g} s of training")
-        setup = Setup(
-            backend, prepared, data["seq_len"], data["eval_bytes"], train_seconds, profile.budget["startup_limit_seconds"]
-        )
-        result = execute(setup, train_py, SEED, folder / "run")
-    if not result.ok:
-        raise RunFailed(result.status, result.reason or "n/a")
-    step_seconds = statistics.median(seconds["step"])
-    flops_per_second = watch.started.flops_per_token * watch.tokens_per_step / step_seconds
-    experiment_seconds = profile.budget["train_seconds"] + result.total_seconds - result.training_seconds
-    best, peak = limits.matmul_flops, choice.facts.peak_flops
-    row = Row(
-        profile=profile.name,
-        checksum=checksum(profile),
-        corpus=prepared.corpus,
-        train_seconds=profile.budget["train_seconds"],
-        tokens_per_second=watch.tokens_per_step / step_seconds,
-        step_seconds=step_seconds,
-        step_spread=spread(seconds["step"]),
-        mfu_of_product=flops_per_second / best if best else None,
-        mfu_of_data_sheet=flops_per_second / peak if peak else None,
-        peak_memory_bytes=peak_memory_bytes,
-        cold_start_seconds=cold_start_seconds,
-        start_seconds=result.startup_seconds,
-        scoring_seconds=result.scoring_seconds,
-        loader_share=statistics.median(seconds["loader"]) / step_seconds,
-        scoring_share=result.scoring_seconds / experiment_seconds,
-        experiments_per_hour=3600 / experiment_seconds,
-        val_bpb=None if quick else result.val_bpb,
-    )
-    return row, limits
-
-
-def card(choice: Choice, rows: list[Row], limits: list[Limits], conditions: dict | None, quick: bool) -> dict:
-    """Everything, for `--json` and `bench compare`. limits: of each row; the best of them are the machine's."""
+def make(
+    choice: Choice, rows: list[Row], limits: list[Limits], failed: list[tuple[str, str]], conditions: Conditions, quick: bool
+) -> dict:
+    """The whole card. limits: of each row; the best of them are the machine's. failed: (profile, reason)."""
+    facts = choice.facts
     products = [one.matmul_flops for one in limits if one.matmul_flops]
     copies = [one.bandwidth for one in limits if one.bandwidth]
-    facts = choice.facts
-    return {
+    return anonymous({
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": quick, "device": facts.device, "backend": choice.backend.name, "facts": facts.to_dict(), "conditions": conditions,
+        "system": platform.platform(), "python": platform.python_version(), "quick": quick, "device": facts.device,
+        "backend": choice.backend.name, "facts": facts.to_dict(), "conditions": conditions.to_dict(),
         "limits": {
             "product_flops": max(products, default=None), "copy_bytes_per_second": max(copies, default=None),
             "data_sheet_flops": facts.peak_flops, "data_sheet_source": facts.peak_source,
         },
         "profiles": [asdict(row) for row in rows],
-    }  # fmt: skip
+        "failed": [{"profile": name, "reason": reason} for name, reason in failed],
+    })  # fmt: skip
 
 
 def read(path: Path) -> dict:
     """A card from its file. Raises UsageError."""
+    again = "`autoresearch bench --json > FILE.json` makes one"
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no JSON"
-        raise UsageError(f"{path} can't be read: {reason}; `autoresearch bench --json > {path.name}` makes a run card") from error
+        table = json.loads(path.read_bytes())  # bytes: PowerShell's > writes UTF-16, which json tells by its first bytes
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}; {again}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no run card: not JSON, or cut off; {again}") from error
     if not isinstance(table, dict) or table.get("kind") != KIND:
-        raise UsageError(f"{path} is no run card; `autoresearch bench --json > FILE.json` makes one")
-    if table["format"] != FORMAT:
-        raise UsageError(f"{path} is a run card of format {table['format']}, and this version reads {FORMAT}; make it again")
+        raise UsageError(f"{path} is JSON, but no run card; {again}")
+    if table.get("format") != FORMAT:
+        raise UsageError(f"{path} is a run card of format {table.get('format')}, and this version reads {FORMAT}; make it again")
+    if (fault := _fault(table)) is not None:
+        raise UsageError(f"{path} is a damaged run card: {fault}; {again}")
     return table
 
 
-def checksum(profile: Profile) -> str:
-    """Of what decides a profile's speed and score: its data, its constants and its training time."""
-    parts = [profile.data, profile.train, profile.budget["train_seconds"]]
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+# What the text of a card and of a comparison reads: {key: type}.
+_TOP = {
+    "autoresearch": str, "created": str, "system": str, "python": str, "quick": bool, "device": str | None, "backend": str,
+    "facts": dict, "conditions": dict, "limits": dict, "profiles": list, "failed": list,
+}  # fmt: skip
+_LIMITS = dict.fromkeys(("product_flops", "copy_bytes_per_second", "data_sheet_flops"), float | None)
+_LIMITS["data_sheet_source"] = str | None
+_ROW = {field.name: field.type for field in fields(Row)}
 
 
-def spread(values: list[float]) -> float:
-    """(upper - lower quartile) / median."""
-    lower, middle, upper = statistics.quantiles(values, n=4)
-    return (upper - lower) / middle
+def _fault(card: dict) -> str | None:
+    """The first thing that is missing or of another type, or None."""
+    if (fault := _fault_of(card, _TOP, "the card")) is not None:
+        return fault
+    parts = [(card["limits"], _LIMITS, "limits"), (card["conditions"], {"warnings": list}, "conditions")]
+    parts += [(row, _ROW, f"profile {place}") for place, row in enumerate(card["profiles"], 1)]
+    parts += [(one, {"profile": str, "reason": str}, f"failed profile {place}") for place, one in enumerate(card["failed"], 1)]
+    for table, wanted, where in parts:
+        if (fault := _fault_of(table, wanted, where)) is not None:
+            return fault
+    if not all(isinstance(warning, str) for warning in card["conditions"]["warnings"]):
+        return "the warnings of conditions must be text"
+    try:
+        Facts.from_dict(card["facts"])
+    except ValueError as error:
+        return str(error)
+    return None
 
 
-def _timed(watch: Stopwatch, rounds: int) -> tuple[dict[str, list[float]], Limits]:
-    """(seconds of each piece, the machine's limits), all pieces in turn."""
-    names = ["step", "loader", *watch.limit_pieces()]
-    seconds = {name: [] for name in names}
-    for _ in range(rounds):
-        for name in names:
-            seconds[name].append(watch.seconds(name))
-    return seconds, limits_of({name: statistics.median(times) for name, times in seconds.items()})
+def _fault_of(table: object, wanted: dict, where: str) -> str | None:
+    if not isinstance(table, dict):
+        return f"{where} is no table"
+    for key, kind in wanted.items():
+        if key not in table:
+            return f"{where} has no {key!r}"
+        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        if float in kinds:
+            kinds = (*kinds, int)  # 300.0 may be written as 300
+        if type(table[key]) not in kinds:  # not isinstance: true is no number
+            return f"{key!r} of {where} can't be {table[key]!r:.40}"
+    return None

@@ -7,6 +7,7 @@ from autoresearch.hardware.facts import Facts
 # column of the table and line of the comparison: (heading, key of a row, form)
 _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("tokens/s", "tokens_per_second", lambda value: f"{value:,.0f}"),
+    ("in the run", "run_tokens_per_second", lambda value: f"{value:,.0f}"),
     ("MFU", "mfu_of_product", lambda value: f"{value:.1%}"),
     ("of data sheet", "mfu_of_data_sheet", lambda value: f"{value:.1%}"),
     ("peak MB", "peak_memory_bytes", lambda value: f"{value / 2**20:,.0f}"),
@@ -21,39 +22,57 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 )
 
 
+# of _COLUMNS, what the planner predicts: (key of a row, its name in the prediction)
+_PREDICTED = (
+    ("tokens_per_second", "tokens_per_second"), ("peak_memory_bytes", "train_memory_bytes"),
+    ("cold_start_seconds", "first_startup_seconds"), ("start_seconds", "startup_seconds"), ("scoring_seconds", "scoring_seconds"),
+    ("experiments_per_hour", "experiments_per_hour"),
+)  # fmt: skip
+_EXPLAINED = (
+    "tokens/s: of a step; in the run: over the whole training. MFU: the model's FLOP/s against this run's best matrix product.",
+    "start s: from a filled compile cache. loader: of a step; scoring: of an experiment. noise: spread of the step's time,",
+    "(upper - lower quartile) / median.",
+)
+_PLAN_EXPLAINED = "plan: predicted from this run's limits, and how far from what was measured (+: too high)."
+_QUICK = "--quick: nothing was trained to its end, so val_bpb, tokens/s in the run and the cold start are n/a."
+
+
 def lines(card: dict) -> list[str]:
     """The card as text."""
+    from autoresearch.hardware import conditions
     from autoresearch.hardware.checkup import describe
 
     limits = card["limits"]
     sheet = limits["data_sheet_flops"]
     versions = ", ".join(f"{name} {version}" for name, version in card["facts"]["versions"].items())
-    found = [
+    head = [
         f"machine        {describe(Facts.from_dict(card['facts']))}",
         f"backend        {card['backend']}, {card['facts']['dtype'] or 'n/a'}, {versions or 'versions n/a'}",
+        f"system         {card['system']}, Python {card['python']}",
         f"matrix product {_known(limits['product_flops'], lambda value: f'{value / 1e12:.3g} TFLOP/s')}, data sheet "
         + _known(sheet, lambda value: f"{value / 1e12:g} TFLOP/s ({limits['data_sheet_source']})"),
         f"memory copy    {_known(limits['copy_bytes_per_second'], lambda value: f'{value / 1e9:,.0f} GB/s')}, read and written",
-    ]
-    for warning in (card["conditions"] or {}).get("warnings", []):
-        found.append(f"warning        {warning}")
+        "", "before the measurements", *(f"  {line}" for line in conditions.lines(card["conditions"])),
+    ]  # fmt: skip
+    rows = card["profiles"]
     table = [["profile", *(heading for heading, _, _ in _COLUMNS)]]
-    for row in card["profiles"]:
-        table.append([row["profile"], *(_known(row[key], form) for _, key, form in _COLUMNS)])
+    table += [[row["profile"], *(_known(row[key], form) for _, key, form in _COLUMNS)] for row in rows]
+    notes = [f"{row['profile']}: {row['untimed']}, hence n/a" for row in rows if row["untimed"]]
+    notes += [f"{one['profile']} failed: {one['reason']}" for one in card["failed"]]
     return [
-        *found, "", *_aligned(table), "",
-        "MFU: the model's FLOP/s against this run's best matrix product. start s: from a filled compile cache. loader: of a step;",
-        "scoring: of an experiment. noise: spread of the step's time, (upper - lower quartile) / median.",
-        *(["--quick: nothing was trained to its end, so there is no val_bpb, and no cold start."] if card["quick"] else []),
+        *head, *(["", *_aligned(table)] if rows else []), *_plan(rows), *(["", *notes] if notes else []),
+        *(["", *_EXPLAINED] if rows else []), *([_PLAN_EXPLAINED] if _plan(rows) else []), *([_QUICK] if card["quick"] else []),
     ]  # fmt: skip
 
 
 def comparison(one: dict, other: dict) -> list[str]:
     """Two cards, figure by figure; the ratio is the second's to the first's."""
-    table = [["", _name(one), _name(other), "ratio"]]
-    for heading, key in (("matrix product TFLOP/s", "product_flops"), ("memory copy GB/s", "copy_bytes_per_second")):
-        scale = 1e12 if key == "product_flops" else 1e9
-        values = (card["limits"][key] for card in (one, other))
+    cards = (one, other)
+    table = [["", *map(_name, cards), "ratio"], ["measured", one["created"], other["created"], ""]]
+    for heading, key, scale in (
+        ("matrix product TFLOP/s", "product_flops", 1e12), ("memory copy GB/s", "copy_bytes_per_second", 1e9),
+    ):  # fmt: skip
+        values = (card["limits"][key] for card in cards)
         table.append(_compared(heading, *values, lambda value, scale=scale: f"{value / scale:,.3g}"))
     others = {row["profile"]: row for row in other["profiles"]}
     notes = []
@@ -62,14 +81,41 @@ def comparison(one: dict, other: dict) -> list[str]:
         if match is None:
             notes.append(f"{row['profile']}: only in the first card")
             continue
-        is_same = row["checksum"] == match["checksum"] and row["corpus"] == match["corpus"]
+        is_same = row["checksum"] == match["checksum"]
+        is_same_text = is_same and row["corpus_checksum"] == match["corpus_checksum"]
         if not is_same:
-            notes.append(f"{row['profile']}: other sizes or another text in the two cards, so val_bpb and speed do not compare")
+            notes.append(f"{row['profile']}: other sizes or another training time in the two cards, so nothing of it compares")
+        elif not is_same_text:
+            notes.append(f"{row['profile']}: another text in the two cards, so val_bpb does not compare")
         table.append([row["profile"], "", "", ""])
         for heading, key, form in _COLUMNS:
-            table.append(_compared(f"  {heading}", row[key], match[key], form, is_same))
+            compares = is_same_text if key == "val_bpb" else is_same
+            table.append(_compared(f"  {heading}", row[key], match[key], form, compares))
     notes += [f"{name}: only in the second card" for name in others]
+    if one["autoresearch"] != other["autoresearch"]:
+        notes.append(f"other versions of autoresearch: {one['autoresearch']} and {other['autoresearch']}")
+    for which, card in zip(("first", "second"), cards, strict=True):
+        notes += [f"{which} card: {failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
+        notes += [f"{which} card: {warning}" for warning in card["conditions"]["warnings"]]
     return [*_aligned(table), *notes]
+
+
+def _plan(rows: list[dict]) -> list[str]:
+    """The planner's figures with their error, for the profiles that have any; nothing when none has."""
+    forms = {key: (heading, form) for heading, key, form in _COLUMNS}
+    table = [["plan", *(forms[key][0] for key, _ in _PREDICTED)]]
+    for row in rows:
+        if row["predicted"]:
+            pairs = [(row["predicted"][name], row[key], forms[key][1]) for key, name in _PREDICTED]
+            table.append([row["profile"], *(_missed(estimate, measured, form) for estimate, measured, form in pairs)])
+    return ["", *_aligned(table)] if len(table) > 1 else []
+
+
+def _missed(estimate: dict | None, measured: float | None, form: Callable) -> str:
+    if estimate is None:
+        return "n/a"
+    shown = form(estimate["value"])
+    return f"{shown} ({estimate['value'] / measured - 1:+.0%})" if measured else shown
 
 
 def _name(card: dict) -> str:

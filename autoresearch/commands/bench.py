@@ -30,34 +30,41 @@ def command(context, backend, profile, quick, corpus, train_seconds, as_json, pl
     from dataclasses import replace
 
     from autoresearch.bench import card, text
+    from autoresearch.bench.measure import measure
     from autoresearch.child import RunFailed
     from autoresearch.commands.prepare import bars, looking
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
-    from autoresearch.hardware import detect
+    from autoresearch.errors import EnvironmentFailure
+    from autoresearch.hardware import conditions, detect
 
+    names = _names(profile)
     with looking(quiet=as_json, plain=plain):
         choice = detect.detect(backend)
-    rows, limits, failed = [], [], False
-    for one in _profiles(profile, choice):
+    # Whatever can be wrong with the call is said before the minutes that measuring takes, and preparing is a load itself.
+    jobs = []
+    for one in _profiles(names, choice):
         if train_seconds is not None:
             one = replace(one, budget=one.budget | {"train_seconds": train_seconds})
         name, _ = corpora.choose(corpus, one.data["corpus"])
         with bars(quiet=as_json, plain=plain) as on_progress:
-            prepared = prepare(name, one.data["vocab_size"], on_progress)
+            jobs.append((one, prepare(name, one.data["vocab_size"], on_progress)))
+    now = conditions.look(choice.backend)
+    rows, limits, failed = [], [], []
+    for one, prepared in jobs:
 
         def say(line: str, name: str = one.name) -> None:
             click.echo(f"{name}: {line}", err=True)
 
         try:
-            row, found = card.measure(choice, one, prepared, quick, say)
-        except RunFailed as failure:
-            click.echo(f"{one.name} failed ({failure.kind}): {failure}", err=True)
-            failed = True
+            row, found = measure(choice, one, prepared, quick, say)
+        except (RunFailed, EnvironmentFailure) as failure:  # what the other profiles gave is kept
+            failed.append((one.name, f"{failure.kind}: {failure}" if isinstance(failure, RunFailed) else str(failure)))
+            say(f"failed: {failed[-1][1]}")
             continue
         rows.append(row)
         limits.append(found)
-    made = card.card(choice, rows, limits, None, quick)
+    made = card.make(choice, rows, limits, failed, now, quick)
     if as_json:
         click.echo(json.dumps(made, indent=2))
     else:
@@ -80,11 +87,33 @@ def compare(first, second):
         click.echo(line)
 
 
-def _profiles(names: str, choice) -> list:
-    """The profiles that were asked for, all of them for this backend. Raises UsageError."""
+def _names(text: str) -> list[str]:
+    """What --profile names, each one time; `all` stands alone. Raises UsageError, before the seconds that the probes take."""
+    from autoresearch.errors import UsageError
     from autoresearch.hardware import profiles
 
-    shelf = profiles.all()
-    if names == "all":
-        return [one for one in shelf.values() if choice.backend.name in one.backends]
-    return [profiles.choose(name.strip(), choice.backend, choice.facts, shelf)[0] for name in names.split(",")]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    if "all" in names and len(names) > 1:
+        raise UsageError("--profile all is every profile of this backend already; name some, or all alone")
+    for name in names:
+        if name not in ("auto", "all"):
+            profiles.load(name)
+    return names
+
+
+def _profiles(names: list[str], choice) -> list:
+    """The profiles of those names, checked against this backend and its train.py. Raises UsageError."""
+    from autoresearch.errors import UsageError
+    from autoresearch.hardware import profiles
+
+    name, shelf = choice.backend.name, profiles.all()
+    if names == ["all"]:
+        found = [one for one in shelf.values() if name in one.backends]
+        if not found:
+            raise UsageError(f"no profile is for the backend {name}; write one and pass it with --profile FILE.toml")
+    else:
+        found = [profiles.choose(one, choice.backend, choice.facts, shelf)[0] for one in names]
+    found = list({one.name: one for one in found}.values())  # auto may be one of the others
+    for one in found:
+        profiles.check(one, {name: choice.backend})
+    return found

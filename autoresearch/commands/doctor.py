@@ -1,6 +1,7 @@
 """`autoresearch doctor`: the report of hardware/checkup.py as text for people, or as JSON."""
 
 import json
+from collections.abc import Callable
 
 import click
 
@@ -52,6 +53,30 @@ def lines(report: dict) -> list[str]:
     return found + _choice_lines(report["chosen"])
 
 
+def prediction_lines(found: dict | None) -> list[str]:
+    """The planner's figures (hardware/forecast.py) as text."""
+    if found is None:
+        return ["  predicted n/a: the planner does not know this model"]
+    limits, capacity = found["limits"], found["memory_bytes"]
+    flops, bandwidth = _limit(limits["matmul_flops"], 1e12, "TFLOP/s"), _limit(limits["bandwidth"], 1e9, "GB/s")
+    of_device = "" if capacity is None else f" of {capacity / 2**20:,.0f}"
+
+    def shown(name: str, form: str, scale: float = 1) -> str:
+        return _estimate(found[name], lambda value: format(value / scale, form))
+
+    memory = {name: shown(name, ",.0f", 2**20) for name in ("train_memory_bytes", "scoring_memory_bytes")}
+    return [
+        "  predicted, with the planner's error",
+        f"    limits   matrix product {flops}; memory {bandwidth}",
+        f"    memory   training {memory['train_memory_bytes']}{of_device} MB, scoring {memory['scoring_memory_bytes']} MB",
+        f"    speed    {shown('tokens_per_second', ',.0f')} tokens/s; in the budget {shown('steps', ',.0f')} steps, "
+        f"{shown('tokens', ',.1f', 1e6)} M tokens",
+        f"    start-up {shown('first_startup_seconds', '.0f')} s the first time, {shown('startup_seconds', '.0f')} s later",
+        f"    scoring  {shown('scoring_seconds', '.1f')} s",
+        f"    rate     {shown('experiments_per_hour', '.1f')} experiments an hour",
+    ]
+
+
 def _backend_lines(backend: dict) -> list[str]:
     from autoresearch.hardware.checkup import describe
     from autoresearch.hardware.facts import Facts
@@ -90,7 +115,20 @@ def _choice_lines(chosen: dict) -> list[str]:
         f"  budget    {budget['train_seconds']:g} s of training an experiment, at most "
         f"{budget['startup_limit_seconds']:g} s to start up",
         f"  train.py  {constants or 'as shipped'}",
+        *prediction_lines(chosen["prediction"]),
     ]
+
+
+def _estimate(found: dict | None, form: Callable[[float], str]) -> str:
+    """A predicted value with its relative error."""
+    if found is None:
+        return "n/a"
+    error = "n/a" if found["error"] is None else f"{100 * found['error']:.0f}%"
+    return f"{form(found['value'])} ±{error}"
+
+
+def _limit(found: dict | None, scale: float, unit: str) -> str:
+    return "n/a" if found is None else f"{found['value'] / scale:.3g} {unit} ({found['reason']})"
 
 
 def _because(value: str | None, reason: str | None) -> str:

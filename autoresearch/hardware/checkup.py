@@ -14,6 +14,7 @@ from autoresearch import __version__
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.hardware import conditions, detect, plan, profiles, registry
 from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.forecast import forecast
 from autoresearch.paths import cache_dir
 
 
@@ -104,6 +105,7 @@ def _chosen(made: plan.Plan, corpus: str) -> dict:
     from autoresearch.data import corpora
 
     corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data["corpus"])
+    found = forecast(made.choice.backend, made.choice.facts, made.profile)
     return {
         "backend": made.choice.backend.name,
         "backend_reason": made.choice.reason,
@@ -113,4 +115,5 @@ def _chosen(made: plan.Plan, corpus: str) -> dict:
         "profile_others": [{"name": name, "reason": reason} for name, reason in made.profile_others],
         "corpus": corpus_name,
         "corpus_reason": corpus_reason,
+        "prediction": found and found.to_dict(),
     }

@@ -22,6 +22,7 @@ from autoresearch.measure.clock import awake_seconds
 WORKER = "autoresearch.hardware.stopwatch_worker"
 START_LIMIT_SECONDS = 1200.0  # as the longest start-up limit of a shipped profile
 PIECE_LIMIT_SECONDS = 600.0  # of one piece: compiling what it needs counts
+UNTIMED = "untimed"  # kind of the RunFailed of a train.py that has no Trainer: it may run well all the same
 LIMITS, PARTS = ("product", "copy"), ("forward", "loss", "forward_backward", "optimizer")
 
 PRODUCT_SIZES = (1024, 2048, 4096, 8192, 16384)  # up to the first that takes PRODUCT_SECONDS

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
+from autoresearch.hardware.stopwatch import UNTIMED
 from autoresearch.measure import worker
 from autoresearch.measure.batches import TrainingTokens
 from autoresearch.measure.channel import Channel
@@ -25,6 +26,9 @@ def serve(channel: Channel, job: dict) -> None:
     """A warm train.py, then its pieces."""
     start = time.perf_counter()
     train = worker.import_train(job)
+    if not hasattr(train, "Trainer"):
+        channel.send({"type": "failed", "kind": UNTIMED, "reason": "its train.py has no Trainer, whose steps could be timed"})
+        return
     import runtime  # the backend's
 
     imported = time.perf_counter()

@@ -8,7 +8,7 @@ from autoresearch import constants
 from autoresearch.child import RunFailed
 from autoresearch.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE
 from autoresearch.hardware import registry
-from autoresearch.hardware.stopwatch import LIMITS, PARTS, Stopwatch, alternate
+from autoresearch.hardware.stopwatch import LIMITS, PARTS, UNTIMED, Stopwatch, alternate
 
 
 def watch(name, folder, **values):
@@ -39,5 +39,6 @@ def test_pieces_of_a_step_are_timed(name, tmp_path):
 
 def test_what_is_not_a_training_is_a_failure_with_a_reason(tmp_path):
     backend = registry.scan()["null"]
-    with pytest.raises(RunFailed, match="Trainer"):
+    with pytest.raises(RunFailed, match="Trainer") as failure:
         Stopwatch(backend, backend.train_py.read_text(encoding="utf-8"), VOCAB_SIZE, SEQ_LEN, tmp_path)
+    assert failure.value.kind == UNTIMED

@@ -1,0 +1,192 @@
+"""The run card: as text, compared with another, and read back from a file that may be anything."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoresearch.bench import card, text
+from autoresearch.bench.card import Row
+from autoresearch.bench.measure import checksum
+from autoresearch.errors import UsageError
+from autoresearch.hardware import profiles, registry
+from autoresearch.hardware.conditions import Conditions
+from autoresearch.hardware.detect import Choice
+from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.load import Load
+from autoresearch.hardware.power import Heat, Power
+from autoresearch.hardware.stopwatch import Limits
+
+QUIET = Conditions(8, Power("mains"), Heat(False, "no event"), Load(0.0, 0.0, None, None))
+BUSY = replace(QUIET, load=Load(0.5, 4.0, "a video player", None))
+PREDICTED = {
+    "tokens_per_second": {"value": 120_000, "error": 0.25}, "train_memory_bytes": {"value": 3 << 29, "error": 0.05},
+    "first_startup_seconds": None, "startup_seconds": {"value": 20.0, "error": 1.0}, "scoring_seconds": None,
+    "experiments_per_hour": None,
+}  # fmt: skip
+ROW = Row(
+    profile="cpu", checksum="a", corpus="stdlib", corpus_checksum="t", train_seconds=300, untimed=None, tokens_per_second=100_000,
+    run_tokens_per_second=90_000, step_seconds=0.04, step_spread=0.031, mfu_of_product=0.41, mfu_of_data_sheet=None,
+    peak_memory_bytes=1 << 30,
+    cold_start_seconds=57.7, start_seconds=11.2, scoring_seconds=7.4, loader_share=0.0004, scoring_share=0.023,
+    experiments_per_hour=11.3, val_bpb=1.2345, predicted=PREDICTED,
+)  # fmt: skip
+UNTIMED = replace(
+    ROW, profile="plug-in", untimed="no Trainer", tokens_per_second=None, step_seconds=None, step_spread=None, mfu_of_product=None,
+    cold_start_seconds=None, loader_share=None, predicted=None,
+)  # fmt: skip
+LIMITS = Limits(matmul_flops=1.4e12, bandwidth=19e9)
+
+
+def make(*rows: Row, conditions: Conditions = QUIET, quick: bool = False, limits: Limits = LIMITS, failed=(), **facts) -> dict:
+    """As a file would give it back."""
+    facts = {"device": "a CPU", "dtype": "bfloat16", "cores": 8, "versions": {"torch": "2.9"}} | facts
+    choice = Choice(registry.scan()["cpu"], Facts(ok=True, **facts), "asked for by name", [])
+    return json.loads(json.dumps(card.make(choice, list(rows), [limits] * len(rows), list(failed), conditions, quick)))
+
+
+def cells(lines: list[str], start: str) -> list[str]:
+    return next(line for line in lines if line.startswith(start)).removeprefix(start).split()
+
+
+# As text
+
+
+def test_every_figure_is_in_the_table_and_unknown_is_na():
+    lines = text.lines(make(ROW, UNTIMED, conditions=BUSY))
+    known = ["100,000", "90,000", "41.0%", "n/a", "1,024", "57.7", "11.2", "7.4", "0.04%", "2.3%", "11.3", "1.2345", "3.1%"]
+    assert cells(lines, "cpu ") == known
+    assert cells(lines, "plug-in ") == ["n/a", "90,000", "n/a", "n/a", "1,024", "n/a", *known[6:8], "n/a", *known[9:12], "n/a"]
+    assert "plug-in: no Trainer, hence n/a" in lines
+    assert "matrix product 1.4 TFLOP/s, data sheet n/a" in lines
+    assert "memory copy    19 GB/s, read and written" in lines
+    assert any(line.startswith("  warning   other processes take 50%") for line in lines)
+    start = next(place for place, line in enumerate(lines) if line.startswith("profile "))
+    assert len({len(line) for line in lines[start : start + 3]}) == 1  # aligned
+
+
+def test_the_plan_is_beside_what_was_measured():
+    lines = text.lines(make(ROW, UNTIMED))
+    start = next(place for place, line in enumerate(lines) if line.startswith("plan "))
+    row = ["120,000", "(+20%)", "1,536", "(+50%)", "n/a", "20.0", "(+79%)", "n/a", "n/a"]
+    assert lines[start + 1].split() == ["cpu", *row]
+    assert not lines[start + 2].startswith("plug-in")
+    assert not any(line.startswith("plan") for line in text.lines(make(UNTIMED)))
+
+
+def test_what_failed_is_named_even_when_nothing_else_is_there():
+    lines = text.lines(make(failed=[("cpu", "oom: no room")]))
+    assert "cpu failed: oom: no room" in lines
+    assert not any(line.startswith("profile ") for line in lines)
+
+
+# Two cards
+
+
+def test_a_comparison_gives_the_second_card_over_the_first():
+    faster = replace(ROW, tokens_per_second=250_000, val_bpb=1.1)
+    lines = text.comparison(make(ROW), make(faster, limits=replace(LIMITS, matmul_flops=2.8e12), device="another"))
+    assert lines[0].split() == ["a", "CPU,", "cpu", "another,", "cpu", "ratio"]
+    assert cells(lines, "matrix product TFLOP/s") == ["1.4", "2.8", "2.00"]
+    assert cells(lines, "  tokens/s") == ["100,000", "250,000", "2.50"]
+    assert cells(lines, "  of data sheet") == ["n/a", "n/a", "n/a"]
+    assert cells(lines, "  val_bpb") == ["1.2345", "1.1000", "0.89"]
+    assert lines[-1].startswith("  noise")  # no notes: the cards are of one kind
+
+
+def test_other_sizes_have_no_ratio_and_another_text_has_none_of_val_bpb():
+    lines = text.comparison(make(ROW), make(replace(ROW, checksum="b")))
+    assert cells(lines, "  tokens/s")[-1] == cells(lines, "  val_bpb")[-1] == "n/a"
+    assert lines[-1].startswith("cpu: other sizes")
+    lines = text.comparison(make(ROW), make(replace(ROW, corpus_checksum="u")))
+    assert (cells(lines, "  tokens/s")[-1], cells(lines, "  val_bpb")[-1]) == ("1.00", "n/a")
+    assert lines[-1].startswith("cpu: another text")
+
+
+def test_a_comparison_names_what_disturbs_it():
+    one, other = make(ROW, conditions=BUSY), make(UNTIMED, failed=[("cpu", "oom: no room")]) | {"autoresearch": "0.0.1"}
+    notes = text.comparison(one, other)[-5:]
+    assert notes[:2] == ["cpu: only in the first card", "plug-in: only in the second card"]
+    assert notes[2].endswith(" and 0.0.1")
+    assert notes[3] == "first card: other processes take 50% of the usable cores, a video player most"
+    assert notes[4] == "second card: cpu failed: oom: no room"
+
+
+def test_the_checksum_is_of_the_sizes_and_the_time_and_not_of_the_notes():
+    backend, profile = registry.scan()["cpu"], profiles.load("cpu")
+    train_py = backend.train_py.read_text(encoding="utf-8")
+    usual = checksum(profile, train_py)
+    patient = replace(profile, title="Another", budget=profile.budget | {"startup_limit_seconds": 7})
+    assert usual == checksum(patient, train_py + "\n# a remark\n")
+    assert usual != checksum(profile, train_py.replace("MLP_RATIO = 4 ", "MLP_RATIO = 3 "))
+    assert usual != checksum(replace(profile, data=profile.data | {"seq_len": 128}), train_py)
+    assert usual != checksum(replace(profile, budget=profile.budget | {"train_seconds": 7}), train_py)
+
+
+# From a file
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])  # PowerShell's > writes the last
+def test_a_card_is_read_back_as_it_was_written(tmp_path, encoding):
+    path = tmp_path / "card.json"
+    made = make(ROW, UNTIMED, conditions=BUSY, failed=[("gpu", "oom: no room")])
+    path.write_text(json.dumps(made), encoding=encoding)
+    assert card.read(path) == made
+
+
+def damaged(**changes) -> str:
+    return json.dumps(make(ROW) | changes)
+
+
+def row(**changes) -> dict:
+    return make(ROW)["profiles"][0] | changes
+
+
+def without(key: str) -> str:
+    table = make(ROW)
+    del table[key]
+    return json.dumps(table)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("", "not JSON"),
+        (json.dumps(make(ROW))[:-200], "not JSON, or cut off"),
+        ("\x00\xff", "not JSON"),
+        ("[1]", "but no run card"),
+        ('{"kind": "package.json"}', "but no run card"),
+        (damaged(format=2), "of format 2, and this version reads 1"),
+        (without("format"), "of format None"),
+        (without("limits"), "the card has no 'limits'"),
+        (without("failed"), "the card has no 'failed'"),
+        (damaged(profiles={}), "'profiles' of the card can't be {}"),
+        (damaged(profiles=[3]), "profile 1 is no table"),
+        (damaged(profiles=[{"profile": "cpu"}]), "profile 1 has no 'checksum'"),
+        (damaged(profiles=[row(tokens_per_second="fast")]), "'tokens_per_second' of profile 1 can't be 'fast'"),
+        (damaged(profiles=[row(start_seconds=None)]), "'start_seconds' of profile 1 can't be None"),
+        (damaged(conditions=None), "'conditions' of the card can't be None"),
+        (damaged(conditions={"warnings": [3]}), "must be text"),
+        (damaged(failed=["cpu"]), "failed profile 1 is no table"),
+        (damaged(facts={"ok": True}), "the fact 'device' is missing"),
+        (damaged(device=True), "'device' of the card can't be True"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_one_line_that_says_what_to_do(tmp_path, content, said):
+    path = tmp_path / "card.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(UsageError) as error:
+        card.read(path)
+    assert said in str(error.value) and len(str(error.value).splitlines()) == 1
+    assert "autoresearch bench --json" in str(error.value) or "make it again" in str(error.value)
+
+
+def test_a_card_that_is_not_there_is_a_users_error(tmp_path):
+    with pytest.raises(UsageError, match=r"mine\.json can't be read"):
+        card.read(tmp_path / "mine.json")
+
+
+def test_a_card_holds_no_home_folder():
+    made = make(ROW, compile_reason=f"a compiler in {Path.home() / 'bin'}")
+    assert str(Path.home()) not in json.dumps(made) and "~" in made["facts"]["compile_reason"]
