@@ -10,7 +10,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch import constants
@@ -118,8 +118,7 @@ def _row(
     experiment_seconds = profile.budget["train_seconds"] + result.total_seconds - result.training_seconds
     flops_per_second = timed and timed.started.flops_per_token * timed.tokens_per_step / timed.step_seconds
     peak_flops = choice.facts.peak_flops
-    measured = asdict(limits)
-    found = forecast(choice.backend, choice.facts, profile, {name: value for name, value in measured.items() if value})
+    found = forecast(choice.backend, choice.facts, profile, limits.known)
     return Row(
         profile=profile.name,
         checksum=sizes,

@@ -108,6 +108,7 @@ def _choice_lines(chosen: dict) -> list[str]:
         "",
         f"profile {profile['name']}: {chosen['profile_reason']}",
         *(f"  not {other['name']}: {other['reason']}" for other in chosen["profile_others"]),
+        *(f"  tried {line}" for line in chosen["autotune"] or ()),
         "",
         "`autoresearch run` would use",
         f"  corpus    {chosen['corpus']}: {chosen['corpus_reason']}",

@@ -101,9 +101,11 @@ def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) ->
 
     if corpus != "auto" and vocab_size is not None:
         return corpus, "asked for", vocab_size
-    from autoresearch.hardware import plan
+    from autoresearch.hardware import plan, tune
 
-    data = plan.make(backend, profile).profile.data
+    made = plan.make(backend, profile)
+    tuned = tune.remembered(made) if profile == "auto" else None
+    data = (made if tuned is None else tune.applied(made, tuned)).profile.data
     return *corpora.choose(corpus, data["corpus"]), data["vocab_size"] if vocab_size is None else vocab_size
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoresearch import __version__
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.hardware import conditions, detect, plan, profiles, registry
+from autoresearch.hardware import conditions, detect, plan, profiles, registry, tune
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.forecast import forecast
 from autoresearch.paths import cache_dir
@@ -33,7 +33,7 @@ def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") 
     except EnvironmentFailure as problem:
         report["problem"], report["chosen"] = str(problem), None
     else:
-        report["problem"], report["chosen"] = None, _chosen(plan.from_choice(choice, profile), corpus)
+        report["problem"], report["chosen"] = None, _chosen(plan.from_choice(choice, profile), corpus, profile == "auto")
     # When the probes are over, which are a load themselves.
     report["now"] = conditions.look(backends[report["chosen"]["backend"]] if report["chosen"] else None).to_dict()
     report["backends"] = [
@@ -101,11 +101,14 @@ def _system() -> dict:
     }
 
 
-def _chosen(made: plan.Plan, corpus: str) -> dict:
+def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
+    """is_auto: the profile's sizes are autotune's, where it has been here before."""
     from autoresearch.data import corpora
 
+    tuned = tune.remembered(made) if is_auto else None
+    made = made if tuned is None else tune.applied(made, tuned)
     corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data["corpus"])
-    found = forecast(made.choice.backend, made.choice.facts, made.profile)
+    found = forecast(made.choice.backend, made.choice.facts, made.profile, tuned and tuned.limits.known)
     return {
         "backend": made.choice.backend.name,
         "backend_reason": made.choice.reason,
@@ -115,5 +118,6 @@ def _chosen(made: plan.Plan, corpus: str) -> dict:
         "profile_others": [{"name": name, "reason": reason} for name, reason in made.profile_others],
         "corpus": corpus_name,
         "corpus_reason": corpus_reason,
+        "autotune": tuned and tune.lines(tuned, made.profile.budget["train_seconds"]),
         "prediction": found and found.to_dict(),
     }

@@ -12,7 +12,7 @@ Several watches may be open at once; `alternate` asks them in turn, so that a no
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoresearch.child import Worker
@@ -114,6 +114,11 @@ class Limits:
 
     matmul_flops: float | None  # FLOP/s of the best product in the training's dtype
     bandwidth: float | None  # bytes/s of a copy, read and written
+
+    @property
+    def known(self) -> dict[str, float]:
+        """For predict.Machine.of."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def measure_limits(backend: Backend, folder: Path, rounds: int = 5) -> Limits:

@@ -82,7 +82,7 @@ def tuned(made: Plan, say: Callable[[str], None] = lambda line: None) -> Plan:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.write(path, json.dumps(found.to_json(), indent=1).encode())
     for line in lines(found, profile.budget["train_seconds"]):
-        say(line)
+        say(f"autotune  {line}")
     return applied(made, found)
 
 
@@ -121,7 +121,7 @@ def lines(found: Tuned, train_seconds: float) -> list[str]:
             expected = planning.judge(trial.sizes, trial.tokens_per_second, train_seconds).val_bpb
             words = f"{trial.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted)"
             words += f", val_bpb {expected:.3f} by the law for stdlib"
-        shown.append(f"autotune  {described(trial.sizes)}: {words}")
+        shown.append(f"{described(trial.sizes)}: {words}")
     return shown
 
 
@@ -138,8 +138,7 @@ def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None])
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         limits = measure_limits(backend, folder / "limits")
-        measured = {"matmul_flops": limits.matmul_flops, "bandwidth": limits.bandwidth}
-        machine = Machine.of(made.choice.facts, {key: value for key, value in measured.items() if value})
+        machine = Machine.of(made.choice.facts, limits.known)
         order = planning.ranked(base, machine, seconds)
         trials = []
         for index, candidate in enumerate(chosen_few(order, base)):
