@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoresearch import __version__
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.hardware import conditions, detect, plan, profiles, registry, tune
+from autoresearch.hardware import conditions, detect, plan, profiles, registry
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.forecast import forecast
 from autoresearch.paths import cache_dir
@@ -104,6 +104,7 @@ def _system() -> dict:
 def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
     """is_auto: the profile's sizes are autotune's, where it has been here before."""
     from autoresearch.data import corpora
+    from autoresearch.hardware import tune
 
     tuned = tune.remembered(made) if is_auto else None
     made = made if tuned is None else tune.applied(made, tuned)

@@ -89,7 +89,7 @@ def candidates(base: Sizes, machine: Machine) -> Iterator[Sizes]:
     """base and all its neighbours in range. What base has beyond depth, width, seq_len, vocabulary and batch stays."""
     yield base
     known = law()
-    seq_lens = [value for value in SEQ_LENS if known.covers("seq_len", value) and value <= max(base.seq_len, 512)]
+    seq_lens = [value for value in SEQ_LENS if known.covers("seq_len", value) and value <= base.seq_len]
     vocab_sizes = [value for value in VOCAB_SIZES if known.covers("vocab_size", value)]
     for depth in DEPTHS:
         if not known.covers("depth", depth):

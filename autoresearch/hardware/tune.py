@@ -158,7 +158,7 @@ def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:
         if replace(candidate.sizes, rows=base.rows) != base:
             shapes.setdefault((candidate.sizes.depth, candidate.sizes.width), candidate)
     own = [candidate for candidate in order if candidate.sizes == base]
-    return [*list(shapes.values())[: TRIALS - 1], *own]
+    return [*list(shapes.values())[: TRIALS - 1], *own[:1]]
 
 
 def verdict(trials: list[Trial], base: Sizes, order: list[Candidate], train_seconds: float) -> tuple[Sizes | None, str]:

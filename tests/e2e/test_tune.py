@@ -13,11 +13,10 @@ from autoresearch.hardware.model import Sizes
 @pytest.mark.skipif(importlib.util.find_spec("mlx") is None, reason="mlx is not installed")
 def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(tune, "TRIALS", 1)  # time
+    monkeypatch.setattr(tune, "TRIALS", 2)  # time
     own = profiles.load("apple-base")
-    # A named profile that is far too large for the time.
-    train = own.train | {"DEPTH": 6, "ASPECT_RATIO": 64, "HEAD_DIM": 128, "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2048}
-    data, budget = own.data | {"seq_len": 256, "vocab_size": 1024}, own.budget | {"train_seconds": 20}
+    train = own.train | {"DEPTH": 3, "ASPECT_RATIO": 43, "HEAD_DIM": 64, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 2048}
+    data, budget = own.data | {"seq_len": 128, "vocab_size": 1024}, own.budget | {"train_seconds": 20}
     profile = replace(own, data=data, train=train, budget=budget)
     made = replace(plan.make("mlx", "apple-base"), profile=profile)
     said = []

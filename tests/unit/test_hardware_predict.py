@@ -140,7 +140,7 @@ def test_a_prediction_adds_up():
     assert found.experiments_per_hour.value == pytest.approx(3600 / total)
     assert found.first_startup_seconds.value >= found.startup_seconds.value
     assert found.experiments_per_hour.error < found.startup_seconds.error  # the budget itself is exact
-    work = speed.parts(SIZES, 2, True, "flex", 1.0)
+    work = speed.parts(SIZES, 2, True, "flex", speed.ACCELERATOR)
     flops = sum(part.flops for part in work if part.name not in ("Muon", "attention"))
     assert flops == 6 * SIZES.batch_tokens * (model.matrix_params(SIZES) - 4 * 4 * 32 + model.head_params(SIZES))  # no gates
 
