@@ -28,12 +28,12 @@ def test_pieces_of_a_step_are_timed(name, tmp_path):
         assert set(one.offers) == {*LIMITS, *PARTS}
         assert (one.started.rows, one.started.passes) == (4, 2) and one.tokens_per_step == 4 * 2 * SEQ_LEN
         assert one.started.flops_per_token > 0 < one.started.warm_up_seconds < one.started.process_seconds
-        pieces = ["step", "loader", *PARTS, "product 64x64x64", "product 512x512x512", "copy 1048576", "copy 67108864"]
+        pieces = ["step", "loader", *PARTS, "product 64x64x64", "product 2048x2048x2048", "copy 1048576", "copy 268435456"]
         seconds = alternate({piece: lambda piece=piece: one.seconds(piece) for piece in pieces}, rounds=3)
         assert all(value > 0 for value in seconds.values())
-        # Work that differs by factors of 64 and more: a piece that does nothing, or is not waited for, takes no longer.
-        assert seconds["product 512x512x512"] > 2 * seconds["product 64x64x64"]
-        assert seconds["copy 67108864"] > 4 * seconds["copy 1048576"]
+        # Work that differs by factors of 256 and more: a piece that does nothing, or is not waited for, takes no longer.
+        assert seconds["product 2048x2048x2048"] > seconds["product 64x64x64"]
+        assert seconds["copy 268435456"] > seconds["copy 1048576"]
         assert one.peak_memory_bytes() > 1 << 20
 
 
