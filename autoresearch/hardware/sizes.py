@@ -24,7 +24,7 @@ CAPACITY_EXPONENT, DATA_EXPONENT = 0.34, 0.28  # alpha and beta of arXiv 2203.15
 LAW = Path(__file__).with_name("law.toml")
 DEPTHS = range(1, 13)
 WIDTH_STEP = 64  # whole heads of 64; of 128 where the width allows it, which trains faster (docs/design/cpu-speed.md)
-SEQ_LENS, VOCAB_SIZES = (128, 256, 512, 1024, 2048), (1024, 2048, 4096, 8192)
+VOCAB_SIZES = (1024, 2048, 4096, 8192)
 BATCH_TOKENS = tuple(2**power for power in range(11, 20))
 WIDTH_OF_DEPTH = (32, 128)  # channels a layer: ASPECT_RATIO's range in train.py, without its extremes
 MEMORY_SHARE = 0.9  # of the device; chosen: room for what other programs take
@@ -86,10 +86,12 @@ def ranked(base: Sizes, machine: Machine, train_seconds: float) -> list[Candidat
 
 
 def candidates(base: Sizes, machine: Machine) -> Iterator[Sizes]:
-    """base and all its neighbours in range. What base has beyond depth, width, seq_len, vocabulary and batch stays."""
+    """base and all its neighbours in range, which differ from it in depth, width, vocabulary and batch.
+
+    Rows keep their length: the law can't order it (docs/design/sizes.md).
+    """
     yield base
     known = law()
-    seq_lens = [value for value in SEQ_LENS if known.covers("seq_len", value) and value <= base.seq_len]
     vocab_sizes = [value for value in VOCAB_SIZES if known.covers("vocab_size", value)]
     for depth in DEPTHS:
         if not known.covers("depth", depth):
@@ -99,14 +101,13 @@ def candidates(base: Sizes, machine: Machine) -> Iterator[Sizes]:
             if not (known.covers("width", width) and low <= width <= high):
                 continue
             shape = replace(base, depth=depth, width=width, head_dim=128 if width % 128 == 0 else 64)
-            for seq_len in seq_lens:
-                for vocab_size in vocab_sizes:
-                    for batch_tokens in BATCH_TOKENS:
-                        if batch_tokens < 2 * seq_len or not known.covers("batch_tokens", batch_tokens):
-                            continue
-                        sized = replace(shape, seq_len=seq_len, vocab_size=vocab_size, batch_tokens=batch_tokens)
-                        if (fitting := with_rows(sized, base.pass_tokens, machine)) is not None:
-                            yield fitting
+            for vocab_size in vocab_sizes:
+                for batch_tokens in BATCH_TOKENS:
+                    if batch_tokens < 2 * base.seq_len or not known.covers("batch_tokens", batch_tokens):
+                        continue
+                    sized = replace(shape, vocab_size=vocab_size, batch_tokens=batch_tokens)
+                    if (fitting := with_rows(sized, base.pass_tokens, machine)) is not None:
+                        yield fitting
 
 
 def with_rows(sizes: Sizes, pass_tokens: int, machine: Machine) -> Sizes | None:
