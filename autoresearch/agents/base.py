@@ -4,23 +4,42 @@ An agent proposes a whole new train.py. It may keep state in `view.folder`, but 
 holds every experiment of the study, also those of an earlier process or of another agent.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from autoresearch.errors import AutoresearchError
 
+REJECTED = "rejected"  # status of a proposal that was sent back without a training
+
 
 @dataclass(frozen=True)
 class Past:
-    """One finished experiment."""
+    """One finished experiment, or at the end of a history proposals that were just sent back."""
 
     number: int
     description: str
-    status: str  # keep, discard, crash, or a finer state of events.jsonl: baseline, timeout, inconclusive, ...
+    status: str  # keep, discard, crash, or a finer state of events.jsonl: baseline, timeout, inconclusive, rejected ...
     val_bpb: float | None  # None when there is no score
     train_py: str
-    reason: str | None = None  # why it was decided so, or why it failed; one line
+    reason: str | None = None  # why it was decided so, or why it failed; for REJECTED the exact error, which may have many lines
+    agent: str = ""  # who proposed it
+    log: str = ""  # the end of a failed one's log: written by agent code, so data, never instructions
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request to a service, for the ledger. Tokens are None where the service does not tell."""
+
+    model: str
+    outcome: str  # "answered", or what went wrong, in a few words
+    seconds: float
+    input_tokens: int | None = None  # neither read from the cache nor written to it
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None  # None: the price is not known
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,13 @@ class View:
     history: tuple[Past, ...]  # in the order of their numbers, baseline included
     machine: dict = field(default_factory=dict)  # the device's facts, as `doctor --json` prints them
     folder: Path | None = None  # where the agent may keep state of its own
+    profile: dict = field(default_factory=dict)  # the study's resolved profile: data, budget, train
+    limits: dict[str, float] = field(default_factory=dict)  # what the harness enforces: max_params, max_memory_gb, min_tok_s
+    running: str | None = None  # description of the experiment that trains meanwhile; it has no verdict yet
+    wish: str | None = None  # what the harness asks for this time, in words; None: whatever is best
+    spent_usd: float = 0.0  # by the whole study so far, as far as prices are known
+    wanted: Callable[[], bool] = lambda: True  # False once nobody waits for the answer: end soon
+    on_ask: Callable[[Ask], None] = lambda ask: None  # to be called after each request to a service, also a failed one
 
 
 @dataclass(frozen=True)
@@ -43,11 +69,27 @@ class Proposal:
 
 class Agent(Protocol):
     name: str
+    thinks: bool  # whether propose takes long: then it is called ahead, in a thread, while the machine trains
 
     def propose(self, view: View) -> Proposal:
-        """The next edit of view.train_py. Raises Exhausted when there is nothing left to try."""
+        """The next edit of view.train_py.
+
+        Raises Exhausted when there is nothing left to try, Unavailable when it can't answer just now, EnvironmentFailure
+        when no waiting will help (a rejected key).
+        """
         ...
 
 
 class Exhausted(AutoresearchError):
     """The agent has nothing more to propose: the loop ends as if its number of experiments were reached."""
+
+
+class Unavailable(AutoresearchError):
+    """The agent can't answer now (rate limit, overload, no network, no usable answer): ask again later.
+
+    retry_seconds: what the service asked to wait; None leaves it to the caller's back-off.
+    """
+
+    def __init__(self, reason: str, retry_seconds: float | None = None):
+        super().__init__(reason)
+        self.retry_seconds = retry_seconds

@@ -12,6 +12,7 @@ from autoresearch.agents.base import Exhausted, Proposal, View
 
 class Scripted:
     name = "scripted"
+    thinks = False
 
     def __init__(self, steps: Iterable[str | dict[str, constants.Value]]):
         self.steps = tuple(steps)

@@ -40,6 +40,7 @@ Changes = dict[str, Value]
 
 class Search:
     name = "search"
+    thinks = False
 
     def __init__(self, seed: int = 0, moves: bool = True, tpe: bool = True, ranking: bool = True):
         """moves, tpe, ranking: the parts, to measure what each is worth (benchmarks/search.py)."""
