@@ -1,16 +1,68 @@
-"""What proposes the next edit. One file an agent; `make` imports the one that is asked for."""
+"""What proposes the next edit. One file an agent, imported when it is asked for.
+
+`choose` says who takes part in a night: the search always, and beside it at most one that thinks (an LLM or a coding agent).
+"""
 
 import importlib
+import os
 
-from autoresearch.errors import UsageError, nearest
+from autoresearch.errors import UsageError
 
-# name: module in autoresearch.agents, which has make(**settings) -> Agent
-_MODULES = {"search": "search", "scripted": "scripted"}
+KEY = "ANTHROPIC_API_KEY"
+# Options of `run` that only one agent has: name, and what the user types.
+_OF_CLAUDE = {"model": "--model", "max_tokens_per_experiment": "--max-tokens-per-experiment", "max_cost": "--max-cost"}
+_OF_COMMAND = {"agent_command": "--command"}
+_OF_SLOW = {"mix": "--mix"}
 
 
-def make(name: str = "auto", **settings):
-    """The agent called name, with its module's `make` settings; `auto` is search, which needs no key."""
-    chosen = "search" if name == "auto" else name
-    if chosen not in _MODULES:
-        raise UsageError(f"no agent {name!r}{nearest(name, _MODULES)} choose one of: auto, {', '.join(_MODULES)}")
-    return importlib.import_module(f"autoresearch.agents.{_MODULES[chosen]}").make(**settings)
+def make(name: str, **settings):
+    """The agent of autoresearch/agents/<name>.py, with the settings of its `make`."""
+    return importlib.import_module(f"autoresearch.agents.{name}").make(**settings)
+
+
+def choose(options: dict, seed: int):
+    """(mix.Agents, the reason in one line) for the options of `run`: agent, model, agent_command, mix, max_cost, ...
+
+    Raises UsageError for options that don't go together.
+    """
+    from autoresearch.agents.mix import SHARE, Agents
+
+    name, reason = _name(options["agent"], options)
+    allowed = {"search": {}, "claude": _OF_CLAUDE | _OF_SLOW, "command": _OF_COMMAND | _OF_SLOW}[name]
+    for option, typed in (_OF_CLAUDE | _OF_COMMAND | _OF_SLOW).items():
+        if options.get(option) is not None and option not in allowed:
+            raise UsageError(f"{typed} is not for the agent {name} ({reason}); leave it out, or name another --agent")
+    quick = make("search", seed=seed)
+    if name == "search":
+        return Agents(quick), f"search: {reason}"
+    share = SHARE if options["mix"] is None else options["mix"]
+    if name == "claude":
+        settings = {"max_cost_usd": options["max_cost"], "max_tokens_per_experiment": options["max_tokens_per_experiment"]}
+        slow = make("claude", model=options["model"], seed=seed, **settings)
+    else:
+        slow = make("command", command=options["agent_command"] or _installed(), seed=seed)
+    words = f"{name}: {reason}; it proposes {share:.0%} of the experiments, the search the others and when it is not ready"
+    return Agents(quick, slow, share), words
+
+
+def _name(asked: str, options: dict) -> tuple[str, str]:
+    """(agent, why)."""
+    if asked == "command" and not (options["agent_command"] or _installed()):
+        raise UsageError("--agent command needs a program; name it, as in --command 'claude-code' or --command 'my-agent {prompt}'")
+    if asked != "auto":
+        return asked, "asked for by name"
+    if options["agent_command"]:
+        return "command", "--command names it"
+    if os.environ.get(KEY):
+        return "claude", f"{KEY} is set"
+    if found := _installed():
+        return "command", f"{found} is installed; `--agent search` does without"
+    return "search", f"no {KEY} and no coding agent here"
+
+
+def _installed() -> str | None:
+    """The name of the recipe of a coding agent that is on this machine."""
+    from autoresearch.agents.command import find_recipe
+
+    recipe = find_recipe()
+    return recipe.name if recipe else None

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import CONSTRAINTS, options
 
 
 @click.command("init")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
-@options("tag", "profile", "no_autotune", "backend", "corpus", "train_seconds", "decide", "seed", "plain")
+@options("tag", "profile", "no_autotune", "backend", "corpus", "train_seconds", "decide", "seed", *CONSTRAINTS, "plain")
 def command(folder, plain, **chosen):
     """Make a workspace to look at and edit before the run.
 
@@ -37,6 +37,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     from autoresearch.data.prepare import prepare
     from autoresearch.hardware import plan, profiles, tune
     from autoresearch.loop import terms, workspace
+    from autoresearch.loop.constraints import Constraints
 
     tag = chosen["tag"] or workspace.today()
     terms.check_tag(tag)
@@ -62,6 +63,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     study = workspace.create(
         folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
         seed=workspace.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"], decide=chosen["decide"] or "confirmed",
+        constraints=Constraints(**{name: chosen[name] for name in CONSTRAINTS}),
     )  # fmt: skip
     say(f"workspace {folder}")
     return study, terms.setup(study, choice.backend, prepared)

@@ -17,6 +17,8 @@ class _Amount(click.FloatRange):
         return self.fail(f"{value} is not a number", param, ctx) if math.isnan(number) else number
 
 
+CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforced by loop/constraints.py
+
 _OPTIONS = {
     "workspace": click.option(
         "--workspace", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -39,8 +41,34 @@ _OPTIONS = {
         help="climbmix, tinystories, stdlib, or a file or folder of .txt .md .py .jsonl .parquet.",
     ),
     "agent": click.option(
-        "--agent", default="auto", show_default=True, type=click.Choice(["auto", "search"]),
-        help="What proposes the edits.",
+        "--agent", default="auto", show_default=True, type=click.Choice(["auto", "search", "claude", "command"]),
+        help="What proposes the edits. auto: claude with ANTHROPIC_API_KEY, else an installed coding agent, else the search.",
+    ),
+    "command": click.option(
+        "--command", "agent_command", metavar="COMMAND",
+        help="The program of --agent command: a recipe's name (claude-code, codex, aider) or a command line.",
+    ),
+    "mix": click.option(
+        "--mix", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+        help="The LLM's share of the experiments; the search tunes numbers in the others. Default: 0.3.",
+    ),
+    "model": click.option("--model", metavar="NAME", help="The model that --agent claude asks. Default: a current strong one."),
+    "max_cost": click.option(
+        "--max-cost", type=_Amount(1_000_000), metavar="USD",
+        help="What the study's requests may cost in all; then the search goes on alone. Default: no limit.",
+    ),
+    "max_tokens_per_experiment": click.option(
+        "--max-tokens-per-experiment", type=click.IntRange(min=1000), metavar="N",
+        help="The most output tokens that the LLM may use for one proposal.",
+    ),
+    "max_params": click.option(
+        "--max-params", type=_Amount(1e15), metavar="N", help="Refuse a model of more parameters. Default: no limit.",
+    ),
+    "max_memory_gb": click.option(
+        "--max-memory-gb", type=_Amount(1e6), metavar="GIB", help="Refuse what takes more memory in training. Default: no limit.",
+    ),
+    "min_tok_s": click.option(
+        "--min-tok-s", type=_Amount(1e12), metavar="N", help="Refuse what trains fewer tokens a second. Default: no limit.",
     ),
     "tag": click.option("--tag", metavar="TAG", help="The study's name, and its branch autoresearch/TAG. Default: today's date."),
     "experiments": click.option(

@@ -5,16 +5,17 @@ import sys
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import CONSTRAINTS, options
 
 
 @click.command("run")
 @options(
-    "workspace", "profile", "no_autotune", "backend", "corpus", "agent", "tag", "experiments", "hours", "train_seconds", "decide",
-    "seed", "on_battery", "json", "plain",
+    "workspace", "profile", "no_autotune", "backend", "corpus", "agent", "model", "command", "mix", "max_cost",
+    "max_tokens_per_experiment", "tag", "experiments", "hours", "train_seconds", "decide", "seed", *CONSTRAINTS, "on_battery",
+    "json", "plain",
 )  # fmt: skip
 @click.pass_context
-def command(context, workspace, agent, experiments, hours, on_battery, as_json, plain, **chosen):
+def command(context, workspace, experiments, hours, on_battery, as_json, plain, **chosen):
     """The whole job: detect, prepare, baseline, then experiments all night. Also resumes.
 
     Typed again, it goes on with the study of the current folder, or with the newest autoresearch-<tag> in it; a new --tag starts
@@ -46,9 +47,10 @@ def command(context, workspace, agent, experiments, hours, on_battery, as_json, 
 
         study, setup = make_study(folder, chosen, plain, say, quiet=as_json)
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
-    proposer = agents.make(agent, seed=study.seed)
+    proposers, reason = agents.choose(chosen, study.seed)
+    say(f"agent     {reason}")
     with panel.choose(as_json, plain, sys.stdout, machine, ledger.read(study.events)) as listener:
-        outcome = loop.run_study(study, setup, proposer, loop.Limits(experiments, hours), listener)
+        outcome = loop.run_study(study, setup, proposers, loop.Limits(experiments, hours), listener)
     if as_json:
         end = {"event": "end", "reason": outcome.reason, "exit_status": outcome.exit_status, "workspace": str(study.folder)}
         click.echo(json.dumps(end))

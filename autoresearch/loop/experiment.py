@@ -1,13 +1,17 @@
 """One run: train in a child process, score in a fresh one, and bring back numbers. The parent's clock is the one that counts.
 
+A run has two halves. `warm_up` starts the process, which compiles and makes two real steps on stand-in tokens: what can't run
+fails there and costs no training time. `execute` goes on with that process, or warms one up itself.
+
 Promises: no process of the run is left when this returns or raises; nothing but the run's folder is written; the training
 process is told the training tokens only when it says READY, and never where the validation text lies.
 Not yet covered: a sandbox around the two processes.
 """
 
+import contextlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,8 @@ from autoresearch.child import RunFailed, Worker
 from autoresearch.data.prepare import Prepared
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.hardware.registry import Backend
-from autoresearch.loop import disk
+from autoresearch.loop import constraints, disk
+from autoresearch.loop.constraints import Constraints
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import Score, rows_per_slot, score, slots
@@ -24,6 +29,7 @@ from autoresearch.measure.summary import RunResult
 
 GRACE_SECONDS = 2.0  # past the budget, for the last step and the checkpoint; then the process tree is stopped
 EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
+SPEED_KNOWN = 0.1  # chosen: after this share of the budget a training that is too slow ends
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Setup:
     train_seconds: float
     startup_limit_seconds: float
     peak_flops: float | None = None  # the device's data-sheet peak at the training dtype, FLOP/s
+    constraints: Constraints = field(default_factory=Constraints)
 
 
 @dataclass(frozen=True)
@@ -51,77 +58,147 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-def execute(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: OnProgress = lambda progress: None) -> RunResult:
+@dataclass(frozen=True)
+class Warm:
+    """A training process that has said READY and waits for the training tokens. Leaving its `with` ends it."""
+
+    worker: Worker
+    folder: Path
+    seed: int
+    started: float  # awake_seconds
+    startup_seconds: float
+    described: dict  # what train.py says of itself; it may say more later
+
+    def __enter__(self) -> "Warm":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.worker.__exit__()
+
+    @contextlib.contextmanager
+    def ended_on_error(self) -> Iterator[None]:
+        """For what is done before `execute` takes over: the process is not left behind when that fails."""
+        try:
+            yield
+        except BaseException:
+            self.__exit__()
+            raise
+
+
+def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: OnProgress = lambda progress: None) -> Warm:
+    """The first half of a run of the text train_py in folder, which then holds train.py and log.txt.
+
+    Raises RunFailed for what the text does wrong (kind `limit`: it breaks a constraint that is known by now), EnvironmentFailure
+    for what the machine does; the process is gone then.
+    """
+    started = awake_seconds()
+    limit_seconds = setup.startup_limit_seconds
+    described: dict = {}
+
+    def tick(_message: dict | None) -> None:
+        elapsed = awake_seconds() - started
+        on_progress(Progress("startup", elapsed, min(1.0, elapsed / limit_seconds)))
+
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoint").unlink(missing_ok=True)
+        (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
+        job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
+        worker = Worker(job, folder)
+    try:
+        late = f"did not ask for training data within {limit_seconds:.0f} s of its start; use run.steps()"
+        worker.wait("ready", limit_seconds, late, lambda message: _describe(described, message), tick)
+        known = {name: _count(described.get(name)) for name in ("num_params", "peak_memory_bytes")}
+        _refuse(setup.constraints.objection(**known))
+        return Warm(worker, folder, seed, started, awake_seconds() - started, described)
+    except BaseException:
+        worker.__exit__()
+        raise
+
+
+def execute(
+    setup: Setup, train_py: str, seed: int, folder: Path, on_progress: OnProgress = lambda progress: None, warm: Warm | None = None
+) -> RunResult:
     """Train and score the text train_py in folder, which then holds train.py, log.txt, curve.jsonl, checkpoint and documents.npy.
 
-    What goes wrong in agent code is in the result's status and reason. Raises EnvironmentFailure (no disk, no process) and
-    KeyboardInterrupt, both after the processes are gone.
+    warm: what `warm_up` of the same text, seed and folder gave; it is used up. What goes wrong in agent code is in the result's
+    status and reason. Raises EnvironmentFailure (no disk, no process) and KeyboardInterrupt, both after the processes are gone.
     """
-    start = awake_seconds()
+    start = warm.started if warm else awake_seconds()
     facts: dict = {}
+    with _disk_errors(folder):
+        try:
+            with warm or warm_up(setup, train_py, seed, folder, on_progress) as ready:
+                facts["startup_seconds"] = ready.startup_seconds
+                _train(setup, ready, on_progress, facts)
+            scoring_start = awake_seconds()
+            result = evaluate(setup, folder, on_progress)
+            np.save(folder / "documents.npy", np.stack([result.document_bits, result.document_bytes]))
+            facts |= {"val_bpb": result.val_bpb, "scoring_seconds": awake_seconds() - scoring_start}
+            status, reason = "ok", None
+        except RunFailed as failure:
+            status, reason = failure.kind, failure.reason
+    return RunResult(status=status, reason=reason, seed=seed, total_seconds=awake_seconds() - start, **facts)
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """What the disk and the system refuse is the machine's failure, not the experiment's."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
-        _train(setup, seed, folder, on_progress, facts)
-        scoring_start = awake_seconds()
-        result = evaluate(setup, folder, on_progress)
-        np.save(folder / "documents.npy", np.stack([result.document_bits, result.document_bytes]))
-        facts |= {"val_bpb": result.val_bpb, "scoring_seconds": awake_seconds() - scoring_start}
-        status, reason = "ok", None
-    except RunFailed as failure:
-        status, reason = failure.kind, failure.reason
+        yield
     except OSError as error:
         if disk.is_full(error):
             raise EnvironmentFailure(f"the disk is full at {folder}; free some space and run again") from error
         raise EnvironmentFailure(f"{error}; mend that and run again") from error
-    return RunResult(status=status, reason=reason, seed=seed, total_seconds=awake_seconds() - start, **facts)
 
 
-def _train(setup: Setup, seed: int, folder: Path, on_progress: OnProgress, facts: dict) -> None:
-    """Run the train worker to its checkpoint; fill facts as they become known."""
-    checkpoint = folder / "checkpoint"
-    checkpoint.unlink(missing_ok=True)
-    job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
-    described: dict = {}
+def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict) -> None:
+    """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
+    folder, worker, described = warm.folder, warm.worker, warm.described
     start = awake_seconds()
-    with Worker(job, folder) as worker, open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
+    with open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
 
         def handle(message: dict) -> None:
-            if message["type"] == "facts":
-                described.update(message["facts"])
-            elif message["type"] == "step":
+            _describe(described, message)
+            if message["type"] == "step":
                 facts["total_tokens"] = int(message["tokens"])
                 elapsed = awake_seconds() - start
                 curve.write(json.dumps({"seconds": round(elapsed, 3)} | message) + "\n")
 
-        def report(phase: str, limit_seconds: float) -> Callable[[dict | None], None]:
-            def tick(message: dict | None) -> None:
-                elapsed = awake_seconds() - start
-                speed = loss = None
-                if message and message["type"] == "step":
-                    speed, loss = facts["total_tokens"] / elapsed, float(message["loss"])
-                on_progress(Progress(phase, elapsed, min(1.0, elapsed / limit_seconds), loss, speed))
+        def tick(message: dict | None) -> None:
+            elapsed = awake_seconds() - start
+            speed = loss = None
+            if message and message["type"] == "step":
+                speed, loss = facts["total_tokens"] / elapsed, float(message["loss"])
+                if elapsed >= SPEED_KNOWN * setup.train_seconds:
+                    _refuse(setup.constraints.objection(tokens_per_second=speed))
+            on_progress(Progress("training", elapsed, min(1.0, elapsed / setup.train_seconds), loss, speed))
 
-            return tick
-
-        late = f"did not ask for training data within {setup.startup_limit_seconds:.0f} s of its start; use run.steps()"
-        worker.wait("ready", setup.startup_limit_seconds, late, handle, report("startup", setup.startup_limit_seconds))
-        facts["startup_seconds"] = awake_seconds() - start
-        start = awake_seconds()
         worker.send({"type": "go", "tokens": str(setup.prepared.train_folder / "tokens.bin"), "dtype": setup.prepared.dtype})
         late = f"no checkpoint {GRACE_SECONDS:.0f} s after its {setup.train_seconds:.0f} s of training"
-        limit = setup.train_seconds + GRACE_SECONDS
-        saved = worker.wait("saved", limit, late, handle, report("training", setup.train_seconds))
+        saved = worker.wait("saved", setup.train_seconds + GRACE_SECONDS, late, handle, tick)
         facts["training_seconds"] = awake_seconds() - start
         facts["num_steps"] = int(saved["steps"])
+        checkpoint = folder / "checkpoint"
         if not checkpoint.is_file():
             raise RunFailed("crash", "said that it saved a checkpoint, but there is none")
         worker.drain(EXIT_SECONDS, handle)
     facts |= {name: _count(described.get(name)) for name in ("depth", "num_params", "peak_memory_bytes")}
+    speed = facts["total_tokens"] / facts["training_seconds"] if facts.get("total_tokens") else None
     flops_per_token = _count(described.get("flops_per_token"))
-    if flops_per_token and setup.peak_flops and facts.get("total_tokens"):
-        rate = flops_per_token * facts["total_tokens"] / facts["training_seconds"]
-        facts["mfu_percent"] = 100 * rate / setup.peak_flops
+    if flops_per_token and setup.peak_flops and speed:
+        facts["mfu_percent"] = 100 * flops_per_token * speed / setup.peak_flops
+    _refuse(setup.constraints.objection(constraints.stored_parameters(checkpoint), facts["peak_memory_bytes"], speed))
+
+
+def _refuse(objection: str | None) -> None:
+    if objection:
+        raise RunFailed(constraints.BROKEN, objection)
+
+
+def _describe(described: dict, message: dict) -> None:
+    if message["type"] == "facts":
+        described.update(message["facts"])
 
 
 def _count(value) -> int | None:

@@ -51,6 +51,17 @@ class Interrupts:
         finally:
             self._breakable = False
 
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """Inside `breakable`: what must not be ended half-way all the same, a write to the ledger."""
+        before, self._breakable = self._breakable, False
+        try:
+            yield
+        finally:
+            self._breakable = before
+        if before and self._count > 1:
+            raise KeyboardInterrupt
+
     def speak(self) -> None:
         """Answer a Ctrl-C that has not been answered yet. Called now and then from where printing is safe."""
         if self._said < self._count:

@@ -5,7 +5,11 @@ was changed, lost, swapped or doubled is noticed; only the last line can be torn
 short), and a torn line is set aside and cut, since nothing was built on it. `State` is a pure fold over the lines.
 
     study     tag, seed, decide                                          the first line
-    rejected  description, reasoning, agent, cost_usd, reason            a proposal that was sent back; no experiment
+    asked     agent, and the fields of Ask                                a request to a service: what it took and cost
+    proposed  agent, commit, base, description, reasoning, cost_usd      an answer that came while something else trained
+    rejected  n, description, reasoning, agent, cost_usd, reason, state, a proposal that was sent back; no experiment. With a commit
+              commit, key, log                                           and a state (crash, oom, ...) when it failed before READY
+    mix       share, wish, reason                                        who is to propose from now on, when it changes
     start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
     begin     n, k, seed, folder, conditions                             before the training of run k of experiment n; conditions:
                                                                          what slowed the machine then (hardware/conditions.py)
@@ -83,11 +87,11 @@ class Experiment:
     description: str
     reasoning: str
     agent: str
-    cost_usd: float
+    cost_usd: float  # of the requests that made it
     started: str
     runs: list[Run] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
-    state: str | None = None  # finer: baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid
+    state: str | None = None  # finer: baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit
     reason: str | None = None
     val_bpb: float | None = None  # mean of scores
     scores: list[float] = field(default_factory=list)  # those that count as a fair measure of this commit
@@ -101,6 +105,31 @@ class Experiment:
         return max((result.peak_memory_bytes for result in self.results if result.peak_memory_bytes), default=None)
 
 
+@dataclass(frozen=True)
+class Rejection:
+    """A proposal that failed in its two steps before the clock: never an experiment, but known."""
+
+    number: int  # of the experiment that it would have been
+    commit: str
+    description: str
+    agent: str
+    state: str  # crash, oom, timeout, diverged, invalid, limit
+    reason: str
+    log: str  # the end of its log
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A proposal that is ready and was not tried yet."""
+
+    agent: str
+    commit: str
+    base: str  # the commit whose train.py it edits
+    description: str
+    reasoning: str
+    cost_usd: float
+
+
 @dataclass
 class State:
     """Where a study stands, from its events alone."""
@@ -109,11 +138,16 @@ class State:
     experiments: list[Experiment] = field(default_factory=list)
     best: Experiment | None = None  # the last keep
     keys: dict[str, int] = field(default_factory=dict)  # program -> the experiment that tried it
+    rejections: list[Rejection] = field(default_factory=list)
+    rejected_keys: dict[str, str] = field(default_factory=dict)  # program -> why it failed before its training
+    waiting: Waiting | None = None
+    mix: dict | None = None  # the last such event
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
     results: int = 0  # runs that ended with a result; seeds are counted by it
     lost: int = 0
     rejected: int = 0
-    cost_usd: float = 0.0
+    asked: int = 0
+    cost_usd: float = 0.0  # of all requests whose price is known
     last_stop: str | None = None
 
     @classmethod
@@ -154,9 +188,27 @@ class State:
     def _on_study(self, event: dict) -> None:
         self.study = event
 
+    def _on_asked(self, event: dict) -> None:
+        self.asked += 1
+        self.cost_usd += event["cost_usd"] or 0.0
+
+    def _on_proposed(self, event: dict) -> None:
+        self.waiting = Waiting(**{name: event[name] for name in Waiting.__dataclass_fields__})
+
+    def _on_mix(self, event: dict) -> None:
+        self.mix = event
+
     def _on_rejected(self, event: dict) -> None:
         self.rejected += 1
-        self.cost_usd += event["cost_usd"]
+        self._no_longer_waiting(event["agent"])
+        if event.get("commit"):
+            names = ("commit", "description", "agent", "state", "reason", "log")
+            self.rejections.append(Rejection(event["n"], **{name: event[name] for name in names}))
+            self.rejected_keys[event["key"]] = event["reason"]
+
+    def _no_longer_waiting(self, agent: str) -> None:
+        if self.waiting and self.waiting.agent == agent:
+            self.waiting = None
 
     def _on_start(self, event: dict) -> None:
         names = ("commit", "parent", "blob", "key", "description", "reasoning", "agent", "cost_usd")
@@ -167,7 +219,7 @@ class State:
         self.experiments.append(started)
         self.keys.setdefault(started.key, started.number)
         self.blobs.add(started.blob)
-        self.cost_usd += started.cost_usd
+        self._no_longer_waiting(started.agent)
 
     def _on_begin(self, event: dict) -> None:
         self.experiments[event["n"]].runs.append(Run(event["k"], event["seed"], event["folder"]))

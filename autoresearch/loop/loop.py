@@ -4,23 +4,24 @@ Every step ends in a line of the ledger, and which step comes next is read from 
 anywhere goes on by the same code that runs it: an experiment without a verdict is trained, scored and decided to its end.
 """
 
+import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from autoresearch.agents.base import Agent, Exhausted, Past, Proposal
+from autoresearch.agents.base import Proposal
+from autoresearch.agents.mix import Agents
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.loop import decide, experiment
+from autoresearch.loop import constraints, decide, experiment
+from autoresearch.loop.begin import Begun, begin, begin_edit, record_start
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.ledger import Experiment
 from autoresearch.loop.proposals import objection, program_key
+from autoresearch.loop.proposer import Proposer
 from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail, opened
+from autoresearch.loop.stop import Outcome, Stop, environment_failed, stop_if_asked
 from autoresearch.loop.store import work_tree_text
 from autoresearch.loop.workspace import Study
-
-PROPOSAL_TRIES = 5  # proposals in a row that may be sent back
-ENVIRONMENT_TRIES = 3  # failures in a row that are the machine's fault
-ENVIRONMENT_WAIT_SECONDS = 10.0  # before trying again
-_MANUAL_AGENT = "try"
 
 
 @dataclass(frozen=True)
@@ -29,39 +30,25 @@ class Limits:
     hours: float | None = None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a call ended: why, in one line, the exit status, and what helps to see why (the end of a log)."""
-
-    reason: str
-    exit_status: int = 0
-    detail: str = ""
-
-
-class Stop(Exception):
-    """Ends the loop in good order."""
-
-    def __init__(self, reason: str, exit_status: int = 0, detail: str = ""):
-        super().__init__(reason)
-        self.outcome = Outcome(reason, exit_status, detail)
-
-
-def run_study(study: Study, setup: Setup, agent: Agent, limits: Limits, listener: Listener) -> Outcome:
+def run_study(study: Study, setup: Setup, agents: Agents, limits: Limits, listener: Listener) -> Outcome:
     """Run or resume a study until a limit, Ctrl-C, or a reason that no experiment can mend."""
     end_time = None if limits.hours is None else time.monotonic() + 3600 * limits.hours
     with opened(study, setup, listener) as session:
         try:
-            establish_baseline(session, work_tree=True)
-            session.note_users_edit()
-            done = 0
-            while (reached := _reached(limits, done, end_time)) is None:
-                _stop_if_asked(session)  # before another proposal, which may cost something
-                pending = session.state.pending
-                number = pending.number if pending else start(session, propose(session, agent), agent.name)
-                finish(session, number)
-                done += 1
-                if done % PICTURE_EVERY == 0:
-                    session.draw()
+            with contextlib.closing(Proposer(session, agents)) as proposer:
+                proposer.tick(is_last=limits.experiments == 0)
+                establish_baseline(session, work_tree=True, tick=proposer.tick)
+                session.note_users_edit()
+                done = 0
+                while (reached := _reached(limits, done, end_time)) is None:
+                    stop_if_asked(session)  # before another proposal, which may cost something
+                    pending = session.state.pending
+                    number, begun = (pending.number, None) if pending else begin(session, proposer)
+                    proposer.tick(is_last=done + 1 == limits.experiments)
+                    finish(session, number, begun, proposer.tick)
+                    done += 1
+                    if done % PICTURE_EVERY == 0:
+                        session.draw()
             outcome = Outcome(reached)
         except Stop as stop:
             outcome = stop.outcome
@@ -81,7 +68,7 @@ def try_edit(study: Study, setup: Setup, description: str, listener: Listener) -
     if text is None:
         raise UsageError(f"there is no readable train.py in {study.folder}; `git checkout HEAD train.py` brings the best back")
     with opened(study, setup, listener) as session:
-        number = None
+        number = begun = None
         try:
             number = _pending_with(session, text)
             if number is None:
@@ -90,8 +77,8 @@ def try_edit(study: Study, setup: Setup, description: str, listener: Listener) -
                 if session.state.pending:  # an experiment of a run that was cut short comes first
                     finish(session, session.state.pending.number)
                 _check_edit(session, text)
-                number = start(session, Proposal(text, description, "an edit of the work tree"), _MANUAL_AGENT)
-            finish(session, number)
+                number, begun = begin_edit(session, Proposal(text, description, "an edit of the work tree"))
+            finish(session, number, begun)
             outcome = Outcome("1 experiment done")
         except Stop as stop:
             outcome = stop.outcome
@@ -103,66 +90,36 @@ def try_edit(study: Study, setup: Setup, description: str, listener: Listener) -
         return (tried if tried and tried.verdict else None), outcome
 
 
-def propose(session: Session, agent: Agent) -> Proposal:
-    """A proposal worth a training. Others go back to the agent with the reason, PROPOSAL_TRIES times at most."""
-    sent_back: list[Past] = []
-    number = len(session.state.experiments)
-    while len(sent_back) < PROPOSAL_TRIES:
-        try:
-            with session.interrupts.breakable():
-                proposal = agent.propose(session.view(sent_back))
-        except Exhausted as end:
-            raise Stop(str(end) or f"the agent {agent.name} has nothing more to propose") from end
-        except EnvironmentFailure as failure:
-            raise Stop(f"the agent {agent.name} could not propose: {failure}", failure.exit_status) from failure
-        reason = objection(proposal.train_py, session.state)
-        if reason is None:
-            return proposal
-        words = {"description": _one_line(proposal.description), "reasoning": proposal.reasoning}
-        session.record("rejected", **words, agent=agent.name, cost_usd=proposal.cost_usd, reason=reason)
-        sent_back.append(Past(number, words["description"], "rejected", None, proposal.train_py, reason))
-        _stop_if_asked(session)
-    raise Stop(f"the last {PROPOSAL_TRIES} proposals of the agent {agent.name} were no use; the last one: {reason}", 1)
+def finish(session: Session, number: int, begun: Begun | None = None, tick: Callable[[], None] = lambda: None) -> None:
+    """Train and score an experiment until its scores decide, then keep or discard it.
 
-
-def start(session: Session, proposal: Proposal, agent: str) -> int:
-    """Make the proposal an experiment: its commit, its line in the ledger, its ref, in this order. Its number."""
-    state, store = session.state, session.store
-    number, parent = len(state.experiments), store.base(state.best.commit)
-    description = _one_line(proposal.description)
-    message = f"{description}\n\n{_clean(proposal.reasoning)}\n\nexperiment {number}, proposed by {agent}\n"
-    commit, blob = session.persist(lambda: store.propose(parent, proposal.train_py, message))
-    _record_start(session, number, commit, parent, blob, program_key(proposal.train_py), description, proposal, agent)
-    return number
-
-
-def finish(session: Session, number: int) -> None:
-    """Train and score an experiment until its scores decide, then keep or discard it."""
+    begun: its first run, where that is under way already. tick: what else is to be done meanwhile, a few times a second.
+    """
     subject = session.state.experiments[number]
     failures = 0
     while (verdict := judge(session, subject)) is None:
-        _stop_if_asked(session)
-        session.wait_for_room()
-        failure = train_once(session, subject)
-        failures = failures + 1 if failure and not session.disk_is_full else 0
-        if failures == ENVIRONMENT_TRIES:
-            raise Stop(f"{failures} times in a row the machine failed, not the experiment: {failure}", 1)
-        if failures:
-            with session.interrupts.breakable():
-                time.sleep(ENVIRONMENT_WAIT_SECONDS)
+        if begun is None:
+            stop_if_asked(session)
+            session.wait_for_room()
+        failure = train_once(session, subject, begun, tick)
+        begun = None
+        failures = environment_failed(session, failures, failure) if failure else 0
     session.record("verdict", n=number, commit=subject.commit, **verdict)
     session.follow()
 
 
-def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | None:
+def train_once(session: Session, subject: Experiment, begun: Begun | None, tick: Callable[[], None]) -> EnvironmentFailure | None:
     """The next run of an experiment, on a fresh seed. Returns the failure when it was the machine's: the run is lost."""
     number, k, seed = subject.number, len(subject.runs) + 1, session.state.next_seed()
-    folder = session.run_folder(number, k)
-    session.record("begin", n=number, k=k, seed=seed, folder=folder.name, conditions=session.look())
+    warm = begun.warm if begun else None
+    with warm.ended_on_error() if warm else contextlib.nullcontext():
+        folder = warm.folder if warm else session.run_folder(number, k)
+        conditions = begun.conditions if begun else session.look()
+        session.record("begin", n=number, k=k, seed=seed, folder=folder.name, conditions=conditions)
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)
-            result = experiment.execute(session.setup, text, seed, folder, session.progress_to(number, k))
+            result = experiment.execute(session.setup, text, seed, folder, session.progress_to(number, k, tick), warm)
     except KeyboardInterrupt:
         session.record("lost", n=number, k=k, reason="ended by Ctrl-C; the same commit runs again")
         raise
@@ -179,7 +136,8 @@ def judge(session: Session, subject: Experiment) -> dict | None:
     for k, result in enumerate(subject.results, 1):
         if not result.ok:
             reason = result.reason if k == 1 else f"on seed {result.seed}, its run {k}: {result.reason}"
-            return {"verdict": "crash", "state": result.status, "reason": reason, "val_bpb": None, "scores": []}
+            verdict = "discard" if result.status == constraints.BROKEN else "crash"
+            return {"verdict": verdict, "state": result.status, "reason": reason, "val_bpb": None, "scores": []}
     scores = [result.val_bpb for result in subject.results]
     if state.best is None:
         return _judge_baseline(rule, scores)
@@ -194,7 +152,7 @@ def judge(session: Session, subject: Experiment) -> dict | None:
     return {"verdict": verdict, "state": state_word, "reason": reason, "val_bpb": decide.mean(fair), "scores": fair}
 
 
-def establish_baseline(session: Session, work_tree: bool) -> None:
+def establish_baseline(session: Session, work_tree: bool, tick: Callable[[], None] = lambda: None) -> None:
     """Train the first train.py often enough to know the noise. With work_tree, an edit made before the run is the baseline.
 
     A baseline that fails stops with its reason; the next call tries again, with the train.py that lies there then.
@@ -203,9 +161,9 @@ def establish_baseline(session: Session, work_tree: bool) -> None:
         return
     if session.state.pending is None:
         _start_baseline(session, work_tree)
-    finish(session, 0)
+    finish(session, 0, tick=tick)
     baseline = session.state.experiments[0]
-    if baseline.verdict == "crash":
+    if baseline.verdict != "keep":
         tail = log_tail(session.study.runs / baseline.runs[-1].folder / "log.txt")
         raise Stop(f"the baseline failed ({baseline.state}): {baseline.reason}; mend train.py and run again", 1, tail)
 
@@ -232,7 +190,7 @@ def _start_baseline(session: Session, work_tree: bool) -> None:
         session.note("train.py was edited before the run: the edit is the baseline")
     text = store.text(commit)
     proposal = Proposal(text, "baseline", "train.py as it is")
-    _record_start(session, 0, commit, None, store.blob(commit), _parsed(text), "baseline", proposal, "none")
+    record_start(session, 0, commit, None, store.blob(commit), _parsed(text), "baseline", proposal, "none")
 
 
 def _tip(session: Session) -> tuple[str, str]:
@@ -245,14 +203,6 @@ def _tip(session: Session) -> tuple[str, str]:
         return store.tip, store.text(store.tip)
     except (KeyError, UnicodeDecodeError) as error:
         raise UsageError(f"the last commit on {branch} holds no train.py in UTF-8; commit one and run again") from error
-
-
-def _record_start(session, number, commit, parent, blob, key, description, proposal, agent) -> None:
-    session.record(
-        "start", n=number, commit=commit, parent=parent, blob=blob, key=key, description=description,
-        reasoning=proposal.reasoning, agent=agent, cost_usd=proposal.cost_usd,
-    )  # fmt: skip
-    session.persist(lambda: session.store.name(number, commit))
 
 
 def _pending_with(session: Session, text: str) -> int | None:
@@ -284,18 +234,3 @@ def _reached(limits: Limits, done: int, end_time: float | None) -> str | None:
     if end_time is not None and time.monotonic() >= end_time:
         return f"{limits.hours:g} hours are over, {count}"
     return None
-
-
-def _stop_if_asked(session: Session) -> None:
-    if session.interrupts.requested:
-        raise Stop("Ctrl-C", 130)
-
-
-def _one_line(text: str, limit: int = 200) -> str:
-    """For a table's cell and a commit's subject: no control characters, no half characters, not empty."""
-    shown = " ".join("".join(c if c.isprintable() else " " for c in _clean(text)).split())
-    return (shown[: limit - 1] + "…" if len(shown) > limit else shown) or "no description"
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")

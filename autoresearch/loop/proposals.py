@@ -8,13 +8,20 @@ from autoresearch import constants
 from autoresearch.errors import UsageError
 from autoresearch.loop.ledger import State
 
+LARGEST_BYTES = 200_000  # chosen: nine times the largest that is shipped; more is data in the source, or an answer gone wrong
+
 
 def objection(text: str, state: State) -> str | None:
     """Why text must not be trained, in one line for whoever proposed it, or None."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > LARGEST_BYTES:
+        return f"train.py has {size:,} bytes, and {LARGEST_BYTES:,} are allowed; make it shorter"
     try:
         key = program_key(text)
     except ValueError as error:
         return str(error)
+    if key in state.rejected_keys:
+        return f"this program was proposed before and failed before its training: {state.rejected_keys[key]}"
     tried = state.keys.get(key)
     if tried is None:
         return None
@@ -43,3 +50,14 @@ def program_key(text: str) -> str:
     except UsageError as error:
         raise ValueError(str(error)) from error
     return hashlib.blake2b(tree.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """For a table's cell and a commit's subject: no control characters, no half characters, not empty."""
+    shown = " ".join("".join(c if c.isprintable() else " " for c in clean(text)).split())
+    return (shown[: limit - 1] + "…" if len(shown) > limit else shown) or "no description"
+
+
+def clean(text: str) -> str:
+    """Text that git and a file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")

@@ -14,7 +14,6 @@ from typing import Protocol, TypeVar
 import pygit2
 
 from autoresearch import durable
-from autoresearch.agents.base import Past, View
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
 from autoresearch.hardware import conditions
 from autoresearch.hardware.conditions import Conditions
@@ -22,6 +21,7 @@ from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger, State
+from autoresearch.loop.proposals import one_line
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult
@@ -52,7 +52,6 @@ class Session:
         self.interrupts = Interrupts(self.note)
         self._disk = disk.Disk(study.state_folder)
         self._pruned: set[str] = set()  # run folders that need no second look
-        self._past: list[Past] = []
         self._conditions: Conditions | None = None  # at the last look
         self.ledger = Ledger(study.events)
         self.state = State.from_events(self.ledger.events)
@@ -61,9 +60,10 @@ class Session:
 
     def record(self, event: str, **fields) -> dict:
         """Write an event durably, waiting for space when the disk is full; then fold and show it."""
-        entry = self.persist(lambda: self.ledger.append(event, **fields))
-        self.state.apply(entry)
-        self._tell("event", entry)
+        with self.interrupts.whole():
+            entry = self.persist(lambda: self.ledger.append(event, **fields))
+            self.state.apply(entry)
+            self._tell("event", entry)
         return entry
 
     def persist(self, write: Callable[[], Result]) -> Result:
@@ -95,9 +95,12 @@ class Session:
     def disk_is_full(self) -> bool:
         return not self._disk.has_room
 
-    def progress_to(self, number: int, run: int) -> Callable:
+    def progress_to(self, number: int, run: int, tick: Callable[[], None] = lambda: None) -> Callable:
+        """For experiment.execute. tick: what else is to be done a few times a second."""
+
         def on_progress(progress) -> None:
             self.interrupts.speak()
+            tick()
             self._tell("progress", number, run, progress)
 
         return on_progress
@@ -111,24 +114,12 @@ class Session:
         self._conditions = now
         return now.to_dict()
 
+    def show_check(self, number: int, description: str) -> None:
+        """For the listener only: a proposal is checked, and may become experiment `number`."""
+        self._tell("event", {"event": "check", "n": number, "description": one_line(description)})
+
     def note(self, text: str) -> None:
         self._tell("event", {"event": "note", "reason": text})
-
-    def view(self, sent_back: list[Past]) -> View:
-        """What the agent is shown; proposals that it just got back stand at the end of the history."""
-        best = self.state.best
-        assert best is not None
-        for one in self.state.experiments[len(self._past) :]:
-            text = self.store.text(one.commit)
-            self._past.append(Past(one.number, one.description, one.state or "", one.val_bpb, text, one.reason))
-        return View(
-            program_md=self._program_md(),
-            train_py=self.store.text(best.commit),
-            best_val_bpb=best.val_bpb,
-            history=(*self._past, *sent_back),
-            machine=self.study.facts.to_dict(),
-            folder=self.study.state_folder,
-        )
 
     def follow(self) -> None:
         """Bring everything that is drawn from the ledger in line with it."""
@@ -172,6 +163,8 @@ class Session:
                     " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
                 )
             self.persist(lambda one=one: self.store.name(one.number, one.commit))
+        for k, one in enumerate(self.state.rejections, 1):
+            self.persist(lambda k=k, one=one: self.store.name(f"rejected-{k}", one.commit))
         pending = self.state.pending
         if pending and pending.runs and pending.runs[-1].result is None:
             self.record("lost", n=pending.number, k=pending.runs[-1].k, reason="it was cut short; the same commit runs again")
@@ -218,12 +211,6 @@ class Session:
             time.sleep(min(0.5, disk.POLL_SECONDS))
             while time.monotonic() < again and not self.interrupts.requested:
                 time.sleep(0.5)
-
-    def _program_md(self) -> str:
-        try:
-            return (self.study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
 
     def _tell(self, method: str, *arguments) -> None:
         """A listener whose terminal went away ends nothing: from then on nobody listens."""

@@ -7,6 +7,7 @@ the objects, in any order: `update` may be called at any time and ends in the sa
 
     refs/heads/autoresearch/<tag>       the best
     refs/autoresearch/<tag>/<n>         experiment n; <n>-<id>: an earlier one of that number
+    refs/autoresearch/<tag>/rejected-<k>  the k-th proposal that failed before its training
     refs/autoresearch/<tag>/yours-<id>  commits of the user's that stood on the branch when it had to move elsewhere
 """
 
@@ -83,10 +84,19 @@ class Store:
         builder.insert(TRAIN_PY, blob, FileMode.BLOB)
         return str(self._commit(message, builder.write(), [pygit2.Oid(hex=base)])), str(blob)
 
+    def merge(self, base: str, edited: str, onto: str) -> str | None:
+        """The edit from base to edited, made on another text as `git merge` would; None when they touch the same lines."""
+        if base == onto:
+            return edited
+        texts = (base, onto, edited)
+        entries = [pygit2.IndexEntry(TRAIN_PY, self._repo.create_blob(text.encode("utf-8")), FileMode.BLOB) for text in texts]
+        merged = self._repo.merge_file_from_index(*entries, use_deprecated=False)
+        return merged.contents if merged.automergeable else None
+
     def ref_name(self, number: int | str) -> str:
         return f"refs/autoresearch/{self.tag}/{number}"
 
-    def name(self, number: int, commit: str) -> None:
+    def name(self, number: int | str, commit: str) -> None:
         """Give experiment `number` its ref. A commit that had it (a baseline that failed, a ledger cut by hand) keeps another."""
         known = self._repo.references.get(self.ref_name(number))
         if known is not None and str(known.target) != commit:

@@ -43,13 +43,15 @@ def setup(study, backend: Backend, prepared: Prepared) -> Setup:
         train_seconds=study.profile.budget["train_seconds"],
         startup_limit_seconds=study.profile.budget["startup_limit_seconds"],
         peak_flops=study.facts.peak_flops,
+        constraints=study.constraints,
     )
 
 
 def check_options(study, options: dict) -> None:
     """UsageError when an option was given (not None, not "auto") that is not what the study has locked.
 
-    options: any of tag, profile, backend, corpus, decide, seed, train_seconds; others are none of the study's terms.
+    options: any of tag, profile, backend, corpus, decide, seed, train_seconds and the constraints; others are none of the study's
+    terms.
     """
     given = {name: value for name, value in options.items() if value is not None and value != "auto"}
     if "profile" in given:
@@ -64,6 +66,7 @@ def check_options(study, options: dict) -> None:
         "decide": study.decide,
         "seed": study.seed,
         "train_seconds": study.profile.budget["train_seconds"],
+        **vars(study.constraints),
     }
     for name, value in given.items():
         if name in locked and value != locked[name]:
@@ -144,9 +147,9 @@ def _check_profile(study, name: str) -> None:
 
 
 def _locked(study, name: str, given, locked) -> UsageError:
-    option = f"--{name.replace('_', '-')}"
+    option, kept = f"--{name.replace('_', '-')}", "none" if locked is None else locked
     return UsageError(
-        f"{option} {given}: the study in {study.folder} has {locked} and keeps it; leave {option} out to go on with it, {_NEW}"
+        f"{option} {given}: the study in {study.folder} has {kept} and keeps it; leave {option} out to go on with it, {_NEW}"
     )
 
 

@@ -7,7 +7,7 @@ next; nothing is made in a folder that holds something else.
 import platform
 import shutil
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.profiles import Profile
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop import lock
+from autoresearch.loop.constraints import Constraints
 from autoresearch.loop.decide import BASELINE_RUNS
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.terms import backend_checksum, check_tag, measure_checksum
@@ -48,6 +49,7 @@ class Study:
     checksums: dict[str, str]  # corpus, tokenizer, train, val, measure, backend
     versions: dict[str, str]
     created: str
+    constraints: Constraints = field(default_factory=Constraints)
 
     @property
     def state_folder(self) -> Path:
@@ -77,6 +79,7 @@ class Study:
             "prepared": self.prepared,
             "checksums": self.checksums,
             "versions": self.versions,
+            "constraints": self.constraints.to_dict(),
             "profile": self.profile.to_dict(),
             # TOML has no null: a fact that is missing is unknown.
             "facts": {name: value for name, value in self.facts.to_dict().items() if value is not None},
@@ -86,7 +89,7 @@ class Study:
 
 def create(
     folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
-    seed: int = DEFAULT_SEED, decide: str = "confirmed",
+    seed: int = DEFAULT_SEED, decide: str = "confirmed", constraints: Constraints | None = None,
 ) -> Study:  # fmt: skip
     """Make the workspace: train.py with the profile's constants, program.md, study.toml, and the first commit.
 
@@ -99,7 +102,7 @@ def create(
         checksums=prepared.checksums | {"measure": measure_checksum(), "backend": backend_checksum(backend)},
         versions={"autoresearch": __version__, "python": platform.python_version(), "system": platform.platform()}
         | {package: version(package) for package in ("numpy", "pygit2")} | facts.versions,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(),
     )  # fmt: skip
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)
     files = {
@@ -148,6 +151,7 @@ def load(folder: Path) -> Study:
             folder.resolve(), _text(table, "tag"), int(table["seed"]), _text(table, "decide"), _text(table, "corpus"),
             _text(table, "backend"), Profile.from_dict(table["profile"], str(path)), Facts.from_dict(table["facts"]),
             _text(table, "prepared"), dict(table["checksums"]), dict(table["versions"]), _text(table, "created"),
+            Constraints.from_dict(table.get("constraints", {})),
         )  # fmt: skip
         check_tag(study.tag)
         if study.decide not in BASELINE_RUNS:

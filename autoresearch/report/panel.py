@@ -122,6 +122,8 @@ class Panel:
                 self._progress = None
             case "verdict":
                 self._progress, self._note = None, ""
+            case "check":
+                self._idle = _sentence(event, self._history)
             case kind if kind != "study":  # a note, a pause, a rejected proposal: it stays to be read until the next verdict
                 self._note = _sentence(event, self._history) or self._note
         self._draw()
@@ -227,6 +229,15 @@ def _sentence(event: dict, history: History) -> str | None:
             return f"proposal rejected: {event['reason']}"
         case "note":
             return event["reason"]
+        case "check":
+            return f"checking what may be experiment {number}: {event['description']}"
+        case "asked":
+            return None if event["outcome"] == "answered" else f"{event['agent']}: {event['outcome']}"
+        case "proposed":
+            return f"{event['agent']} has an idea ready: {event['description']}"
+        case "mix":
+            wish = ", and is asked for a structural move" if event["wish"] else ""
+            return f"the LLM proposes {event['share']:.0%} from now on{wish}: {event['reason']}"
         case _:
             return f"{kind}: {event['reason']}" if event.get("reason") else None
 

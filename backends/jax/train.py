@@ -378,6 +378,7 @@ def main() -> None:
     trainer.warm_up(run.stand_in)
     print(f"ready after {time.perf_counter() - started:.1f} s")
     run.describe(depth=DEPTH, num_params=num_params, flops_per_token=model.flops_per_token(run.spec.seq_len))
+    run.describe(peak_memory_bytes=runtime.peak_memory_bytes())  # of the two steps: a limit may refuse it now
     gc.freeze()  # nothing here makes cycles: a collection only costs time
     gc.disable()
 

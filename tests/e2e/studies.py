@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware import detect, profiles
@@ -36,9 +37,11 @@ COUNTED_ROWS = 256
 BETTER = {"DEPTH": 8, "ASPECT_RATIO": 64}
 WORSE = {"DEPTH": 17}
 START = "from autoresearch import measure\nimport time\n"
-CRASH = START + "raise RuntimeError('a broken idea')\n"
+TRAINS = START + "run = measure.start()\nfor step in run.steps(lambda path: path.write_bytes(b'x')): "
+CRASH = TRAINS + "raise RuntimeError('a broken idea')\n"
+BROKEN = START + "raise RuntimeError('broken from the start')\n"  # before READY: no experiment
 NEVER_ASKS = START + "run = measure.start()\ntime.sleep(1000)\n"
-OUT_OF_MEMORY = START + "raise MemoryError('no room')\n"
+OUT_OF_MEMORY = TRAINS + "raise MemoryError('no room')\n"
 
 
 @dataclass
@@ -94,7 +97,7 @@ def make(folder: Path, corpus: Path, decide: str = "strict", **budget: float):
 def play(study, setup, steps, experiments: int | None = None):
     """Run the study with a script: (Outcome, Recorder)."""
     recorder = Recorder()
-    return run_study(study, setup, Scripted(steps), Limits(experiments), recorder), recorder
+    return run_study(study, setup, Agents(Scripted(steps)), Limits(experiments), recorder), recorder
 
 
 def state_of(study) -> State:

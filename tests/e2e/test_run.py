@@ -10,12 +10,13 @@ import time
 
 import pytest
 import studies
-from studies import BETTER, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, check_in_line, git, play, state_of
+from studies import BETTER, BROKEN, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, check_in_line, git, play, state_of
 
 from autoresearch import constants, durable, paths
+from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import UsageError
-from autoresearch.loop import disk, loop, terms, workspace
+from autoresearch.loop import disk, loop, stop, terms, workspace
 from autoresearch.loop.loop import try_edit
 from autoresearch.report import table
 
@@ -40,22 +41,26 @@ def text_of(study) -> str:
 def test_a_night_in_small(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus, startup_limit_seconds=4)
     first = text_of(study)
-    steps = [BETTER, WORSE, CRASH, "x = (", first, OUT_OF_MEMORY, NEVER_ASKS, {"DEPTH": 18}]
-    outcome, recorder = play(study, setup, steps, experiments=6)
+    steps = [BETTER, WORSE, CRASH, "x = (", first, OUT_OF_MEMORY, NEVER_ASKS, BROKEN, {"DEPTH": 18}]
+    outcome, recorder = play(study, setup, steps, experiments=5)
     assert outcome.exit_status == 0
     state = state_of(study)
     assert [(one.verdict, one.state) for one in state.experiments] == [
         ("keep", "baseline"), ("keep", "keep"), ("discard", "discard"), ("crash", "crash"), ("crash", "oom"),
-        ("crash", "timeout"), ("discard", "discard"),
+        ("discard", "discard"),
     ]  # fmt: skip
     reasons = [event["reason"] for event in recorder.events if event["event"] == "rejected"]
     assert "does not parse" in reasons[0] and "line 1" in reasons[0]
     assert "tried before, as experiment 0" in reasons[1]
+    never_asked, broken = state.rejections
+    assert (never_asked.state, broken.state) == ("timeout", "crash") and never_asked.number == broken.number == 5
+    assert "broken from the start" in broken.reason and "Traceback" in broken.log
+    assert git(study.folder, "show", "refs/autoresearch/t/rejected-2:train.py") == BROKEN.strip()
     assert "a broken idea" in state.experiments[3].reason
-    assert [run.seed for one in state.experiments for run in one.runs] == [1337 + n for n in range(7)]
+    assert [run.seed for one in state.experiments for run in one.runs] == [1337 + n for n in range(6)]
     check_in_line(study)
     rows = (study.folder / "results.tsv").read_text(encoding="utf-8").splitlines()
-    assert [row.split("\t")[3] for row in rows[1:]] == ["keep", "keep", "discard", "crash", "crash", "crash", "discard"]
+    assert [row.split("\t")[3] for row in rows[1:]] == ["keep", "keep", "discard", "crash", "crash", "discard"]
     assert rows[4].split("\t")[1:3] == ["0.000000", "0.0"]
     assert git(study.folder, "log", "--format=%s") == "DEPTH = 8, ASPECT_RATIO = 64\nStart of the study"
     assert constants.read(text_of(study))["DEPTH"].value == 8
@@ -186,12 +191,12 @@ def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
 def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fresh, monkeypatch):
     study, setup = fresh
     play(study, setup, [], experiments=0)
-    monkeypatch.setattr(loop, "ENVIRONMENT_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(stop, "ENVIRONMENT_WAIT_SECONDS", 0.0)
     shutil.rmtree(study.runs)
     study.runs.write_text("not a folder", encoding="utf-8")
     outcome, _ = play(study, setup, [BETTER])
     assert outcome.exit_status == 1 and "3 times in a row the machine failed" in outcome.reason
-    assert state_of(study).pending.number == 1 and state_of(study).lost == 3
+    assert state_of(study).pending is None and len(state_of(study).experiments) == 1
     study.runs.unlink()
     play(study, setup, [BETTER])
     assert state_of(study).experiments[1].verdict == "keep"
@@ -252,7 +257,7 @@ def test_ctrl_c_ends_a_pause_between_runs(fresh, monkeypatch):
 
     recorder = Presser()
     started = time.monotonic()
-    outcome = loop.run_study(study, setup, Scripted([]), loop.Limits(), recorder)
+    outcome = loop.run_study(study, setup, Agents(Scripted([])), loop.Limits(), recorder)
     assert (outcome.reason, outcome.exit_status) == ("Ctrl-C", 130)
     assert time.monotonic() - started < disk.POLL_SECONDS / 2
     assert state_of(study).results == 0

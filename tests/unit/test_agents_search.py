@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoresearch import agents, constants
+from autoresearch import constants
 from autoresearch.agents.base import Exhausted, Past, View
 from autoresearch.agents.memory import Memory
 from autoresearch.agents.search import Search
@@ -179,10 +179,3 @@ def test_every_shipped_move_can_be_made_on_the_torch_backend():
         moves += "known move" in proposal.reasoning
         history.append(Past(number, "", "discard", 1.01, proposal.train_py))
     assert moves == len(agent.moves)
-
-
-def test_make_knows_its_agents():
-    assert agents.make("auto").name == "search"
-    assert agents.make("search", seed=3).seed == 3
-    with pytest.raises(UsageError, match="did you mean search"):
-        agents.make("serch")

@@ -115,11 +115,22 @@ def test_the_state_is_the_fold_of_the_events(path):
     ledger.append("lost", n=1, k=1, reason="killed")
     run(ledger, 1, 1, 8, status="oom", reason="out of memory")
     ledger.append("verdict", n=1, verdict="crash", state="oom", reason="r", val_bpb=None, scores=[], commit="c1")
+    tokens = {"input_tokens": 1, "output_tokens": 2, "cache_read_tokens": 0, "cache_write_tokens": 0}
+    for cost in (0.25, None):  # None: a model without a known price
+        ledger.append("asked", agent="a", model="m", outcome="answered", seconds=1.0, cost_usd=cost, **tokens)
+    words = {"agent": "a", "description": "d", "reasoning": "", "cost_usd": 0.25}
+    ledger.append("proposed", commit="p", base="c0", **words)
+    assert State.from_events(ledger.events).waiting.commit == "p"
+    ledger.append("rejected", n=2, **words, reason="no room", state="oom", commit="p", key="kp", log="l")
+    ledger.append("rejected", n=2, **words, reason="does not parse")
     start(ledger, 2, "c")
     run(ledger, 2, 1, 9)
     state = State.from_events(ledger.events)
     assert state.best.number == 0 and state.best.peak_memory_bytes == 5
     assert state.counts() == {"keep": 0, "discard": 0, "crash": 1}
     assert state.pending.number == 2 and state.pending.runs[0].result is None
-    assert (state.lost, state.results, state.next_seed(), state.cost_usd) == (1, 2, 9, 1.5)
+    assert (state.lost, state.results, state.next_seed(), state.cost_usd, state.asked) == (1, 2, 9, 0.25, 2)
+    assert state.waiting is None and state.rejected == 2
+    assert [(one.number, one.commit, one.state) for one in state.rejections] == [(2, "p", "oom")]
+    assert state.rejected_keys == {"kp": "no room"}
     assert state.keys == {"ka": 0, "kb": 1, "kc": 2} and state.noise is None

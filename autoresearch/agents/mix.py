@@ -1,0 +1,89 @@
+"""Whose turn it is when an LLM and the search share a night, and what the LLM is asked for. Pure: from the history to a Turn.
+
+The LLM proposes `share` of the experiments, the search the others: it tunes numbers around the best, whoever found that. When
+nothing was kept for STALL experiments, the LLM gets twice its share and is asked for a structural move; in which part of the code
+is what a bandit over the categories says (UCB1: Auer, Cesa-Bianchi, Fischer 2002; a keep is the reward). After a keep all is as
+before. Each sees the other's experiments: they stand in the same history.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoresearch.agents.base import REJECTED, Agent, Past
+from autoresearch.agents.categories import CODE, category
+
+SHARE = 0.3  # default
+STALL = 8  # chosen: with one keep in five, as published nights have, eight misses in a row happen one time in six
+STALL_FACTOR = 2.0  # chosen
+WINDOW = 9  # proposals that the share is kept over, and the next one: tenths can be kept exactly
+_STARTS = ("keep", "baseline")
+
+
+@dataclass(frozen=True)
+class Agents:
+    """Who takes part in a night."""
+
+    quick: Agent | None  # answers at once: the search
+    slow: Agent | None = None  # thinks ahead, for `share` of the experiments
+    share: float = SHARE
+
+
+@dataclass(frozen=True)
+class Turn:
+    is_thinkers: bool
+    share: float  # that is in force
+    wish: str | None  # for the LLM; None: whatever is best
+    reason: str
+
+
+def turn(history: Sequence[Past], share: float, thinker: str) -> Turn:
+    """history: every experiment and what failed before its training, in order. thinker: the name of the LLM's agent."""
+    past = [one for one in history if one.status != REJECTED]
+    since = _since_keep(past)
+    wish, reason = None, "as asked for"
+    if since >= STALL:
+        share = min(1.0, STALL_FACTOR * share)
+        wish, reason = _structural(past, since), f"nothing was kept in the last {since} experiments"
+    proposals = [one for one in past if one.status != "baseline"][-WINDOW:]
+    own = sum(one.agent == thinker for one in proposals)
+    return Turn(own < share * (len(proposals) + 1) - 1e-9, share, wish, reason)
+
+
+def tallies(history: Sequence[Past]) -> dict[str, tuple[int, int]]:
+    """category: (tried, kept), of every edit against the best of its time."""
+    found: dict[str, tuple[int, int]] = {}
+    best = None
+    for one in history:
+        if one.status == REJECTED:
+            continue
+        if one.status != "baseline" and best is not None:
+            kind = category(best, one.train_py)
+            tried, kept = found.get(kind, (0, 0))
+            found[kind] = tried + 1, kept + (one.status == "keep")
+        if one.status in _STARTS:
+            best = one.train_py
+    return found
+
+
+def _since_keep(past: Sequence[Past]) -> int:
+    for distance, one in enumerate(reversed(past)):
+        if one.status in _STARTS:
+            return distance
+    return len(past)
+
+
+def _structural(past: Sequence[Past], since: int) -> str:
+    tried = tallies(past)
+    total = sum(tried.get(kind, (0, 0))[0] for kind in CODE)
+
+    def bound(kind: str) -> float:
+        tries, keeps = tried.get(kind, (0, 0))
+        return math.inf if tries == 0 else keeps / tries + math.sqrt(2 * math.log(total) / tries)
+
+    kind = max(CODE[:-1], key=bound)  # the first of equals; without "other"
+    tries, keeps = tried.get(kind, (0, 0))
+    return (
+        f"Nothing was kept in the last {since} experiments, and the search tunes the numbers. Make a structural move: change the"
+        f" code, not only constants. Of the parts of train.py, {kind} deserves a try: {tries} tried so far, {keeps} kept."
+    )

@@ -1,0 +1,71 @@
+"""What the owner allows a train.py to be, beyond the score: enforced by the harness, not by the words of program.md.
+
+    max_params     parameters, counted in the checkpoint that is scored
+    max_memory_gb  peak memory of the training, as the backend's runtime reports it
+    min_tok_s      tokens a second of the training, by the harness's clock
+
+What is known before the training (READY) is checked there, so that it costs no training time; speed from a tenth of the training
+on; all is checked after it.
+Not covered: a train.py that lies about its memory; the runtime's figure comes out of the process that agent code runs in.
+"""
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoresearch.errors import UsageError, nearest
+
+BROKEN = "limit"  # the ledger's state of a run that broke one
+
+
+@dataclass(frozen=True)
+class Constraints:
+    max_params: float | None = None
+    max_memory_gb: float | None = None  # GiB
+    min_tok_s: float | None = None
+
+    def to_dict(self) -> dict[str, float]:
+        """Those that are set."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, table: dict) -> "Constraints":
+        """UsageError for an unknown name or a value that is no number above 0."""
+        known = tuple(cls.__dataclass_fields__)
+        for name, value in table.items():
+            if name not in known:
+                raise UsageError(f"no constraint {name!r}{nearest(name, known)} there are {', '.join(known)}")
+            if type(value) not in (int, float) or not value > 0:
+                raise UsageError(f"the constraint {name} is {value!r}; it must be a number above 0")
+        return cls(**table)
+
+    def objection(
+        self, num_params: int | None = None, peak_memory_bytes: int | None = None, tokens_per_second: float | None = None
+    ) -> str | None:
+        """The first one that is broken, in words with both numbers; None when none is, or nothing is known of it."""
+        if self.max_params is not None and num_params is not None and num_params > self.max_params:
+            return f"it has {num_params:,} parameters, and --max-params allows {self.max_params:,.0f}"
+        if self.max_memory_gb is not None and peak_memory_bytes is not None and peak_memory_bytes > self.max_memory_gb * 2**30:
+            return f"it takes {peak_memory_bytes / 2**30:.2f} GiB, and --max-memory-gb allows {self.max_memory_gb:g}"
+        if self.min_tok_s is not None and tokens_per_second is not None and tokens_per_second < self.min_tok_s:
+            return f"it trains {tokens_per_second:,.0f} tokens a second, and --min-tok-s asks for {self.min_tok_s:,.0f}"
+        return None
+
+
+def stored_parameters(checkpoint: Path) -> int | None:
+    """The numbers in a file of weights, safetensors or npz, by its headers alone. None for anything else."""
+    try:
+        with open(checkpoint, "rb") as file:
+            if file.read(2) == b"PK":
+                with np.load(checkpoint, allow_pickle=False) as arrays:
+                    return sum(arrays[name].size for name in arrays.files)
+            file.seek(0)
+            (size,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(size, 100 << 20)))
+        header.pop("__metadata__", None)
+        return sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in header.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return None

@@ -1,0 +1,98 @@
+"""A slow agent at work in a thread of its own, one proposal at a time, while the machine trains.
+
+The thread only thinks: it gets a View and gives an Answer. Ledger, git and the study are the main thread's, which looks in now and
+then (`take`, `asks`). The machine does not wait for it.
+"""
+
+import queue
+import random
+import threading
+import time
+from dataclasses import dataclass, replace
+
+from autoresearch.agents.base import Agent, Ask, Exhausted, Proposal, Unavailable, View
+from autoresearch.errors import AutoresearchError
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 600.0  # chosen: of the back-off, which doubles; give or take JITTER of it
+JITTER = 0.3
+LEAVE_SECONDS = 5.0  # that an agent has to end once nobody wants its answer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one call of propose: a proposal, or the error that ended it."""
+
+    view: View
+    proposal: Proposal | None
+    error: BaseException | None = None
+
+
+class Thinker:
+    """Use: `think`, then `take` until it gives something. After an Unavailable `may_think` is False for a while."""
+
+    def __init__(self, agent: Agent, seed: int = 0):
+        self.agent = agent
+        self.asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._wanted = True
+        self._failures = 0
+        self._not_before = 0.0  # time.monotonic
+        self._random = random.Random(seed)
+
+    @property
+    def thinks(self) -> bool:
+        return self._thread is not None
+
+    @property
+    def may_think(self) -> bool:
+        return not self.thinks and self._wanted and time.monotonic() >= self._not_before
+
+    @property
+    def wait_seconds(self) -> float:
+        """Until it may be asked again; 0 when it may be now."""
+        return max(0.0, self._not_before - time.monotonic())
+
+    def think(self, view: View) -> None:
+        assert self._thread is None, "one proposal at a time"
+        view = replace(view, wanted=lambda: self._wanted, on_ask=self.asks.put)
+        # A daemon: an agent that does not end keeps no program alive.
+        self._thread = threading.Thread(target=self._work, args=(view,), name=f"agent {self.agent.name}", daemon=True)
+        self._thread.start()
+
+    def take(self, wait_seconds: float = 0.0) -> Answer | None:
+        """The answer, once it is there."""
+        if self._thread is None:
+            return None
+        try:
+            answer = self._answers.get(timeout=wait_seconds) if wait_seconds else self._answers.get_nowait()
+        except queue.Empty:
+            return None
+        self._thread.join()
+        self._thread = None
+        if isinstance(answer.error, Unavailable):
+            self._back_off(answer.error.retry_seconds)
+        elif answer.error is None:
+            self._failures = 0
+        return answer
+
+    def close(self) -> None:
+        """Nobody wants an answer any more."""
+        self._wanted = False
+        if self._thread is not None:
+            self._thread.join(LEAVE_SECONDS)
+
+    def _back_off(self, asked_seconds: float | None) -> None:
+        own = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**self._failures)
+        self._failures += 1
+        seconds = max(own, asked_seconds or 0.0) * self._random.uniform(1 - JITTER, 1 + JITTER)
+        self._not_before = time.monotonic() + max(seconds, asked_seconds or 0.0)
+
+    def _work(self, view: View) -> None:
+        try:
+            answer = Answer(view, self.agent.propose(view))
+        except (AutoresearchError, Exhausted) as error:
+            answer = Answer(view, None, error)
+        except Exception as error:  # a bug of the agent's ends no night: the machine goes on with the search
+            answer = Answer(view, None, Unavailable(f"{type(error).__name__}: {error}"))
+        self._answers.put(answer)

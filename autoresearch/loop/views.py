@@ -1,0 +1,66 @@
+"""What the agent is shown of a study: its View, from the ledger's state, the commits and program.md."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from autoresearch.agents.base import Past, View
+from autoresearch.loop.ledger import Experiment, Rejection, State
+from autoresearch.loop.session import log_tail
+from autoresearch.loop.store import Store
+from autoresearch.loop.workspace import Study
+
+
+class Views:
+    """Makes Views. What was decided never changes, so it is read once."""
+
+    def __init__(self, study: Study, store: Store):
+        self._study, self._store = study, store
+        self._known: dict[str, Past] = {}  # by commit
+
+    def view(self, state: State, sent_back: Sequence[Past] = (), **more) -> View:
+        """sent_back: proposals that the agent just got back; they stand at the end of its history. more: fields of the View."""
+        best = state.best or state.experiments[0]  # while the baseline trains it is the best that there is
+        return View(
+            program_md=self._program_md(),
+            train_py=self._store.text(best.commit),
+            best_val_bpb=best.val_bpb,
+            history=(*self.history(state), *sent_back),
+            machine=self._study.facts.to_dict(),
+            folder=self._study.state_folder,
+            profile=self._study.profile.to_dict(),
+            limits=self._study.constraints.to_dict(),
+            spent_usd=state.cost_usd,
+            **more,
+        )
+
+    def history(self, state: State) -> list[Past]:
+        """Everything that was decided, and what failed before its training, in the order of time."""
+        found = []
+        rejections = deque(state.rejections)
+        for one in state.experiments:
+            while rejections and rejections[0].number <= one.number:
+                found.append(self._rejected(rejections.popleft()))
+            if one.verdict is not None:
+                found.append(self._decided(one))
+        return [*found, *map(self._rejected, rejections)]
+
+    def _decided(self, one: Experiment) -> Past:
+        if one.commit not in self._known:
+            failed = one.verdict == "crash" and one.runs
+            log = log_tail(self._study.runs / one.runs[-1].folder / "log.txt") if failed else ""
+            text = self._store.text(one.commit)
+            words = (one.number, one.description, one.state or "", one.val_bpb, text, one.reason, one.agent, log)
+            self._known[one.commit] = Past(*words)
+        return self._known[one.commit]
+
+    def _rejected(self, one: Rejection) -> Past:
+        if one.commit not in self._known:
+            text = self._store.text(one.commit)
+            self._known[one.commit] = Past(one.number, one.description, one.state, None, text, one.reason, one.agent, one.log)
+        return self._known[one.commit]
+
+    def _program_md(self) -> str:
+        try:
+            return (self._study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
