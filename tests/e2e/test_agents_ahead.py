@@ -1,0 +1,202 @@
+"""A slow agent beside the search: it thinks while the machine trains, and nobody waits for it."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import studies
+from studies import BETTER, BROKEN, WORSE, Recorder, check_in_line, git, state_of
+
+from autoresearch import constants
+from autoresearch.agents.base import REJECTED, Ask, Exhausted, Proposal, Unavailable
+from autoresearch.agents.mix import Agents
+from autoresearch.agents.scripted import Scripted
+from autoresearch.errors import EnvironmentFailure
+from autoresearch.loop import thinker
+from autoresearch.loop.constraints import Constraints
+from autoresearch.loop.loop import Limits, run_study
+
+ASK = Ask("model-1", "answered", 0.1, input_tokens=100, output_tokens=10, cost_usd=0.01)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def fresh(tmp_path, corpus):
+    return studies.make(tmp_path / "study", corpus)
+
+
+class Slow:
+    """Thinks ahead. Each step is a function of the view, which gives values for constants, a whole text, or raises."""
+
+    name, thinks = "slow", True
+
+    def __init__(self, *steps):
+        self.steps, self.views = list(steps), []
+
+    def propose(self, view):
+        self.views.append(view)
+        view.on_ask(ASK)
+        if not self.steps:
+            raise Exhausted("the slow one's steps are done")
+        made = self.steps.pop(0)(view)
+        text = made if isinstance(made, str) else constants.write(view.train_py, made)
+        return Proposal(text, f"slow {len(self.views)}", "", 0.01)
+
+
+def play(study, setup, slow, quick, experiments, share=1.0):
+    recorder = Recorder()
+    outcome = run_study(study, setup, Agents(quick and Scripted(quick), slow, share), Limits(experiments), recorder)
+    return outcome, recorder
+
+
+def by(study) -> list[str]:
+    return [one.agent for one in state_of(study).experiments[1:]]
+
+
+def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=0.3)
+    started = threading.Event()
+
+    def slowly(view):
+        started.set()
+        time.sleep(2.0)  # the null backend's experiments take less than a second
+        return BETTER
+
+    slow = Slow(lambda view: WORSE, slowly, lambda view: {"DEPTH": 9})
+    outcome, _ = play(study, setup, slow, [{"DEPTH": 18 + n} for n in range(20)], experiments=8)
+    assert outcome.exit_status == 0 and started.is_set()
+    agents = by(study)
+    assert agents[0] == "slow", "it thought while the baseline trained"
+    assert agents[1] == "scripted", "the machine did not wait for the second answer"
+    assert "slow 2" in [one.description for one in state_of(study).experiments]
+    assert slow.views[1].running == "slow 1" and slow.views[1].best_val_bpb is not None
+    state = state_of(study)
+    assert state.asked == len(slow.views) and state.cost_usd == pytest.approx(0.01 * state.asked)
+    check_in_line(study)
+
+
+def test_an_answer_to_an_older_best_is_made_again_on_the_new_one(fresh):
+    study, setup = fresh
+    slow = Slow(lambda view: BETTER, lambda view: {"MATRIX_LR": 0.05})
+    play(study, setup, slow, None, experiments=2)
+    first, second = state_of(study).experiments[1:]
+    assert first.verdict == "keep"
+    assert "DEPTH = 8 " not in slow.views[1].train_py, "the second was asked for before the first was kept"
+    text = git(study.folder, "show", f"{second.commit}:train.py")
+    assert "DEPTH = 8 " in text and "MATRIX_LR = 0.05 " in text
+
+
+def test_an_answer_that_fits_no_longer_goes_back_with_the_reason(fresh):
+    study, setup = fresh
+    slow = Slow(lambda view: {"DEPTH": 8}, lambda view: {"DEPTH": 7}, lambda view: {"ASPECT_RATIO": 64})
+    _, recorder = play(study, setup, slow, None, experiments=2)
+    rejected = next(event for event in recorder.events if event["event"] == "rejected")
+    assert rejected["reason"].startswith("the best changed meanwhile")
+    last = slow.views[2].history[-1]
+    assert (last.status, last.description) == (REJECTED, "slow 2") and "the best changed meanwhile" in last.reason
+    assert [one.description for one in state_of(study).experiments[1:]] == ["slow 1", "slow 3"]
+
+
+def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(fresh):
+    study, setup = fresh
+    slow = Slow(lambda view: "x = (", lambda view: BROKEN, lambda view: BROKEN + "y = 1\n", lambda view: WORSE)
+    _, recorder = play(study, setup, slow, None, experiments=1)
+    sent_back = [[past for past in view.history if past.status == REJECTED] for view in slow.views[:4]]
+    assert [len(one) for one in sent_back] == [0, 1, 2, 0]
+    assert "does not parse" in sent_back[1][0].reason
+    assert "broken from the start" in sent_back[2][1].reason and "Traceback" in sent_back[2][1].reason
+    assert any("2 repairs did not help" in note for note in recorder.notes)
+    assert [one.description for one in state_of(study).experiments[1:]] == ["slow 4"]
+    assert [one.state for one in state_of(study).rejections] == ["crash", "crash"]
+    crash = next(past for past in slow.views[3].history if past.status == "crash")
+    assert "Traceback" in crash.log and crash.agent == "slow"
+
+
+def test_an_answer_that_is_ready_survives_a_stop(fresh):
+    study, setup = fresh
+    slow = Slow(lambda view: WORSE, lambda view: BETTER)
+
+    class Leaver(Recorder):
+        """Ctrl-C, once the answer after the first is there."""
+
+        def event(self, event):
+            super().event(event)
+            if event["event"] == "proposed" and event["description"] == "slow 2":
+                raise KeyboardInterrupt
+
+    run_study(study, setup, Agents(None, slow, 1.0), Limits(3), Leaver())
+    waiting = state_of(study).waiting
+    assert waiting.description == "slow 2"
+    again = Slow()
+    play(study, setup, again, [{"DEPTH": 18}], experiments=2)
+    assert [one.description for one in state_of(study).experiments[1:3]] == ["slow 1", "slow 2"]
+    assert state_of(study).experiments[2].verdict == "keep" and state_of(study).waiting is None
+
+
+def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(fresh, monkeypatch):
+    study, setup = fresh
+    monkeypatch.setattr(thinker, "FIRST_WAIT_SECONDS", 0.2)
+
+    def busy(view):
+        raise Unavailable("529 overloaded", retry_seconds=0.5)
+
+    slow = Slow(busy, busy, lambda view: BETTER)
+    outcome, recorder = play(study, setup, slow, [{"DEPTH": 18 + n} for n in range(20)], experiments=9)
+    assert outcome.exit_status == 0
+    assert sum("529 overloaded" in note for note in recorder.notes) == 2
+    assert by(study)[:2] == ["scripted", "scripted"] and "slow" in by(study)
+
+
+def test_a_rejected_key_stops_with_the_reason_and_no_more_ideas_leave_the_night_to_the_search(fresh):
+    study, setup = fresh
+    outcome, recorder = play(study, setup, Slow(), [WORSE], experiments=1)
+    assert outcome.exit_status == 0 and by(study) == ["scripted"]
+    assert any("steps are done; scripted goes on" in note for note in recorder.notes)
+
+    def refuse(view):
+        raise EnvironmentFailure("the key was rejected; set another")
+
+    outcome, _ = play(study, setup, Slow(refuse), [{"DEPTH": 20 + n} for n in range(20)], experiments=9)
+    assert (outcome.exit_status, outcome.reason) == (1, "the key was rejected; set another")
+
+
+def test_nothing_is_asked_for_after_the_last_experiment(fresh):
+    study, setup = fresh
+    slow = Slow(lambda view: WORSE, lambda view: BETTER)
+    play(study, setup, slow, None, experiments=1)
+    assert len(slow.views) == 1 and state_of(study).waiting is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"max_params": 100}, "it has 320 parameters, and --max-params allows 100"),
+        ({"min_tok_s": 1e12}, "and --min-tok-s asks for 1,000,000,000,000"),
+    ],
+)
+def test_a_constraint_is_enforced(fresh, limits, reason):
+    study, setup = fresh
+    play(study, setup, None, [], experiments=0)
+    play(study, replace(setup, constraints=Constraints(**limits)), None, [BETTER], experiments=1)
+    state = state_of(study)
+    assert state.best.number == 0
+    found = [*state.rejections, *state.experiments[1:]][0]
+    assert found.state == "limit" and reason in found.reason
+    if state.experiments[1:]:
+        assert state.experiments[1].verdict == "discard"
+
+
+def test_parameters_are_counted_where_train_py_says_nothing_of_them(fresh):
+    study, setup = fresh
+    text = git(study.folder, "show", "HEAD:train.py").replace("num_params=run.spec.vocab_size, ", "")
+    play(study, setup, None, [], experiments=0)
+    play(study, replace(setup, constraints=Constraints(max_params=319)), None, [text], experiments=1)
+    (tried,) = state_of(study).experiments[1:]
+    assert (tried.state, tried.verdict) == ("limit", "discard") and "it has 320 parameters" in tried.reason
