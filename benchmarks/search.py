@@ -63,9 +63,12 @@ CONTENDERS = {
 
 
 def study(name: str, seed: int, rule: str) -> list[float]:
-    """The true excess of the best after 0, 1, ... experiments."""
     make, experiments = CONTENDERS[name]
-    agent = make(seed)
+    return play(make(seed), seed, rule, experiments)
+
+
+def play(agent, seed: int, rule: str, experiments: int) -> list[float]:
+    """The true excess of the best after 0, 1, ... experiments. agent.author, where it has one: who made the last proposal."""
     start = (NULL / "train.py").read_text(encoding="utf-8")
     best = start = constants.write(start, {"LANDSCAPE": seed + 1})
     runs = 0
@@ -94,7 +97,8 @@ def study(name: str, seed: int, rule: str) -> list[float]:
         if decision.verdict == "keep":
             best, best_scores = text, decide.fair_scores(rule, scores)
         status = "keep" if decision.verdict == "keep" else "discard"
-        history.append(Past(number, "", status, statistics.mean(scores), text))
+        author = getattr(agent, "author", "")
+        history.append(Past(number, "", status, statistics.mean(scores), text, agent=author))
         curve.append(landscape.excess_bpb(values_of(best)))
     return curve
 
