@@ -12,6 +12,7 @@ Not covered: what the program does elsewhere. It runs as the user, with the user
 On Windows a background process whose parent has ended is not found again.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -24,7 +25,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autoresearch import durable
 from autoresearch.agents import scratch
 from autoresearch.agents.base import Proposal, Unavailable, View
 from autoresearch.agents.recipes import recipe, recipes
@@ -50,14 +50,16 @@ class Command:
     def propose(self, view: View) -> Proposal:
         """One edit of view.train_py. Raises Unavailable when the program fails, is late, or leaves no usable train.py."""
         home = (view.folder or Path(tempfile.gettempdir())) / "command"
-        home.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(home)
-        folder = Path(tempfile.mkdtemp(prefix=f"scratch-{os.getpid()}-", dir=home))
+        folder, output = None, ""
         try:
+            home.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(home)
+            folder = Path(tempfile.mkdtemp(prefix=f"scratch-{os.getpid()}-", dir=home))
             task = scratch.fill(folder, view, self.seconds, self._last_problem)
             started = time.monotonic()
             problem, output = self._run(folder, task, view.wanted)
-            durable.write(home / "last-output.txt", output)
+            with contextlib.suppress(OSError):  # it is for reading only: a full disk or another thread's write costs nothing else
+                (home / "last-output.txt").write_text(output, encoding="utf-8", newline="")
             if problem is None:
                 text, description = scratch.answer(folder, view)
                 self._last_problem = None
@@ -65,8 +67,11 @@ class Command:
                 return Proposal(text, description, f"{Path(self.arguments[0]).name} edited train.py in {seconds:.0f} s")
         except scratch.BadAnswer as bad:
             problem = self._last_problem = str(bad)
+        except OSError as error:
+            problem = f"its scratch folder could not be made ({error.strerror or error})"
         finally:
-            _remove(folder)
+            if folder is not None:
+                _remove(folder)
         program = Path(self.arguments[0]).name
         raise Unavailable(f"{program}: {problem}{_tail(output)} (its output: {home / 'last-output.txt'})")
 
@@ -194,8 +199,6 @@ def _remove(folder: Path) -> None:
         for name in (*folders, *files):
             path = os.path.join(parent, name)
             if not os.path.islink(path):
-                try:
+                with contextlib.suppress(OSError):
                     os.chmod(path, 0o700)
-                except OSError:
-                    pass
     shutil.rmtree(folder, ignore_errors=True)
