@@ -12,7 +12,9 @@ Not covered: what the program does elsewhere. It runs as the user, with the user
 On Windows a background process whose parent has ended is not found again.
 """
 
+import atexit
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -90,6 +92,8 @@ class Command:
             except OSError as error:
                 return f"it could not be started ({error.strerror or error})", ""
         output = _End(process.stdout)
+        at_exit = functools.partial(end_tree, process)  # we may be in a thread that the end of the process cuts short
+        atexit.register(at_exit)
         end = time.monotonic() + self.seconds
         problem = None
         try:
@@ -102,6 +106,7 @@ class Command:
                     time.sleep(_POLL_SECONDS)
         finally:
             end_tree(process)  # also after a good end: what it left in the background would slow the training
+            atexit.unregister(at_exit)
         if problem is None and process.returncode != 0:
             problem = f"it ended with status {process.returncode}"
         return problem, _without_secrets(scratch.clean(output.text()))

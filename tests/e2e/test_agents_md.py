@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 def test_an_agent_that_does_what_it_says(folder):
     agents_md = (folder / "AGENTS.md").read_text(encoding="utf-8")
     assert studies.git(folder, "show", "HEAD:AGENTS.md") == agents_md.strip()
-    for fact in ("| study | t,", "| null, test |", "| 0.1 s, and", "| 1 training |", "in addition 1 training of", "`autoresearch/t`"):
+    for fact in ("| study | t,", "| null, test |", "| 0.1 s, and", "| 1 training |", "addition 1 training of", "/t` at the best"):
         assert fact in agents_md
     assert "$" not in agents_md
 

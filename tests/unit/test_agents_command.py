@@ -1,6 +1,7 @@
 """The agent that is a program: a real little Python program for each case, started and ended as a coding agent is."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -114,6 +115,19 @@ def test_what_it_leaves_in_the_background_is_ended_too(agent, tmp_path):
     text = f"import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}])\n"
     text += f"while not os.path.exists({str(pids)!r}): time.sleep(0.05)\n"
     assert agent(text + EDIT).propose(view(tmp_path)).train_py == EDITED
+    _all_gone([int(pids.read_text())])
+
+
+def test_it_does_not_outlive_the_harness(tmp_path):
+    pids = tmp_path / "pid"
+    child = f"import os, time; open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    text = "import os, pathlib, sys, threading, time\nfrom autoresearch.agents.base import View\n"
+    text += "from autoresearch.agents.command import Command\n"
+    text += f"agent = Command([sys.executable, '-c', {child!r}])\n"
+    text += f"view = View('', 'x = 1', None, (), folder=pathlib.Path({str(tmp_path)!r}))\n"
+    text += "threading.Thread(target=agent.propose, args=(view,), daemon=True).start()\n"
+    text += f"while not (os.path.exists({str(pids)!r}) and os.path.getsize({str(pids)!r})): time.sleep(0.05)\n"
+    subprocess.run([sys.executable, "-c", text], check=True, timeout=60)
     _all_gone([int(pids.read_text())])
 
 
