@@ -102,11 +102,27 @@ class Wire:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.messages, self._more = [], threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
         about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "wire", "version": "1"}}
         self.send(id=1, method="initialize", params=about)
         self.wait(lambda one: one.get("id") == 1)
         self.send(method="notifications/initialized")
+
+    def __enter__(self) -> "Wire":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()  # after a failure; else it has ended
+        self.process.wait()
+        self._reader.join()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def leave(self) -> int:
+        """Go away, as a client does that ends; the server's exit status."""
+        self.process.stdin.close()
+        return self.process.wait(60)
 
     def send(self, **message) -> None:
         self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
@@ -129,39 +145,37 @@ class Wire:
 
 def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_path, corpus):
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds=3600)
-    wire = Wire(study)
-    wire.call(2, "try", description="too long to wait for", train_py=better(study))
 
     def in_training(one: dict) -> bool:
         return "training" in one.get("params", {}).get("message", "")
 
-    last = wire.wait(in_training, count=2)["params"]  # two beats: it goes on telling
-    assert last["message"].startswith("experiment 0, run 1: training") and last["progress"] > 5
-    wire.call(3, "try", description="a second one")
-    busy = wire.wait(lambda one: one.get("id") == 3)["result"]
-    assert busy["isError"] and "is at work in process" in busy["content"][0]["text"]
-    assert all(one["jsonrpc"] == "2.0" for one in wire.messages)
-    wire.process.stdin.close()
-    assert wire.process.wait(60) == 0
+    with Wire(study) as wire:
+        wire.call(2, "try", description="too long to wait for", train_py=better(study))
+        last = wire.wait(in_training, count=2)["params"]  # two beats: it goes on telling
+        assert last["message"].startswith("experiment 0, run 1: training") and last["progress"] > 5
+        wire.call(3, "try", description="a second one")
+        busy = wire.wait(lambda one: one.get("id") == 3)["result"]
+        assert busy["isError"] and "is at work in process" in busy["content"][0]["text"]
+        assert all(one["jsonrpc"] == "2.0" for one in wire.messages)
+        assert wire.leave() == 0
     state = studies.state_of(load(study.folder))
     assert state.lost == 1 and state.pending.number == 0 and state.last_stop is not None
 
 
 def test_a_call_that_is_cancelled_goes_on_and_its_verdict_is_there_later(tmp_path, corpus):
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds=3)
-    wire = Wire(study)
-    wire.call(2, "try", description="patience", train_py=better(study))
-    wire.wait(lambda one: one.get("method") == "notifications/progress")
-    wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "timed out"})
-    for number in range(3, 100):
-        wire.call(number, "results")
-        answer = wire.wait(lambda one, number=number: one.get("id") == number)["result"]["structuredContent"]["result"]
-        if len(answer) == 2 and answer[1]["verdict"]:
-            break
-        threading.Event().wait(0.5)
-    assert answer[1]["verdict"] == "keep"
-    wire.process.stdin.close()
-    assert wire.process.wait(60) == 0
+    with Wire(study) as wire:
+        wire.call(2, "try", description="patience", train_py=better(study))
+        wire.wait(lambda one: one.get("method") == "notifications/progress")
+        wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "timed out"})
+        for number in range(3, 100):
+            wire.call(number, "results")
+            answer = wire.wait(lambda one, number=number: one.get("id") == number)["result"]["structuredContent"]["result"]
+            if len(answer) == 2 and answer[1]["verdict"]:
+                break
+            threading.Event().wait(0.5)
+        assert answer[1]["verdict"] == "keep"
+        assert wire.leave() == 0
     studies.check_in_line(study)
 
 
