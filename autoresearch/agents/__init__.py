@@ -5,7 +5,7 @@ import importlib
 from autoresearch.errors import UsageError, nearest
 
 # name: module in autoresearch.agents, which has make(**settings) -> Agent
-_MODULES = {"search": "search", "command": "command", "scripted": "scripted"}
+_MODULES = {"search": "search", "scripted": "scripted"}
 
 
 def make(name: str = "auto", **settings):

@@ -28,11 +28,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoresearch.agents import scratch
-from autoresearch.agents.base import Proposal, Unavailable, View
-from autoresearch.agents.recipes import recipe, recipes
+from autoresearch.agents.base import Ask, Proposal, Unavailable, View
+from autoresearch.agents.recipes import find_recipe, recipe, recipes
 from autoresearch.errors import UsageError, nearest
 from autoresearch.processes import OWN_GROUP, end_tree
 
+__all__ = ["Command", "find_recipe", "make", "recipe"]
 SECONDS = 600.0  # chosen: two trainings of 300 s, within which a coding agent reads, thinks and edits
 KEPT_BYTES = 256 * 1024  # chosen: of the output's end, some thousand lines
 _POLL_SECONDS = 0.25
@@ -52,21 +53,20 @@ class Command:
     def propose(self, view: View) -> Proposal:
         """One edit of view.train_py. Raises Unavailable when the program fails, is late, or leaves no usable train.py."""
         home = (view.folder or Path(tempfile.gettempdir())) / "command"
-        folder, output = None, ""
+        program, started = Path(self.arguments[0]).name, time.monotonic()
+        folder, output, problem = None, "", "cut short"
         try:
             home.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(home)
             folder = Path(tempfile.mkdtemp(prefix=f"scratch-{os.getpid()}-", dir=home))
             task = scratch.fill(folder, view, self.seconds, self._last_problem)
-            started = time.monotonic()
             problem, output = self._run(folder, task, view.wanted)
             with contextlib.suppress(OSError):  # it is for reading only: a full disk or another thread's write costs nothing else
                 (home / "last-output.txt").write_text(output, encoding="utf-8", newline="")
             if problem is None:
                 text, description = scratch.answer(folder, view)
                 self._last_problem = None
-                seconds = time.monotonic() - started
-                return Proposal(text, description, f"{Path(self.arguments[0]).name} edited train.py in {seconds:.0f} s")
+                return Proposal(text, description, f"{program} edited train.py in {time.monotonic() - started:.0f} s")
         except scratch.BadAnswer as bad:
             problem = self._last_problem = str(bad)
         except OSError as error:
@@ -74,7 +74,7 @@ class Command:
         finally:
             if folder is not None:
                 _remove(folder)
-        program = Path(self.arguments[0]).name
+            view.on_ask(Ask(program, problem or "answered", time.monotonic() - started))
         raise Unavailable(f"{program}: {problem}{_tail(output)} (its output: {home / 'last-output.txt'})")
 
     def _run(self, folder: Path, task: str, wanted: Callable[[], bool]) -> tuple[str | None, str]:

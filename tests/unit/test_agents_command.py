@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autoresearch.agents import command, make, recipes, scratch
+from autoresearch.agents import command, recipes, scratch
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
 from autoresearch.errors import UsageError
 
@@ -26,7 +26,7 @@ def agent(tmp_path):
     def build(text: str, arguments: str = "", **settings):
         program = tmp_path / "an agent.py"
         program.write_text(text, encoding="utf-8")
-        return make("command", command=f'"{sys.executable}" "{program}" {arguments}', **settings)
+        return command.make(f'"{sys.executable}" "{program}" {arguments}', **settings)
 
     return build
 
@@ -217,6 +217,16 @@ def test_line_ends_and_byte_order_mark_of_an_editor(agent, tmp_path):
 )
 def test_an_edit_without_a_description_gets_one(new, said):
     assert scratch.described(TRAIN, new) == said
+
+
+def test_each_call_is_reported_also_a_failed_one(agent, tmp_path):
+    asked = []
+    one = agent("import os, sys; sys.exit(7) if 'rejected.py' in os.listdir() else None\n" + EDIT)
+    one.propose(view(tmp_path, on_ask=asked.append))
+    with pytest.raises(Unavailable):
+        one.propose(view(tmp_path, history=(Past(1, "x", REJECTED, None, "x = ("),), on_ask=asked.append))
+    assert [(ask.outcome, ask.cost_usd) for ask in asked] == [("answered", None), ("it ended with status 7", None)]
+    assert all(ask.model == Path(sys.executable).name and ask.seconds > 0 for ask in asked)
 
 
 def test_leftovers_of_a_killed_process_are_removed_and_a_threads_are_not(agent, tmp_path):
