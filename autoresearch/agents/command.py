@@ -140,7 +140,7 @@ def environment(variables: tuple[str, ...], given: dict[str, str] | None = None)
 
 
 def make(command: str | None = None, seconds: float = SECONDS, variables: tuple[str, ...] = (), seed: int = 0) -> Command:
-    """command: a recipe's name, or a command line. variables: names of secrets that it needs. seed is not used.
+    """command: a recipe's name, or a command line. variables: names of secrets that it needs beyond a recipe's. seed is not used.
 
     Raises UsageError for a command that can't be split, whose program is not found, or that could not work in its folder.
     """
@@ -148,9 +148,10 @@ def make(command: str | None = None, seconds: float = SECONDS, variables: tuple[
         names = ", ".join(recipes())
         raise UsageError(f"the agent command needs a command; give `--command` one of {names}, or a command line")
     known = recipe(command.strip())
-    if known is not None:
-        command, variables = known.command, (*known.variables, *variables)
-    arguments = split(command)
+    arguments = split(known.command if known else command)
+    # Another command line for the same program signs in with the same variables.
+    same = (one.variables for one in recipes().values() if one.executable == Path(arguments[0]).stem)
+    variables = (*next(same, ()), *variables)
     program = shutil.which(arguments[0])
     if program is None:
         hint = f"install {known.title}" if known else f"install it or give its full path{nearest(arguments[0], recipes())}"

@@ -280,6 +280,7 @@ def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monke
     made = command.make("codex", variables=("MORE_KEY",))
     assert made.arguments[:2] == [str(program), "exec"]
     assert made.variables == ("CODEX_API_KEY", "OPENAI_API_KEY", "MORE_KEY")
+    assert command.make("codex exec --model small {prompt}").variables == ("CODEX_API_KEY", "OPENAI_API_KEY")
 
 
 def test_every_recipe_can_be_split_on_every_system_and_names_the_task():
