@@ -18,39 +18,27 @@ def command(workspace, as_json, output):
     """
     from autoresearch import durable
     from autoresearch.errors import UsageError
-    from autoresearch.loop.ledger import State, read
-    from autoresearch.loop.store import text_of
+    from autoresearch.loop import answers
     from autoresearch.loop.workspace import find
     from autoresearch.paths import expanded
 
     study = find(workspace)
-    state = State.from_events(read(study.events))
-    best = state.best
-    if best is None:
-        raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
+    facts = answers.best(study)
     if output is not None:
         output = expanded(output)
         if not output.parent.is_dir():
             raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
-        durable.write(output, text_of(study.folder, best.commit))
-    facts = {
-        "experiment": best.number,
-        "description": best.description,
-        "commit": best.commit,
-        "branch": f"autoresearch/{study.tag}",
-        "val_bpb": best.val_bpb,
-        "baseline_val_bpb": state.baseline.val_bpb,
-        "output": str(output) if output else None,
-    }
+        durable.write(output, facts["train_py"])
+    facts["output"] = str(output) if output else None
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    click.echo(gain(state))
-    click.echo(f"commit {best.commit} on branch {facts['branch']} in {study.folder}: {best.description}")
+    click.echo(gain(answers.state_of(study)))
+    click.echo(f"commit {facts['commit']} on branch {facts['branch']} in {study.folder}: {facts['description']}")
     if output:
         click.echo(f"written to {output}")
     else:
-        click.echo(f"`--output FILE` writes it; `autoresearch show {best.number}` says what it changed")
+        click.echo(f"`--output FILE` writes it; `autoresearch show {facts['experiment']}` says what it changed")
 
 
 def gain(state) -> str:

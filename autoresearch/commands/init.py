@@ -16,8 +16,8 @@ def command(folder, plain, **chosen):
     """Make a workspace to look at and edit before the run.
 
     DIR is a new or an empty folder; default: autoresearch-<tag>. It gets train.py with the profile's constants, program.md (the
-    instructions), study.toml (the terms) and a git repository of its own. What you change in train.py before the first
-    run becomes the baseline.
+    instructions), AGENTS.md (for a coding agent that drives the study itself), study.toml (the terms) and a git repository of its
+    own. What you change in train.py before the first run becomes the baseline.
 
     Example: `autoresearch init my-study --profile cpu`, then `autoresearch run --workspace my-study`
     """

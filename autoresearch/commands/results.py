@@ -15,14 +15,14 @@ def command(workspace, as_json, last):
 
     The file results.tsv in the workspace holds the same for other tools. Example: `autoresearch results --last 20`
     """
-    from autoresearch.commands.show import record
-    from autoresearch.loop.ledger import State, read
+    from autoresearch.loop import answers
     from autoresearch.loop.workspace import find
 
-    experiments = State.from_events(read(find(workspace).events)).experiments[-(last or 0) :]
+    study = find(workspace)
     if as_json:
-        click.echo(json.dumps([record(experiment) for experiment in experiments], indent=2))
+        click.echo(json.dumps(answers.results(study, last), indent=2))
         return
+    experiments = answers.state_of(study).experiments[-(last or 0) :]
     if not experiments:
         click.echo("no experiment yet; `autoresearch run` trains the first")
     for experiment in experiments:

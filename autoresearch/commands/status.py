@@ -14,45 +14,15 @@ def command(workspace, as_json):
 
     Example: `autoresearch status --json`
     """
-    from autoresearch.loop import lock
-    from autoresearch.loop.ledger import State, read
+    from autoresearch.loop import answers
     from autoresearch.loop.workspace import find
 
-    study = find(workspace)
-    state = State.from_events(read(study.events))
-    facts = describe(study, state, lock.holder(study.lock))
+    facts = answers.status(find(workspace))
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     for line in lines(facts):
         click.echo(line)
-
-
-def describe(study, state, process: str | None) -> dict:
-    best, baseline, pending = state.best, state.baseline, state.pending
-    under_way = pending and {"experiment": pending.number, "description": pending.description, "runs": len(pending.runs)}
-    return {
-        "tag": study.tag,
-        "workspace": str(study.folder),
-        "process": process,
-        "device": study.facts.device,
-        "backend": study.backend,
-        "profile": study.profile.name,
-        "corpus": study.corpus,
-        "train_seconds": study.profile.budget["train_seconds"],
-        "decide": study.decide,
-        "sigma": state.noise.sigma if state.noise else None,
-        "baseline_val_bpb": baseline.val_bpb if baseline else None,
-        "best_val_bpb": best.val_bpb if best else None,
-        "best_experiment": best.number if best else None,
-        "best_commit": best.commit if best else None,
-        "counts": state.counts(),
-        "rejected": state.rejected,
-        "lost": state.lost,
-        "cost_usd": state.cost_usd,
-        "pending": under_way,
-        "last_stop": state.last_stop,
-    }
 
 
 def lines(facts: dict) -> list[str]:

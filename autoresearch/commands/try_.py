@@ -24,9 +24,8 @@ def command(context, message, workspace, on_battery, as_json, plain):
     Example: `autoresearch try -m "MATRIX_LR 0.04 -> 0.06"`
     """
     from autoresearch.commands.prepare import bars
-    from autoresearch.commands.show import record
     from autoresearch.hardware import power
-    from autoresearch.loop import ledger, loop, terms
+    from autoresearch.loop import answers, ledger, terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
@@ -38,17 +37,16 @@ def command(context, message, workspace, on_battery, as_json, plain):
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     stream = sys.stderr  # the answer alone goes to stdout
     with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:
-        tried, outcome = loop.try_edit(study, setup, message, listener)
+        tried, outcome = answers.try_edit(study, setup, message, listener)
     if tried is None:
         click.echo(outcome.detail, err=True, nl=bool(outcome.detail))
         click.echo(f"no verdict: {outcome.reason}", err=True)
         context.exit(outcome.exit_status or 1)
-    ref = f"refs/autoresearch/{study.tag}/{tried.number}"
     if as_json:
-        click.echo(json.dumps(record(tried) | {"ref": ref}))
+        click.echo(json.dumps(tried))
     else:
-        score = "n/a" if tried.val_bpb is None else f"{tried.val_bpb:.6f}"
-        click.echo(f"{tried.verdict}  val_bpb {score}  experiment {tried.number}: {tried.reason}")
-        if tried.verdict != "keep":
-            click.echo(f"train.py is the best again; the edit is kept: git checkout {ref} -- train.py")
-    context.exit(1 if tried.verdict == "crash" else 0)
+        score = "n/a" if tried["val_bpb"] is None else f"{tried['val_bpb']:.6f}"
+        click.echo(f"{tried['verdict']}  val_bpb {score}  experiment {tried['number']}: {tried['reason']}")
+        if tried["verdict"] != "keep":
+            click.echo(f"train.py is the best again; the edit is kept: git checkout {tried['ref']} -- train.py")
+    context.exit(1 if tried["verdict"] == "crash" else 0)

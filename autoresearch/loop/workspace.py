@@ -4,6 +4,7 @@ Promises: study.toml is written last, so a folder that has one is whole; a kille
 next; nothing is made in a folder that holds something else.
 """
 
+import math
 import platform
 import shutil
 import tomllib
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
+from string import Template
 
 import tomli_w
 
@@ -29,6 +31,7 @@ from autoresearch.paths import expanded, shipped
 
 FORMAT = 1
 STUDY = "study.toml"
+AGENTS_TEMPLATE = Path(__file__).with_name("AGENTS.template.md")
 DEFAULT_SEED = 1337
 _HEAD = "# The terms of this study: every score in it was measured under these. Made once; `autoresearch run` refuses others.\n"
 _IGNORED = "# What autoresearch draws from .autoresearch/events.jsonl, and the runs.\n.autoresearch/\nresults.tsv\nprogress.png\n"
@@ -91,7 +94,7 @@ def create(
     folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
     seed: int = DEFAULT_SEED, decide: str = "confirmed", constraints: Constraints | None = None,
 ) -> Study:  # fmt: skip
-    """Make the workspace: train.py with the profile's constants, program.md, study.toml, and the first commit.
+    """Make the workspace: train.py with the profile's constants, program.md, AGENTS.md, study.toml, and the first commit.
 
     Raises UsageError when the folder holds anything else, and when the profile names a constant that train.py has not.
     """
@@ -108,6 +111,7 @@ def create(
     files = {
         "train.py": train_py.encode(),
         "program.md": shipped("program.md").read_bytes(),
+        "AGENTS.md": agents_md(study).encode(),
         ".gitignore": _IGNORED.encode(),
     }
     check_free(folder)
@@ -123,6 +127,28 @@ def create(
         durable.write(folder / STUDY, text)
         durable.sync_folder(folder.parent)
     return study
+
+
+def agents_md(study: Study) -> str:
+    """How a coding agent drives this study: the template with the study's own facts. Nothing reads it back."""
+    budget = study.profile.budget
+    training_minutes = (budget["train_seconds"] + budget["startup_limit_seconds"]) / 60 + 2  # chosen: 2 minutes to score
+    baseline = BASELINE_RUNS[study.decide]
+    most = 1 if study.decide == "strict" else 3  # decide.py
+    return Template(AGENTS_TEMPLATE.read_text(encoding="utf-8")).substitute(
+        tag=study.tag,
+        created=study.created[:10],
+        backend=study.backend,
+        profile=study.profile.name,
+        device=study.facts.device or "n/a",
+        corpus=study.corpus,
+        train_seconds=f"{budget['train_seconds']:g}",
+        startup_limit_seconds=f"{budget['startup_limit_seconds']:g}",
+        try_runs="1 training" if most == 1 else "1 training for a clear loser, up to 3 (on other seeds) for what looks better",
+        baseline_runs=f"{baseline} training{'s' * (baseline > 1)}",
+        try_limit_minutes=math.ceil(most * training_minutes),
+        first_limit_minutes=math.ceil((most + baseline) * training_minutes),
+    )
 
 
 def check_free(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = {"torch", "mlx", "numpy", "anthropic", "optuna", "pygit2", "matplotlib", "rich", "pyarrow", "tiktoken", "psutil"}
-HEAVY |= {"huggingface_hub"}
+HEAVY |= {"huggingface_hub", "mcp"}
 
 # In one fresh process: `--help` of everything, what each has loaded, and every command's options.
 ASK_ALL = """
@@ -118,7 +118,9 @@ def test_a_reader_that_goes_away_is_no_failure():
         assert (process.stderr.read(), process.wait(60)) == (b"", 0)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "program.md"])
+@pytest.mark.parametrize("document", [
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "program.md", "docs/agents.md", "autoresearch/loop/AGENTS.template.md",
+])  # fmt: skip
 def test_what_the_documents_tell_one_to_type_exists(pages, document):
     text = (ROOT / document).read_text(encoding="utf-8")
     calls = re.findall(r"autoresearch ([a-z]+)((?: [^`\n;&#]*)?)", "\n".join(re.findall(r"`[^`]+`|```.*?```", text, re.S)))

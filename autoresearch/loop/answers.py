@@ -1,0 +1,147 @@
+"""What a study answers to a program: the tables behind `results`, `show`, `best`, `status` and `try`, for the command line's --json
+and for MCP alike.
+
+The readers write nothing and may be called beside a running study; their keys are an interface, so none is dropped or renamed.
+Each raises UsageError for what does not exist and StoredStateError for what is damaged.
+"""
+
+from dataclasses import asdict
+
+import pygit2
+
+from autoresearch import durable
+from autoresearch.errors import UsageError
+from autoresearch.loop import lock, loop
+from autoresearch.loop.experiment import Setup
+from autoresearch.loop.ledger import Experiment, State, read
+from autoresearch.loop.loop import Outcome
+from autoresearch.loop.session import Listener, log_tail
+from autoresearch.loop.store import TRAIN_PY, diff, head_file, text_of
+from autoresearch.loop.workspace import Study
+
+
+def results(study: Study, last: int | None = None) -> list[dict]:
+    """Every experiment, oldest first, or the last few."""
+    return [record(one) for one in state_of(study).experiments[-(last or 0) :]]
+
+
+def show(study: Study, number: int) -> dict:
+    """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log."""
+    one = experiment(study, number)
+    patch = diff(study.folder, one.parent, one.commit) if one.parent else ""
+    tail = log_tail(study.runs / one.runs[-1].folder / "log.txt") if one.runs else ""
+    return record(one) | {"ref": ref(study, number), "diff": patch, "log_tail": tail}
+
+
+def best(study: Study) -> dict:
+    """The best so far, with its whole train.py."""
+    state = state_of(study)
+    if state.best is None:
+        raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
+    return {
+        "experiment": state.best.number,
+        "description": state.best.description,
+        "commit": state.best.commit,
+        "branch": f"autoresearch/{study.tag}",
+        "val_bpb": state.best.val_bpb,
+        "baseline_val_bpb": state.baseline.val_bpb,
+        "train_py": text_of(study.folder, state.best.commit),
+    }
+
+
+def status(study: Study) -> dict:
+    """Where the study stands; process is the id of the process that is at work in it, or None."""
+    state = state_of(study)
+    best, baseline, pending = state.best, state.baseline, state.pending
+    under_way = pending and {"experiment": pending.number, "description": pending.description, "runs": len(pending.runs)}
+    return {
+        "tag": study.tag,
+        "workspace": str(study.folder),
+        "process": lock.holder(study.lock),
+        "device": study.facts.device,
+        "backend": study.backend,
+        "profile": study.profile.name,
+        "corpus": study.corpus,
+        "train_seconds": study.profile.budget["train_seconds"],
+        "decide": study.decide,
+        "sigma": state.noise.sigma if state.noise else None,
+        "baseline_val_bpb": baseline.val_bpb if baseline else None,
+        "best_val_bpb": best.val_bpb if best else None,
+        "best_experiment": best.number if best else None,
+        "best_commit": best.commit if best else None,
+        "counts": state.counts(),
+        "rejected": state.rejected,
+        "lost": state.lost,
+        "cost_usd": state.cost_usd,
+        "pending": under_way,
+        "last_stop": state.last_stop,
+    }
+
+
+def try_edit(
+    study: Study, setup: Setup, description: str, listener: Listener, train_py: str | None = None
+) -> tuple[dict | None, Outcome]:
+    """One ratchet step (loop.try_edit): the experiment when it was decided, and how the call ended.
+
+    train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused leaves
+    the work tree as it was. Raises UsageError when it is refused, or when it would write over an edit that nobody tried.
+    """
+    if train_py is None:
+        tried, outcome = loop.try_edit(study, setup, description, listener)
+    else:
+        path = study.folder / TRAIN_PY
+        before = _put(study, train_py)
+        try:
+            tried, outcome = loop.try_edit(study, setup, description, listener)
+        except UsageError:
+            if before is not None and path.read_bytes() == train_py.encode("utf-8"):
+                durable.write(path, before)
+            raise
+    return (None if tried is None else record(tried) | {"ref": ref(study, tried.number)}), outcome
+
+
+def _put(study: Study, train_py: str) -> bytes | None:
+    """Write the text into the work tree; returns what lay there."""
+    try:
+        text = train_py.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"train_py is not text that UTF-8 can hold (character {error.start}); mend it") from error
+    path = study.folder / TRAIN_PY
+    with lock.hold(study.lock):
+        before = path.read_bytes() if path.is_file() else None
+        found = None if before is None else before.replace(b"\r\n", b"\n")
+        state = state_of(study)
+        is_known = found in (None, text, head_file(study.folder, TRAIN_PY)) or str(pygit2.hash(found)) in state.blobs
+        if not is_known:
+            raise UsageError(
+                f"train.py in {study.folder} holds an edit that was never tried; try it first, without train_py,"
+                " or drop it with `git checkout HEAD train.py`"
+            )
+        durable.write(path, text)
+    return before
+
+
+def experiment(study: Study, number: int) -> Experiment:
+    experiments = state_of(study).experiments
+    if not 0 <= number < len(experiments):
+        known = f"there are 0 to {len(experiments) - 1}" if experiments else "there is none yet"
+        raise UsageError(f"no experiment {number}: {known}; `autoresearch results` lists them")
+    return experiments[number]
+
+
+def state_of(study: Study) -> State:
+    return State.from_events(read(study.events))
+
+
+def ref(study: Study, number: int) -> str:
+    """Where git finds an experiment's commit, also one that was rolled back."""
+    return f"refs/autoresearch/{study.tag}/{number}"
+
+
+def record(one: Experiment) -> dict:
+    """An experiment for programs: what the ledger holds of it."""
+    table = asdict(one) | {"peak_memory_bytes": one.peak_memory_bytes}
+    for run in table["runs"]:
+        result = run.pop("result") or {}
+        run |= {name: value for name, value in result.items() if name not in run}
+    return table
