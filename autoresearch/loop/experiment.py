@@ -7,7 +7,7 @@ Not yet covered: a sandbox around the two processes.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ class Setup:
     train_seconds: float
     startup_limit_seconds: float
     peak_flops: float | None = None  # the device's data-sheet peak at the training dtype, FLOP/s
+    variables: dict[str, str] = field(default_factory=dict)  # of every worker's environment: the profile's [runtime]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _train(setup: Setup, seed: int, folder: Path, on_progress: OnProgress, facts
     job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
     described: dict = {}
     start = awake_seconds()
-    with Worker(job, folder) as worker, open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
+    with Worker(job, folder, variables=setup.variables) as worker, open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
 
         def handle(message: dict) -> None:
             if message["type"] == "facts":
@@ -147,7 +148,7 @@ def evaluate(setup: Setup, folder: Path, on_progress: OnProgress = lambda progre
 
     with slots(folder, rows, setup.seq_len, prepared.vocab_size) as (paths, views):
         job = job_for(setup, folder) | {"type": "score", "rows": rows, "slots": [str(path) for path in paths]}
-        with Worker(job, folder) as worker:
+        with Worker(job, folder, variables=setup.variables) as worker:
             late = f"scoring took more than {limit_seconds:.0f} s"
             worker.wait("ready", limit_seconds, late)
 

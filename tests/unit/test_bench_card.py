@@ -30,7 +30,7 @@ ROW = Row(
     run_tokens_per_second=90_000, step_seconds=0.04, step_spread=0.031, mfu_of_product=0.41, mfu_of_data_sheet=None,
     peak_memory_bytes=1 << 30,
     cold_start_seconds=57.7, start_seconds=11.2, scoring_seconds=7.4, loader_share=0.0004, scoring_share=0.023,
-    experiments_per_hour=11.3, val_bpb=1.2345, predicted=PREDICTED,
+    experiments_per_hour=11.3, val_bpb=1.2345, predicted=PREDICTED, runtime={},
 )  # fmt: skip
 UNTIMED = replace(
     ROW, profile="plug-in", untimed="no Trainer", tokens_per_second=None, step_seconds=None, step_spread=None, mfu_of_product=None,
