@@ -75,6 +75,12 @@ def test_the_plan_is_beside_what_was_measured():
     assert not any(line.startswith("plan") for line in text.lines(make(UNTIMED)))
 
 
+def test_what_was_chosen_in_the_runtimes_place_is_named():
+    lines = text.lines(make(ROW, replace(UNTIMED, runtime={"compile": False, "threads": 2})))
+    assert "plug-in: compile off, threads 2 by its [runtime]" in lines
+    assert not any(line.startswith("cpu: ") for line in lines)
+
+
 def test_what_failed_is_named_even_when_nothing_else_is_there():
     lines = text.lines(make(failed=[("cpu", "oom: no room")]))
     assert "cpu failed: oom: no room" in lines
@@ -157,7 +163,7 @@ def without(key: str) -> str:
         ("\x00\xff", "not JSON"),
         ("[1]", "but no run card"),
         ('{"kind": "package.json"}', "but no run card"),
-        (damaged(format=2), "of format 2, and this version reads 1"),
+        (damaged(format=1), "of format 1, and this version reads 2"),
         (without("format"), "of format None"),
         (without("limits"), "the card has no 'limits'"),
         (without("failed"), "the card has no 'failed'"),
