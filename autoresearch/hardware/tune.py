@@ -156,7 +156,7 @@ def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None])
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        limits = measure_limits(backend, folder / "limits")
+        limits = measure_limits(backend, folder / "limits", choices.variables(made.profile.runtime))
         machine = Machine.of(made.choice.facts, limits.known)
         order = planning.ranked(base, machine, seconds)
         trials = []
