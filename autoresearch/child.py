@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from autoresearch.choices import VARIABLES
 from autoresearch.measure.channel import Channel
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.paths import PACKAGE, cache_dir
@@ -22,6 +23,7 @@ KEPT_VARIABLES = (
     "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "PROGRAMDATA",
     "PROGRAMFILES", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "CC", "CXX", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES",
     "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "HF_HOME", "OMP_NUM_THREADS", "AUTORESEARCH_DTYPE",
+    *VARIABLES.values(),
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from autoresearch import constants
+from autoresearch import choices, constants
 from autoresearch.hardware import plan, speed
 from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.stopwatch import PARTS, Stopwatch, alternate
@@ -49,9 +49,10 @@ def measure(made: plan.Plan, folder: Path, rounds: int, is_plain_asked: bool) ->
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), made.profile.train)
     os.environ["AUTORESEARCH_CACHE_DIR"] = str(folder / "cache")  # an empty one
     asked = (backend, train_py, data["vocab_size"], data["seq_len"])
-    with Stopwatch(*asked, folder / "cold") as watch:
+    runtime = choices.variables(made.profile.runtime)
+    with Stopwatch(*asked, folder / "cold", variables=runtime) as watch:
         cold = watch.started
-    with Stopwatch(*asked, folder / "warm") as watch:
+    with Stopwatch(*asked, folder / "warm", variables=runtime) as watch:
         names = ["step", "loader", *(name for name in watch.offers if name in PARTS)]
         if "product" in watch.offers:
             names += [*(f"product {size}" for size in PRODUCTS), f"copy {COPY_BYTES}"]

@@ -20,7 +20,7 @@ from autoresearch.hardware.detect import Choice
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.stopwatch import Limits
 
-FORMAT = 1
+FORMAT = 2  # 2: with `runtime`
 KIND = "autoresearch run card"
 
 
@@ -49,6 +49,7 @@ class Row:
     experiments_per_hour: float
     val_bpb: float | None
     predicted: dict | None  # the planner's figures with this run's limits: hardware/forecast.py
+    runtime: dict  # what the profile, or autotune, chose in the runtime's place
 
 
 def make(

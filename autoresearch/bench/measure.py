@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch import constants
+from autoresearch import choices, constants
 from autoresearch.bench.card import Row
 from autoresearch.child import RunFailed
 from autoresearch.data.prepare import Prepared
@@ -74,9 +74,11 @@ def measure(
 
 
 def checksum(profile: Profile, train_py: str) -> str:
-    """Of what decides a profile's speed and score: its data, every constant of train_py, its training time."""
+    """Of what decides a profile's speed and score: its data, every constant of train_py, its training time, its [runtime]."""
     values = {name: constant.value for name, constant in constants.read(train_py).items()}
     parts = [profile.data, values, float(profile.budget["train_seconds"])]
+    if profile.runtime:  # left out where there is none, so that cards without it keep their checksums
+        parts.append(profile.runtime)
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -89,14 +91,15 @@ def spread(values: list[float]) -> float:
 def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: Path, say: Callable[[str], None]) -> Timed:
     data, limit_seconds = profile.data, profile.budget["startup_limit_seconds"]
     asked = (choice.backend, train_py, data["vocab_size"], data["seq_len"])
+    runtime = choices.variables(profile.runtime)
     cold_start_seconds = None
     if not quick:
         say("a start from an empty compile cache")
-        variables = {"AUTORESEARCH_COMPILE_CACHE": str(folder / "compile")}
+        variables = runtime | {"AUTORESEARCH_COMPILE_CACHE": str(folder / "compile")}
         with Stopwatch(*asked, folder / "cold", limit_seconds, variables=variables) as watch:
             cold_start_seconds = watch.started.process_seconds
     say("steps and this machine's limits")
-    with Stopwatch(*asked, folder / "warm", limit_seconds) as watch:
+    with Stopwatch(*asked, folder / "warm", limit_seconds, variables=runtime) as watch:
         names = ["step", "loader", *watch.limit_pieces()]
         seconds = {name: [] for name in names}
         for _ in range(QUICK_ROUNDS if quick else ROUNDS):
@@ -106,8 +109,11 @@ def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: 
 
 
 def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: float) -> Setup:
-    data, budget = profile.data, profile.budget
-    return Setup(choice.backend, prepared, data["seq_len"], data["eval_bytes"], train_seconds, budget["startup_limit_seconds"])
+    data, budget, runtime = profile.data, profile.budget, choices.variables(profile.runtime)
+    return Setup(
+        choice.backend, prepared, data["seq_len"], data["eval_bytes"], train_seconds, budget["startup_limit_seconds"],
+        variables=runtime,
+    )  # fmt: skip
 
 
 def _row(
@@ -142,4 +148,5 @@ def _row(
         experiments_per_hour=3600 / experiment_seconds,
         val_bpb=None if quick else result.val_bpb,
         predicted=found and found.to_dict(),
+        runtime=profile.runtime,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from autoresearch import choices
 from autoresearch.hardware.facts import Facts
 
 # column of the table and line of the comparison: (heading, key of a row, form)
@@ -58,6 +59,7 @@ def lines(card: dict) -> list[str]:
     table = [["profile", *(heading for heading, _, _ in _COLUMNS)]]
     table += [[row["profile"], *(_known(row[key], form) for _, key, form in _COLUMNS)] for row in rows]
     notes = [f"{row['profile']}: {row['untimed']}, hence n/a" for row in rows if row["untimed"]]
+    notes += [f"{row['profile']}: {choices.described(row['runtime'])} by its [runtime]" for row in rows if row["runtime"]]
     notes += [f"{one['profile']} failed: {one['reason']}" for one in card["failed"]]
     return [
         *head, *(["", *_aligned(table)] if rows else []), *_plan(rows), *(["", *notes] if notes else []),

@@ -43,21 +43,22 @@ def command(context, backend, profile, quick, corpus, train_seconds, as_json, pl
         choice = detect.detect(backend)
     # Whatever can be wrong with the call is said before the minutes that measuring takes, and preparing is a load itself.
     jobs = []
-    for one in _profiles(names, choice):
+    for made in _plans(names, choice):
+        one = made.profile
         if train_seconds is not None:
             one = replace(one, budget=one.budget | {"train_seconds": train_seconds})
         name, _ = corpora.choose(corpus, one.data["corpus"])
         with bars(quiet=as_json, plain=plain) as on_progress:
-            jobs.append((one, prepare(name, one.data["vocab_size"], on_progress)))
+            jobs.append((made.choice, one, prepare(name, one.data["vocab_size"], on_progress)))
     now = conditions.look(choice.backend)
     rows, limits, failed = [], [], []
-    for one, prepared in jobs:
+    for chosen, one, prepared in jobs:
 
         def say(line: str, name: str = one.name) -> None:
             click.echo(f"{name}: {line}", err=True)
 
         try:
-            row, found = measure(choice, one, prepared, quick, say)
+            row, found = measure(chosen, one, prepared, quick, say)
         except (RunFailed, EnvironmentFailure) as failure:  # what the other profiles gave is kept
             failed.append((one.name, f"{failure.kind}: {failure}" if isinstance(failure, RunFailed) else str(failure)))
             say(f"failed: {failed[-1][1]}")
@@ -101,19 +102,26 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _profiles(names: list[str], choice) -> list:
-    """The profiles of those names, checked against this backend and its train.py. Raises UsageError."""
+def _plans(names: list[str], choice) -> list:
+    """A plan for each profile of those names, checked against this backend and its train.py. Raises UsageError.
+
+    `auto` is as autotune has left it on this machine, or the named profile that it starts from.
+    """
     from autoresearch.errors import UsageError
-    from autoresearch.hardware import profiles
+    from autoresearch.hardware import plan, profiles, tune
 
     name, shelf = choice.backend.name, profiles.all()
     if names == ["all"]:
-        found = [one for one in shelf.values() if name in one.backends]
+        found = [plan.from_choice(choice, one.name) for one in shelf.values() if name in one.backends]
         if not found:
             raise UsageError(f"no profile is for the backend {name}; write one and pass it with --profile FILE.toml")
     else:
-        found = [profiles.choose(one, choice.backend, choice.facts, shelf)[0] for one in names]
-    found = list({one.name: one for one in found}.values())  # auto may be one of the others
+        found = []
+        for one in names:
+            made = plan.from_choice(choice, one)
+            tuned = tune.remembered(made) if one == "auto" else None
+            found.append(made if tuned is None else plan.informed(tune.applied(made, tuned)))
+    found = list({one.profile.name: one for one in found}.values())  # auto may be one of the others
     for one in found:
-        profiles.check(one, {name: choice.backend})
+        profiles.check(one.profile, {name: choice.backend})
     return found

@@ -87,18 +87,28 @@ def _backend_lines(backend: dict) -> list[str]:
         cure = [f"{'':12}to do: {facts.cure}"] if facts.cure else []
         return [f"{head}does not work here: {facts.reason}", *cure]
     peak = "n/a" if facts.peak_flops is None else f"{facts.peak_flops / 1e12:g} TFLOPS ({facts.peak_source})"
-    compiled = None if facts.compile is None else "on" if facts.compile else "off"
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     details = [
         f"dtype {_because(facts.dtype, facts.dtype_reason)}",
-        f"compile {_because(compiled, facts.compile_reason)}",
-        f"attention {_because(facts.attention, facts.attention_reason)}",
+        *_choices(facts),
         f"data-sheet peak {peak}; {versions or 'versions n/a'}",
     ]
     return [f"{head}works: {describe(facts)}", *(f"{'':12}{detail}" for detail in details)]
 
 
+def _choices(facts) -> list[str]:
+    """Whether it compiles, which attention, how many threads, each with its reason."""
+    compiled = None if facts.compile is None else "on" if facts.compile else "off"
+    found = [
+        f"compile {_because(compiled, facts.compile_reason)}",
+        f"attention {_because(facts.attention, facts.attention_reason)}",
+    ]
+    return found if facts.threads is None else [*found, f"threads {_because(str(facts.threads), facts.threads_reason)}"]
+
+
 def _choice_lines(chosen: dict) -> list[str]:
+    from autoresearch.hardware.facts import Facts
+
     profile = chosen["profile"]
     data, budget = profile["data"], profile["budget"]
     constants = ", ".join(f"{name} {value}" for name, value in profile["train"].items())
@@ -116,6 +126,7 @@ def _choice_lines(chosen: dict) -> list[str]:
         f"  budget    {budget['train_seconds']:g} s of training an experiment, at most "
         f"{budget['startup_limit_seconds']:g} s to start up",
         f"  train.py  {constants or 'as shipped'}",
+        *(f"  runtime   {line}" for line in _choices(Facts.from_dict(chosen["facts"]))),
         *prediction_lines(chosen["prediction"]),
     ]
 

@@ -54,7 +54,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     say(f"backend   {choice.backend.name}: {choice.reason}")
     if chosen["profile"] == "auto" and not chosen["no_autotune"]:
         planned = tune.tuned(planned, say)
-    profile = planned.profile
+    profile, choice = planned.profile, planned.choice
     say(f"profile   {profile.name}: {planned.profile_reason}")
     corpus, reason = corpora.choose(chosen["corpus"], profile.data["corpus"])
     say(f"corpus    {corpus}: {reason}")

@@ -17,6 +17,7 @@ import numpy as np
 from autoresearch.child import RunFailed
 from autoresearch.conformance import golden
 from autoresearch.conformance.bench import SEED, STEPS, TINY, Bench, Fault, NotApplicable, some_tokens
+from autoresearch.errors import UsageError
 from autoresearch.hardware.detect import ProbeFault
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop.experiment import GRACE_SECONDS, evaluate, execute
@@ -45,7 +46,10 @@ class Outcome:
 
 
 def check(backend: Backend, budget_seconds: float = BUDGET_SECONDS) -> Iterator[Outcome]:
-    """Every contract's outcome, in the table's order, as it becomes known. Raises nothing for what the backend does."""
+    """Every contract's outcome, in the table's order, as it becomes known.
+
+    Raises nothing for what the backend does; UsageError where a variable of the user's is wrong.
+    """
     results: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", ignore_cleanup_errors=True) as folder:
         bench = Bench(backend, Path(folder).resolve(), budget_seconds)
@@ -79,6 +83,8 @@ def probe(bench: Bench) -> str:
         facts = bench.probe()
     except ProbeFault as fault:
         raise Fault(f"{fault}; `python runtime.py --probe` must print one JSON line of the facts in hardware/facts.py") from fault
+    if facts.wrong_input:
+        raise UsageError(str(facts.reason), facts.cure)
     if not facts.ok:
         raise NotApplicable(f"{facts.reason}; to do: {facts.cure or '`autoresearch doctor` says more'}")
     for choice in ("dtype", "compile", "attention"):

@@ -15,7 +15,7 @@ def main() -> None:
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except UsageError as error:
-        print(json.dumps({"ok": False, "reason": error.problem, "cure": error.cure}))
+        print(json.dumps({"ok": False, "reason": error.problem, "cure": error.cure, "wrong_input": True}))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
     from autoresearch.hardware import tune
 
     tuned = tune.remembered(made) if is_auto else None
-    made = made if tuned is None else tune.applied(made, tuned)
+    made = made if tuned is None else plan.informed(tune.applied(made, tuned))
     corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data["corpus"])
     found = forecast(made.choice.backend, made.choice.facts, made.profile, tuned and tuned.limits.known)
     return {
@@ -115,6 +115,7 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
         "backend_reason": made.choice.reason,
         "backend_others": [{"name": name, "reason": reason} for name, reason in made.choice.others],
         "profile": made.profile.to_dict(),
+        "facts": made.choice.facts.to_dict(),
         "profile_reason": made.profile_reason,
         "profile_others": [{"name": name, "reason": reason} for name, reason in made.profile_others],
         "corpus": corpus_name,

@@ -38,12 +38,12 @@ class ProbeFault(Exception):
     """A probe that broke its contract: no answer, or one that can't be used. One line."""
 
 
-def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Facts:
-    """Ask one backend what it sees here. Never raises for what the backend does."""
+def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variables: Mapping[str, str] | None = None) -> Facts:
+    """Ask one backend what it sees here. variables: of its environment, beyond ours. Never raises for what the backend does."""
     if (obstacle := why_not_asked(backend)) is not None:
         return obstacle
     try:
-        return ask(backend, timeout_seconds)
+        return ask(backend, timeout_seconds, variables)
     except ProbeFault as fault:
         return Facts(ok=False, reason=str(fault))
 
@@ -58,7 +58,7 @@ def why_not_asked(backend: Backend) -> Facts | None:
     return None
 
 
-def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Facts:
+def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variables: Mapping[str, str] | None = None) -> Facts:
     """The answer of a backend's probe. Raises ProbeFault."""
     # Files, not pipes: a grandchild that outlives the probe and holds a pipe open would block the read.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
@@ -69,7 +69,7 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Facts
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            env=_environment(backend),
+            env=_environment(backend) | dict(variables or {}),
             **OWN_GROUP,
         )
         try:
@@ -91,12 +91,13 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS) -> Facts
 
 
 def probe_all(
-    backends: Mapping[str, Backend] | None = None, timeout_seconds: float = PROBE_LIMIT_SECONDS
-) -> dict[str, Facts]:
+    backends: Mapping[str, Backend] | None = None, timeout_seconds: float = PROBE_LIMIT_SECONDS,
+    variables: Mapping[str, str] | None = None,
+) -> dict[str, Facts]:  # fmt: skip
     """Every backend's facts by name, all asked at the same time."""
     backends = scan() if backends is None else backends
     with ThreadPoolExecutor(max_workers=max(1, len(backends))) as pool:
-        answers = pool.map(lambda backend: probe(backend, timeout_seconds), backends.values())
+        answers = pool.map(lambda backend: probe(backend, timeout_seconds, variables), backends.values())
         return dict(zip(backends, answers, strict=True))
 
 
@@ -123,11 +124,11 @@ def choose_backend(name: str, backends: Mapping[str, Backend], facts: Mapping[st
     return Choice(best, facts[best.name], reason, others)
 
 
-def detect(name: str = "auto") -> Choice:
-    """scan, probe and choose in one call; when a name is given only that backend is asked."""
+def detect(name: str = "auto", variables: Mapping[str, str] | None = None) -> Choice:
+    """scan, probe and choose in one call; when a name is given only that backend is asked. variables: as probe's."""
     backends = scan()
     asked = {name: backends[name]} if name in backends else backends if name == "auto" else {}
-    return choose_backend(name, backends, probe_all(asked))
+    return choose_backend(name, backends, probe_all(asked, variables=variables))
 
 
 def _named(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts]) -> Backend:

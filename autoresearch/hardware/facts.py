@@ -10,6 +10,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
+from autoresearch.choices import VARIABLES
 from autoresearch.errors import nearest
 
 
@@ -20,6 +21,7 @@ class Facts:
     ok: bool
     reason: str | None = None  # why not, in one line
     cure: str | None = None  # what to do about it, in one line
+    wrong_input: bool = False  # not ok because of what the user has set: a variable that there is not
     auto: bool = True  # false: works here, but is only taken when asked for by name
     device: str | None = None
     count: int | None = None  # devices of this kind; one is used
@@ -33,6 +35,9 @@ class Facts:
     compile_reason: str | None = None
     attention: str | None = None
     attention_reason: str | None = None
+    threads: int | None = None  # that compute (CPU only)
+    threads_reason: str | None = None
+    choices: dict[str, list] = field(default_factory=dict)  # what else could be chosen here: autoresearch/choices.py
     peak_flops: float | None = None  # data sheet, dense, per second, in dtype
     peak_source: str | None = None
     peak_bandwidth: float | None = None  # data sheet, of the device's memory, bytes per second
@@ -89,14 +94,19 @@ def _is_text(value) -> bool:
     return isinstance(value, str)
 
 
+def _is_choice(value) -> bool:
+    return type(value) in (bool, int, str)
+
+
 _TEXT = ("text", _is_text)
 _COUNT = ("a whole number from 0 up", _is_count)
 _POSITIVE = ("a number above 0", _is_positive)
 _FLAG = ("true or false", lambda value: type(value) is bool)
-_NEVER_NULL = ("ok", "auto", "versions")
+_NEVER_NULL = ("ok", "auto", "wrong_input", "choices", "versions")
 _CHECKS = {
     "ok": _FLAG,
     "auto": _FLAG,
+    "wrong_input": _FLAG,
     "reason": _TEXT,
     "cure": _TEXT,
     "device": _TEXT,
@@ -114,6 +124,13 @@ _CHECKS = {
     "compile_reason": _TEXT,
     "attention": _TEXT,
     "attention_reason": _TEXT,
+    "threads": _COUNT,
+    "threads_reason": _TEXT,
+    "choices": (
+        f"a table of lists of values for {', '.join(VARIABLES)}",
+        lambda value: type(value) is dict
+        and all(name in VARIABLES and type(values) is list and all(map(_is_choice, values)) for name, values in value.items()),
+    ),
     "peak_flops": _POSITIVE,
     "peak_source": _TEXT,
     "peak_bandwidth": _POSITIVE,

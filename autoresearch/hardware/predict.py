@@ -25,13 +25,15 @@ PROCESS_BYTES = 300 << 20
 CPU_HEAP = 1.75
 
 # Seconds from a process's start to its first step: (first time, from a filled cache, relative error), by whether it compiles. CPU:
-# benchmarks/results/train_speed-cpu-*.json; eager is its imports and two steps. Accelerators: what published runs took beyond
+# between what two machines took, 57.7 and 11.2 s with AMX, 48.5 and 7.3 s without (benchmarks/results/train_speed-cpu-*.json);
+# eager is its imports and two steps. Accelerators: what published runs took beyond
 # their budget (H100 25.9 s, V100S eager 11.8, M3 Air 10: benchmarks/reference/devices.csv), less some 5 s of untimed steps and
 # scoring. Whether a cache was filled there is not known.
-CPU_STARTUP = {True: (57.7, 11.2, 0.3), False: (4.0, 4.0, 0.5)}
+CPU_STARTUP = {True: (53.0, 9.0, 0.3), False: (4.0, 4.0, 0.5)}
 ACCELERATOR_STARTUP = {True: (20.0, 20.0, 1.0), False: (7.0, 7.0, 1.0)}
 SCORE_STARTUP_SECONDS = 3.0  # of the score worker, eager: Python, PyTorch, weights; the same files: 3.2 without compiling
 LOG_SOFTMAX_SECONDS = 5.5e-9  # of one logit on one core, in the scorer: 45 us a position of 8192 (profiles/h100.toml)
+CPU_SCORING_FORWARD = 2.0  # times its products' own time: it runs eagerly. Fit on the scorings of benchmarks/results/runs.jsonl
 SCORED_LOGIT_BYTES = 30  # of worker's traffic for one logit: product, float32, soft cap (three operations), float16
 
 # Relative errors as measured; `plan_errors.py` prints what they come from.
@@ -181,6 +183,7 @@ def _scoring_seconds(sizes: Sizes, machine: Machine, eval_bytes: int) -> Estimat
     positions = eval_bytes / bytes_per_token(sizes.vocab_size)
     logits = positions * sizes.vocab_size
     forward = positions * model.flops_per_token(sizes) / 3 / (machine.matmul_flops.value * machine.shares.products)
+    forward *= CPU_SCORING_FORWARD if machine.on_cpu else 1.0
     forward += logits * SCORED_LOGIT_BYTES / machine.bandwidth.value
     softmax = logits * LOG_SOFTMAX_SECONDS / machine.cores
     seconds = forward + softmax if machine.on_cpu else max(forward, softmax)

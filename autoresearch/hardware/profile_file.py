@@ -6,6 +6,7 @@
     [data]      corpus, vocab_size, seq_len, eval_bytes
     [budget]    train_seconds, startup_limit_seconds
     [train]     values of train.py's UPPER_CASE constants
+    [runtime]   compile, attention, threads: in place of the runtime's own choice (autoresearch/choices.py)
 
 Every range is [from, below), or [from] alone for that and up. Anything else, and any value out of bounds, is refused in
 one line that names the file, the key and what is allowed.
@@ -15,7 +16,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoresearch.errors import UsageError, nearest
@@ -36,7 +37,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes for one class of machine. `data`, `budget` and `train` hold the file's tables, complete and checked."""
+    """Sizes for one class of machine. `data`, `budget`, `train` and `runtime` hold the file's tables, complete and checked."""
 
     name: str
     title: str
@@ -46,6 +47,7 @@ class Profile:
     budget: dict[str, int | float]
     train: dict[str, bool | int | float | str | list]
     source: str  # the file it was read from
+    runtime: dict[str, bool | int | str] = field(default_factory=dict)  # what is absent stays the runtime's own choice
 
     def to_dict(self) -> dict:
         """Tables for study.toml; `from_dict` takes them back."""
@@ -57,6 +59,7 @@ class Profile:
             "data": dict(self.data),
             "budget": dict(self.budget),
             "train": dict(self.train),
+            "runtime": dict(self.runtime),
         }
 
     @classmethod
@@ -77,8 +80,8 @@ def read(path: Path) -> Profile:
 
 
 def parse(table: dict, name: str, source: str) -> Profile:
-    """Check a whole profile; source is what errors call it. [match] and [train] may be absent. Raises UsageError."""
-    table = {"match": {}, "train": {}, **table}
+    """Check a whole profile; source is what errors call it. [match], [train] and [runtime] may be absent. Raises UsageError."""
+    table = {"match": {}, "train": {}, "runtime": {}, **table}
     _check_table(table, _TOP, source, "")
     for section, rules, needed in _SECTIONS:
         _check_table(table[section], rules, source, section, needed)
@@ -96,7 +99,8 @@ def parse(table: dict, name: str, source: str) -> Profile:
         matmul_tflops=tuple(given["matmul_tflops"]) if "matmul_tflops" in given else None,
     )
     backends = tuple(table["backends"])
-    return Profile(name, table["title"], backends, match, table["data"], table["budget"], table["train"], source)
+    tables = (table["data"], table["budget"], table["train"])
+    return Profile(name, table["title"], backends, match, *tables, source, table["runtime"])
 
 
 # A rule: (what is allowed, as text; whether a value is).
@@ -170,6 +174,7 @@ _TOP: dict[str, Rule] = {
     "data": ("a table", lambda value: True),
     "budget": ("a table", lambda value: True),
     "train": ("a table", lambda value: True),
+    "runtime": ("a table", lambda value: True),
 }
 _MATCH: dict[str, Rule] = {
     "memory_gb": ("a range in GB, as in [10, 14], or [60] for 60 and up", lambda value: _is_range(value, _is_quantity)),
@@ -192,5 +197,13 @@ _DATA: dict[str, Rule] = {
     "eval_bytes": _whole(10_000, 1_000_000_000),
 }
 _BUDGET: dict[str, Rule] = {"train_seconds": _seconds(7 * 86_400), "startup_limit_seconds": _seconds(86_400)}
+_RUNTIME: dict[str, Rule] = {
+    "compile": ("true or false", lambda value: type(value) is bool),
+    "attention": ("one of the kinds that the backend has, as `autoresearch doctor` names them", _is_text),
+    "threads": _whole(1, 1024),
+}
 # (table, its rules or None for free names, whether every key must be there)
-_SECTIONS = (("match", _MATCH, False), ("data", _DATA, True), ("budget", _BUDGET, True), ("train", None, False))
+_SECTIONS = (
+    ("match", _MATCH, False), ("data", _DATA, True), ("budget", _BUDGET, True), ("train", None, False),
+    ("runtime", _RUNTIME, False),
+)  # fmt: skip

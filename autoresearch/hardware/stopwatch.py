@@ -121,11 +121,11 @@ class Limits:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def measure_limits(backend: Backend, folder: Path, rounds: int = 5) -> Limits:
-    """Of the machine, without a train.py. folder: for the log. Raises RunFailed."""
+def measure_limits(backend: Backend, folder: Path, variables: dict[str, str] | None = None, rounds: int = 5) -> Limits:
+    """Of the machine, without a train.py. folder: for the log; variables: as a Stopwatch's. Raises RunFailed."""
     folder.mkdir(parents=True, exist_ok=True)
     job = {"type": "limits", "python_path": [str(path) for path in backend.python_path]}
-    with Watch(job, folder, START_LIMIT_SECONDS, WORKER, None) as watch:
+    with Watch(job, folder, START_LIMIT_SECONDS, WORKER, variables) as watch:
         pieces = {name: lambda name=name: watch.seconds(name) for name in watch.limit_pieces()}
         return limits_of(alternate(pieces, rounds))
 

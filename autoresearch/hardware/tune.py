@@ -1,4 +1,5 @@
-"""The part of `--profile auto` that measures: the machine's limits, then real steps of the few sizes that the planner ranks first.
+"""The part of `--profile auto` that measures: the machine's limits, then real steps of the few sizes that the planner ranks first,
+then the winner with each other choice that its runtime has (tune_runtime.py).
 
 At most BUDGET_SECONDS of trials. What wins becomes the profile `auto`: the fitting named profile with other sizes. It is kept in
 the cache for this device, backend, versions and profile, so that the next study begins at once. The named profile itself is always
@@ -12,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from autoresearch import __version__, constants, durable
+from autoresearch import __version__, choices, constants, durable
 from autoresearch.child import RunFailed
+from autoresearch.hardware import plan, tune_runtime
 from autoresearch.hardware import sizes as planning
 from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.plan import Plan
@@ -22,6 +24,7 @@ from autoresearch.hardware.profiles import Profile
 from autoresearch.hardware.registry import Backend
 from autoresearch.hardware.sizes import Candidate
 from autoresearch.hardware.stopwatch import Limits, Stopwatch, alternate, measure_limits
+from autoresearch.hardware.tune_runtime import Change
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.paths import cache_dir
 
@@ -29,7 +32,9 @@ BUDGET_SECONDS = 90.0
 SHORTEST_TRIAL_SECONDS = 15.0  # chosen: less is not enough to start PyTorch and compile
 TRIALS = 4  # sizes that are tried: the named profile's and the best of the others
 TIMED_STEPS = 5
-FORMAT = 1  # of what is kept in the cache
+RUNTIME_SECONDS = 25.0  # of the budget, where the runtime has choices: two starts from a filled cache (docs/design/sizes.md)
+PAGING_SLOWDOWN = 3  # a driver that moves the device's memory over the bus: published runs got 3 to 10 times slower
+FORMAT = 2  # of what is kept in the cache
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came of it. sizes: None keeps the named profile."""
+    """What came of it. sizes: None keeps the named profile's; runtime: what it chooses beyond the profile's [runtime]."""
 
     sizes: Sizes | None
+    runtime: dict[str, choices.Value]
     reason: str
     limits: Limits
     trials: tuple[Trial, ...]
+    changes: tuple[Change, ...]  # of the runtime's choices, with the sizes that won
     seconds: float  # that it took
 
     def to_json(self) -> dict:
@@ -61,7 +68,9 @@ class Tuned:
         """Raises KeyError or TypeError for anything else than `to_json` gave."""
         trials = tuple(Trial(**one | {"sizes": Sizes(**one["sizes"])}) for one in table["trials"])
         chosen = None if table["sizes"] is None else Sizes(**table["sizes"])
-        return cls(chosen, table["reason"], Limits(**table["limits"]), trials, table["seconds"])
+        changes = tuple(Change(**one) for one in table["changes"])
+        limits, runtime = Limits(**table["limits"]), dict(table["runtime"])
+        return cls(chosen, runtime, table["reason"], limits, trials, changes, table["seconds"])
 
 
 def tuned(made: Plan, say: Callable[[str], None] = lambda line: None) -> Plan:
@@ -83,7 +92,7 @@ def tuned(made: Plan, say: Callable[[str], None] = lambda line: None) -> Plan:
         durable.write(path, json.dumps(found.to_json(), indent=1).encode())
     for line in lines(found, profile.budget["train_seconds"]):
         say(f"autotune  {line}")
-    return applied(made, found)
+    return plan.informed(applied(made, found))
 
 
 def remembered(made: Plan) -> Tuned | None:
@@ -95,7 +104,11 @@ def remembered(made: Plan) -> Tuned | None:
 
 
 def applied(made: Plan, found: Tuned) -> Plan:
+    """The plan with what was found. Its facts are still those of the runtime's own choices: see plan.informed."""
     profile = made.profile if found.sizes is None else resized(made.profile, found.sizes)
+    if found.runtime:
+        title = f"{made.profile.title}, fitted to this machine"
+        profile = replace(profile, name="auto", title=title, runtime=profile.runtime | found.runtime)
     return replace(made, profile=profile, profile_reason=f"{found.reason} ({made.profile.name}: {made.profile_reason})")
 
 
@@ -122,7 +135,7 @@ def lines(found: Tuned, train_seconds: float) -> list[str]:
             words = f"{trial.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted)"
             words += f", val_bpb {expected:.3f} by the law for stdlib"
         shown.append(f"{described(trial.sizes)}: {words}")
-    return shown
+    return [*shown, *(f"{choices.described({one.name: one.value})}: {one.reason}" for one in found.changes)]
 
 
 def described(sizes: Sizes) -> str:
@@ -135,20 +148,38 @@ def described(sizes: Sizes) -> str:
 def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None]) -> Tuned:
     start = awake_seconds()
     backend, seconds = made.choice.backend, made.profile.budget["train_seconds"]
+    others = tune_runtime.alternatives(made.choice.facts)
+    reserved = RUNTIME_SECONDS if others else 0.0
+
+    def left() -> float:
+        return BUDGET_SECONDS - (awake_seconds() - start)
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        limits = measure_limits(backend, folder / "limits")
+        limits = measure_limits(backend, folder / "limits", choices.variables(made.profile.runtime))
         machine = Machine.of(made.choice.facts, limits.known)
         order = planning.ranked(base, machine, seconds)
         trials = []
         for index, candidate in enumerate(chosen_few(order, base)):
-            left = BUDGET_SECONDS - (awake_seconds() - start)
-            if left < SHORTEST_TRIAL_SECONDS:
+            if left() - reserved < SHORTEST_TRIAL_SECONDS:
                 break
             say(f"autotune  trying {described(candidate.sizes)}")
-            trials.append(_try(backend, train_py, made.profile, candidate, machine, folder / str(index), left))
-    best, reason = verdict(trials, base, order, seconds)
-    return Tuned(best, reason, limits, tuple(trials), awake_seconds() - start)
+            limit_seconds = left() - reserved
+            trials.append(_try(backend, train_py, made.profile, candidate, machine, folder / str(index), limit_seconds))
+        trials = without_paging(trials)
+        best, reason = verdict(trials, base, order, seconds)
+        profile = made.profile if best is None else resized(made.profile, best)
+
+        def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
+            place, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
+            say(f"autotune  trying {choices.described(runtime) or 'the choices of the runtime'}")
+            text, variables = constants.write(train_py, profile.train), choices.variables(profile.runtime | runtime)
+            return Stopwatch(backend, text, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
+
+        runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)
+    if runtime:
+        reason += f"; {choices.described(runtime)}, which is faster here than the runtime's own choice"
+    return Tuned(best, runtime, reason, limits, tuple(trials), changes, awake_seconds() - start)
 
 
 def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:
@@ -159,6 +190,27 @@ def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:
             shapes.setdefault((candidate.sizes.depth, candidate.sizes.width), candidate)
     own = [candidate for candidate in order if candidate.sizes == base]
     return [*list(shapes.values())[: TRIALS - 1], *own[:1]]
+
+
+def without_paging(trials: list[Trial]) -> list[Trial]:
+    """The trials, those refused whose pace says that memory is moved to and fro behind the training's back.
+
+    Windows's driver does that instead of saying that the device is full. Such a trial takes more memory than the smallest one, and
+    has less than a third of the speed that the planner says once that one has put it right, where some ten per cent are usual.
+    """
+    known = [one for one in trials if one.tokens_per_second and one.peak_memory_bytes is not None]
+    if not known:
+        return trials
+    least = min(known, key=lambda one: one.peak_memory_bytes)
+    pace = least.tokens_per_second / least.predicted_tokens_per_second
+    checked = []
+    for one in trials:
+        expected = one.predicted_tokens_per_second * pace
+        if one in known and one.peak_memory_bytes > least.peak_memory_bytes and PAGING_SLOWDOWN * one.tokens_per_second < expected:
+            words = f"{one.tokens_per_second:,.0f} tokens/s where a smaller one's pace says {expected:,.0f}"
+            one = replace(one, tokens_per_second=None, reason=f"{words}: it does not stay in the device's memory")
+        checked.append(one)
+    return checked
 
 
 def verdict(trials: list[Trial], base: Sizes, order: list[Candidate], train_seconds: float) -> tuple[Sizes | None, str]:
@@ -187,7 +239,8 @@ def _try(
     sizes, predicted = candidate.sizes, candidate.tokens_per_second
     text = constants.write(train_py, resized(profile, sizes).train)
     try:
-        with Stopwatch(backend, text, sizes.vocab_size, sizes.seq_len, folder, start_limit_seconds=seconds) as watch:
+        variables = choices.variables(profile.runtime)
+        with Stopwatch(backend, text, sizes.vocab_size, sizes.seq_len, folder, seconds, variables=variables) as watch:
             step = alternate({"step": lambda: watch.seconds("step")}, TIMED_STEPS)["step"]
             peak, speed = watch.peak_memory_bytes(), watch.tokens_per_step / step
             rows = watch.started.rows
@@ -202,10 +255,11 @@ def _path(made: Plan) -> Path:
     """In the cache, named after all that the outcome depends on."""
     facts, profile = made.choice.facts, made.profile
     backend = made.choice.backend
+    runtime = [facts.threads, facts.choices, profile.runtime]
     code = [path.read_bytes().decode("utf-8", "replace") for folder in backend.python_path for path in sorted(folder.glob("*.py"))]
     parts = [
         FORMAT, __version__, facts.device, facts.cores, facts.memory_bytes, facts.dtype, facts.compile, facts.attention,
-        facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
+        runtime, facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
         profile.data, profile.train, profile.budget["train_seconds"],
     ]  # fmt: skip
     digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()

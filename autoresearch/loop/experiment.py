@@ -44,6 +44,7 @@ class Setup:
     startup_limit_seconds: float
     peak_flops: float | None = None  # the device's data-sheet peak at the training dtype, FLOP/s
     constraints: Constraints = field(default_factory=Constraints)
+    variables: dict[str, str] = field(default_factory=dict)  # of every worker's environment: the profile's [runtime]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
         (folder / "checkpoint").unlink(missing_ok=True)
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
         job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
-        worker = Worker(job, folder)
+        worker = Worker(job, folder, variables=setup.variables)
     try:
         late = f"did not ask for training data within {limit_seconds:.0f} s of its start; use run.steps()"
         worker.wait("ready", limit_seconds, late, lambda message: _describe(described, message), tick)
@@ -224,7 +225,7 @@ def evaluate(setup: Setup, folder: Path, on_progress: OnProgress = lambda progre
 
     with slots(folder, rows, setup.seq_len, prepared.vocab_size) as (paths, views):
         job = job_for(setup, folder) | {"type": "score", "rows": rows, "slots": [str(path) for path in paths]}
-        with Worker(job, folder) as worker:
+        with Worker(job, folder, variables=setup.variables) as worker:
             late = f"scoring took more than {limit_seconds:.0f} s"
             worker.wait("ready", limit_seconds, late)
 

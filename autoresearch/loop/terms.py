@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from autoresearch import paths
+from autoresearch import choices, paths
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.errors import StoredStateError, UsageError
@@ -29,7 +29,7 @@ def ready(study, on_progress: OnProgress | None = None) -> Setup:
     """
     on_progress = on_progress or silent
     on_progress(detect.LOOKING, 0, None)
-    choice = detect.detect(study.backend)
+    choice = detect.detect(study.backend, choices.variables(study.profile.runtime))
     check_machine(study, choice.backend, choice.facts)
     return setup(study, choice.backend, prepared_again(study, on_progress))
 
@@ -44,6 +44,7 @@ def setup(study, backend: Backend, prepared: Prepared) -> Setup:
         startup_limit_seconds=study.profile.budget["startup_limit_seconds"],
         peak_flops=study.facts.peak_flops,
         constraints=study.constraints,
+        variables=choices.variables(study.profile.runtime),
     )
 
 
@@ -140,7 +141,7 @@ def _checksum_of_code(folders: list[Path]) -> str:
 def _check_profile(study, name: str) -> None:
     profile = profiles.load(name)
     same_sizes = all(
-        getattr(profile, part) == getattr(study.profile, part) for part in ("data", "train")
+        getattr(profile, part) == getattr(study.profile, part) for part in ("data", "train", "runtime")
     ) if str(name).endswith(".toml") else True  # fmt: skip
     if profile.name != study.profile.name or not same_sizes:
         raise _locked(study, "profile", name, study.profile.name)

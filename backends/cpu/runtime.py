@@ -37,6 +37,7 @@ from torch_runtime import (  # noqa: F401
     synchronize,
 )
 
+from autoresearch import choices
 from autoresearch.hardware.cores import usable
 
 device = torch.device("cpu")
@@ -81,9 +82,17 @@ def _keep_memory() -> None:
 
 
 dtype, loss_scale, dtype_reason = dtype_asked_for() or _choose_dtype()
-compile_on, compile_reason = _choose_compile()
+can_compile, compile_reason = _choose_compile()
+compile_on, compile_reason = choices.settle("compile", can_compile, compile_reason, (True, False) if can_compile else (False,))
+ATTENTIONS = ("blocks", "sdpa")
+attention_kind, attention_reason = choices.settle(
+    "attention", "blocks", "batched matrix products train faster here than SDPA, which scores", ATTENTIONS
+)
 cores = usable()
-torch.set_num_threads(cores)
+threads, threads_reason = choices.settle(
+    "threads", cores, f"one for each of the {cores} cores that this process may use", range(1, cores + 1)
+)
+torch.set_num_threads(threads)
 _keep_memory()
 
 
@@ -93,7 +102,7 @@ def compile(function):
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
     """See torch_runtime.attention. Scoring, which needs no backward pass and runs eagerly, takes PyTorch's own kernel."""
-    own = cpu_kernels.attention if torch.is_grad_enabled() else torch_runtime.attention
+    own = cpu_kernels.attention if attention_kind == "blocks" and torch.is_grad_enabled() else torch_runtime.attention
     return own(q, k, v, window)
 
 
@@ -110,7 +119,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def matmul_flops(size: int = 512, seconds: float = 0.2) -> float:
-    """The best product of two size x size matrices in `dtype` on one core, times the cores.
+    """The best product of two size x size matrices in `dtype` on one core, times the threads.
 
     One core and a tenth of a millisecond at a time: so another load on the machine does not change which profile is chosen.
     """
@@ -121,8 +130,8 @@ def matmul_flops(size: int = 512, seconds: float = 0.2) -> float:
     while (start := time.perf_counter()) < end:
         torch.mm(a, b, out=out)
         best = min(best, time.perf_counter() - start)
-    torch.set_num_threads(cores)
-    return 2 * size**3 / best * cores
+    torch.set_num_threads(threads)
+    return 2 * size**3 / best * threads
 
 
 def probe() -> dict:
@@ -140,8 +149,13 @@ def probe() -> dict:
         "dtype_reason": dtype_reason,
         "compile": compile_on,
         "compile_reason": compile_reason,
-        "attention": "blocks",
-        "attention_reason": "batched matrix products train faster here than SDPA, which scores",
+        "attention": attention_kind,
+        "attention_reason": attention_reason,
+        "threads": threads,
+        "threads_reason": threads_reason,
+        "choices": choices.left(
+            compile=(True, False) if can_compile else (), threads=choices.thread_counts(cores), attention=ATTENTIONS
+        ),
         "peak_flops": None,
         "peak_source": None,
     }

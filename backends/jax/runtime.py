@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from autoresearch import choices
 from autoresearch.errors import UsageError
 
 LOGITS_AT_ONCE = 1 << 25  # elements of a scoring chunk: 128 MB in float32
@@ -78,6 +79,9 @@ platform = device.platform if device else None
 device_name = f"{device.device_kind}, by JAX" if device else None
 capability = _capability(device)
 dtype, loss_scale, dtype_reason = choose_dtype(platform, capability, os.environ.get("AUTORESEARCH_DTYPE"))
+# There is one of each; what else is asked for is refused here.
+compiles, compile_reason = choices.settle("compile", True, COMPILE_REASON, (True,))
+attention_kind, attention_reason = choices.settle("attention", "xla", ATTENTION_REASON, ("xla",))
 precision, precision_reason = choose_precision(dtype)
 muon_dtype = jnp.dtype("float32") if dtype == jnp.float16 else dtype  # as torch_runtime.muon_dtype
 jax.config.update("jax_default_matmul_precision", precision)
@@ -222,10 +226,10 @@ def probe() -> dict:
         "matmul_tflops": None,
         "dtype": str(dtype),
         "dtype_reason": f"{dtype_reason}; precision {precision}: {precision_reason}",
-        "compile": True,
-        "compile_reason": COMPILE_REASON,
-        "attention": "xla",
-        "attention_reason": ATTENTION_REASON,
+        "compile": compiles,
+        "compile_reason": compile_reason,
+        "attention": attention_kind,
+        "attention_reason": attention_reason,
         "peak_flops": None,
         "peak_source": None,
         "versions": versions,

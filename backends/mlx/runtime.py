@@ -17,12 +17,14 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
+from autoresearch import choices
 from autoresearch.errors import UsageError
 
 LOGITS_AT_ONCE = 1 << 25  # elements of a scoring chunk: 128 MB in float32, a slot of the harness
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 32 MB in float32
 # torch's F.rms_norm without eps takes that of the type it computes in, which is float32 also for bfloat16 (seen in torch 2.13).
 NORM_EPS = float(np.finfo(np.float32).eps)
+ATTENTION_REASON = "MLX's own kernels; a window is a mask, and saves no time"
 
 
 def choose_dtype(chip: str | None, asked: str | None) -> tuple[mx.Dtype, float, str]:
@@ -79,7 +81,8 @@ device_info = mx.device_info()
 chip = device_info["device_name"] if is_gpu else None
 device = chip or f"{device_info['device_name']}, by MLX"
 dtype, loss_scale, dtype_reason = choose_dtype(chip, os.environ.get("AUTORESEARCH_DTYPE"))
-compile_on, compile_reason = choose_compile(is_gpu)
+compile_on, compile_reason = choices.settle("compile", *choose_compile(is_gpu), (True, False))
+attention_kind, attention_reason = choices.settle("attention", "sdpa", ATTENTION_REASON, ("sdpa",))
 
 
 def compile(function, inputs=None, outputs=None):
@@ -223,8 +226,9 @@ def probe() -> dict:
         "dtype_reason": dtype_reason,
         "compile": compile_on,
         "compile_reason": compile_reason,
-        "attention": "sdpa",
-        "attention_reason": "MLX's own kernels; a window is a mask, and saves no time",
+        "attention": attention_kind,
+        "attention_reason": attention_reason,
+        "choices": choices.left(compile=(True, False) if is_gpu else ()),  # on a CPU it never pays
         "peak_flops": flops,
         "peak_source": source,
         "peak_bandwidth": peak_bandwidth(chip) if is_gpu else None,

@@ -17,9 +17,12 @@ import torch
 import torch_runtime
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from autoresearch import choices
+
 if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):  # read by torch.compile when it is first used
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor")
 
+ATTENTIONS = ("flash3", "flex", "sdpa")  # a device that has one of them has those after it; flex only where it compiles
 FLEX_WIDTH = 128  # the widest head for which FlexAttention's backward kernel fits most cards (pytorch/pytorch#180278, #198224)
 ASK_SECONDS = 10  # for a driver's own tool, which may hang when the driver does
 
@@ -36,9 +39,23 @@ class Settings:
     attention_reason: str
 
     def as_asked(self) -> "Settings":
-        """The same, but for the dtype that AUTORESEARCH_DTYPE asks for."""
-        asked = torch_runtime.dtype_asked_for()
-        return replace(self, dtype=asked[0], dtype_reason=asked[2]) if asked else self
+        """The same, but for what is asked for: AUTORESEARCH_DTYPE, and a profile's [runtime] or its variables."""
+        found = self
+        if asked := torch_runtime.dtype_asked_for():
+            found = replace(found, dtype=asked[0], dtype_reason=asked[2])
+        compiles, reason = choices.settle("compile", found.compile, found.compile_reason, found.offers["compile"])
+        found = replace(found, compile=compiles, compile_reason=reason)
+        if found.attention not in found.offers["attention"]:
+            found = replace(found, attention="sdpa", attention_reason="FlexAttention needs torch.compile")
+        kind, reason = choices.settle("attention", found.attention, found.attention_reason, found.offers["attention"])
+        return replace(found, attention=kind, attention_reason=reason)
+
+    @property
+    def offers(self) -> dict[str, tuple]:
+        """What the device has: what was chosen, and what can take its place."""
+        after = ATTENTIONS[ATTENTIONS.index(self.attention) :]
+        kinds = tuple(kind for kind in after if kind != "flex" or self.compile)
+        return {"compile": (True, False) if self.compile else (False,), "attention": kinds}
 
     @property
     def loss_scale(self) -> float:
@@ -58,7 +75,7 @@ class Settings:
         square = torch.ones(64, 64, device=device, dtype=self.dtype)
         (square @ square).sum().item()
         chosen = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {"ok": True} | chosen | {"dtype": str(self.dtype).removeprefix("torch.")}
+        return {"ok": True} | chosen | {"dtype": str(self.dtype).removeprefix("torch."), "choices": choices.left(**self.offers)}
 
     def card_facts(self, device: torch.device, peaks: Path) -> dict:
         """The same of a card with memory of its own, the first of its kind. peaks: its backend's peaks.toml."""

@@ -30,7 +30,7 @@ ROW = Row(
     run_tokens_per_second=90_000, step_seconds=0.04, step_spread=0.031, mfu_of_product=0.41, mfu_of_data_sheet=None,
     peak_memory_bytes=1 << 30,
     cold_start_seconds=57.7, start_seconds=11.2, scoring_seconds=7.4, loader_share=0.0004, scoring_share=0.023,
-    experiments_per_hour=11.3, val_bpb=1.2345, predicted=PREDICTED,
+    experiments_per_hour=11.3, val_bpb=1.2345, predicted=PREDICTED, runtime={},
 )  # fmt: skip
 UNTIMED = replace(
     ROW, profile="plug-in", untimed="no Trainer", tokens_per_second=None, step_seconds=None, step_spread=None, mfu_of_product=None,
@@ -73,6 +73,12 @@ def test_the_plan_is_beside_what_was_measured():
     assert lines[start + 1].split() == ["cpu", *row]
     assert not lines[start + 2].startswith("plug-in")
     assert not any(line.startswith("plan") for line in text.lines(make(UNTIMED)))
+
+
+def test_what_was_chosen_in_the_runtimes_place_is_named():
+    lines = text.lines(make(ROW, replace(UNTIMED, runtime={"compile": False, "threads": 2})))
+    assert "plug-in: compile off, threads 2 by its [runtime]" in lines
+    assert not any(line.startswith("cpu: ") for line in lines)
 
 
 def test_what_failed_is_named_even_when_nothing_else_is_there():
@@ -157,7 +163,7 @@ def without(key: str) -> str:
         ("\x00\xff", "not JSON"),
         ("[1]", "but no run card"),
         ('{"kind": "package.json"}', "but no run card"),
-        (damaged(format=2), "of format 2, and this version reads 1"),
+        (damaged(format=1), "of format 1, and this version reads 2"),
         (without("format"), "of format None"),
         (without("limits"), "the card has no 'limits'"),
         (without("failed"), "the card has no 'failed'"),

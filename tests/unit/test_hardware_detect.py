@@ -98,7 +98,7 @@ def test_a_missing_requirement_is_named_with_its_cure_and_nothing_is_started(tmp
 def test_a_users_error_is_a_reason_and_a_cure_wherever_the_probe_raises_it(tmp_path):
     code = "from autoresearch.errors import UsageError\nraise UsageError('NPU_CARDS is two', 'set it to a number')"
     facts = detect.probe(backend(tmp_path / "npu", code, "npu"))
-    assert facts == Facts(ok=False, reason="NPU_CARDS is two", cure="set it to a number")
+    assert facts == Facts(ok=False, reason="NPU_CARDS is two", cure="set it to a number", wrong_input=True)
     with pytest.raises(UsageError, match=r"^the backend npu does not work here: NPU_CARDS is two; to do: set it to a number$"):
         detect.choose_backend("npu", {"npu": made("npu", 1)}, {"npu": facts})
 

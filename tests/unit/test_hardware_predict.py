@@ -129,6 +129,36 @@ def test_scores_are_counted_block_by_block_where_a_kernel_has_blocks():
     assert model.scored_keys(windowed, "sdpa") - model.scored_keys(long, "sdpa") == 1024 * 1024  # a mask saves nothing
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_starts_of_both_measured_machines_are_within_the_stated_error(dtype):
+    path = ROOT / "benchmarks" / "results" / f"train_speed-cpu-{dtype}.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))["start_up"]
+    found = run(facts=CPU, **MEASURED)
+    for name, estimate in (("cold", found.first_startup_seconds), ("warm", found.startup_seconds)):
+        assert abs(measured[name]["process_seconds"] / estimate.value - 1) < estimate.error
+
+
+def test_measured_scorings_are_within_the_stated_error():
+    """Of the machine without AMX, whose limits train_speed measured; and of one with it (docs/design/cpu-speed.md)."""
+    results = ROOT / "benchmarks" / "results"
+    speed_of = json.loads((results / "train_speed-cpu-float32.json").read_text(encoding="utf-8"))
+    limits = {"matmul_flops": 1e12 * max(speed_of["product_tflops"].values()), "bandwidth": 1e9 * speed_of["copy_gb_per_second"]}
+    plain = Machine.of(replace(CPU, dtype="float32"), limits | {"cores": 2})
+    misses = []
+    for line in (results / "runs.jsonl").read_text(encoding="utf-8").splitlines():
+        one = json.loads(line)
+        shape = {name: one[name] for name in ("depth", "width", "head_dim", "seq_len", "vocab_size")}
+        estimate = predict.predict(replace(SIZES, **shape), plain, 100, one["eval_bytes"]).scoring_seconds
+        misses.append(one["scoring_seconds"] / estimate.value - 1)
+    assert len(misses) >= 33 and abs(statistics.median(misses)) < 0.1
+    assert sum(abs(miss) >= predict.SCORING_ERROR for miss in misses) <= len(misses) / 20
+    profile = profiles.load("cpu")
+    sizes = Sizes.of(profile, (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8"))
+    amx = Machine.of(CPU, MEASURED | {"cores": 2})
+    estimate = predict.predict(sizes, amx, 300, profile.data["eval_bytes"]).scoring_seconds
+    assert abs(7.4 / estimate.value - 1) < estimate.error
+
+
 # The figures hang together
 
 

@@ -26,6 +26,9 @@ startup_limit_seconds = 600
 [train]
 DEPTH = 4
 WINDOW_PATTERN = "L"
+[runtime]
+compile = false
+threads = 3
 """
 GPU = Backend("gpu", "gpu", folder=None, train_py=None)
 
@@ -41,12 +44,18 @@ def profile(file, backends=("gpu",), **match):
 def test_a_file_of_the_users_own(tmp_path):
     (tmp_path / "mine.toml").write_text(GOOD, encoding="utf-8")
     mine = profiles.load(tmp_path / "mine.toml")
-    assert (mine.name, mine.match, mine.train) == (
+    assert (mine.name, mine.match, mine.train, mine.runtime) == (
         "mine",
         Match(memory_gb=(10, 14)),
         {"DEPTH": 4, "WINDOW_PATTERN": "L"},
+        {"compile": False, "threads": 3},
     )
     assert Profile.from_dict(mine.to_dict(), mine.source) == mine
+
+
+def test_a_file_without_runtime_leaves_every_choice_to_it(tmp_path):
+    (tmp_path / "mine.toml").write_text(GOOD.partition("[runtime]")[0], encoding="utf-8")
+    assert profiles.load(tmp_path / "mine.toml").runtime == {}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +78,10 @@ def test_a_file_of_the_users_own(tmp_path):
         ("memory_gb = [10, 14]", "capability = [8, 0]", r"\[match\] capability must be a range of versions"),
         ("DEPTH", "depth", r"\[train\] depth: the name of a constant of train.py is in UPPER_CASE"),
         ("DEPTH = 4", "DEPTH = {}", r"\[train\] DEPTH must be a number, text"),
+        ("compile = false", "compiel = false", r"\[runtime\] unknown key 'compiel'; did you mean compile\?.*attention, threads"),
+        ("compile = false", "compile = 0", r"\[runtime\] compile must be true or false, not 0"),
+        ("compile = false", "attention = true", r"\[runtime\] attention must be one of the kinds that the backend has"),
+        ("threads = 3", "threads = 0", r"\[runtime\] threads must be a whole number from 1 to 1024, not 0"),
         ("title =", "title", "not readable as TOML"),
     ],
 )

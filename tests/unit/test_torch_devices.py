@@ -91,6 +91,51 @@ def test_a_dtype_that_is_asked_for_goes_before_the_devices_own(monkeypatch):
         settings.as_asked()
 
 
+HOPPER = {"capability": (9, 0), **TRITON, "no_flash3": None}
+
+
+@pytest.mark.parametrize(
+    "device, asked, compiles, kind",
+    [
+        (HOPPER, {}, True, "flash3"),
+        (HOPPER, {"COMPILE": "off"}, False, "flash3"),
+        (HOPPER, {"ATTENTION": "flex"}, True, "flex"),
+        (HOPPER, {"ATTENTION": "sdpa", "COMPILE": "off"}, False, "sdpa"),
+        ({"capability": (8, 6), **TRITON}, {"COMPILE": "off"}, False, "sdpa"),  # FlexAttention needs torch.compile
+    ],
+)
+def test_choices_that_are_asked_for_go_before_the_devices_own(device, asked, compiles, kind, monkeypatch):
+    for name, text in asked.items():
+        monkeypatch.setenv(f"AUTORESEARCH_{name}", text)
+    settings = cuda.choose(**device).as_asked()
+    assert (settings.compile, settings.attention) == (compiles, kind)
+    assert "asks for it" in (settings.compile_reason if "COMPILE" in asked else "asks for it")
+    assert "asks for it" in (settings.attention_reason if "ATTENTION" in asked else "asks for it")
+
+
+@pytest.mark.parametrize(
+    "device, offers",
+    [
+        (HOPPER, {"compile": (True, False), "attention": ("flash3", "flex", "sdpa")}),
+        (HOPPER | {"has_triton": False}, {"compile": (False,), "attention": ("flash3", "sdpa")}),
+        ({"capability": (8, 6), **TRITON}, {"compile": (True, False), "attention": ("flex", "sdpa")}),
+        ({"capability": (7, 5), **TRITON}, {"compile": (True, False), "attention": ("sdpa",)}),
+    ],
+)
+def test_a_device_offers_what_it_has(device, offers):
+    assert cuda.choose(**device).offers == offers
+
+
+def test_what_the_device_has_not_is_refused(monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_COMPILE", "on")
+    with pytest.raises(UsageError, match=r"AUTORESEARCH_COMPILE is 'on', and here is off only \(Triton is not installed"):
+        cuda.choose((8, 6), False, True, "linux").as_asked()
+    monkeypatch.setenv("AUTORESEARCH_COMPILE", "off")
+    monkeypatch.setenv("AUTORESEARCH_ATTENTION", "flex")
+    with pytest.raises(UsageError, match=r"AUTORESEARCH_ATTENTION is 'flex', and here is sdpa only \(FlexAttention needs torch"):
+        cuda.choose((8, 6), **TRITON).as_asked()
+
+
 @pytest.mark.parametrize(
     "has_triton, has_compiler, system, expected, words",
     [
