@@ -108,8 +108,7 @@ def apply(text: str, best: str, calls: Sequence[Call]) -> Outcome:
         try:
             done = _apply(done, best, call)
         except (ValueError, UsageError) as error:
-            number = len(done.results) + 1
-            others = f"not done: call {number} of this answer failed, and the calls of one answer are made all or none; send all again"
+            others = f"not done, for call {len(done.results) + 1} of this answer failed: all are made or none; send all again"
             results = (Result(one.id, str(error) if one is call else others, True) for one in calls)
             return Outcome(text, tuple(results))
     return done
@@ -191,11 +190,10 @@ def _replaced(text: str, old: str, new: str) -> tuple[str, str]:
         return text.replace(old, new), f"replaced at line {line}"
     if count > 1:
         starts = [match.start() for match in re.finditer(re.escape(old), text)]
-        lines = [text[:start].count("\n") + 1 for start in starts]
-        raise ValueError(
-            f"old_str is in {FILE} {len(lines)} times, at lines {', '.join(map(str, lines))}; add lines around it until it is unique"
-        )
-    raise ValueError(f"old_str is not in {FILE}; copy it exactly, with its indentation. The nearest lines are:\n{_nearest(text, old)}")
+        lines = ", ".join(str(text[:start].count("\n") + 1) for start in starts)
+        raise ValueError(f"old_str is in {FILE} {count} times, at lines {lines}; add lines around it until it is unique")
+    near = _nearest(text, old)
+    raise ValueError(f"old_str is not in {FILE}; copy it exactly, with its indentation. The nearest lines are:\n{near}")
 
 
 def _nearest(text: str, old: str) -> str:
