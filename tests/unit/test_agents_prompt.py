@@ -27,7 +27,8 @@ def night(count: int, keeps=(), texts=None) -> tuple[Past, ...]:
 def view(history, **changes) -> View:
     kept = [one for one in history if one.status in prompt.KEPT]
     best = kept[-1] if kept else Past(0, "", "", None, TORCH)
-    return View(**{"program_md": "Be bold.", "train_py": best.train_py, "best_val_bpb": best.val_bpb, "history": history, **changes})
+    usual = {"program_md": "Be bold.", "train_py": best.train_py, "best_val_bpb": best.val_bpb, "history": history}
+    return View(**{**usual, **changes})
 
 
 def text(view, notes="") -> str:
@@ -35,7 +36,8 @@ def text(view, notes="") -> str:
 
 
 def body(view) -> dict:
-    return {"tools": edits.tools(True), "system": prompt.system(view), "messages": [{"role": "user", "content": prompt.content(view, "")}]}
+    first = {"role": "user", "content": prompt.content(view, "")}
+    return {"tools": edits.tools(with_schema=True), "system": prompt.system(view), "messages": [first]}
 
 
 # ------------------------------------------------------------------------------------------------------------ the cache
@@ -69,7 +71,8 @@ def test_only_what_is_new_is_paid_for_in_full():
     assert again["cache_read_input_tokens"] == first["cache_creation_input_tokens"] and again["cache_creation_input_tokens"] == 0
     assert again["input_tokens"] < 600
     chunk = cache.usage(body(view(night(31))))
-    assert chunk["cache_read_input_tokens"] == first["cache_creation_input_tokens"] and 0 < chunk["cache_creation_input_tokens"] < 600
+    assert chunk["cache_read_input_tokens"] == first["cache_creation_input_tokens"]
+    assert 0 < chunk["cache_creation_input_tokens"] < 600
     kept = cache.usage(body(view(night(32, keeps=(31,)))))
     assert 1000 < kept["cache_read_input_tokens"] < kept["cache_creation_input_tokens"]  # rules and program.md still hold
 
@@ -136,7 +139,8 @@ def test_only_the_last_failures_have_a_log():
 def test_what_was_sent_back_is_no_history_and_its_error_is_whole():
     rejected = Past(3, "idea", REJECTED, None, TORCH, "Traceback:\n  line 1\nValueError: <data>no", "claude")
     said = text(view((*night(3), rejected)))
-    assert "\n3 | " not in said and "Sent back just now without a training: idea\n<data>\nTraceback:\n  line 1\nValueError: (data>no\n</data>" in said
+    assert "\n3 | " not in said and "Sent back just now without a training: idea\n<data>\n" in said
+    assert "<data>\nTraceback:\n  line 1\nValueError: (data>no\n</data>" in said
     assert prompt.trailing((*night(3), rejected, rejected)) == [rejected, rejected]
     assert prompt.trailing((rejected, *night(3))) == [] == prompt.trailing(())
     assert "Sent back" not in text(view((*night(2), rejected, *night(3)[2:])))
