@@ -1,0 +1,177 @@
+"""The agent claude: an LLM behind Anthropic's Messages API, or behind a server of your own that speaks it.
+
+    propose     a conversation about the best train.py until the model submits an edit, TURNS answers at most
+    sent back   the same conversation goes on, with the exact error as the user's turn, and the edit as it was
+    no edit     a further turn, then Unavailable; the best text is never returned as if it were an idea
+
+The model has the tools of edits.py and nothing else. What it is told, and in which order, is prompt.py's; the request itself,
+its errors and its cost are service.py's. Every request is reported to view.on_ask, what went wrong included.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from autoresearch import durable
+from autoresearch.agents import edits, prices, prompt
+from autoresearch.agents.base import Exhausted, Proposal, Unavailable, View
+from autoresearch.agents.categories import category
+from autoresearch.agents.service import READ_SECONDS, BadRequest, Service
+from autoresearch.errors import UsageError
+
+DEFAULT_MODEL = "claude-opus-5-5"  # for long coding work, at 4 / 20 USD a million tokens; Fable costs twice that, Sonnet half
+TURNS = 8  # answers for one proposal; chosen: one is usual, two or three with an error in an edit
+TOKENS_PER_EXPERIMENT = 32_000  # of output, thinking included; chosen: three whole train.py files; at most 0.64 USD
+LEAST_TOKENS = 1000  # with less left, an answer would be cut off before an edit
+TOKENS_PER_ANSWER = 64_000  # the most that every model in the SDK's list takes (Haiku 4.5)
+NOTES = "notes.md"
+FIVE_MINUTES = {"type": "ephemeral"}  # for what only this conversation reads again, mostly within the minute
+
+NO_EDIT = (
+    "That was no edit, so there is nothing to train. Edit train.py with the tools and call submit, "
+    "or write the whole new train.py in one ```python block."
+)
+
+
+class BudgetSpent(Exhausted):
+    """The money of --max-cost is spent: the loop goes on without this agent."""
+
+
+@dataclass
+class Conversation:
+    """What was said about one best train.py, and the train.py that came of it."""
+
+    best: str
+    system: list[dict]
+    messages: list[dict]
+    text: str  # train.py with the edits so far
+    output_tokens: int = 0
+    unanswered: list[dict] = field(default_factory=list)  # results of the last answer's calls, which the next turn begins with
+
+    def request(self) -> list[dict]:
+        """The messages, with the last cache breakpoint at their end."""
+        *earlier, last = self.messages
+        *blocks, end = last["content"]
+        return [*earlier, {**last, "content": [*blocks, {**end, "cache_control": FIVE_MINUTES}]}]
+
+    def say(self, text: str = "") -> None:
+        """The user's next turn."""
+        said = [{"type": "text", "text": text}] if text else []
+        self.messages.append({"role": "user", "content": [*self.unanswered, *said]})
+        self.unanswered = []
+
+    def take(self, content: tuple) -> tuple[edits.Outcome, str]:
+        """Make the edits of an answer; (what they came to, the outcome in a few words)."""
+        self.messages.append({"role": "assistant", "content": list(content)})
+        prose = "\n".join(block.text for block in content if block.type == "text").strip()
+        calls = [edits.Call(block.id, block.name, block.input) for block in content if block.type == "tool_use"]
+        if not calls:
+            return self._take_prose(prose)
+        done = edits.apply(self.text, self.best, calls)
+        self.text = done.text
+        self.unanswered = [
+            {"type": "tool_result", "tool_use_id": result.id, "content": result.text}
+            | ({"is_error": True} if result.is_error else {})
+            for result in done.results
+        ]
+        if done.failed:
+            return done, "answered: edit refused"
+        return done, "answered" if done.submitted else "answered: not submitted yet"
+
+    def _take_prose(self, prose: str) -> tuple[edits.Outcome, str]:
+        """An answer without a call: a whole file, the end of a conversation with edits, or no edit at all."""
+        whole = edits.whole_file(prose)
+        self.text = whole if whole is not None else self.text
+        if self.text.strip() == self.best.strip():
+            return edits.Outcome(self.text, ()), "answered without an edit"
+        first = next((line.strip("#*` \t") for line in prose.split("```")[0].splitlines() if line.strip("#*` \t")), "")
+        description = edits.one_line(first) or f"edit of {category(self.best, self.text)}"
+        return edits.Outcome(self.text, (), submitted=(description, prose[:2000])), "answered"
+
+
+class Claude:
+    name = "claude"
+    thinks = True
+
+    def __init__(self, service: Service, max_cost_usd: float | None = None, max_tokens_per_experiment: int | None = None):
+        if max_cost_usd is not None and not prices.is_known(service.model):
+            raise UsageError(f"--max-cost needs a price, and {service.model} has none here; leave it out, or take another --model")
+        self.service, self.max_cost_usd = service, max_cost_usd
+        self.max_tokens = max_tokens_per_experiment or TOKENS_PER_EXPERIMENT
+        self._last: Conversation | None = None  # the one that the last proposal came from
+
+    def propose(self, view: View) -> Proposal:
+        talk = self._continued(view)
+        is_new = talk is None
+        talk = talk or self._begun(view)
+        self._last = None  # an error leaves no conversation behind
+        spent_usd, outcome = 0.0, ""
+        for _ in range(TURNS):
+            left = self._tokens_left(view, talk, spent_usd)
+            request = {"max_tokens": left, "system": talk.system, "messages": talk.request()}
+            reply = self.service.ask({**request, "tools": edits.tools(not self.service.is_anthropic)}, view.wanted)
+            spent_usd += reply.ask.cost_usd or 0.0
+            talk.output_tokens += reply.ask.output_tokens or 0
+            if reply.error is not None:
+                view.on_ask(reply.ask)
+                if isinstance(reply.error, BadRequest) and not is_new:  # what was said before may be the reason: begin anew
+                    raise Unavailable(str(reply.error))
+                raise reply.error
+            done, outcome = talk.take(reply.content)
+            if done.notes is not None:
+                outcome += self._keep_notes(view, done.notes)
+            view.on_ask(replace(reply.ask, outcome=outcome))
+            if done.submitted:
+                self._last = talk
+                return Proposal(talk.text, *done.submitted, spent_usd)
+            talk.say("" if talk.unanswered else NO_EDIT)
+        raise Unavailable(f"no proposal in {TURNS} answers (the last one: {outcome})")
+
+    def _begun(self, view: View) -> Conversation:
+        first = {"role": "user", "content": prompt.content(view, self._notes(view))}
+        return Conversation(view.train_py, prompt.system(view), [first], view.train_py)
+
+    def _continued(self, view: View) -> Conversation | None:
+        """The last conversation, when what was just sent back is what it proposed."""
+        talk, sent_back = self._last, prompt.trailing(view.history)
+        if not (talk and sent_back and sent_back[-1].train_py == talk.text and talk.best == view.train_py):
+            return None
+        error = prompt.as_data(sent_back[-1].reason or "n/a", prompt.REASON_CHARACTERS)
+        talk.say(f"Your proposal was sent back without a training:\n{error}\ntrain.py is as you left it. Correct it and submit.")
+        return talk
+
+    def _tokens_left(self, view: View, talk: Conversation, spent_usd: float) -> int:
+        """For the next answer; raises when there is no money or no room for one."""
+        total = view.spent_usd + spent_usd
+        if self.max_cost_usd is not None and total >= self.max_cost_usd:
+            raise BudgetSpent(f"{total:.2f} USD are spent, and --max-cost is {self.max_cost_usd:g}; raise it to go on with claude")
+        if not view.wanted():
+            raise Unavailable("nobody waits for the answer any more")
+        left = self.max_tokens - talk.output_tokens
+        if left < LEAST_TOKENS:
+            raise Unavailable(f"the {self.max_tokens} tokens of --max-tokens-per-experiment brought no proposal")
+        return min(left, TOKENS_PER_ANSWER)
+
+    # ------------------------------------------------------------------------------------------------------- notes.md
+
+    def _notes(self, view: View) -> str:
+        path = view.folder and view.folder / NOTES
+        if path is None or not path.is_file():
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")[: edits.NOTES_CHARACTERS]
+
+    def _keep_notes(self, view: View, notes: str) -> str:
+        """What to add to the outcome. Notes that can't be written are not worth a night."""
+        if view.folder is None:
+            return ""
+        try:
+            view.folder.mkdir(parents=True, exist_ok=True)
+            durable.write(view.folder / NOTES, notes)
+        except OSError as error:
+            return f"; {NOTES} not written: {error.strerror}"
+        return ""
+
+
+def make(
+    model: str | None = None, max_cost_usd: float | None = None, max_tokens_per_experiment: int | None = None, seed: int = 0
+) -> Claude:
+    """seed: every agent takes one; the service has none, so that a night with claude can't be repeated exactly."""
+    return Claude(Service(model or DEFAULT_MODEL, READ_SECONDS), max_cost_usd, max_tokens_per_experiment)

@@ -1,0 +1,256 @@
+"""The tools that an LLM gets, and what they do to a train.py that exists in memory only. Pure: text in, text out.
+
+There is no other tool: no shell, no file but train.py. The edits of one answer are all made or none is: an idea with half
+of its edits is another idea, which nobody had. An error says what to do next and shows the nearest lines.
+"""
+
+import ast
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from autoresearch import constants
+from autoresearch.errors import UsageError
+
+EDITOR = "str_replace_based_edit_tool"
+FILE = "train.py"
+NOTES_CHARACTERS = 8000  # of notes.md; chosen: about 2,000 tokens, read with every request
+DESCRIPTION_CHARACTERS = 100  # a line of results.tsv and of a commit's subject
+
+_ONE_LINE = {"type": "string", "description": "one line, the change itself: 'MATRIX_LR 0.04 -> 0.06', 'SwiGLU for relu**2'"}
+_WHY = {"type": "string", "description": "two or three sentences: why it should lower val_bpb here, and where the idea is from"}
+_COMMANDS = {
+    "command": {"type": "string", "enum": ["view", "str_replace", "insert", "create"]},
+    "path": {"type": "string", "description": "train.py"},
+    "old_str": {"type": "string", "description": "str_replace: text that is in train.py exactly once, with its indentation"},
+    "new_str": {"type": "string", "description": "str_replace: what stands there instead"},
+    "insert_line": {"type": "integer", "description": "insert: the line after which the text goes; 0 is the beginning"},
+    "insert_text": {"type": "string", "description": "insert: the lines"},
+    "view_range": {"type": "array", "items": {"type": "integer"}, "description": "view: first and last line"},
+    "file_text": {"type": "string", "description": "create: the whole new train.py; only when most of it changes"},
+}
+_OWN_TOOLS = (
+    {
+        "name": "set_constants",
+        "description": "Change values of train.py's UPPER_CASE constants, by name; everything else stays.",
+        "input_schema": {
+            "type": "object",
+            "properties": {"values": {"type": "object", "description": '{"MATRIX_LR": 0.06, "DEPTH": 6}'}},
+            "required": ["values"],
+        },
+    },
+    {
+        "name": "write_notes",
+        "description": f"Replace notes.md, your own memory between experiments, at most {NOTES_CHARACTERS} characters. "
+        "Write what the history does not show: what you learnt, and what to try next.",
+        "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+    },
+    {
+        "name": "submit",
+        "description": "Propose train.py as it is now for one experiment. Call it after the edits, in the same answer if you can.",
+        "input_schema": {
+            "type": "object",
+            "properties": {"description": _ONE_LINE, "reasoning": _WHY},
+            "required": ["description", "reasoning"],
+        },
+    },
+)
+NAMES = (EDITOR, *(tool["name"] for tool in _OWN_TOOLS))
+
+
+def tools(with_schema: bool) -> list[dict]:
+    """The tools as the Messages API takes them.
+
+    with_schema: the editor as an ordinary tool. Anthropic's models know theirs by its type, without a schema; other
+    servers that speak the protocol need one.
+    """
+    if with_schema:
+        schema = {"type": "object", "properties": _COMMANDS, "required": ["command", "path"]}
+        editor = {"name": EDITOR, "description": "View and edit train.py. There is no other file.", "input_schema": schema}
+    else:
+        editor = {"type": "text_editor_20250728", "name": EDITOR}
+    return [editor, *_OWN_TOOLS]
+
+
+@dataclass(frozen=True)
+class Call:
+    id: str
+    name: str
+    arguments: object  # a dict, if the model did as it was told
+
+
+@dataclass(frozen=True)
+class Result:
+    id: str
+    text: str
+    is_error: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the calls of one answer came to."""
+
+    text: str  # train.py after them; unchanged when one of them failed
+    results: tuple[Result, ...]  # one for each call
+    notes: str | None = None  # the new notes.md
+    submitted: tuple[str, str] | None = None  # (description, reasoning)
+
+    @property
+    def failed(self) -> bool:
+        return any(result.is_error for result in self.results)
+
+
+def apply(text: str, best: str, calls: Sequence[Call]) -> Outcome:
+    """Make all calls of one answer on the train.py `text`, or none. best: what a proposal has to differ from."""
+    done = Outcome(text, ())
+    for call in calls:
+        try:
+            done = _apply(done, best, call)
+        except (ValueError, UsageError) as error:
+            others = f"not done, for call {len(done.results) + 1} of this answer failed: all are made or none; send all again"
+            results = (Result(one.id, str(error) if one is call else others, True) for one in calls)
+            return Outcome(text, tuple(results))
+    return done
+
+
+def whole_file(answer: str) -> str | None:
+    """A whole train.py in a fenced block of an answer in prose: the fallback for models that call no tool."""
+    blocks = re.findall(r"^```[\w.+-]*[ \t]*\n(.*?)^```[ \t]*$", answer, re.MULTILINE | re.DOTALL)
+    whole = [block for block in blocks if "build_model" in block]  # which every train.py has to have
+    return whole[-1] if whole else None
+
+
+def one_line(text: str) -> str:
+    """Fit for results.tsv: no control characters, no line ends, not too long."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= DESCRIPTION_CHARACTERS else line[: DESCRIPTION_CHARACTERS - 1].rstrip() + "…"
+
+
+# ---------------------------------------------------------------------------------------------------------- the tools
+
+
+def _apply(done: Outcome, best: str, call: Call) -> Outcome:
+    """done, with one call more. ValueError or UsageError: the exact reason why not."""
+    if call.name not in NAMES:
+        raise ValueError(f"there is no tool {call.name!r}; the tools are: {', '.join(NAMES)}")
+    if not isinstance(call.arguments, dict):
+        raise ValueError(f"{call.name} takes a JSON object, not {type(call.arguments).__name__}")
+    if call.name == EDITOR:
+        text, said = _edit(done.text, call.arguments)
+        return replace(done, text=text, results=(*done.results, Result(call.id, said)))
+    if call.name == "set_constants":
+        values = _argument(call.arguments, "values", dict)
+        text = constants.write(done.text, {name: _value(value) for name, value in values.items()})
+        return replace(done, text=text, results=(*done.results, Result(call.id, f"set: {', '.join(values)}")))
+    if call.name == "write_notes":
+        notes = _argument(call.arguments, "text", str)
+        if len(notes) > NOTES_CHARACTERS:
+            raise ValueError(f"the notes have {len(notes)} characters, at most {NOTES_CHARACTERS} are kept; shorten them")
+        return replace(done, notes=notes, results=(*done.results, Result(call.id, "notes.md is written")))
+    description = one_line(_argument(call.arguments, "description", str))
+    reasoning = _argument(call.arguments, "reasoning", str).strip()
+    if not description:
+        raise ValueError("submit needs a description: one line that says what the change is")
+    if done.text == best:
+        raise ValueError("train.py does not differ from the best, so there is nothing to try; edit it, then submit")
+    return replace(done, submitted=(description, reasoning), results=(*done.results, Result(call.id, "submitted")))
+
+
+def _edit(text: str, arguments: dict) -> tuple[str, str]:
+    """(text after the editor's command, what to answer)."""
+    command, path = _argument(arguments, "command", str), _argument(arguments, "path", str)
+    if re.sub(r"^(\./|/)+(repo/|workspace/)?", "", path) != FILE:  # as models write it where they believe in a folder
+        raise ValueError(f"there is no file {path!r} here; the only one is {FILE}")
+    if command == "view":
+        return text, _shown(text, arguments.get("view_range"))
+    if command == "create":
+        return _argument(arguments, "file_text", str), f"{FILE} is replaced"
+    if command == "insert":
+        lines = text.splitlines(keepends=True)
+        after = _argument(arguments, "insert_line", int)
+        added = _argument(arguments, "insert_text" if "insert_text" in arguments else "new_str", str)
+        if not 0 <= after <= len(lines):
+            raise ValueError(f"insert_line is {after}, and {FILE} has {len(lines)} lines; give 0 to {len(lines)}")
+        added = added if added.endswith("\n") else added + "\n"
+        return "".join([*lines[:after], added, *lines[after:]]), f"inserted after line {after}"
+    if command == "str_replace":
+        old = _argument(arguments, "old_str", str)
+        new = _argument(arguments, "new_str", str) if "new_str" in arguments else ""
+        return _replaced(text, old, new)
+    raise ValueError(f"the editor has no command {command!r}; it has view, str_replace, insert and create")
+
+
+def _replaced(text: str, old: str, new: str) -> tuple[str, str]:
+    if not old:
+        raise ValueError("old_str is empty; give the text to replace, or use insert")
+    count = text.count(old)
+    if count == 1:
+        line = text[: text.index(old)].count("\n") + 1
+        return text.replace(old, new), f"replaced at line {line}"
+    if count > 1:
+        starts = [match.start() for match in re.finditer(re.escape(old), text)]
+        lines = ", ".join(str(text[:start].count("\n") + 1) for start in starts)
+        raise ValueError(f"old_str is in {FILE} {count} times, at lines {lines}; add lines around it until it is unique")
+    near = _nearest(text, old)
+    raise ValueError(f"old_str is not in {FILE}; copy it exactly, with its indentation. The nearest lines are:\n{near}")
+
+
+def _nearest(text: str, old: str) -> str:
+    """The lines of text that are most like old, with their numbers."""
+    lines, wanted = text.splitlines(), [line.strip() for line in old.splitlines() if line.strip()]
+    if not lines or not wanted:
+        return "(none)"
+    longest = max(wanted, key=len)
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(longest)
+
+    def likeness(line: str) -> float:
+        matcher.set_seq1(line.strip())
+        return matcher.ratio() if matcher.quick_ratio() > 0.4 else 0.0  # the exact figure takes ten times as long
+
+    best = max(range(len(lines)), key=lambda index: likeness(lines[index]))
+    start = max(0, best - wanted.index(longest))
+    return _numbered(lines, start, min(len(lines), max(start + len(wanted), best + 1)))
+
+
+def _shown(text: str, span: object) -> str:
+    lines = text.splitlines()
+    if span is None:
+        return _numbered(lines, 0, len(lines))
+    if not (isinstance(span, list) and len(span) == 2 and all(type(number) is int for number in span)):
+        raise ValueError(f"view_range is two whole numbers, [first, last], not {span!r}")
+    first, last = span[0], len(lines) if span[1] == -1 else min(span[1], len(lines))
+    if not 1 <= first <= last:
+        raise ValueError(f"view_range {span} is no range of the {len(lines)} lines of {FILE}; lines count from 1, -1 is the last")
+    return _numbered(lines, first - 1, last)
+
+
+def _numbered(lines: list[str], start: int, end: int) -> str:
+    return "\n".join(f"{number + 1}: {lines[number]}" for number in range(start, end))
+
+
+def _argument(arguments: dict, name: str, kind: type):
+    value = arguments.get(name)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        has = "is missing" if value is None else f"is {value!r:.60}"
+        raise ValueError(f"{name} {has}; it has to be {'an' if kind is int else 'a'} {_KINDS[kind]}")
+    if isinstance(value, str):
+        value.encode()  # half a surrogate pair, which JSON allows and no file can hold, is a ValueError
+    return value
+
+
+_KINDS = {str: "string", int: "integer", dict: "JSON object"}
+
+
+def _value(value: object):
+    """A JSON value as a constant's: a list is a tuple, and a number as text (`"2**16"`) is that number."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, str) and re.fullmatch(r"[-+*/ ().\d_eE]+", value) and any(map(str.isdigit, value)):
+        try:
+            number = constants.evaluate(ast.parse(value, mode="eval").body)
+        except SyntaxError:
+            return value
+        return value if number is None else number
+    return value

@@ -1,0 +1,50 @@
+"""What a request costs, by prices.toml. A price that is not known is None, never a guess."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PRICES = Path(__file__).with_name("prices.toml")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a service counted for one request, as it bills it."""
+
+    input: int  # neither written to the cache nor read from it
+    output: int
+    write_5m: int = 0
+    write_1h: int = 0
+    read: int = 0
+
+    @property
+    def write(self) -> int:
+        return self.write_5m + self.write_1h
+
+    @property
+    def all_input(self) -> int:
+        return self.input + self.write + self.read
+
+
+@cache
+def table() -> dict:
+    return tomllib.loads(PRICES.read_text(encoding="utf-8"))
+
+
+def is_known(model: str) -> bool:
+    return bool(_fitting(model))
+
+
+def cost_usd(model: str, tokens: Tokens) -> float | None:
+    for price in _fitting(model):
+        if tokens.all_input <= price.get("up_to_input", tokens.all_input):
+            return sum(getattr(tokens, kind) * price[kind] for kind in ("input", "output", "write_5m", "write_1h", "read")) / 1e6
+    return None
+
+
+def _fitting(model: str) -> list[dict]:
+    """The prices of the longest name that model begins with, in the order of the file."""
+    fitting = [price for price in table()["price"] if model.startswith(price["name"])]
+    longest = max((len(price["name"]) for price in fitting), default=0)
+    return [price for price in fitting if len(price["name"]) == longest]
