@@ -58,9 +58,9 @@ def test_doctor_tells_what_a_run_would_use_and_hides_who_asks(tmp_path):
     ],
 )
 def test_a_wrong_name_is_one_line(tmp_path, arguments, status, words):
-    assert call(tmp_path, *arguments)[0] == status
-    assert words in call(tmp_path, *arguments)[2]
-    assert call(tmp_path, *arguments)[2].count("\n") == 1
+    ended, _, complaint = call(tmp_path, *arguments)
+    assert (ended, complaint.count("\n")) == (status, 1)
+    assert words in complaint
 
 
 def test_profiles_are_listed_shown_and_checked(tmp_path):

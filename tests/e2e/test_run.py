@@ -303,6 +303,7 @@ def call(folder, *arguments, status=0):
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     profile = studies.write_profile(tmp_path)
     same = ["run", "--profile", str(profile), "--backend", "null", "--corpus", str(corpus), "--decide", "strict"]
@@ -343,7 +344,8 @@ def test_a_second_process_is_refused(fresh):
 @pytest.mark.skipif(os.name == "nt", reason="a console signal can't be sent to one process there")
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
-    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=2.0)  # strict: the baseline is one run
+    # strict: the baseline is one run. One press is followed by the rest of it, two end it.
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds={1: 1.0, 2: 5.0}[presses])
     command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json", "--on-battery"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with child:
