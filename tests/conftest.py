@@ -1,9 +1,12 @@
 """What tests of several files share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+from autoresearch import cli
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,16 @@ def compile_cache(tmp_path_factory) -> Path:
     folder /= "compile"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def typed(capsys, monkeypatch):
+    """What `autoresearch WORDS` does, without the half second that a process of its own takes: (exit status, stdout, stderr)."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["autoresearch", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, *capsys.readouterr()
+
+    return call

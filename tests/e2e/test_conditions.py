@@ -57,6 +57,7 @@ def test_on_battery_nothing_begins_before_it_is_allowed(tmp_path, corpus, batter
 
 
 @linux
+@pytest.mark.slow
 def test_on_battery_when_it_is_allowed_the_study_says_so_once(tmp_path, corpus, battery, capsys):
     study, _ = studies.make(tmp_path / "study", corpus)
     command = ["run", "--workspace", str(study.folder), "--on-battery", "--experiments", "1"]

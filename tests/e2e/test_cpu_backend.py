@@ -45,13 +45,16 @@ job = json.loads(sys.argv[1])
 sys.path[:0] = job["python_path"]
 import runtime, torch
 from autoresearch.measure import Spec
-runtime.seed(3)
 train = runpy.run_path(job["train_py"])
-model = train["build_model"](Spec(512, 256))
-with torch.no_grad():
-    for parameter in model.parameters():  # the outputs of all blocks are zero at the start: nothing would flow back
-        parameter += 0.02 * torch.randn_like(parameter)
 tokens = torch.randint(512, (8, 257))
+
+def awake_model():
+    runtime.seed(3)
+    model = train["build_model"](Spec(512, 256))
+    with torch.no_grad():
+        for parameter in model.parameters():  # the outputs of all blocks are zero at the start: nothing would flow back
+            parameter += 0.02 * torch.randn_like(parameter)
+    return model
 
 def gradients(loss):
     model.zero_grad()
@@ -67,6 +70,7 @@ def muon_step(update, gradient):
 
 found = {}
 for runtime.dtype in (torch.float32, torch.bfloat16):
+    model = awake_model()
     eager, compiled = gradients(model.loss), gradients(runtime.compile(model.loss))
     compiled |= muon_step(runtime.compile(train["muon_update"]), eager["mlp.0.up"][None])
     eager |= muon_step(train["muon_update"], eager["mlp.0.up"][None])
@@ -142,7 +146,7 @@ def test_compiled_gradients_are_the_eager_ones(setup, compile_cache, tmp_path):
     job = {"train_py": str(tmp_path / "train.py"), "python_path": [str(path) for path in setup.backend.python_path]}
     variables = os.environ | {"AUTORESEARCH_COMPILE_CACHE": str(compile_cache)}
     command = [sys.executable, "-c", GRADIENTS, json.dumps(job)]
-    done = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found["torch.float32"]) == len(found["torch.bfloat16"]) > 11
     for dtype, limit in (("torch.float32", 1e-3), ("torch.bfloat16", 0.1)):

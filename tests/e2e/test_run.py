@@ -342,7 +342,7 @@ def test_a_second_process_is_refused(fresh):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console signal can't be sent to one process there")
-@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("presses", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
     # strict: the baseline is one run. One press is followed by the rest of it, two end it.
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds={1: 1.0, 2: 5.0}[presses])
