@@ -16,7 +16,10 @@ from autoresearch.hardware import registry
 from autoresearch.loop.experiment import Setup, evaluate, execute
 from autoresearch.measure.bpb import ValidationText
 
-TINY = {"DEPTH": 1, "ASPECT_RATIO": 64, "HEAD_DIM": 32, "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 512, "WINDOW_PATTERN": "L"}
+# One layer, as wide as products are split over threads. What is trained and whose gradients are compared is one graph, so that the
+# second test loads what the first has compiled.
+SMALL = {"DEPTH": 1, "ASPECT_RATIO": 256, "HEAD_DIM": 128, "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 4096, "WINDOW_PATTERN": "L"}
+VOCAB_SIZE, SEQ_LEN = 320, 256
 
 # Writes a checkpoint whose logits are far from uniform, and the logits of each validation row, in the model's own dtype.
 DUMP = """
@@ -46,11 +49,11 @@ sys.path[:0] = job["python_path"]
 import runtime, torch
 from autoresearch.measure import Spec
 train = runpy.run_path(job["train_py"])
-tokens = torch.randint(512, (8, 257))
+tokens = torch.randint(job["vocab_size"], (8, job["seq_len"] + 1))
 
 def awake_model():
     runtime.seed(3)
-    model = train["build_model"](Spec(512, 256))
+    model = train["build_model"](Spec(job["vocab_size"], job["seq_len"]))
     with torch.no_grad():
         for parameter in model.parameters():  # the outputs of all blocks are zero at the start: nothing would flow back
             parameter += 0.02 * torch.randn_like(parameter)
@@ -86,7 +89,7 @@ def setup(tmp_path_factory, module_cache):
     words = np.random.default_rng(0).choice(["one", "fish", "two", "red", "blue", "swims", "in", "the", "sea"], size=(300, 200))
     for index, line in enumerate(words):
         (corpus / f"{index}.txt").write_text(f"{index} " + " ".join(line))
-    prepared = prepare(str(corpus), 320)
+    prepared = prepare(str(corpus), VOCAB_SIZE)
     return Setup(registry.scan()["cpu"], prepared, seq_len=64, eval_bytes=8000, train_seconds=2, startup_limit_seconds=300)
 
 
@@ -100,15 +103,15 @@ def module_cache(compile_cache):
 
 @pytest.fixture(scope="module")
 def text(setup):
-    return constants.write(setup.backend.train_py.read_text(encoding="utf-8"), TINY)
+    return constants.write(setup.backend.train_py.read_text(encoding="utf-8"), SMALL)
 
 
 @pytest.mark.slow
 def test_the_real_train_py_is_trained_and_scored(setup, text, tmp_path):
-    result = execute(setup, text, 1, tmp_path)
+    result = execute(replace(setup, seq_len=SEQ_LEN), text, 1, tmp_path)
     assert result.ok, (result, (tmp_path / "log.txt").read_text())
     assert result.num_steps >= 1 and result.depth == 1 and result.peak_memory_bytes > 2**20
-    uniform = math.log2(320) / setup.prepared.mean_token_bytes
+    uniform = math.log2(VOCAB_SIZE) / setup.prepared.mean_token_bytes
     assert 0 < result.val_bpb < 1.1 * uniform, "not worse than knowing nothing, however few steps the machine made"
 
 
@@ -135,15 +138,14 @@ def test_the_score_is_that_of_a_slow_scorer_at_any_batch_size(setup, text, tmp_p
 
 
 @pytest.mark.slow
-def test_compiled_gradients_are_the_eager_ones(setup, compile_cache, tmp_path):
+def test_compiled_gradients_are_the_eager_ones(setup, text, compile_cache, tmp_path):
     """At widths where products are split over threads: there, compiled transposed copies once came out as garbage.
 
     bfloat16 is compiled here alone: eager, it follows the golden state.
     """
-    shape = {"DEPTH": 1, "ASPECT_RATIO": 256, "HEAD_DIM": 128, "WINDOW_PATTERN": "L"}
-    source = setup.backend.train_py.read_text(encoding="utf-8")
-    (tmp_path / "train.py").write_text(constants.write(source, shape), encoding="utf-8")
+    (tmp_path / "train.py").write_text(text, encoding="utf-8")
     job = {"train_py": str(tmp_path / "train.py"), "python_path": [str(path) for path in setup.backend.python_path]}
+    job |= {"vocab_size": VOCAB_SIZE, "seq_len": SEQ_LEN}
     variables = os.environ | {"AUTORESEARCH_COMPILE_CACHE": str(compile_cache)}
     command = [sys.executable, "-c", GRADIENTS, json.dumps(job)]
     done = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
