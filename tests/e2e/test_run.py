@@ -163,6 +163,7 @@ def test_a_start_that_cannot_be_read_is_said_before_any_training(fresh, broken):
     assert state_of(study).experiments == []
 
 
+@pytest.mark.slow
 def test_stray_files_and_a_lost_state_folder_do_no_harm(fresh):
     study, setup = fresh
     study.runs.mkdir()
@@ -183,6 +184,7 @@ def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
     assert len(state_of(study).experiments) == 1
 
 
+@pytest.mark.slow
 def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fresh, monkeypatch):
     study, setup = fresh
     play(study, setup, [], experiments=0)
@@ -199,6 +201,7 @@ def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fres
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_a_full_disk_pauses_the_study_and_loses_nothing(fresh, tmp_path, corpus, monkeypatch):
     """Every write in turn fails three times: the first time the ballast helps, then the study waits."""
     study, setup = fresh

@@ -189,8 +189,15 @@ def on_a_device_with_room(rows):
     return weights_after(train.Trainer(awake_model(train), SPEC.seq_len))
 
 
-# At once; in the second pass of the first step; in the second step, inside the clock.
-@pytest.mark.parametrize("most_rows, calls_before", [(2, 0), (1, 4), (2, 4), (2, 10)])
+@pytest.mark.parametrize(
+    "most_rows, calls_before",
+    [
+        (2, 0),  # at once
+        pytest.param(1, 4, marks=pytest.mark.slow),  # in the second pass of the first step
+        pytest.param(2, 4, marks=pytest.mark.slow),
+        pytest.param(2, 10, marks=pytest.mark.slow),  # in the second step, inside the clock
+    ],
+)
 def test_a_full_device_gets_smaller_portions_of_the_same_step(monkeypatch, capsys, most_rows, calls_before):
     expected_losses, expected = on_a_device_with_room(4)
     _, exact = on_a_device_with_room(most_rows)
