@@ -22,6 +22,7 @@ def check(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_null_keeps_every_contract_and_what_is_about_a_model_is_not_applicable(check):
     done = check("null")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -32,6 +33,7 @@ def test_null_keeps_every_contract_and_what_is_about_a_model_is_not_applicable(c
     assert {result for name, result in lines if name not in not_applicable} == {"pass"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_breaks_a_contract_is_status_1_and_json_says_which(check):
     done = check(str(SMALLEST), "--json")
     assert done.returncode == 1, done.stderr

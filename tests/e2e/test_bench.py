@@ -70,8 +70,10 @@ def test_a_train_py_without_a_trainer_is_measured_as_far_as_it_goes(tmp_path):
         (("compare", "wrong.toml", "wrong.toml"), "no run card"),
     ],
 )
-def test_a_wrong_call_measures_nothing_and_is_one_line(tmp_path, arguments, said):
+def test_a_wrong_call_measures_nothing_and_is_one_line(tmp_path, monkeypatch, typed, arguments, said):
     (tmp_path / "wrong.toml").write_text(studies.PROFILE + "DEPHT = 3\n", encoding="utf-8")
-    status, printed, complaint = call(tmp_path, "bench", *arguments)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    status, printed, complaint = typed("bench", *arguments)
     assert (status, printed) == (2, "")
     assert said in complaint and complaint.startswith("error: ") and complaint.count("\n") == 1

@@ -58,6 +58,7 @@ def test_on_battery_nothing_begins_before_it_is_allowed(tmp_path, corpus, batter
 
 
 @linux
+@pytest.mark.slow
 def test_on_battery_when_it_is_allowed_the_study_says_so_once(tmp_path, corpus, battery, capsys):
     study, _ = studies.make(tmp_path / "study", corpus)
     command = ["run", "--workspace", str(study.folder), "--on-battery", "--experiments", "1"]
@@ -74,6 +75,7 @@ def test_on_battery_when_it_is_allowed_the_study_says_so_once(tmp_path, corpus, 
 
 
 @linux
+@pytest.mark.slow
 def test_a_plug_that_is_pulled_in_the_night_is_a_note(tmp_path, corpus, battery):
     study, setup = studies.make(tmp_path / "study", corpus)
     (battery / "online").write_text("1", encoding="ascii")
@@ -91,6 +93,7 @@ def test_a_plug_that_is_pulled_in_the_night_is_a_note(tmp_path, corpus, battery)
     assert sources == ["mains", "battery", "battery"]
 
 
+@pytest.mark.slow
 def test_a_ledger_without_conditions_goes_on(tmp_path, corpus):
     """As it was written before there were any."""
     study, setup = studies.make(tmp_path / "study", corpus)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,10 @@ from autoresearch.hardware import registry
 from autoresearch.loop.experiment import Setup, evaluate, execute
 from autoresearch.measure.bpb import ValidationText
 
-TINY = {"DEPTH": 2, "ASPECT_RATIO": 32, "HEAD_DIM": 32, "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 512, "WINDOW_PATTERN": "L"}
+# One layer, as wide as products are split over threads. What is trained and whose gradients are compared is one graph, so that the
+# second test loads what the first has compiled.
+SMALL = {"DEPTH": 1, "ASPECT_RATIO": 256, "HEAD_DIM": 128, "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 4096, "WINDOW_PATTERN": "L"}
+VOCAB_SIZE, SEQ_LEN = 320, 256
 
 # Writes a checkpoint whose logits are far from uniform, and the logits of each validation row, in the model's own dtype.
 DUMP = """
@@ -36,27 +40,46 @@ with torch.inference_mode():
 np.save(job["logits"], np.stack(logits))
 """
 
-# Prints, for each parameter, how far the compiled gradient is from the eager one, relative to its size.
+# Prints how far what is compiled is from what is eager, relative to its size, for each dtype: each parameter's gradient, and a step
+# of Muon on a tall matrix, which it transposes.
 GRADIENTS = """
 import json, runpy, sys
 job = json.loads(sys.argv[1])
 sys.path[:0] = job["python_path"]
 import runtime, torch
 from autoresearch.measure import Spec
-runtime.seed(3)
-model = runpy.run_path(job["train_py"])["build_model"](Spec(512, 256))
-with torch.no_grad():
-    for parameter in model.parameters():  # the outputs of all blocks are zero at the start: nothing would flow back
-        parameter += 0.02 * torch.randn_like(parameter)
-tokens = torch.randint(512, (8, 257))
+train = runpy.run_path(job["train_py"])
+tokens = torch.randint(job["vocab_size"], (8, job["seq_len"] + 1))
+
+def awake_model():
+    runtime.seed(3)
+    model = train["build_model"](Spec(job["vocab_size"], job["seq_len"]))
+    with torch.no_grad():
+        for parameter in model.parameters():  # the outputs of all blocks are zero at the start: nothing would flow back
+            parameter += 0.02 * torch.randn_like(parameter)
+    return model
 
 def gradients(loss):
     model.zero_grad()
     loss(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()).backward()
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
-eager, compiled = gradients(model.loss), gradients(runtime.compile(model.loss))
-print(json.dumps({name: float((compiled[name] - eager[name]).norm() / eager[name].norm()) for name in eager}))
+def muon_step(update, gradient):
+    weight = dict(model.named_parameters())["mlp.0.up"][None]
+    numbers = [torch.tensor(number) for number in (0.9, 0.1, 0.1)]
+    with torch.no_grad():
+        after, *_ = update(weight, gradient, torch.zeros_like(weight), torch.zeros(1, 1, weight.size(2)), *numbers)
+    return {"muon": after - weight}
+
+found = {}
+for runtime.dtype in (torch.float32, torch.bfloat16):
+    model = awake_model()
+    eager, compiled = gradients(model.loss), gradients(runtime.compile(model.loss))
+    compiled |= muon_step(runtime.compile(train["muon_update"]), eager["mlp.0.up"][None])
+    eager |= muon_step(train["muon_update"], eager["mlp.0.up"][None])
+    found[str(runtime.dtype)] = {name: float((compiled[name] - eager[name]).norm() / eager[name].norm()) for name in eager}
+    torch._dynamo.reset()
+print(json.dumps(found))
 """
 
 
@@ -66,31 +89,33 @@ def setup(tmp_path_factory, module_cache):
     words = np.random.default_rng(0).choice(["one", "fish", "two", "red", "blue", "swims", "in", "the", "sea"], size=(300, 200))
     for index, line in enumerate(words):
         (corpus / f"{index}.txt").write_text(f"{index} " + " ".join(line))
-    prepared = prepare(str(corpus), 320)
+    prepared = prepare(str(corpus), VOCAB_SIZE)
     return Setup(registry.scan()["cpu"], prepared, seq_len=64, eval_bytes=8000, train_seconds=2, startup_limit_seconds=300)
 
 
 @pytest.fixture(scope="module")
-def module_cache(tmp_path_factory):
+def module_cache(compile_cache):
+    """With its folder `compile` where the other tests' compiled kernels are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(compile_cache.parent))
         yield
 
 
 @pytest.fixture(scope="module")
 def text(setup):
-    return constants.write(setup.backend.train_py.read_text(encoding="utf-8"), TINY)
+    return constants.write(setup.backend.train_py.read_text(encoding="utf-8"), SMALL)
 
 
 @pytest.mark.slow
 def test_the_real_train_py_is_trained_and_scored(setup, text, tmp_path):
-    result = execute(setup, text, 1, tmp_path)
+    result = execute(replace(setup, seq_len=SEQ_LEN), text, 1, tmp_path)
     assert result.ok, (result, (tmp_path / "log.txt").read_text())
-    assert result.num_steps >= 1 and result.depth == 2 and result.peak_memory_bytes > 2**20
-    uniform = math.log2(320) / setup.prepared.mean_token_bytes
+    assert result.num_steps >= 1 and result.depth == 1 and result.peak_memory_bytes > 2**20
+    uniform = math.log2(VOCAB_SIZE) / setup.prepared.mean_token_bytes
     assert 0 < result.val_bpb < 1.1 * uniform, "not worse than knowing nothing, however few steps the machine made"
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_a_slow_scorer_at_any_batch_size(setup, text, tmp_path):
     prepared = setup.prepared
     (tmp_path / "train.py").write_text(text, encoding="utf-8")
@@ -113,16 +138,21 @@ def test_the_score_is_that_of_a_slow_scorer_at_any_batch_size(setup, text, tmp_p
 
 
 @pytest.mark.slow
-def test_compiled_gradients_are_the_eager_ones(setup, tmp_path):
-    """At widths where products are split over threads: there, compiled transposed copies once came out as garbage."""
-    shape = {"DEPTH": 2, "ASPECT_RATIO": 128, "HEAD_DIM": 128, "WINDOW_PATTERN": "L"}
-    source = setup.backend.train_py.read_text(encoding="utf-8")
-    (tmp_path / "train.py").write_text(constants.write(source, shape), encoding="utf-8")
+def test_compiled_gradients_are_the_eager_ones(setup, text, compile_cache, tmp_path):
+    """At widths where products are split over threads: there, compiled transposed copies once came out as garbage.
+
+    bfloat16 is compiled here alone: eager, it follows the golden state.
+    """
+    (tmp_path / "train.py").write_text(text, encoding="utf-8")
     job = {"train_py": str(tmp_path / "train.py"), "python_path": [str(path) for path in setup.backend.python_path]}
-    done = subprocess.run([sys.executable, "-c", GRADIENTS, json.dumps(job)], check=True, capture_output=True, text=True)
-    differences = json.loads(done.stdout.splitlines()[-1])
-    assert len(differences) > 10
-    assert all(difference < 0.1 for difference in differences.values()), differences
+    job |= {"vocab_size": VOCAB_SIZE, "seq_len": SEQ_LEN}
+    variables = os.environ | {"AUTORESEARCH_COMPILE_CACHE": str(compile_cache)}
+    command = [sys.executable, "-c", GRADIENTS, json.dumps(job)]
+    done = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found["torch.float32"]) == len(found["torch.bfloat16"]) > 11
+    for dtype, limit in (("torch.float32", 1e-3), ("torch.bfloat16", 0.1)):
+        assert all(difference < limit for difference in found[dtype].values()), found
 
 
 def slow_bpb(logits, targets, token_bytes, total_bytes):

@@ -57,23 +57,24 @@ def test_doctor_tells_what_a_run_would_use_and_hides_who_asks(tmp_path):
         (("profiles", "show", "mine.toml"), 2, "no profile file mine.toml"),
     ],
 )
-def test_a_wrong_name_is_one_line(tmp_path, arguments, status, words):
-    assert call(tmp_path, *arguments)[0] == status
-    assert words in call(tmp_path, *arguments)[2]
-    assert call(tmp_path, *arguments)[2].count("\n") == 1
+def test_a_wrong_name_is_one_line(tmp_path, monkeypatch, typed, arguments, status, words):
+    monkeypatch.chdir(tmp_path)
+    ended, _, complaint = typed(*arguments)
+    assert (ended, complaint.count("\n")) == (status, 1)
+    assert words in complaint
 
 
-def test_profiles_are_listed_shown_and_checked(tmp_path):
+def test_profiles_are_listed_shown_and_checked(tmp_path, monkeypatch, typed):
     status, text, _ = call(tmp_path, "profiles")
     assert status == 0
     assert text.startswith("NAME") and "\nrtx-24gb " in text
-    status, text, _ = call(tmp_path, "profiles", "show", "cpu")
-    assert status == 0 and text.startswith("#")  # the file itself, with the sources
-    status, text, _ = call(tmp_path, "profiles", "show", "cpu", "--json")
-    assert json.loads(text)["name"] == "cpu"
-    (tmp_path / "good.toml").write_text(call(tmp_path, "profiles", "show", "cpu")[1], encoding="utf-8")
+    status, shown, _ = call(tmp_path, "profiles", "show", "cpu")
+    assert status == 0 and shown.startswith("#")  # the file itself, with the sources
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(typed("profiles", "show", "cpu", "--json")[1])["name"] == "cpu"
+    (tmp_path / "good.toml").write_text(shown, encoding="utf-8")
     (tmp_path / "bad.toml").write_text("[train]\nDEPTH = 4\n", encoding="utf-8")
-    status, text, _ = call(tmp_path, "profiles", "check", "good.toml", "bad.toml")
+    status, text, _ = typed("profiles", "check", "good.toml", "bad.toml")
     assert status == 1
     good, bad = text.splitlines()
     assert good.startswith("good.toml: ok") and bad == "fault: bad.toml: the key 'title' is missing; it must be text"

@@ -16,6 +16,7 @@ import pytest
 
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware import registry
+from autoresearch.loop import experiment
 from autoresearch.loop.experiment import Setup, execute
 
 HEAD = """
@@ -149,9 +150,11 @@ def test_never_asking_for_data_is_a_timeout(setup, tmp_path):
     assert result.startup_seconds is None
 
 
-def test_overrunning_the_deadline_is_a_timeout_and_takes_its_children_along(setup, tmp_path):
+@pytest.mark.slow
+def test_overrunning_the_deadline_is_a_timeout_and_takes_its_children_along(setup, tmp_path, monkeypatch):
     child = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
     text = HEAD + LOOP.replace("time.sleep(0.002)", f"print('child', {child}.pid, flush=True); time.sleep(60)")
+    monkeypatch.setattr(experiment, "GRACE_SECONDS", 0.5)  # time
     before = time.monotonic()
     result = run(setup, text, tmp_path)
     assert result.status == "timeout" and "checkpoint" in result.reason
@@ -176,6 +179,7 @@ def test_the_worker_has_no_keys_and_is_not_told_of_validation_text(setup, tmp_pa
     assert "secret-key" not in log and str(setup.prepared.val_folder) not in log
 
 
+@pytest.mark.slow
 def test_the_worker_ends_when_the_harness_is_killed(setup, tmp_path):
     text = HEAD + LOOP.replace("run = measure.start()", "run = measure.start(); print('pid', os.getpid(), flush=True)")
     (tmp_path / "train.txt").write_text(text)

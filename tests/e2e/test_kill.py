@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -141,13 +142,13 @@ def run_until(study, sign: str) -> None:
     assert not alive, "a worker outlived the process that it worked for"
 
 
-@pytest.mark.parametrize("phase", ["training", "scoring"])
+@pytest.mark.parametrize("phase", ["training", pytest.param("scoring", marks=pytest.mark.slow)])
 def test_kill_9_in_the_middle_of_a_run(tmp_path, corpus, phase):
     study, setup = studies.make(tmp_path / "study", corpus, train_seconds=1.0)
     run_until(study, f'"phase": "{phase}"')
     state = state_of(study)
     assert state.pending.number == 0 and state.pending.runs[0].result is None
-    outcome, recorder = play(study, setup, [BETTER])
+    outcome, recorder = play(study, replace(setup, train_seconds=0.1), [BETTER])
     assert [event["event"] for event in recorder.events][:2] == ["lost", "begin"]
     state = state_of(study)
     assert [one.verdict for one in state.experiments] == ["keep", "keep"]

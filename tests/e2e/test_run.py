@@ -168,6 +168,7 @@ def test_a_start_that_cannot_be_read_is_said_before_any_training(fresh, broken):
     assert state_of(study).experiments == []
 
 
+@pytest.mark.slow
 def test_stray_files_and_a_lost_state_folder_do_no_harm(fresh):
     study, setup = fresh
     study.runs.mkdir()
@@ -188,6 +189,7 @@ def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
     assert len(state_of(study).experiments) == 1
 
 
+@pytest.mark.slow
 def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fresh, monkeypatch):
     study, setup = fresh
     play(study, setup, [], experiments=0)
@@ -204,6 +206,7 @@ def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fres
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_a_full_disk_pauses_the_study_and_loses_nothing(fresh, tmp_path, corpus, monkeypatch):
     """Every write in turn fails three times: the first time the ballast helps, then the study waits."""
     study, setup = fresh
@@ -308,6 +311,7 @@ def call(folder, *arguments, status=0):
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     profile = studies.write_profile(tmp_path)
     same = ["run", "--profile", str(profile), "--backend", "null", "--corpus", str(corpus), "--decide", "strict"]
@@ -346,9 +350,10 @@ def test_a_second_process_is_refused(fresh):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console signal can't be sent to one process there")
-@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("presses", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
-    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=2.0)  # strict: the baseline is one run
+    # strict: the baseline is one run. One press is followed by the rest of it, two end it.
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds={1: 1.0, 2: 5.0}[presses])
     command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json", "--on-battery"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with child:

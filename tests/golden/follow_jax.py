@@ -15,9 +15,9 @@ def kernels(is_on):
 
 def at_start(trainer, inputs, targets):
     model = trainer.model
-    logits = model(inputs)
+    logits = jax.jit(model)(inputs)
     chosen = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), targets[..., None], -1)[..., 0]
-    gradients = jax.grad(lambda weights: runtime.loss_scale * model.loss(weights, inputs, targets))(model.weights)
+    gradients = jax.jit(jax.grad(lambda weights: runtime.loss_scale * model.loss(weights, inputs, targets)))(model.weights)
     found = {f"gradients/{name}": value / runtime.loss_scale for name, value in gradients.items()}
     return found | {"logits": logits, "token_loss": -chosen}
 

@@ -37,10 +37,11 @@ runtime.save_weights(runtime.load_weights(model, Path(job["checkpoint"])), Path(
 """
 
 
-def real_backends() -> list[registry.Backend]:
-    """Those whose train.py has a Trainer, as each that trains a model does."""
+def real_backends() -> list:
+    """Those whose train.py has a Trainer, as each that trains a model does. The quick part has those that `auto` may take."""
     backends = [backend for backend in registry.scan().values() if backend.problem is None]
-    return [backend for backend in backends if "\nclass Trainer" in backend.train_py.read_text(encoding="utf-8")]
+    real = [backend for backend in backends if "\nclass Trainer" in backend.train_py.read_text(encoding="utf-8")]
+    return [pytest.param(one, id=one.name, marks=() if one.auto else pytest.mark.slow) for one in real]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def study(tmp_path_factory):
         yield prepared, checkpoint, weights, reference_bpb(prepared, weights)
 
 
-@pytest.mark.parametrize("backend", real_backends(), ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", real_backends())
 def test_weights_go_through_a_backend_unchanged_and_score_as_the_reference(backend, study, tmp_path):
     facts = detect.probe(backend)
     if not facts.ok:

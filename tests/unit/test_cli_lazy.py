@@ -87,11 +87,11 @@ def test_every_command_and_every_option_is_explained(pages):
         (["prepare", "--vocab-size", "300", "--corpus", 300 * "a"], "no corpus"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_status_2(arguments, said):
-    ended = _autoresearch(*arguments)
-    assert ended.returncode == 2
-    assert said in ended.stderr
-    assert ended.stderr.startswith("error: ") and len(ended.stderr.splitlines()) == 1
+def test_a_wrong_call_is_one_line_and_status_2(typed, arguments, said):
+    status, _, complaint = typed(*arguments)
+    assert status == 2
+    assert said in complaint
+    assert complaint.startswith("error: ") and len(complaint.splitlines()) == 1
 
 
 def test_no_command_at_all_prints_the_help_and_version_the_version():

@@ -43,14 +43,19 @@ def test_the_same_text_gives_the_same_ranks(ranks):
     assert tokenizer.learn(reversed(texts()), 400, "c") == ranks
 
 
+@pytest.fixture(scope="module")
+def token_bytes(ranks):
+    return tokenizer.token_bytes(ranks)
+
+
 @settings(max_examples=200, deadline=None)
 @given(documents=st.lists(st.text(), max_size=4))
-def test_every_document_comes_back_byte_for_byte(ranks, encoder, documents):
+def test_every_document_comes_back_byte_for_byte(ranks, encoder, token_bytes, documents):
     raw = [document.encode() for document in documents]
     for text, tokens in zip(raw, tokenizer.encode(encoder, raw), strict=True):
         assert tokens[0] == 399 and 399 not in tokens[1:]
         assert spelled(ranks, tokens[1:]) == text
-        assert tokenizer.token_bytes(ranks)[tokens].sum() == len(text)
+        assert token_bytes[tokens].sum() == len(text)
 
 
 @pytest.mark.parametrize("text", [" " * 1_000_000, "a" * 200_000, "\n" * 200_000, "=-" * 100_000, "日本語🎈" * 50_000])

@@ -49,6 +49,7 @@ def test_the_probe_gives_its_choices_with_reasons_or_a_reason_in_one_line(name):
     assert facts.memory_bytes is None or facts.memory_bytes > 2**30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, one in BACKENDS.items() if not one.simulated])
 def test_a_dtype_that_there_is_not_is_one_line_that_says_what_to_do(name, monkeypatch):
     if not facts_of(name).ok:

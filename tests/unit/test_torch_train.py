@@ -1,5 +1,7 @@
 """train.py at a size of milliseconds: what the model promises, what the optimizer does, what a warm-up leaves behind."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -180,15 +182,28 @@ def weights_after(trainer, steps=3):
     return losses, {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
 
-# At once; in the second pass of the first step; in the second step, inside the clock.
-@pytest.mark.parametrize("most_rows, calls_before", [(2, 0), (1, 4), (2, 4), (2, 10)])
-def test_a_full_device_gets_smaller_portions_of_the_same_step(monkeypatch, capsys, most_rows, calls_before):
-    unlimited = torch_backend.train(DEVICE_BATCH_SIZE=4, TOTAL_BATCH_SIZE=8 * 24)
-    expected_losses, expected = weights_after(unlimited.Trainer(awake_model(unlimited), SPEC.seq_len))
-    small = torch_backend.train(DEVICE_BATCH_SIZE=most_rows, TOTAL_BATCH_SIZE=8 * 24)
-    _, exact = weights_after(small.Trainer(awake_model(small), SPEC.seq_len))
+@functools.cache
+def on_a_device_with_room(rows):
+    """(losses, weights) after three steps of 8 rows, `rows` at a time."""
+    train = torch_backend.train(DEVICE_BATCH_SIZE=rows, TOTAL_BATCH_SIZE=8 * 24)
+    return weights_after(train.Trainer(awake_model(train), SPEC.seq_len))
 
-    trainer = unlimited.Trainer(awake_model(unlimited), SPEC.seq_len)
+
+@pytest.mark.parametrize(
+    "most_rows, calls_before",
+    [
+        (2, 0),  # at once
+        pytest.param(1, 4, marks=pytest.mark.slow),  # in the second pass of the first step
+        pytest.param(2, 4, marks=pytest.mark.slow),
+        pytest.param(2, 10, marks=pytest.mark.slow),  # in the second step, inside the clock
+    ],
+)
+def test_a_full_device_gets_smaller_portions_of_the_same_step(monkeypatch, capsys, most_rows, calls_before):
+    expected_losses, expected = on_a_device_with_room(4)
+    _, exact = on_a_device_with_room(most_rows)
+
+    train = torch_backend.train(DEVICE_BATCH_SIZE=4, TOTAL_BATCH_SIZE=8 * 24)
+    trainer = train.Trainer(awake_model(train), SPEC.seq_len)
     runtime = torch_backend.runtime()
     monkeypatch.setattr(runtime, "attention", limited(runtime.attention, most_rows, calls_before))
     losses, weights = weights_after(trainer)
