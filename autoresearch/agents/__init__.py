@@ -11,7 +11,7 @@ from autoresearch.errors import UsageError
 KEY = "ANTHROPIC_API_KEY"
 # Options of `run` that only one agent has: name, and what the user types.
 _OF_CLAUDE = {"model": "--model", "max_tokens_per_experiment": "--max-tokens-per-experiment", "max_cost": "--max-cost"}
-_OF_COMMAND = {"agent_command": "--command"}
+_OF_COMMAND = {"agent_command": "--command", "command_env": "--command-env"}
 _OF_SLOW = {"mix": "--mix"}
 
 
@@ -30,7 +30,7 @@ def choose(options: dict, seed: int):
     name, reason = _name(options["agent"], options)
     allowed = {"search": {}, "claude": _OF_CLAUDE | _OF_SLOW, "command": _OF_COMMAND | _OF_SLOW}[name]
     for option, typed in (_OF_CLAUDE | _OF_COMMAND | _OF_SLOW).items():
-        if options.get(option) is not None and option not in allowed:
+        if options[option] not in (None, ()) and option not in allowed:
             raise UsageError(f"{typed} is not for the agent {name} ({reason}); leave it out, or name another --agent")
     quick = make("search", seed=seed)
     if name == "search":
@@ -40,7 +40,8 @@ def choose(options: dict, seed: int):
         settings = {"max_cost_usd": options["max_cost"], "max_tokens_per_experiment": options["max_tokens_per_experiment"]}
         slow = make("claude", model=options["model"], seed=seed, **settings)
     else:
-        slow = make("command", command=options["agent_command"] or _installed(), seed=seed)
+        command = options["agent_command"] or _installed()
+        slow = make("command", command=command, variables=options["command_env"], seed=seed)
     words = f"{name}: {reason}; it proposes {share:.0%} of the experiments, the search the others and when it is not ready"
     return Agents(quick, slow, share), words
 

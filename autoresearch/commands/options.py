@@ -48,6 +48,10 @@ _OPTIONS = {
         "--command", "agent_command", metavar="COMMAND",
         help="The program of --agent command: a recipe's name (claude-code, codex, aider) or a command line.",
     ),
+    "command_env": click.option(
+        "--command-env", multiple=True, metavar="NAME",
+        help="A secret of your environment that --command may see, such as OPENAI_API_KEY. May be given again. Default: none.",
+    ),
     "mix": click.option(
         "--mix", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
         help="The LLM's share of the experiments; the search tunes numbers in the others. Default: 0.3.",

@@ -10,8 +10,8 @@ from autoresearch.commands.options import CONSTRAINTS, options
 
 @click.command("run")
 @options(
-    "workspace", "profile", "no_autotune", "backend", "corpus", "agent", "model", "command", "mix", "max_cost",
-    "max_tokens_per_experiment", "tag", "experiments", "hours", "train_seconds", "decide", "seed", *CONSTRAINTS, "on_battery",
+    "workspace", "profile", "no_autotune", "backend", "corpus", "agent", "model", "max_cost", "max_tokens_per_experiment",
+    "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds", "decide", "seed", *CONSTRAINTS, "on_battery",
     "json", "plain",
 )  # fmt: skip
 @click.pass_context
@@ -39,15 +39,17 @@ def command(context, workspace, experiments, hours, on_battery, as_json, plain, 
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
         terms.check_options(study, chosen)
+        proposers, reason = agents.choose(chosen, study.seed)
         say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, on_progress)
     else:
         from autoresearch.commands.init import make_study
 
+        seed = workspaces.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"]
+        proposers, reason = agents.choose(chosen, seed)  # first: what can't work leaves no study behind
         study, setup = make_study(folder, chosen, plain, say, quiet=as_json)
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
-    proposers, reason = agents.choose(chosen, study.seed)
     say(f"agent     {reason}")
     with panel.choose(as_json, plain, sys.stdout, machine, ledger.read(study.events)) as listener:
         outcome = loop.run_study(study, setup, proposers, loop.Limits(experiments, hours), listener)
