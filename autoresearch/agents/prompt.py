@@ -80,7 +80,7 @@ def content(view: View, notes: str) -> list[dict]:
 def as_data(text: str, limit: int) -> str:
     """The end of a program's output as a marked block that it can't close, without control characters."""
     visible = "".join(letter for letter in _ESCAPES.sub("", text) if letter in "\n\t" or letter.isprintable())
-    return f"<data>\n{re.sub('<(?=/? *data)', '(', visible[-limit:].strip(), flags=re.IGNORECASE)}\n</data>"
+    return f"<data>\n{re.sub(r'<(?=\s*/?\s*data)', '(', visible[-limit:].strip(), flags=re.IGNORECASE)}\n</data>"
 
 
 # A terminal's colours and titles. The rest of what is invisible, direction marks among it, is not printable for Python.
