@@ -84,7 +84,7 @@ class Conversation:
             return edits.Outcome(self.text, ()), "answered without an edit"
         first = next((line.strip("#*` \t") for line in prose.split("```")[0].splitlines() if line.strip("#*` \t")), "")
         description = edits.one_line(first) or f"edit of {category(self.best, self.text)}"
-        return edits.Outcome(self.text, (), submitted=(description, prose[:2000])), "answered"
+        return edits.Outcome(self.text, (), submitted=(description, edits.plain(prose))), "answered"
 
 
 class Claude:

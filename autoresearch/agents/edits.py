@@ -17,6 +17,7 @@ EDITOR = "str_replace_based_edit_tool"
 FILE = "train.py"
 NOTES_CHARACTERS = 8000  # of notes.md; chosen: about 2,000 tokens, read with every request
 DESCRIPTION_CHARACTERS = 100  # a line of results.tsv and of a commit's subject
+REASONING_CHARACTERS = 4000  # of what the ledger keeps; chosen: two pages
 
 _ONE_LINE = {"type": "string", "description": "one line, the change itself: 'MATRIX_LR 0.04 -> 0.06', 'SwiGLU for relu**2'"}
 _WHY = {"type": "string", "description": "two or three sentences: why it should lower val_bpb here, and where the idea is from"}
@@ -127,6 +128,11 @@ def one_line(text: str) -> str:
     return line if len(line) <= DESCRIPTION_CHARACTERS else line[: DESCRIPTION_CHARACTERS - 1].rstrip() + "…"
 
 
+def plain(text: str) -> str:
+    """Fit for the ledger and for a terminal: no control characters but line ends, and not too long."""
+    return "".join(letter for letter in text if letter == "\n" or letter.isprintable()).strip()[:REASONING_CHARACTERS]
+
+
 # ---------------------------------------------------------------------------------------------------------- the tools
 
 
@@ -149,7 +155,7 @@ def _apply(done: Outcome, best: str, call: Call) -> Outcome:
             raise ValueError(f"the notes have {len(notes)} characters, at most {NOTES_CHARACTERS} are kept; shorten them")
         return replace(done, notes=notes, results=(*done.results, Result(call.id, "notes.md is written")))
     description = one_line(_argument(call.arguments, "description", str))
-    reasoning = _argument(call.arguments, "reasoning", str).strip()
+    reasoning = plain(_argument(call.arguments, "reasoning", str))
     if not description:
         raise ValueError("submit needs a description: one line that says what the change is")
     if done.text == best:

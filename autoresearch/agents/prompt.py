@@ -80,9 +80,10 @@ def content(view: View, notes: str) -> list[dict]:
 def as_data(text: str, limit: int) -> str:
     """The end of a program's output as a marked block that it can't close, without control characters."""
     visible = "".join(letter for letter in _ESCAPES.sub("", text) if letter in "\n\t" or letter.isprintable())
-    return f"<data>\n{re.sub('<(?=/? *data)', '(', visible[-limit:].strip(), flags=re.IGNORECASE)}\n</data>"
+    return f"<data>\n{_MARKS.sub('(', visible[-limit:].strip())}\n</data>"
 
 
+_MARKS = re.compile(r"<(?=\s*/?\s*data)", re.IGNORECASE)
 # A terminal's colours and titles. The rest of what is invisible, direction marks among it, is not printable for Python.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 

@@ -133,6 +133,11 @@ def test_submit_needs_an_edit_and_a_description_of_one_line():
     assert description.startswith("a b [31mc d") and len(description) == edits.DESCRIPTION_CHARACTERS and description.isprintable()
 
 
+def test_the_reasoning_is_for_a_terminal_too():
+    done = apply(SHORT, SHORT, [replaced("A = 1", "A = 2"), submit(reasoning="one\n\x1b[2Jtwo\u202e" + 9999 * "x")])
+    assert done.submitted[1].startswith("one\n[2Jtwox") and len(done.submitted[1]) == edits.REASONING_CHARACTERS
+
+
 def test_an_earlier_edit_counts_for_submit():
     assert apply(SHORT.replace("A = 1", "A = 2"), SHORT, [submit()]).submitted
 
