@@ -5,6 +5,7 @@ Windows cannot sync a folder, and there a virus scanner may hold a file for a mo
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def replace(source: Path, target: Path) -> None:
 def write(path: Path, content: bytes | str) -> None:
     """Write a whole file: all of it or none."""
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)

@@ -41,6 +41,7 @@ def lines(facts: dict) -> list[str]:
         "baseline": _number(facts["baseline_val_bpb"]),
         "noise": f"sigma {_number(facts['sigma'])}",
         "verdicts": f"{counts}; {facts['rejected']} rejected before training, {facts['lost']} runs lost",
+        "requests": f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known",
         "under way": under_way,
     }
     return [f"{name:<10} {value}" for name, value in rows.items()]

@@ -72,6 +72,7 @@ def status(study: Study) -> dict:
         "counts": state.counts(),
         "rejected": state.rejected,
         "lost": state.lost,
+        "asked": state.asked,
         "cost_usd": state.cost_usd,
         "pending": under_way,
         "last_stop": state.last_stop,
@@ -83,20 +84,20 @@ def try_edit(
 ) -> tuple[dict | None, Outcome]:
     """One ratchet step (loop.try_edit): the experiment when it was decided, and how the call ended.
 
-    train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused leaves
-    the work tree as it was. Raises UsageError when it is refused, or when it would write over an edit that nobody tried.
+    train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused, or fails
+    before its training, leaves the work tree as it was. Raises UsageError when it is refused, or when it would write over an edit that nobody tried.
     """
     if train_py is None:
         tried, outcome = loop.try_edit(study, setup, description, listener)
     else:
         path = study.folder / TRAIN_PY
-        before = _put(study, train_py)
+        before, tried = _put(study, train_py), None
         try:
             tried, outcome = loop.try_edit(study, setup, description, listener)
-        except UsageError:
-            if before is not None and path.read_bytes() == train_py.encode("utf-8"):
+        finally:
+            is_there = before is not None and path.is_file() and path.read_bytes() == train_py.encode("utf-8")
+            if tried is None and is_there and state_of(study).pending is None:
                 durable.write(path, before)
-            raise
     return (None if tried is None else record(tried) | {"ref": ref(study, tried.number)}), outcome
 
 

@@ -70,6 +70,7 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
             assert discarded["verdict"] == "discard" and train_py.read_text(encoding="utf-8") == good
             assert "tried before, as experiment 2 (discard): deeper" in await ask("try", description="again", train_py=worse)
             assert "does not parse" in await ask("try", description="a slip", train_py="x = (")
+            assert "broken from the start" in await ask("try", description="breaks", train_py=studies.BROKEN)
             assert train_py.read_text(encoding="utf-8") == good  # what was refused does not stay there
 
             mine = constants.write(good, {"DEPTH": 7})
