@@ -85,7 +85,8 @@ def try_edit(
     """One ratchet step (loop.try_edit): the experiment when it was decided, and how the call ended.
 
     train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused, or fails
-    before its training, leaves the work tree as it was. Raises UsageError when it is refused, or when it would write over an edit that nobody tried.
+    before its training, leaves the work tree as it was. Raises UsageError when it is refused, or when it would write over an edit
+    that nobody tried.
     """
     if train_py is None:
         tried, outcome = loop.try_edit(study, setup, description, listener)

@@ -70,7 +70,7 @@ def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, co
         return BETTER
 
     slow = Slow(lambda view: WORSE, slowly, lambda view: {"DEPTH": 9})
-    outcome, _ = play(study, setup, slow, [{"DEPTH": 18 + n} for n in range(20)], experiments=8)
+    outcome, _ = play(study, setup, slow, [{"ROPE_BASE": 9000.0 + n} for n in range(20)], experiments=8)
     assert outcome.exit_status == 0 and started.is_set()
     agents = by(study)
     assert agents[0] == "slow", "it thought while the baseline trained"
