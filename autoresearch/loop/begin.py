@@ -52,6 +52,7 @@ def begin(session: Session, proposer: Proposer) -> tuple[int, Begun]:
             failures = environment_failed(session, failures, failure)
         else:
             with begun.warm.ended_on_error():
+                stop_if_asked(session)
                 number = start(session, found.proposal, found.agent)
                 proposer.accepted(found)
             return number, begun

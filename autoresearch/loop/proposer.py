@@ -140,9 +140,15 @@ class Proposer:
         share = self._share if self._quick else 1.0
         return mix.turn([*history, running] if running else history, share, self._thinker.agent.name)
 
+    @property
+    def _waiting(self) -> Waiting | None:
+        """Its answer that is ready; another agent's, of an earlier call, is left where it is."""
+        waiting = self._session.state.waiting
+        return waiting if waiting and waiting.agent == self._thinker.agent.name else None
+
     def _wants_answer(self) -> bool:
         """Whether it is to propose the next experiment, and has not done so."""
-        if self._session.state.waiting or not self._session.state.experiments:
+        if self._waiting or not self._session.state.experiments:
             return False
         return bool(self._sent_back) or self._turn(self._running()).is_thinkers
 
@@ -184,8 +190,8 @@ class Proposer:
 
     def _ready(self) -> Next | None:
         """The slow agent's proposal, on the present best."""
-        session, waiting = self._session, self._session.state.waiting
-        if waiting is None or waiting.agent != self._thinker.agent.name:
+        session, waiting = self._session, self._waiting
+        if waiting is None:
             return None
         text, base = session.store.text(waiting.commit), session.store.text(waiting.base)
         merged = session.store.merge(base, text, session.store.text(session.state.best.commit))
