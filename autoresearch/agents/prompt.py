@@ -6,8 +6,8 @@
     4  the rest of the history, the tally, failures, notes, wish   changes every time
 
 A cache breakpoint stands after each of the first three; the fourth that the service allows moves with the conversation
-(claude.py). A discard changes nothing before part 4. The best comes before the history, which it outweighs for the first
-360 experiments or so; docs/design/agents.md has the sums.
+(claude.py). A discard changes nothing before part 4. The best comes before the history, which is cheaper
+at 100 and at 400 experiments (docs/design/agents.md).
 
 What agent code wrote (logs, errors, descriptions) is data: without control characters, capped, between marks that it can't close.
 """
