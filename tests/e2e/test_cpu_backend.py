@@ -65,7 +65,7 @@ def gradients(loss):
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 def muon_step(update, gradient):
-    weight = dict(model.named_parameters())["mlp.0.up"][None]
+    weight = model.mlp[0].up.detach()[None]
     numbers = [torch.tensor(number) for number in (0.9, 0.1, 0.1)]
     with torch.no_grad():
         after, *_ = update(weight, gradient, torch.zeros_like(weight), torch.zeros(1, 1, weight.size(2)), *numbers)
