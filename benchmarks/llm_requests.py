@@ -7,8 +7,8 @@ would read and write of exactly these requests. The same requests are then count
 breakpoints. --write: add the figures to benchmarks/results/llm_requests.json.
 
 Assumed, as nothing was asked of the real service: 3 characters a token; an answer has 1,500 to 3,500 tokens, thinking included;
-of the first 100 experiments 14 are kept on average, 8 of each 100 later, and 6 crash with a log; of 100 answers 10 hold an edit that does not
-match and 20 don't submit at once; of 100 proposals 5 are sent back. An experiment takes 330 s, an answer 40 s of them.
+of the first 100 experiments 14 are kept on average, 8 of each 100 later, and 6 crash with a log; of 100 answers 10 hold an edit
+that does not match and 20 don't submit at once; of 100 proposals 5 are sent back. An experiment takes 330 s, an answer 40 s.
 """
 
 import argparse
