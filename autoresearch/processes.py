@@ -1,12 +1,26 @@
-"""Ending a child process together with all that it started, on every system."""
+"""Child processes on every system: an environment without secrets, and an end together with all that they started."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 
 # For Popen: a group of its own, so that Ctrl-C in the terminal is ours to handle and the whole group can be ended.
 OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
+
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether an environment variable of that name looks like a key or a password."""
+    return _SECRET.search(name) is not None
+
+
+def environment() -> dict[str, str]:
+    """Ours, without secrets: for programs that need the user's paths and settings and no keys."""
+    return {name: value for name, value in os.environ.items() if not is_secret(name)}
 
 
 def end_tree(process: subprocess.Popen) -> None:

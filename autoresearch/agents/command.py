@@ -16,7 +16,6 @@ import atexit
 import contextlib
 import functools
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -31,14 +30,13 @@ from autoresearch.agents import scratch
 from autoresearch.agents.base import Ask, Proposal, Unavailable, View
 from autoresearch.agents.recipes import find_recipe, recipe, recipes
 from autoresearch.errors import UsageError, nearest
-from autoresearch.processes import OWN_GROUP, end_tree
+from autoresearch.processes import OWN_GROUP, end_tree, is_secret
 
 __all__ = ["Command", "find_recipe", "make", "recipe"]
 SECONDS = 600.0  # chosen: two trainings of 300 s, within which a coding agent reads, thinks and edits
 KEPT_BYTES = 256 * 1024  # chosen: of the output's end, some thousand lines
 _POLL_SECONDS = 0.25
 _REASON_CHARACTERS = 300  # chosen: of the output's end in a reason, which is one line of a panel
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
 
 class Command:
@@ -136,7 +134,7 @@ def environment(variables: tuple[str, ...], given: dict[str, str] | None = None)
     """The user's environment without what looks like a secret, save variables. Names of Windows know no case."""
     given = dict(os.environ) if given is None else given
     passed = {name.upper() for name in variables}
-    return {name: value for name, value in given.items() if name.upper() in passed or not _SECRET.search(name)}
+    return {name: value for name, value in given.items() if name.upper() in passed or not is_secret(name)}
 
 
 def make(command: str | None = None, seconds: float = SECONDS, variables: tuple[str, ...] = (), seed: int = 0) -> Command:
@@ -181,7 +179,7 @@ def split(command: str, windows: bool = sys.platform == "win32") -> list[str]:
 def _without_secrets(text: str) -> str:
     """The output is shown and kept: a secret that the program printed is not."""
     for name, value in os.environ.items():
-        if _SECRET.search(name) and len(value) >= 8:  # chosen: a shorter one would blot out ordinary words
+        if is_secret(name) and len(value) >= 8:  # chosen: a shorter one would blot out ordinary words
             text = text.replace(value, f"[{name}]")
     return text
 

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 
 from autoresearch.hardware.registry import Backend
-from autoresearch.processes import OWN_GROUP, end_tree
+from autoresearch.processes import OWN_GROUP, end_tree, environment
 
 FILE = "conditions.py"
 ASK_SECONDS = 5.0  # chosen: a driver that wakes up its card first takes one or two
@@ -35,6 +35,7 @@ class Question:
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-B", "-X", "utf8", str(backend.folder / FILE)],
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.DEVNULL,

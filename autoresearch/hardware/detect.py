@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from autoresearch.errors import EnvironmentFailure, UsageError, nearest
 from autoresearch.hardware.facts import Facts, parse
 from autoresearch.hardware.registry import Backend, scan
-from autoresearch.processes import OWN_GROUP, end_tree
+from autoresearch.processes import OWN_GROUP, end_tree, environment
 
 # A cold import of torch from a slow disk takes up to half a minute; a probe that needs longer than this is stuck.
 PROBE_LIMIT_SECONDS = 60
@@ -152,7 +152,7 @@ def _why_not(backend: Backend, facts: Facts, best: Backend) -> str:
 
 def _environment(backend: Backend) -> dict[str, str]:
     path = [*map(str, backend.python_path), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in path if part)}
+    return {**environment(), "PYTHONPATH": os.pathsep.join(part for part in path if part)}
 
 
 def _lines(file) -> list[str]:
