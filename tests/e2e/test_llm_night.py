@@ -1,4 +1,4 @@
-"""A whole night with the agent claude, through the real SDK, against a server on loopback: its faults, its slips, its cost, its key."""
+"""A whole night with the agent claude, by the real SDK, against a server on loopback: its faults, its slips, its cost, its key."""
 
 import json
 
