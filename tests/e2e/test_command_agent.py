@@ -35,7 +35,7 @@ def test_it_is_shown_its_slip_and_its_edit_becomes_an_experiment(tmp_path, monke
     program = tmp_path / "bin" / "agent.py"
     program.write_text(AGENT, encoding="utf-8")
     command = f'"{sys.executable}" "{program}" {{task_file}}'
-    options = ("--agent", "command", "--command", command, "--mix", "1", "--experiments", "3", "--json", "--on-battery")
+    options = ("--agent", "command", "--command", command, "--mix", "1", "--experiments", "8", "--json", "--on-battery")
     ended = subprocess.run(
         [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), *options],
         env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, encoding="utf-8", timeout=120,
