@@ -43,7 +43,7 @@ class Model:
             code = "x = (" if self.number == 5 else "raise RuntimeError('a slip of the model')"
             return self.edited("insert", {"path": "train.py", "insert_line": 0, "insert_text": f"{code}\n"})
         if self.number == 2:
-            return self.edited("insert", {"path": "train.py", "insert_line": 1, "insert_text": SPY}, "a spy")
+            return self.edited("insert", {"path": "train.py", "insert_line": 0, "insert_text": SPY}, "a spy")
         return self.tools(("set_constants", {"values": {"ROPE_BASE": 9000.0 + self.number}}))
 
     def edited(self, command: str, values: dict, what: str = "an insertion") -> dict:
