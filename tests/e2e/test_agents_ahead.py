@@ -20,13 +20,6 @@ from autoresearch.loop.loop import Limits, run_study
 ASK = Ask("model-1", "answered", 0.1, input_tokens=100, output_tokens=10, cost_usd=0.01)
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
 @pytest.fixture
 def fresh(tmp_path, corpus):
     return studies.make(tmp_path / "study", corpus)

@@ -20,13 +20,6 @@ from autoresearch.loop.session import conditions_for
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the power supply is no folder that could lie somewhere else")
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
 @pytest.fixture
 def battery(tmp_path, monkeypatch):
     """System files of a laptop on battery; the folder of one that can be plugged in."""

@@ -29,13 +29,6 @@ WRITES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
 class Copies:
     """Copies of a folder at each of its writes."""
 

@@ -21,13 +21,6 @@ FAULTS = {3: "overloaded", 8: "cut_clean", 13: "garbage", 17: "only_talk", 21: "
 SPY = "import os\nprint('ENVIRONMENT', sorted(os.environ.items()))\n"
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
 class Model:
     """Answers by the number of the request: mostly a new number, now and then a slip, and the faults of a service."""
 

@@ -21,13 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, "-m", "autoresearch.cli"]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
 def environment() -> dict[str, str]:
     return {"AUTORESEARCH_CACHE_DIR": os.environ["AUTORESEARCH_CACHE_DIR"], "PYTHONPATH": str(ROOT)}
 

@@ -21,13 +21,6 @@ from autoresearch.loop.loop import try_edit
 from autoresearch.report import table
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield studies.write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
 @pytest.fixture
 def fresh(tmp_path, corpus):
     return studies.make(tmp_path / "study", corpus)
