@@ -47,6 +47,14 @@ def test_a_turn_that_the_search_took_is_given_back():
     assert not turn(history, 0.3, "llm").is_thinkers
 
 
+def test_what_lies_long_back_is_no_debt():
+    history = [past(0, "none", "baseline"), *(past(number, "search", "keep") for number in range(1, 31))]
+    for number in range(31, 34):
+        assert turn(history, 0.3, "llm").is_thinkers
+        history.append(past(number, "llm", "keep"))
+    assert not turn(history, 0.3, "llm").is_thinkers, "three of ten, not nine of thirty"
+
+
 def test_a_stall_doubles_the_share_and_asks_for_a_structural_move_until_a_keep():
     history = [past(0, "none", "baseline"), *(past(number, "search") for number in range(1, STALL))]
     assert (turn(history, 0.3, "llm").share, turn(history, 0.3, "llm").wish) == (0.3, None)
@@ -76,3 +84,6 @@ def test_a_tally_counts_an_edit_against_the_best_of_its_time():
     history = [past(0, "none", "baseline"), past(1, "search", "keep", rate), past(2, "search", text=rate.replace("0.05", "0.06"))]
     history.append(past(3, "llm", text=rate.removesuffix("x\n") + "x + 2\n"))
     assert tallies(history) == {"learning rates": (2, 1), "mlp": (1, 0)}
+    history.append(past(4, "llm", "keep", history[-1].train_py))
+    history.append(past(5, "search", text=history[-1].train_py.replace("0.05", "0.07")))
+    assert tallies(history) == {"learning rates": (3, 1), "mlp": (2, 1)}, "the kept code is in both texts"
