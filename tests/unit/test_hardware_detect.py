@@ -67,6 +67,13 @@ def test_anything_else_is_a_reason(tmp_path, code, words):
     assert "\n" not in facts.reason
 
 
+def test_a_probe_sees_the_users_settings_and_no_keys(tmp_path, monkeypatch):
+    for name in ("ANTHROPIC_API_KEY", "MY_token", "XLA_SETTING"):
+        monkeypatch.setenv(name, "x")
+    code = "import os; raise RuntimeError(sorted(name for name, value in os.environ.items() if value == 'x'))"
+    assert detect.probe(backend(tmp_path / "looks", code)).reason.endswith("RuntimeError: ['XLA_SETTING']")
+
+
 def test_a_probe_that_hangs_is_stopped_with_its_children(tmp_path):
     code = "\n".join(
         [

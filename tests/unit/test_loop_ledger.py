@@ -123,6 +123,7 @@ def test_the_state_is_the_fold_of_the_events(path):
     assert State.from_events(ledger.events).waiting.commit == "p"
     ledger.append("rejected", n=2, **words, reason="no room", state="oom", commit="p", key="kp", log="l")
     ledger.append("rejected", n=2, **words, reason="does not parse")
+    ledger.append("proposed", commit="q", base="c0", **words)
     start(ledger, 2, "c")
     run(ledger, 2, 1, 9)
     state = State.from_events(ledger.events)
