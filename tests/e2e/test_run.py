@@ -135,6 +135,9 @@ def test_try_takes_one_step_with_the_users_edit(fresh):
     assert git(study.folder, "show", f"refs/autoresearch/t/{discarded.number}:train.py") == worse.strip()
     with pytest.raises(UsageError, match="tried before, as experiment 2"):
         attempt(worse)
+    assert attempt(BROKEN) is None and text_of(study) == BROKEN, "it stays, to be mended"
+    with pytest.raises(UsageError, match="failed before its training: RuntimeError: broken from the start"):
+        attempt(BROKEN + "# again\n")
     path.write_text(better, encoding="utf-8")
     assert [one.description for one in state_of(study).experiments] == ["baseline", "smaller model", "an edit"]
     check_in_line(study)
