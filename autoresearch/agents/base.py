@@ -68,6 +68,8 @@ class Proposal:
 
 
 class Agent(Protocol):
+    """One that thinks may also have close(): called when the loop has no more use for it."""
+
     name: str
     thinks: bool  # whether propose takes long: then it is called ahead, in a thread, while the machine trains
 

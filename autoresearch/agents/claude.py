@@ -98,6 +98,9 @@ class Claude:
         self.max_tokens = max_tokens_per_experiment or TOKENS_PER_EXPERIMENT
         self._last: Conversation | None = None  # the one that the last proposal came from
 
+    def close(self) -> None:
+        self.service.close()
+
     def propose(self, view: View) -> Proposal:
         talk = self._continued(view)
         is_new = talk is None

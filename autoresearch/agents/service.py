@@ -63,6 +63,10 @@ class Service:
     def is_anthropic(self) -> bool:
         return self.host == "anthropic.com" or self.host.endswith(".anthropic.com")
 
+    def close(self) -> None:
+        """Its connections; no request after this."""
+        self._client.close()
+
     def ask(self, request: dict, wanted: Callable[[], bool] = lambda: True) -> Reply:
         """request: what messages.stream takes besides the model. Raises nothing: errors are in the reply."""
         started, stream, ended, error = time.monotonic(), None, False, None

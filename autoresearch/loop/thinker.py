@@ -81,6 +81,8 @@ class Thinker:
         self._wanted = False
         if self._thread is not None:
             self._thread.join(LEAVE_SECONDS)
+        if (self._thread is None or not self._thread.is_alive()) and hasattr(self.agent, "close"):
+            self.agent.close()
 
     def _back_off(self, asked_seconds: float | None) -> None:
         own = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**self._failures)

@@ -33,12 +33,17 @@ def talk(monkeypatch):
             self.asks, self.server, self.agent = [], None, None
 
         def open(self, script, model=claude.DEFAULT_MODEL, read_seconds=10.0, **settings):
-            if self.server is not None:
-                self.server.__exit__()
+            self.close()
             self.server = WireServer(script).__enter__()
             monkeypatch.setenv("ANTHROPIC_BASE_URL", self.server.url)
             self.agent = claude.Claude(Service(model, read_seconds), **settings)
             return self
+
+        def close(self):
+            for one in (self.agent and self.agent.close, self.server and self.server.__exit__):
+                if one:
+                    one()
+            self.agent = self.server = None
 
         def propose(self, **changes):
             view = View("Be bold.", BEST, 1.5, (BASELINE,), on_ask=self.asks.append)
@@ -55,7 +60,7 @@ def talk(monkeypatch):
 
     talk = Talk()
     yield talk
-    talk.server.__exit__()
+    talk.close()
 
 
 def with_file(name, text):
