@@ -16,6 +16,7 @@ from autoresearch.agents.base import Exhausted, Proposal, Unavailable, View
 from autoresearch.agents.categories import category
 from autoresearch.agents.service import READ_SECONDS, BadRequest, Service
 from autoresearch.errors import UsageError
+from autoresearch.text import one_line
 
 DEFAULT_MODEL = "claude-opus-5-5"  # for long coding work, at 4 / 20 USD a million tokens; Fable costs twice that, Sonnet half
 TURNS = 8  # answers for one proposal; chosen: one is usual, two or three with an error in an edit
@@ -83,7 +84,7 @@ class Conversation:
         if self.text.strip() == self.best.strip():
             return edits.Outcome(self.text, ()), "answered without an edit"
         first = next((line.strip("#*` \t") for line in prose.split("```")[0].splitlines() if line.strip("#*` \t")), "")
-        description = edits.one_line(first) or f"edit of {category(self.best, self.text)}"
+        description = one_line(first) or f"edit of {category(self.best, self.text)}"
         return edits.Outcome(self.text, (), submitted=(description, edits.plain(prose))), "answered"
 
 

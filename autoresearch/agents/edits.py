@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 from autoresearch import constants
 from autoresearch.errors import UsageError
+from autoresearch.text import one_line
 
 EDITOR = "str_replace_based_edit_tool"
 FILE = "train.py"
 NOTES_CHARACTERS = 8000  # of notes.md; chosen: about 2,000 tokens, read with every request
-DESCRIPTION_CHARACTERS = 100  # a line of results.tsv and of a commit's subject
 REASONING_CHARACTERS = 4000  # of what the ledger keeps; chosen: two pages
 
 _ONE_LINE = {"type": "string", "description": "one line, the change itself: 'MATRIX_LR 0.04 -> 0.06', 'SwiGLU for relu**2'"}
@@ -120,12 +120,6 @@ def whole_file(answer: str) -> str | None:
     blocks = re.findall(r"^```[\w.+-]*[ \t]*\n(.*?)^```[ \t]*$", answer, re.MULTILINE | re.DOTALL)
     whole = [block for block in blocks if "build_model" in block]  # which every train.py has to have
     return whole[-1] if whole else None
-
-
-def one_line(text: str) -> str:
-    """Fit for results.tsv: no control characters, no line ends, not too long."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return line if len(line) <= DESCRIPTION_CHARACTERS else line[: DESCRIPTION_CHARACTERS - 1].rstrip() + "…"
 
 
 def plain(text: str) -> str:

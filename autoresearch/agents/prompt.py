@@ -14,12 +14,12 @@ What agent code wrote (logs, errors, descriptions) is data: without control char
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from autoresearch.agents.base import REJECTED, Past, View
 from autoresearch.agents.categories import category
-from autoresearch.agents.edits import one_line
+from autoresearch.agents.mix import tallies
+from autoresearch.text import one_line
 
 CHUNK = 10  # experiments in a block of history; about 500 tokens, so that a new block is worth its write to the cache
 FAILURES = 3  # of the last failed experiments whose log is shown
@@ -70,7 +70,7 @@ def content(view: View, notes: str) -> list[dict]:
     if chunks:
         chunks[-1]["cache_control"] = ONE_HOUR
     rest = [("" if whole else title) + "\n".join(lines[whole:])]
-    rest += [_tally(judged), *_failures(past), *_sent_back(view.history)]
+    rest += [_tally(past), *_failures(past), *_sent_back(view.history)]
     rest += [f"# notes.md, by you\n\n{notes}"] if notes else []
     rest.append(_request(view))
     best = _text(f"# The best train.py so far\n\n```python\n{view.train_py}\n```", ONE_HOUR)
@@ -86,11 +86,6 @@ def as_data(text: str, limit: int) -> str:
 _MARKS = re.compile(r"<(?=\s*/?\s*data)", re.IGNORECASE)
 # A terminal's colours and titles. The rest of what is invisible, direction marks among it, is not printable for Python.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
-
-
-def tally(view: View) -> dict[str, tuple[int, int]]:
-    """(tried, kept) of each kind of edit that was tried; the baseline is none."""
-    return _counts(_judged([one for one in view.history if one.status != REJECTED]))
 
 
 # ---------------------------------------------------------------------------------------------------------- history
@@ -114,18 +109,10 @@ def _line(one: Past, kind: str, delta: float | None) -> str:
     return " | ".join([str(one.number), kind or "-", one_line(one.description), score, verdict, one.agent or "n/a"])
 
 
-def _counts(judged) -> dict[str, tuple[int, int]]:
-    tried, kept = Counter(), Counter()
-    for one, kind, _ in judged:
-        if kind:
-            tried[kind] += 1
-            kept[kind] += one.status in KEPT
-    return {kind: (count, kept[kind]) for kind, count in tried.most_common()}
-
-
-def _tally(judged) -> str:
-    counts = [f"{kind} {tried}/{kept}" for kind, (tried, kept) in _counts(judged).items()]
-    return f"Tried/kept by kind: {', '.join(counts)}" if counts else ""
+def _tally(past: Sequence[Past]) -> str:
+    counts = sorted(tallies(past).items(), key=lambda entry: -entry[1][0])
+    shown = [f"{kind} {tried}/{kept}" for kind, (tried, kept) in counts]
+    return f"Tried/kept by kind: {', '.join(shown)}" if shown else ""
 
 
 def _failures(past: Sequence[Past]) -> list[str]:

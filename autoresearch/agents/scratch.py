@@ -15,12 +15,11 @@ import stat
 from pathlib import Path
 
 from autoresearch import constants
-from autoresearch.agents.base import REJECTED, Past, View
+from autoresearch.agents.base import FAILED, LARGEST_BYTES, REJECTED, Past, View
 from autoresearch.errors import UsageError
 
 TRAIN_PY, TASK, DESCRIPTION = "train.py", "TASK.md", "description.txt"
 NOTES = ("program.md", "history.md", "machine.md")
-MAX_BYTES = 256 * 1024  # chosen: ten times the shipped train.py, and small enough for every later step
 _LINE = 240  # chosen: characters of a reason in a table; the whole one is in the ledger
 _ERROR_LINES, _LOG_LINES = 40, 15  # chosen: a traceback's useful end
 _LOGS, _SENT_BACK = 3, 3  # chosen: the newest failures and refusals; older ones are in the table
@@ -37,7 +36,6 @@ Read first: `program.md` (what the owner wants; it goes before this file), `hist
 - A text that differs in comments alone, or was tried before, is sent back.
 - Write one line into the new file `description.txt`: what you changed and why it should help.
 - You have {seconds:.0f} seconds. Ask nothing: nobody is there to answer."""
-FAILED = ("crash", "oom", "timeout", "diverged", "invalid")
 
 
 class BadAnswer(Exception):
@@ -66,7 +64,7 @@ def fill(folder: Path, view: View, seconds: float, last_problem: str | None) -> 
 def answer(folder: Path, view: View) -> tuple[str, str]:
     """(train.py's new text, a line that describes the edit). BadAnswer says why there is none."""
     try:
-        text = _read(folder / TRAIN_PY, MAX_BYTES).decode("utf-8").removeprefix("\ufeff")
+        text = _read(folder / TRAIN_PY, LARGEST_BYTES).decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise BadAnswer(f"its train.py is not UTF-8 (byte {error.start})") from error
     if "\r\n" not in view.train_py:

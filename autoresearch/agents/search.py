@@ -20,7 +20,7 @@ import optuna
 from autoresearch import constants
 from autoresearch.agents import space
 from autoresearch.agents.additive import Additive, expected_improvement
-from autoresearch.agents.base import Exhausted, Past, Proposal, View
+from autoresearch.agents.base import FAILED, Exhausted, Past, Proposal, View
 from autoresearch.agents.memory import Memory, Text
 from autoresearch.agents.space import Axis
 from autoresearch.constants import Value
@@ -32,7 +32,6 @@ MOVES = Path(__file__).with_name("moves.toml")
 DRAWS = 3  # values that TPE draws for each constant
 REMEMBERED = 64  # best results, and as many of the newest, that the models are fed with: more adds time, not skill
 PAIRED = 30  # best single changes that are tried as the second of a pair
-FAILED = ("crash", "oom", "timeout", "diverged", "invalid")  # without a score, and the text's own fault
 CLIP = 6.0  # scores further above the best than this many median distances all look the same: bad
 
 Changes = dict[str, Value]

@@ -12,7 +12,7 @@ from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import experiment
 from autoresearch.loop.experiment import Warm
-from autoresearch.loop.proposals import clean, one_line, program_key
+from autoresearch.loop.proposals import clean, described, program_key
 from autoresearch.loop.proposer import NoMore, Proposer
 from autoresearch.loop.session import Session, log_tail
 from autoresearch.loop.stop import Stop, environment_failed, stop_if_asked
@@ -64,7 +64,7 @@ def begin_edit(session: Session, proposal: Proposal) -> tuple[int, Begun]:
     while True:
         begun, failure = warm_up(session, proposal, lambda: None)
         if isinstance(failure, RunFailed):
-            words = {"description": one_line(proposal.description), "reasoning": proposal.reasoning, "cost_usd": 0.0}
+            words = {"description": described(proposal.description), "reasoning": proposal.reasoning, "cost_usd": 0.0}
             found = _rejection(session, proposal, failure)
             session.record("rejected", n=len(session.state.experiments), agent=MANUAL_AGENT, **words, **found)
             reason = f"it failed before its training ({failure.kind}): {failure.reason}; mend train.py, then try again"
@@ -79,7 +79,7 @@ def start(session: Session, proposal: Proposal, agent: str) -> int:
     """Make the proposal an experiment: its commit, its line in the ledger, its ref, in this order. Its number."""
     state, store = session.state, session.store
     number, parent = len(state.experiments), store.base(state.best.commit)
-    description = one_line(proposal.description)
+    description = described(proposal.description)
     message = f"{description}\n\n{clean(proposal.reasoning)}\n\nexperiment {number}, proposed by {agent}\n"
     commit, blob = session.persist(lambda: store.propose(parent, proposal.train_py, message))
     record_start(session, number, commit, parent, blob, program_key(proposal.train_py), description, proposal, agent)
@@ -115,7 +115,7 @@ def _rejection(session: Session, proposal: Proposal, failure: RunFailed) -> dict
     """What the ledger keeps of a proposal that failed before READY; its commit has a ref."""
     number, state = len(session.state.experiments), session.state
     tail = clean(log_tail(session.study.runs / f"{number:04d}-1" / "log.txt"))
-    message = f"{one_line(proposal.description)}\n\nnot trained: {clean(failure.reason)}\n"
+    message = f"{described(proposal.description)}\n\nnot trained: {clean(failure.reason)}\n"
     parent = session.store.base(state.best.commit)
     commit, _ = session.persist(lambda: session.store.propose(parent, proposal.train_py, message))
     session.persist(lambda: session.store.name(f"rejected-{len(state.rejections) + 1}", commit))

@@ -5,10 +5,10 @@ import hashlib
 import warnings
 
 from autoresearch import constants
+from autoresearch.agents.base import LARGEST_BYTES
 from autoresearch.errors import UsageError
 from autoresearch.loop.ledger import State
-
-LARGEST_BYTES = 200_000  # chosen: nine times the largest that is shipped; more is data in the source, or an answer gone wrong
+from autoresearch.text import one_line
 
 
 def objection(text: str, state: State) -> str | None:
@@ -52,10 +52,9 @@ def program_key(text: str) -> str:
     return hashlib.blake2b(tree.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def one_line(text: str, limit: int = 200) -> str:
-    """For a table's cell and a commit's subject: no control characters, no half characters, not empty."""
-    shown = " ".join("".join(c if c.isprintable() else " " for c in clean(text)).split())
-    return (shown[: limit - 1] + "…" if len(shown) > limit else shown) or "no description"
+def described(text: str) -> str:
+    """A description for results.tsv and a commit's subject: one line, never empty."""
+    return one_line(text) or "no description"
 
 
 def clean(text: str) -> str:

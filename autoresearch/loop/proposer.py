@@ -13,7 +13,7 @@ from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, UsageError
 from autoresearch.loop.ledger import Waiting
-from autoresearch.loop.proposals import objection, one_line
+from autoresearch.loop.proposals import described, objection
 from autoresearch.loop.session import Session
 from autoresearch.loop.thinker import Answer, Thinker
 from autoresearch.loop.views import Views
@@ -102,9 +102,10 @@ class Proposer:
         """What `next` gave failed before its training: recorded, and sent back to whoever proposed it. Raises NoMore."""
         self._record_rejected(rejected.agent, rejected.proposal, reason, state=state, log=log, commit=commit, key=key)
         self._failed_in_a_row += 1
-        if self._thinker and rejected.agent == self._thinker.agent.name:
+        is_slow = self._thinker is not None and rejected.agent == self._thinker.agent.name
+        if is_slow:
             self._send_back(rejected.proposal, f"{reason}\n{log}".strip())
-        elif self._failed_in_a_row >= TRIES:
+        if self._failed_in_a_row >= TRIES and not (is_slow and self._quick):
             raise NoMore(f"the last {TRIES} proposals failed before their training; the last one: {reason}", 1)
 
     def accepted(self, found: Next) -> None:
@@ -183,7 +184,7 @@ class Proposer:
             self._send_back(answer.proposal, reason)
         else:
             proposal, base = answer.proposal, self._base
-            message = f"{one_line(proposal.description)}\n\nnot tried yet\n"
+            message = f"{described(proposal.description)}\n\nnot tried yet\n"
             commit, _ = session.persist(lambda: session.store.propose(base, proposal.train_py, message))
             waiting = Waiting(name, commit, base, proposal.description, proposal.reasoning, proposal.cost_usd)
             session.record("proposed", **vars(waiting))
@@ -232,10 +233,10 @@ class Proposer:
 
     def _past(self, proposal: Proposal, reason: str, agent: str) -> Past:
         number = len(self._session.state.experiments)
-        return Past(number, one_line(proposal.description), REJECTED, None, proposal.train_py, reason, agent)
+        return Past(number, described(proposal.description), REJECTED, None, proposal.train_py, reason, agent)
 
     def _record_rejected(self, agent: str, proposal: Proposal, reason: str, **failed) -> None:
         """failed: what is known of one that was started."""
         number = len(self._session.state.experiments)
-        words = {"description": one_line(proposal.description), "reasoning": proposal.reasoning, "cost_usd": proposal.cost_usd}
+        words = {"description": described(proposal.description), "reasoning": proposal.reasoning, "cost_usd": proposal.cost_usd}
         self._session.record("rejected", n=number, agent=agent, **words, reason=reason, **failed)

@@ -21,7 +21,7 @@ from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger, State
-from autoresearch.loop.proposals import one_line
+from autoresearch.loop.proposals import described
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult
@@ -116,7 +116,7 @@ class Session:
 
     def show_check(self, number: int, description: str) -> None:
         """For the listener only: a proposal is checked, and may become experiment `number`."""
-        self._tell("event", {"event": "check", "n": number, "description": one_line(description)})
+        self._tell("event", {"event": "check", "n": number, "description": described(description)})
 
     def note(self, text: str) -> None:
         self._tell("event", {"event": "note", "reason": text})

@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import unicodedata
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -79,13 +78,6 @@ class History:
             self.best, self.best_number = val_bpb, number
         self.experiments.append(Experiment(number, outcome, val_bpb, description))
         self.running = self._started = None
-
-
-def one_line(text: str, limit: int) -> str:
-    """At most `limit` characters of text, with nothing in them that moves a cursor, breaks a line or turns writing round."""
-    shown = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + "…"
 
 
 def span(seconds: float) -> str:

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TextIO
 
-from autoresearch.report.history import Experiment, History, one_line, span
+from autoresearch.report.history import Experiment, History, span
+from autoresearch.text import one_line
 
 PANEL_SECONDS = 1.0  # between two drawings
 PLAIN_SECONDS = 30.0  # between two progress lines

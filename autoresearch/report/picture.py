@@ -12,7 +12,8 @@ from pathlib import Path
 
 from autoresearch import durable
 from autoresearch.paths import cache_dir
-from autoresearch.report.history import Experiment, History, one_line
+from autoresearch.report.history import Experiment, History
+from autoresearch.text import one_line
 
 _KEEP, _DISCARD, _CRASH, _BAND = "#1a8f4c", "#9a9a9a", "#cc3333", "#dfe8f5"
 _SIZE_INCHES, _DPI = (12.0, 6.5), 130

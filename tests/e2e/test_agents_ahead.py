@@ -112,6 +112,14 @@ def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(
     assert "Traceback" in crash.log and crash.agent == "slow"
 
 
+def test_a_slow_agent_alone_that_only_fails_ends_the_study(fresh):
+    study, setup = fresh
+    slow = Slow(*(lambda view, n=n: f"{BROKEN}y = {n}\n" for n in range(9)))
+    outcome, _ = play(study, setup, slow, None, experiments=3)
+    assert outcome.exit_status == 1 and "last 5 proposals failed before their training" in outcome.reason
+    assert len(state_of(study).rejections) == 5
+
+
 def test_an_answer_that_is_ready_survives_a_stop(fresh):
     study, setup = fresh
     slow = Slow(lambda view: WORSE, lambda view: BETTER)

@@ -5,6 +5,7 @@ import pytest
 from autoresearch import constants, paths
 from autoresearch.agents import edits
 from autoresearch.agents.edits import Call, apply
+from autoresearch.text import DESCRIPTION_CHARACTERS
 
 TORCH = (paths.shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
 SHORT = "A = 1\nB = 2\n\n\ndef f(x):\n    return x + A\n"
@@ -130,7 +131,7 @@ def test_submit_needs_an_edit_and_a_description_of_one_line():
     assert "submit needs a description" in error(SHORT, submit("\x1b \n"))
     done = apply(SHORT, SHORT, [replaced("A = 1", "A = 2"), submit("a\tb\n\x1b[31mc\u202e" + 200 * "d")])
     description, _ = done.submitted
-    assert description.startswith("a b [31mc d") and len(description) == edits.DESCRIPTION_CHARACTERS and description.isprintable()
+    assert description.startswith("a b [31mc d") and len(description) == DESCRIPTION_CHARACTERS and description.isprintable()
 
 
 def test_the_reasoning_is_for_a_terminal_too():

@@ -42,3 +42,9 @@ def test_what_is_no_program_is_refused_in_one_line(state, text):
 
 def test_an_annotation_that_no_search_can_read_is_sent_back_before_it_costs_a_training(state):
     assert "train.py line 1" in objection("X = 3  # see [1..]\n", state)
+
+
+def test_what_failed_before_its_training_is_not_started_again_and_a_huge_text_never(state):
+    state.rejected_keys[program_key("X = 4\n")] = "MemoryError: no room"
+    assert objection("X = 4  # again\n", state).endswith("failed before its training: MemoryError: no room")
+    assert "200,000 are allowed" in objection("X = '" + "a" * 200_000 + "'\n", state)

@@ -1,6 +1,7 @@
 from report_events import study
 
-from autoresearch.report.history import History, one_line, span
+from autoresearch.report.history import History, span
+from autoresearch.text import one_line
 
 
 def test_fold_counts_the_best_and_the_noise():
