@@ -123,7 +123,8 @@ def test_a_text_that_was_sent_back_is_not_proposed_again():
     assert third.train_py not in (first.train_py, second.train_py)
 
 
-def test_a_crash_pushes_away():
+@pytest.mark.parametrize("failure", ["crash", "limit"])
+def test_a_crash_pushes_away(failure):
     """Deep models crash, others are all alike: it stops going deep."""
     agent, history = Search(), start()
     crashes = []
@@ -131,7 +132,7 @@ def test_a_crash_pushes_away():
         text = agent.propose(view(history)).train_py
         crashed = values(text)["DEPTH"] > 4
         crashes.append(crashed)
-        history.append(Past(number, "", "crash" if crashed else "discard", None if crashed else 1.001, text))
+        history.append(Past(number, "", failure if crashed else "discard", None if crashed else 1.001, text))
     assert sum(crashes[:20]) >= 1
     assert sum(crashes[20:]) <= sum(crashes[:20])
     assert sum(crashes) <= 12
