@@ -266,6 +266,7 @@ def test_terms_are_kept(fresh, monkeypatch):
     study, setup = fresh
     terms.check_options(study, {"backend": "null", "profile": "auto", "seed": None, "tag": "t", "train_seconds": 0.1})
     others = {"decide": "confirmed", "seed": 5, "tag": "x", "train_seconds": 3.0, "backend": "cpu", "profile": "cpu"}
+    others |= {"max_params": 5.0, "max_memory_gb": 1.0, "min_tok_s": 9.0}
     for option, value in others.items():
         with pytest.raises(UsageError, match=rf"--{option.replace('_', '-')} {value}: .*keeps it"):
             terms.check_options(study, {option: value})
