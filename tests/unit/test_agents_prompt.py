@@ -172,6 +172,14 @@ def test_a_request_of_a_million_tokens_of_each_kind(model, usd):
     assert cost == (None if usd is None else pytest.approx(usd)) and prices.is_known(model) == (usd is not None)
 
 
+def test_the_longest_name_decides_whatever_the_order_of_the_file(monkeypatch):
+    tokens = prices.Tokens(1000, 1000)
+    cost, rows = prices.cost_usd("claude-opus-5-5", tokens), prices.table()["price"][::-1]
+    assert cost != prices.cost_usd("claude-opus-5", tokens)
+    monkeypatch.setattr(prices, "table", lambda: {"price": rows})
+    assert prices.cost_usd("claude-opus-5-5", tokens) == cost
+
+
 def test_a_short_request_can_be_cheaper():
     assert prices.cost_usd("claude-haiku-5-5", prices.Tokens(50_000, 0, read=50_000)) == pytest.approx(0.005 + 0.0005)
     assert prices.cost_usd("claude-haiku-5-5", prices.Tokens(50_001, 0, read=50_000)) > 0.025
