@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autoresearch import __version__, choices, constants, durable
 from autoresearch.child import RunFailed
-from autoresearch.hardware import plan, tune_runtime
+from autoresearch.hardware import conditions, plan, tune_runtime
 from autoresearch.hardware import sizes as planning
 from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.plan import Plan
@@ -34,7 +34,7 @@ TRIALS = 4  # sizes that are tried: the named profile's and the best of the othe
 TIMED_STEPS = 5
 RUNTIME_SECONDS = 25.0  # of the budget, where the runtime has choices: two starts from a filled cache (docs/design/sizes.md)
 PAGING_SLOWDOWN = 3  # a driver that moves the device's memory over the bus: published runs got 3 to 10 times slower
-FORMAT = 2  # of what is kept in the cache
+FORMAT = 3  # of what is kept in the cache
 
 
 @dataclass(frozen=True)
@@ -176,10 +176,11 @@ def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None])
             text, variables = constants.write(train_py, profile.train), choices.variables(profile.runtime | runtime)
             return Stopwatch(backend, text, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
 
+        others, later = tune_runtime.postponed(others, conditions.look().alerts.get("load"))
         runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)
     if runtime:
         reason += f"; {choices.described(runtime)}, which is faster here than the runtime's own choice"
-    return Tuned(best, runtime, reason, limits, tuple(trials), changes, awake_seconds() - start)
+    return Tuned(best, runtime, reason, limits, tuple(trials), (*changes, *later), awake_seconds() - start)
 
 
 def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:

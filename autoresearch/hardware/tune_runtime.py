@@ -38,6 +38,18 @@ def alternatives(facts: Facts) -> list[tuple[str, Value]]:
     return [(name, value) for name in names for value in facts.choices[name] if value != getattr(facts, name)]
 
 
+def postponed(
+    others: Sequence[tuple[str, Value]], load: str | None
+) -> tuple[list[tuple[str, Value]], tuple[Change, ...]]:
+    """(what is to be compared, what is left for now). load: a sentence where other processes use the cores.
+
+    Then fewer threads are faster, and only then: beside a second busy process on two cores one thread was 2.3 times as fast as
+    two. Other choices meet the same load in turn.
+    """
+    left = [(name, value) for name, value in others if load and name == "threads"]
+    return [one for one in others if one not in left], tuple(_untried(*one, f"not tried: {load}") for one in left)
+
+
 def judge(name: str, value: Value, rounds: Sequence[tuple[float, float]]) -> Change:
     """rounds: (seconds of a step as it is, with the change) of each."""
     if len(rounds) < ROUNDS:

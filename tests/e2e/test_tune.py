@@ -13,6 +13,7 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("AUTORESEARCH_COMPILE", "off")
     monkeypatch.setattr(tune, "TRIALS", 2)  # time
+    monkeypatch.setattr(tune, "BUDGET_SECONDS", 600.0)  # however slow the machine is: nothing is left out for time
     monkeypatch.setattr(tune_runtime, "ROUNDS", 3)
     own = profiles.load("cpu-small")
     profile = replace(own, data=own.data | {"seq_len": 128, "vocab_size": 1024}, budget=own.budget | {"train_seconds": 20})
@@ -24,13 +25,14 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     measured = [trial for trial in found.trials if trial.tokens_per_second]
     assert measured and all(trial.tokens_per_second > 0 for trial in measured)
     assert found.limits.matmul_flops > 1e9 and found.limits.bandwidth > 1e8
-    assert found.seconds < tune.BUDGET_SECONDS + 30
     assert first.profile.name == "auto" and "autotune" in first.profile_reason
     assert Sizes.of(first.profile, made.choice.backend.train_py.read_text(encoding="utf-8")) == found.sizes
 
     offered = made.choice.facts.choices
     assert {change.name for change in found.changes} == set(offered) >= {"attention"} and "compile" not in offered
-    assert all(change.ratio for change in found.changes), found.changes
+    # Threads are not compared beside a busy process, which another of the tests may be.
+    is_later = [change.name == "threads" and "other processes take" in change.reason for change in found.changes]
+    assert all(change.ratio or later for change, later in zip(found.changes, is_later, strict=True)), found.changes
     assert first.profile.runtime == found.runtime == {change.name: change.value for change in found.changes if change.taken}
     assert all(getattr(first.choice.facts, name) == value for name, value in found.runtime.items())
 

@@ -9,7 +9,7 @@ from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.stopwatch import Limits
 from autoresearch.hardware.tune import Trial, Tuned
-from autoresearch.hardware.tune_runtime import ROUNDS, alternatives, judge
+from autoresearch.hardware.tune_runtime import ROUNDS, alternatives, judge, postponed
 
 CPU = Facts(
     ok=True, device="CPU", compile=True, threads=4, attention="blocks",
@@ -41,6 +41,15 @@ def test_a_change_is_taken_for_a_gain_beyond_the_noise(measured, taken):
     change = judge("compile", False, measured)
     assert change.taken is taken
     assert (change.ratio is None) == (len(measured) < ROUNDS) and str(len(measured)) in change.reason
+
+
+def test_threads_are_not_compared_beside_a_load_and_other_choices_are():
+    others = alternatives(CPU)
+    assert postponed(others, None) == (others, ())
+    now, later = postponed(others, "other processes take 50% of the usable cores")
+    assert now == [("compile", False), ("attention", "sdpa")]
+    assert [(one.name, one.value, one.taken) for one in later] == [("threads", 3, False), ("threads", 2, False)]
+    assert later[0].reason == "not tried: other processes take 50% of the usable cores"
 
 
 # Paging
