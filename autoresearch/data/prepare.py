@@ -111,8 +111,11 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
     np.save(work / "token_bytes.npy", token_bytes)
 
     encoder, dtype = tokenizer.encoding(ranks), tokenizer.token_dtype(vocab_size)
-    counts = {}
-    for name, order in (("val", chosen.val), ("train", chosen.train)):
+    counts = {f"test_{what}": 0 for what in ("documents", "tokens", "bytes")}
+    parts = {"val": chosen.val, "train": chosen.train}
+    if len(chosen.test):  # none where every training document is too long to spare
+        parts["test"] = chosen.test
+    for name, order in parts.items():
         (work / name).mkdir()
         unordered = work / name / "unordered.bin"
         lengths = _encode(source, scan, order, encoder, unordered, f"encoding {name}", on_progress)
@@ -125,7 +128,8 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
             f"{name}_bytes": int(scan.sizes[order].sum()),
         }
         _check_bytes(np.memmap(work / name / "tokens.bin", dtype, "r"), token_bytes, counts[f"{name}_bytes"])
-    np.save(work / "val" / "bytes.npy", scan.sizes[chosen.val])
+        if name != "train":
+            np.save(work / name / "bytes.npy", scan.sizes[order])
     return counts | {
         "duplicates_of_val": chosen.duplicates_of_val,
         "duplicates_in_val": chosen.duplicates_in_val,
@@ -253,6 +257,7 @@ def _write_meta(work: Path, name: str, identity: str, key: str, vocab_size: int,
             "tokenizer": of_files("ranks.tiktoken", "token_bytes.npy"),
             "train": of_files("train/"),
             "val": of_files("val/"),
+            "test": of_files("test/"),
         },
         "files": files,
         "versions": {"autoresearch": __version__, "python": platform.python_version()}

@@ -7,6 +7,7 @@
     train/starts.npy     int64 [documents], where in tokens.bin each document's BOS lies
     val/tokens.bin, val/starts.npy     likewise, in the order of the score
     val/bytes.npy        int64 [documents], raw bytes of each document
+    test/                likewise: the text that no decision sees
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.tokenizer import token_dtype
 from autoresearch.errors import StoredStateError
 
-FORMAT = 1  # part of the key: raise it when the same corpus would give other files
+FORMAT = 2  # part of the key: raise it when the same corpus would give other files
 META = "meta.json"
 _CURE = "run `autoresearch prepare --force`"
 
@@ -30,14 +31,17 @@ class Prepared:
     key: str  # the folder's name: corpus, its checksum, vocabulary, format
     vocab_size: int  # BOS counted
     bos_id: int
-    checksums: dict[str, str]  # of corpus, tokenizer, train, val
+    checksums: dict[str, str]  # of corpus, tokenizer, train, val, test
     train_documents: int
     train_tokens: int  # BOS counted
     train_bytes: int  # of raw text
     val_documents: int
     val_tokens: int
     val_bytes: int
-    duplicates_of_val: int  # training documents dropped because validation holds the same bytes
+    test_documents: int
+    test_tokens: int
+    test_bytes: int
+    duplicates_of_val: int  # training documents dropped because validation or test holds the same bytes
     duplicates_in_val: int
     repaired_documents: int  # those with bytes that are not UTF-8
 
@@ -48,6 +52,10 @@ class Prepared:
     @property
     def val_folder(self) -> Path:
         return self.folder / "val"
+
+    @property
+    def test_folder(self) -> Path:
+        return self.folder / "test"
 
     @property
     def dtype(self) -> str:

@@ -1,6 +1,6 @@
-"""Which document is validation, which is training, and in which order. Pure functions of hashes and sizes.
+"""Which document is validation, which is test, which is training, and in which order. Pure functions of hashes and sizes.
 
-Promises: no training document equals a validation document byte for byte; validation holds each document once, in an order
+Promises: no two of the three hold the same document, byte for byte; validation and test hold each document once, in an order
 that depends on nothing but the corpus, so that the text of a smaller eval_bytes is a prefix of a larger one's; training
 documents lie in a fixed pseudo-random order, so that neighbours in the token file are independent.
 """
@@ -17,6 +17,7 @@ VAL_FRACTION = 0.05
 VAL_BYTES_WANTED = 1_000_000  # below this, 5 % is a noisy yardstick, and up to VAL_FRACTION_MAX is taken instead
 VAL_FRACTION_MAX = 0.10
 VAL_DOCUMENT_BYTES_MAX = 100_000  # a longer document goes to training: one giant file must not be the whole metric
+TEST_SHARE = 0.5  # of validation's bytes: it is read twice a study, and what it takes is lost to training
 CORPUS_BYTES_MIN = 100_000
 
 BY_HASH, TRAIN, VAL = -1, 0, 1  # what a corpus says of a document: decide by hash, or it belongs here
@@ -32,7 +33,8 @@ def digest(text: bytes) -> int:
 class Split:
     train: np.ndarray  # [train documents] indices into the corpus, in the order of the token file
     val: np.ndarray  # [val documents] likewise
-    duplicates_of_val: int  # training documents left out because validation holds the same bytes
+    test: np.ndarray  # [test documents] likewise: what no decision sees
+    duplicates_of_val: int  # training documents left out because validation or test holds the same bytes
     duplicates_in_val: int  # validation documents left out because an earlier one holds the same bytes
 
 
@@ -53,9 +55,8 @@ def split(name: str, digests: np.ndarray, sizes: np.ndarray, marks: np.ndarray) 
         offered, wanted_bytes = np.flatnonzero(marks == VAL), VAL_BYTES_MAX
     else:
         offered, wanted_bytes = _by_digest(digests, sizes, total_bytes)
-    unique = offered[np.sort(np.unique(digests[offered], return_index=True)[1])]
-    before = np.cumsum(sizes[unique]) - sizes[unique]
-    val = unique[before < wanted_bytes]  # the shortest run of whole documents that reaches it
+    unique = _first_of_each(offered, digests)
+    val = _enough(unique, sizes, wanted_bytes)
     if not len(val):
         raise UsageError(
             f"corpus {name} has no document to validate on: one of at most {VAL_DOCUMENT_BYTES_MAX:,} bytes and a tenth of "
@@ -63,16 +64,34 @@ def split(name: str, digests: np.ndarray, sizes: np.ndarray, marks: np.ndarray) 
             "holds train/ and val/"
         )
     is_train = marks != VAL
-    repeats = np.isin(digests, digests[val])
+    is_left = is_train & ~np.isin(digests, digests[val])
+    test_bytes = int(min(TEST_SHARE * sizes[val].sum(), VAL_FRACTION_MAX * sizes[is_left].sum()))
+    by_digest = _by_digest(digests, sizes, total_bytes)[0]
+    to_spare = by_digest[is_left[by_digest] & (sizes[by_digest] <= test_bytes)]
+    test = _enough(_first_of_each(to_spare, digests), sizes, test_bytes)
+    held = np.concatenate([val, test])
+    repeats = np.isin(digests, digests[held])
     train = np.flatnonzero(is_train & ~repeats)
     if not len(train):
-        raise UsageError(f"corpus {name} has nothing left to train on beside its validation text; add documents")
+        raise UsageError(f"corpus {name} has nothing left to train on beside its validation and test texts; add documents")
     return Split(
         train=train[np.argsort(_shuffle_keys(digests, train), kind="stable")],
         val=val,
-        duplicates_of_val=int((is_train & repeats).sum()) - int((marks[val] != VAL).sum()),
+        test=test,
+        duplicates_of_val=int((is_train & repeats).sum()) - int((marks[held] != VAL).sum()),
         duplicates_in_val=len(offered) - len(unique) if has_val else 0,
     )
+
+
+def _first_of_each(documents: np.ndarray, digests: np.ndarray) -> np.ndarray:
+    """The documents without those whose bytes an earlier one holds."""
+    return documents[np.sort(np.unique(digests[documents], return_index=True)[1])]
+
+
+def _enough(documents: np.ndarray, sizes: np.ndarray, wanted_bytes: int) -> np.ndarray:
+    """The shortest run of whole documents that reaches wanted_bytes."""
+    before = np.cumsum(sizes[documents]) - sizes[documents]
+    return documents[before < wanted_bytes]
 
 
 def _by_digest(digests: np.ndarray, sizes: np.ndarray, total_bytes: int) -> tuple[np.ndarray, int]:

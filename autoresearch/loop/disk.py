@@ -4,9 +4,13 @@ Before each run there must be room for what a run writes. A ballast file holds a
 there was room, giving it up lets the ledger's line through, and the study then waits until somebody made space.
 """
 
+import contextlib
 import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+from autoresearch.errors import EnvironmentFailure
 
 ROOM_BYTES = 1 << 29  # two checkpoints of the largest profile (50M parameters in float32) and some
 BALLAST_BYTES = 1 << 22
@@ -44,3 +48,14 @@ class Disk:
 
 def is_full(error: OSError) -> bool:
     return error.errno in FULL
+
+
+@contextlib.contextmanager
+def errors(folder: Path) -> Iterator[None]:
+    """What the disk and the system refuse is the machine's failure, not the experiment's."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise EnvironmentFailure(f"the disk is full at {folder}; free some space and run again") from error
+        raise EnvironmentFailure(f"{error}; mend that and run again") from error

@@ -15,7 +15,10 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
                                                                          what slowed the machine then (hardware/conditions.py)
     run       n, k, seed, folder, and the fields of RunResult            its result
     lost      n, k, reason                                               its end without one; run k is done again, same seed
+    audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds
     verdict   n, verdict (keep|discard|crash), state, reason, val_bpb, scores, commit
+    tested    n, k, test_bpb                                             bits per byte on the text that no decision sees
+    revoked   n, reason                                                  a keep that a later audit found to be a cheat
     pause, stop   reason
 
 Not covered: somebody who edits the file and its checksums with intent; two writers (the study's lock prevents them).
@@ -23,6 +26,7 @@ Not covered: somebody who edits the file and its checksums with intent; two writ
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -77,6 +81,16 @@ class Run:
     result: RunResult | None = None
 
 
+@dataclass(frozen=True)
+class Audit:
+    """Of one run's weights; see loop/audits.py."""
+
+    k: int
+    cuts: int
+    allowed: tuple[float, float]  # nats: of one log-probability, of the mean
+    reason: str | None  # why it failed
+
+
 @dataclass
 class Experiment:
     number: int  # 0 is the baseline
@@ -91,10 +105,17 @@ class Experiment:
     started: str
     runs: list[Run] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
-    state: str | None = None  # finer: baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit
+    state: str | None = None  # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat
     reason: str | None = None
     val_bpb: float | None = None  # mean of scores
     scores: list[float] = field(default_factory=list)  # those that count as a fair measure of this commit
+    audits: list[Audit] = field(default_factory=list)
+    tests: dict[int, float] = field(default_factory=dict)  # run -> bits per byte on the test text
+
+    @property
+    def test_bpb(self) -> float | None:
+        """Mean over the runs that were tested."""
+        return math.fsum(self.tests.values()) / len(self.tests) if self.tests else None
 
     @property
     def results(self) -> list[RunResult]:
@@ -238,6 +259,19 @@ class State:
             setattr(experiment, name, event[name])
         if experiment.verdict == "keep":
             self.best = experiment
+
+    def _on_audit(self, event: dict) -> None:
+        audit = Audit(event["k"], event["cuts"], tuple(event["allowed"]), event["reason"])
+        self.experiments[event["n"]].audits.append(audit)
+
+    def _on_tested(self, event: dict) -> None:
+        self.experiments[event["n"]].tests[event["k"]] = event["test_bpb"]
+
+    def _on_revoked(self, event: dict) -> None:
+        revoked = self.experiments[event["n"]]
+        revoked.verdict, revoked.state, revoked.reason = "discard", "cheat", event["reason"]
+        revoked.val_bpb, revoked.scores = None, []
+        self.best = next(one for one in reversed(self.experiments) if one.verdict == "keep")
 
     def _on_stop(self, event: dict) -> None:
         self.last_stop = event["reason"]

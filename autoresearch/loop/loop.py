@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from autoresearch.agents.base import Proposal
 from autoresearch.agents.mix import Agents
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.loop import constraints, decide, experiment
+from autoresearch.loop import audits, constraints, decide, experiment
 from autoresearch.loop.begin import Begun, begin, begin_edit, record_start
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.ledger import Experiment
 from autoresearch.loop.proposals import objection, program_key
 from autoresearch.loop.proposer import Proposer
+from autoresearch.loop.scoring import CHEAT
 from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail, opened
 from autoresearch.loop.stop import Outcome, Stop, environment_failed, stop_if_asked
 from autoresearch.loop.store import work_tree_text
@@ -54,8 +55,7 @@ def run_study(study: Study, setup: Setup, agents: Agents, limits: Limits, listen
             outcome = stop.outcome
         except KeyboardInterrupt:
             outcome = Outcome("Ctrl-C", 130)
-        session.stop(outcome.reason)
-        session.draw()
+        _close(session, outcome)
         return outcome
 
 
@@ -84,8 +84,7 @@ def try_edit(study: Study, setup: Setup, description: str, listener: Listener) -
             outcome = stop.outcome
         except KeyboardInterrupt:
             outcome = Outcome("Ctrl-C", 130)
-        session.stop(outcome.reason)
-        session.draw()
+        _close(session, outcome)
         tried = session.state.experiments[number] if number is not None else None
         return (tried if tried and tried.verdict else None), outcome
 
@@ -97,7 +96,7 @@ def finish(session: Session, number: int, begun: Begun | None = None, tick: Call
     """
     subject = session.state.experiments[number]
     failures = 0
-    while (verdict := judge(session, subject)) is None:
+    while (verdict := _audited(session, subject, judge(session, subject), tick)) is None:
         if begun is None:
             stop_if_asked(session)
             session.wait_for_room()
@@ -136,7 +135,7 @@ def judge(session: Session, subject: Experiment) -> dict | None:
     for k, result in enumerate(subject.results, 1):
         if not result.ok:
             reason = result.reason if k == 1 else f"on seed {result.seed}, its run {k}: {result.reason}"
-            verdict = "discard" if result.status == constraints.BROKEN else "crash"
+            verdict = "discard" if result.status in (constraints.BROKEN, CHEAT) else "crash"
             return {"verdict": verdict, "state": result.status, "reason": reason, "val_bpb": None, "scores": []}
     scores = [result.val_bpb for result in subject.results]
     if state.best is None:
@@ -150,6 +149,13 @@ def judge(session: Session, subject: Experiment) -> dict | None:
     verdict = "keep" if decision.verdict == "keep" else "discard"
     state_word, reason = decision.verdict, decision.reason
     return {"verdict": verdict, "state": state_word, "reason": reason, "val_bpb": decide.mean(fair), "scores": fair}
+
+
+def _audited(session: Session, subject: Experiment, verdict: dict | None, tick: Callable[[], None]) -> dict | None:
+    """A keep only counts when it passes its audit; None: another run is needed."""
+    if verdict is None or verdict["verdict"] != "keep":
+        return verdict
+    return audits.of_keep(session, subject, verdict, tick)
 
 
 def establish_baseline(session: Session, work_tree: bool, tick: Callable[[], None] = lambda: None) -> None:
@@ -224,6 +230,14 @@ def _parsed(text: str) -> str:
         return program_key(text)
     except ValueError as error:
         raise UsageError(f"{error}; mend it, or `git checkout HEAD train.py`") from error
+
+
+def _close(session: Session, outcome: Outcome) -> None:
+    """What a call ends with: the last audit of a new best, unless something is wrong, then the last word and the picture."""
+    if outcome.exit_status in (0, 130):
+        audits.of_end(session)
+    session.stop(outcome.reason)
+    session.draw()
 
 
 def _reached(limits: Limits, done: int, end_time: float | None) -> str | None:

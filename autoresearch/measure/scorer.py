@@ -22,6 +22,7 @@ SLOTS = 2
 @dataclass(frozen=True)
 class Score:
     val_bpb: float
+    bits: np.ndarray  # float32 [rows, seq_len], of each target
     document_bits: np.ndarray  # float64 [documents]
     document_bytes: np.ndarray  # int64 [documents]
 
@@ -56,37 +57,47 @@ def slots(folder: Path, rows: int, seq_len: int, vocab_size: int) -> Iterator[tu
             path.unlink(missing_ok=True)
 
 
-def score(
-    text: ValidationText,
-    seq_len: int,
+def score(text: ValidationText, seq_len: int, bits: np.ndarray) -> Score:
+    """The score from the bits of every target, float32 [rows, seq_len] in the order of `text.rows`."""
+    document_bits = text.document_bits(bits.reshape(-1)[: len(text.tokens) - 1].astype(np.float64))
+    return Score(float(document_bits.sum()) / text.total_bytes, bits, document_bits, text.document_bytes)
+
+
+def row_bits(
+    inputs: np.ndarray,
+    targets: np.ndarray,
     views: list[np.ndarray],
     send: Callable[[int, np.ndarray], None],
     receive: Callable[[], int],
     on_progress: Callable[[float], None] = lambda fraction: None,
-) -> Score:
-    """Score the text. send(slot, ids int32 [count, seq_len]) asks for logits; receive() -> the slot that is filled, in order.
+) -> np.ndarray:
+    """-log2 p of each target, float32 [rows, seq_len]; inputs and targets int32 [rows, seq_len], a target below 0 costs 0 bits.
 
+    send(slot, ids int32 [count, seq_len]) asks for logits; receive() -> the slot that is filled, in order. Rows go out in another
+    order than that of the text, or a row's last target would be the first input of the row beside it.
     Raises InvalidLogits, and whatever send and receive raise.
     """
-    inputs, targets = text.rows(seq_len)
+    order = np.random.default_rng(len(inputs)).permutation(len(inputs))
     rows = views[0].shape[0]
     starts = range(0, len(inputs), rows)
     bits = np.empty(targets.shape, np.float32)
     threads = os.cpu_count() or 1
+
+    def ask(index: int, slot: int) -> None:
+        send(slot, inputs[order[starts[index] : starts[index] + rows]])
+
     with ThreadPoolExecutor(threads) as pool:
         for index in range(min(len(views), len(starts))):
-            send(index, inputs[starts[index] : starts[index] + rows])
+            ask(index, index)
         for index, start in enumerate(starts):
             slot = receive()
-            goal = targets[start : start + rows]
-            logits = np.array(views[slot][: len(goal)])  # the copy
-            ahead = index + len(views)
-            if ahead < len(starts):
-                send(slot, inputs[starts[ahead] : starts[ahead] + rows])
-            flat, flat_goal = logits.reshape(-1, logits.shape[-1]), goal.reshape(-1)
+            here = order[start : start + rows]
+            logits = np.array(views[slot][: len(here)])  # the copy
+            if index + len(views) < len(starts):
+                ask(index + len(views), slot)
+            flat, goal = logits.reshape(-1, logits.shape[-1]), targets[here].reshape(-1)
             parts = np.array_split(np.arange(len(flat)), threads)
-            jobs = [pool.submit(target_bits, flat[p[0] : p[-1] + 1], flat_goal[p[0] : p[-1] + 1]) for p in parts if len(p)]
-            bits[start : start + rows] = np.concatenate([job.result() for job in jobs]).reshape(goal.shape)
+            jobs = [pool.submit(target_bits, flat[p[0] : p[-1] + 1], goal[p[0] : p[-1] + 1]) for p in parts if len(p)]
+            bits[here] = np.concatenate([job.result() for job in jobs]).reshape(len(here), -1)
             on_progress((index + 1) / len(starts))
-    document_bits = text.document_bits(bits.reshape(-1)[: len(text.tokens) - 1].astype(np.float64))
-    return Score(float(document_bits.sum()) / text.total_bytes, document_bits, text.document_bytes)
+    return bits

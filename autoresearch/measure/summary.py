@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 class RunResult:
     """One training with one seed. None is unknown and prints as n/a."""
 
-    status: str  # ok, crash, oom, diverged, timeout, invalid
+    status: str  # ok, crash, oom, diverged, timeout, invalid, limit, cheat
     seed: int
     reason: str | None = None  # one line; None when ok
     val_bpb: float | None = None  # bits per byte
@@ -21,6 +21,8 @@ class RunResult:
     num_steps: int | None = None
     num_params: int | None = None
     depth: int | None = None
+    checkpoint: str | None = None  # digest of the weights when the clock stopped; None where there are none
+    bits: str | None = None  # digest of the scored bits of every target, which an audit compares with
 
     @property
     def ok(self) -> bool:

@@ -58,7 +58,10 @@ def test_a_night_in_small(tmp_path, corpus):
     assert git(study.folder, "log", "--format=%s") == "DEPTH = 8, ASPECT_RATIO = 64\nStart of the study"
     assert constants.read(text_of(study))["DEPTH"].value == 8
     assert (study.folder / "progress.png").read_bytes()[:4] == b"\x89PNG"
-    assert {phase for _, _, phase in recorder.phases} == {"startup", "training", "scoring"}
+    assert {phase for _, _, phase in recorder.phases} == {"startup", "training", "scoring", "audit"}
+    found = [(event["n"], event["cuts"], event["reason"]) for event in recorder.events if event["event"] == "audit"]
+    assert found == [(0, 160, None), (1, 32, None), (0, 32, None), (1, 256, None)], "baseline, keep, the best beside it, the end"
+    assert [event["n"] for event in recorder.events if event["event"] == "tested"] == [0, 1]
 
 
 def test_confirmed_measures_the_noise_and_repeats_what_looks_better(tmp_path, corpus):

@@ -38,16 +38,16 @@ def test_nothing_is_both_held_out_and_trained_on(data):
     marks[:2] = TRAIN, VAL
     for kind in (marks, np.full(count, BY_HASH, np.int8)):
         result = split("c", digests, sizes, kind)
-        held_out, trained = digests[result.val].tolist(), digests[result.train].tolist()
+        held_out, trained = digests[np.append(result.val, result.test)].tolist(), digests[result.train].tolist()
         assert not set(held_out) & set(trained)
         assert len(set(held_out)) == len(held_out)
         assert len(set(result.train.tolist())) == len(result.train)
         if kind is marks:
-            assert (marks[result.val] == VAL).all() and (marks[result.train] == TRAIN).all()
-            assert len(result.train) + result.duplicates_of_val == (marks == TRAIN).sum()
+            assert (marks[result.val] == VAL).all() and (marks[np.append(result.train, result.test)] == TRAIN).all()
+            assert len(result.train) + len(result.test) + result.duplicates_of_val == (marks == TRAIN).sum()
             assert len(result.val) + result.duplicates_in_val == (marks == VAL).sum()
         else:
-            assert len(result.train) + len(result.val) + result.duplicates_of_val == count
+            assert len(result.train) + len(held_out) + result.duplicates_of_val == count
 
 
 def test_the_split_by_hash_follows_the_content_not_the_place():
@@ -64,6 +64,22 @@ def test_about_a_twentieth_is_held_out_and_more_of_little():
     assert 0 <= held_out - VAL_FRACTION * sizes.sum() < 5000
     digests, sizes = documents(200)
     assert 0.1 <= sizes[by_hash(digests, sizes).val].sum() / sizes.sum() < 0.12
+
+
+def test_the_test_text_is_half_of_validation_and_never_much_of_the_training_text():
+    digests, sizes = documents(20_000)
+    result = by_hash(digests, sizes)
+    assert 0 <= sizes[result.test].sum() - sizes[result.val].sum() // 2 < 5000
+    sizes = np.append(np.full(30, 90_000), np.full(20, 2_000))  # nearly all of it is marked validation
+    marks = np.append(np.full(30, VAL), np.full(20, TRAIN)).astype(np.int8)
+    small = split("c", np.arange(50, dtype=np.uint64), sizes, marks)
+    assert sizes[small.test].sum() == 4_000 and len(small.train) == 18
+
+
+def test_a_training_text_of_one_file_spares_no_test_text():
+    marks = np.array([VAL, TRAIN], np.int8)
+    result = split("c", np.array([5, 6], np.uint64), np.array([9_000, 900_000]), marks)
+    assert len(result.test) == 0 and len(result.train) == 1
 
 
 def test_validation_never_grows_beyond_its_limit():

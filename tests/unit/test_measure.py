@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoresearch.measure.batches import Rows, TrainingTokens
 from autoresearch.measure.bpb import InvalidLogits, ValidationText, target_bits
-from autoresearch.measure.scorer import score, slots
+from autoresearch.measure.scorer import row_bits, score, slots
 from autoresearch.measure.summary import RunResult
 
 VOCAB = 40
@@ -52,7 +52,7 @@ def run_score(text, seq_len, rows):
         views[slot][: len(ids)] = bigram_logits(ids)
         filled.append(slot)
 
-    return score(text, seq_len, views, send, lambda: filled.pop(0))
+    return score(text, seq_len, row_bits(*text.rows(seq_len), views, send, lambda: filled.pop(0)))
 
 
 def slow_bpb(text) -> float:

@@ -1,0 +1,188 @@
+"""What a keep has to pass before it counts: its weights' rows are asked again, cut at secret places (measure/audit.py).
+
+The baseline shows what rounding alone does, on ROUNDS audits of its own: that is the study's tolerance. A candidate that would be
+kept is audited, and the best again beside it, on fresh cuts: a model that looks ahead at few positions may pass one audit and
+not many. A best that fails is revoked, and the keep before it is the best again. When a call ends, a new best is audited on
+FINAL_CUTS and scored on the test text, which no decision sees.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from autoresearch.child import RunFailed
+from autoresearch.errors import EnvironmentFailure
+from autoresearch.loop import disk, scoring
+from autoresearch.loop.ledger import Experiment, Run
+from autoresearch.loop.scoring import BITS, CHEAT
+from autoresearch.loop.session import Session
+from autoresearch.loop.stop import environment_failed
+from autoresearch.measure import audit
+from autoresearch.measure.audit import Cuts, Difference, Tolerance
+from autoresearch.measure.clock import awake_seconds
+
+KEEP_CUTS = 32  # at a keep, of the candidate and of the best
+FINAL_CUTS = 256  # of the best, when a call ends
+ROUNDS = 5  # audits of the baseline
+TRIES = 2  # a process that fails in an audit is not the model's fault at once
+
+Tick = Callable[[], None]
+
+
+class BestRevoked(Exception):
+    """The best failed an audit: the keep before it is the best again."""
+
+
+def of_keep(session: Session, subject: Experiment, verdict: dict, tick: Tick) -> dict | None:
+    """The verdict of a would-be keep after its audit. None: it has no weights to audit, or the best that it was judged against
+    was revoked; then it runs once more. Raises Stop and KeyboardInterrupt."""
+    failures = 0
+    while True:
+        try:
+            return _of_keep(session, subject, verdict, tick)
+        except BestRevoked:
+            session.follow()
+            return None
+        except EnvironmentFailure as failure:
+            failures = environment_failed(session, failures, failure)
+
+
+def _of_keep(session: Session, subject: Experiment, verdict: dict, tick: Tick) -> dict | None:
+    best = session.state.best
+    if not subject.audits:
+        run = _intact(session, subject)
+        if run is None:
+            return None
+        (_of_baseline if best is None else _of_run)(session, subject, run, KEEP_CUTS, tick)
+    reason = subject.audits[-1].reason
+    if reason is not None:
+        return {"verdict": "discard", "state": CHEAT, "reason": reason, "val_bpb": None, "scores": []}
+    if best is None:
+        _test(session, subject, tick)
+    else:
+        _again(session, best, KEEP_CUTS, tick)
+    return verdict
+
+
+def of_end(session: Session, tick: Tick = lambda: None) -> None:
+    """The last audit of a best that is new since the last call, and its score on the test text. What can't be done is a note."""
+    try:
+        while (best := session.state.best) is not None and best.number > 0:
+            try:
+                if all(one.cuts < FINAL_CUTS for one in best.audits):
+                    _again(session, best, FINAL_CUTS, tick)
+                if not best.tests:
+                    _test(session, best, tick)
+                return
+            except BestRevoked:
+                session.follow()
+    except (EnvironmentFailure, RunFailed, KeyboardInterrupt) as failure:
+        what = "Ctrl-C" if isinstance(failure, KeyboardInterrupt) else str(failure)
+        session.note(f"the best was not audited a last time or not tested ({what}); the next run does it")
+
+
+def _again(session: Session, best: Experiment, count: int, tick: Tick) -> None:
+    run = _intact(session, best)
+    if run is None:
+        session.note(f"experiment {best.number} can't be audited again: its weights are gone")
+        return
+    _of_run(session, best, run, count, tick)
+    reason = best.audits[-1].reason
+    if reason is not None and best.number > 0:
+        session.record("revoked", n=best.number, reason=reason)
+        raise BestRevoked
+
+
+def _of_baseline(session: Session, baseline: Experiment, run: Run, count: int, tick: Tick) -> None:
+    """Measure the tolerance, or find that the baseline is no honest model."""
+    start, rounds = awake_seconds(), []
+    with _asking(session, baseline, run, tick) as ask:
+        for _ in range(ROUNDS):
+            cuts = _cuts(session, run, count)
+            rounds.append(audit.compare(cuts, _bits(session, run), ask(cuts)))
+    worst = max(rounds, key=lambda one: one.worst_nats)
+    try:
+        allowed, reason = Tolerance.of_baseline(rounds), None
+    except ValueError as error:
+        allowed, reason = Tolerance(), str(error)
+    _record(session, baseline, run, count * ROUNDS, worst, allowed, reason, start)
+
+
+def _of_run(session: Session, one: Experiment, run: Run, count: int, tick: Tick) -> None:
+    """Audit a run's weights; how it ended is in the ledger."""
+    allowed = Tolerance(*session.state.experiments[0].audits[0].allowed)
+    best = session.state.best
+    known = _intact(session, best) if best is not one else None
+    gain = _bits(session, known) - _bits(session, run) if known else None
+    cuts = _cuts(session, run, count, gain)
+    start = awake_seconds()
+    for attempt in range(1, TRIES + 1):
+        try:
+            with _asking(session, one, run, tick) as ask:
+                found = audit.compare(cuts, _bits(session, run), ask(cuts))
+            reason = allowed.objection(found)
+            break
+        except RunFailed as failure:
+            if attempt == TRIES:
+                found, reason = Difference(float("inf"), 0.0, 0, 0, 0), f"{failure.reason}, on rows that were scored before and cut"
+    _record(session, one, run, count, found, allowed, reason, start)
+
+
+def _record(
+    session: Session, one: Experiment, run: Run, count: int, found: Difference, allowed: Tolerance, reason: str | None, start: float
+) -> None:
+    session.record(
+        "audit", n=one.number, k=run.k, cuts=count, worst_nats=found.worst_nats if np.isfinite(found.worst_nats) else None,
+        shift_nats=found.shift_nats, allowed=[allowed.worst_nats, allowed.shift_nats], reason=reason,
+        seconds=round(awake_seconds() - start, 3),
+    )  # fmt: skip
+
+
+def _test(session: Session, one: Experiment, tick: Tick) -> None:
+    """Score the runs whose weights are there on the test text, where the corpus spares one."""
+    if not session.setup.prepared.test_documents:
+        return
+    for run in one.runs:
+        if run.k not in one.tests and _is_intact(session, one, run):
+            folder, setup = session.study.runs / run.folder, session.setup
+            on_progress = session.progress_to(one.number, run.k, tick)
+            with session.interrupts.breakable(), disk.errors(folder):
+                result = scoring.evaluate(setup, folder, on_progress, text_folder=setup.prepared.test_folder)
+            session.record("tested", n=one.number, k=run.k, test_bpb=result.val_bpb)
+
+
+def _intact(session: Session, one: Experiment) -> Run | None:
+    """A run of an experiment whose files are those that were scored: a power loss may have taken some."""
+    return next((run for run in one.runs if _is_intact(session, one, run)), None)
+
+
+def _is_intact(session: Session, one: Experiment, run: Run) -> bool:
+    if run.result is None or not run.result.ok:
+        return False
+    folder = session.study.runs / run.folder
+    try:
+        scoring.seal(folder, session.store.text(one.commit), run.result.checkpoint)
+        return scoring.digest(folder / BITS) == run.result.bits
+    except (RunFailed, OSError):
+        return False
+
+
+def _bits(session: Session, run: Run) -> np.ndarray:
+    return np.load(session.study.runs / run.folder / BITS)
+
+
+def _cuts(session: Session, run: Run, count: int, gain: np.ndarray | None = None) -> Cuts:
+    setup = session.setup
+    inputs, targets = scoring.held_out(setup, setup.prepared.val_folder).rows(setup.seq_len)
+    return audit.make_cuts(np.random.default_rng(secrets.randbits(128)), inputs, targets, count, gain)
+
+
+@contextlib.contextmanager
+def _asking(session: Session, one: Experiment, run: Run, tick: Tick) -> Iterator[Callable[[Cuts], np.ndarray]]:
+    """A fresh process with a run's model."""
+    folder = session.study.runs / run.folder
+    asking = scoring.asking_cuts(session.setup, folder, session.progress_to(one.number, run.k, tick))
+    with session.interrupts.breakable(), disk.errors(folder), asking as ask:
+        yield ask

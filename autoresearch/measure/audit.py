@@ -1,0 +1,135 @@
+"""Is a score causal? The same rows again, each cut at a secret place with another text behind the cut: what comes before it must
+score the same.
+
+A model that may use a token only after it was predicted can't tell what lies behind the cut. One that looks ahead, at other rows
+of its batch or at rows that it saw before can, and its log-probabilities differ (docs/design/audit.md). Pure arithmetic: who asks
+which process for logits is loop/scoring.py's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FLOOR_NATS = 0.02  # a difference of one log-probability that is never a reason: float16 logits near 16 are 0.016 apart
+CEILING_NATS = 0.3  # a 16-token chunk leak differs by 0.68; what the baseline needs beyond this is not rounding
+SHIFT_FLOOR_NATS = 5e-4  # of the mean difference: 0.0002 bits a byte, under the smallest noise that was published
+FACTOR = 10.0  # the tolerance in units of the worst that the unedited baseline showed
+WHOLE_ROWS = 8  # one row in so many is not cut at all: only its place and the rows beside it are others
+NEAR = 16  # positions before a cut over which the mean difference is taken
+SUSPECTS = 16  # times the number of directed cuts: the positions of the greatest gain that they are drawn from
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Which rows are asked again, and from where on they hold another text."""
+
+    rows: np.ndarray  # int [n], rows of the scored text
+    at: np.ndarray  # int [n], in [1, seq_len]: inputs before it are the scored row's
+    inputs: np.ndarray  # int32 [n, seq_len]
+    targets: np.ndarray  # int32 [n, seq_len], -1 from the cut on
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between the log-probabilities of scored targets and those of the same targets in cut rows."""
+
+    worst_nats: float
+    shift_nats: float  # mean of (cut - scored) near the cuts: above 0 when what lies behind helped
+    row: int  # where the worst is
+    position: int
+    cut: int
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    worst_nats: float = FLOOR_NATS
+    shift_nats: float = SHIFT_FLOOR_NATS
+
+    @classmethod
+    def of_baseline(cls, rounds: list[Difference]) -> "Tolerance":
+        """Ten times the worst that an unedited model differs from itself, with a floor. ValueError when that is no rounding."""
+        worst = max(one.worst_nats for one in rounds)
+        shift = max(abs(one.shift_nats) for one in rounds)
+        if worst > CEILING_NATS:
+            raise ValueError(explain(max(rounds, key=lambda one: one.worst_nats)))
+        return cls(min(max(FLOOR_NATS, FACTOR * worst), CEILING_NATS), max(SHIFT_FLOOR_NATS, FACTOR * shift))
+
+    def objection(self, found: Difference) -> str | None:
+        """Why the difference is more than rounding, or None."""
+        if found.worst_nats > self.worst_nats:
+            return f"{explain(found)}; {self.worst_nats:.3f} is allowed"
+        if found.shift_nats > self.shift_nats:
+            return (
+                f"its predictions are better by {found.shift_nats:.5f} nats a token when the true text follows; only"
+                f" {self.shift_nats:.5f} is rounding. It uses tokens before it predicts them"
+            )
+        return None
+
+
+def explain(found: Difference) -> str:
+    return (
+        f"the log-probability at position {found.position} of a row changed by {found.worst_nats:.3f} nats when only tokens from"
+        f" position {found.cut} on, other rows or their order were changed. It uses tokens before it predicts them, or other rows"
+    )
+
+
+def make_cuts(
+    rng: np.random.Generator, inputs: np.ndarray, targets: np.ndarray, count: int, gain: np.ndarray | None = None
+) -> Cuts:
+    """count cut rows of a scored text, in a random order.
+
+    gain: float [rows, seq_len], by how many bits each target became cheaper than with the best so far. Half of the cuts are then
+    laid right behind positions where it is greatest: a model that peeks at few positions gains there.
+    """
+    seq_len = inputs.shape[1]
+    rows, at = rng.integers(len(inputs), size=count), rng.integers(1, seq_len + 1, size=count)
+    at[::WHOLE_ROWS] = seq_len
+    if gain is not None:
+        directed = np.arange(1, count, 2)
+        suspects = np.argpartition(-gain, min(SUSPECTS * len(directed), gain.size) - 1, axis=None)[: SUSPECTS * len(directed)]
+        chosen = rng.choice(suspects, size=len(directed))
+        rows[directed], at[directed] = chosen // seq_len, chosen % seq_len + 1
+    stream = inputs.reshape(-1)
+    places = _Places(stream)
+    cut_inputs, cut_targets = inputs[rows].copy(), targets[rows].copy()
+    for one, cut in enumerate(at):
+        if cut < seq_len:
+            start = places.like(rng, cut_inputs[one, : cut + 1])
+            cut_inputs[one, cut:] = np.take(stream, np.arange(start, start + seq_len - cut), mode="wrap")
+        cut_targets[one, cut:] = -1
+    return Cuts(rows, at, cut_inputs, cut_targets)
+
+
+def compare(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Difference:
+    """scored_bits float32 [rows, seq_len] of the whole text, cut_bits float32 [n, seq_len] of the cut rows."""
+    nats = (cut_bits.astype(np.float64) - scored_bits[cuts.rows]) * np.log(2)
+    position = np.arange(nats.shape[1])
+    asked = cuts.targets >= 0
+    nats[~asked] = 0.0
+    worst = int(np.abs(nats).argmax())
+    row, place = worst // nats.shape[1], worst % nats.shape[1]
+    near = asked & (position >= cuts.at[:, None] - NEAR)
+    shift = float(nats[near].mean()) if near.any() else 0.0
+    return Difference(float(abs(nats[row, place])), shift, int(cuts.rows[row]), place, int(cuts.at[row]))
+
+
+class _Places:
+    """Where in a text another piece can begin, so that the seam looks like the text's own."""
+
+    def __init__(self, stream: np.ndarray):
+        self._stream = stream
+        self._by_token = np.argsort(stream[:-1], kind="stable")  # of each token, the positions that hold it
+        self._sorted = stream[:-1][self._by_token]
+
+    def like(self, rng: np.random.Generator, row: np.ndarray) -> int:
+        """A position whose token differs from row's last and comes after the same two tokens, or the same one, if there is any."""
+        before, true = row[-2], row[-1]
+        first, last = np.searchsorted(self._sorted, [before, before + 1])
+        found = self._by_token[first:last] + 1
+        found = found[self._stream[found] != true]
+        if len(row) > 2:
+            twice = found[(found >= 2) & (self._stream[found - 2] == row[-3])]
+            found = twice if len(twice) else found
+        if not len(found):
+            found = np.flatnonzero(self._stream != true)
+        return int(rng.choice(found)) if len(found) else 0
