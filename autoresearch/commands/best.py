@@ -33,7 +33,9 @@ def command(workspace, as_json, output):
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    click.echo(gain(answers.state_of(study)))
+    state = answers.state_of(study)
+    click.echo(gain(state))
+    click.echo(tested(state))
     click.echo(f"commit {facts['commit']} on branch {facts['branch']} in {study.folder}: {facts['description']}")
     if output:
         click.echo(f"written to {output}")
@@ -51,3 +53,17 @@ def gain(state) -> str:
     below = baseline.val_bpb - best.val_bpb
     percent = 100 * below / baseline.val_bpb
     return f"best val_bpb {best.val_bpb:.6f} by experiment {best.number}, {below:.6f} ({percent:.2f} %) below the baseline"
+
+
+def tested(state) -> str:
+    """The same on the test text, which took part in no decision."""
+    best, baseline = state.best, state.baseline
+    if baseline.test_bpb is None:
+        return "test_bpb n/a: the corpus has no document to spare for a test text"
+    if best is baseline:
+        return f"test_bpb {best.test_bpb:.6f}"
+    if best.test_bpb is None:
+        return f"test_bpb n/a until `autoresearch run` ends; the baseline has {baseline.test_bpb:.6f}"
+    below = baseline.test_bpb - best.test_bpb
+    percent = 100 * below / baseline.test_bpb
+    return f"test_bpb {best.test_bpb:.6f}, {below:.6f} ({percent:.2f} %) below the baseline, on text that no decision saw"

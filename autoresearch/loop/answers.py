@@ -45,6 +45,8 @@ def best(study: Study) -> dict:
         "branch": f"autoresearch/{study.tag}",
         "val_bpb": state.best.val_bpb,
         "baseline_val_bpb": state.baseline.val_bpb,
+        "test_bpb": state.best.test_bpb,
+        "baseline_test_bpb": state.baseline.test_bpb,
         "train_py": text_of(study.folder, state.best.commit),
     }
 

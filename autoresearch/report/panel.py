@@ -224,6 +224,14 @@ def _sentence(event: dict, history: History) -> str | None:
             return f"experiment {number} run {event['k']}: {score}"
         case "verdict":
             return f"experiment {number} {history.experiments[-1].outcome}: {event['reason']}; {_best(history)}"
+        case "audit":
+            worst = "no log-probabilities" if event["worst_nats"] is None else f"worst difference {event['worst_nats']:.4f} nats"
+            passed = "passed" if event["reason"] is None else f"failed: {event['reason']}"
+            return f"experiment {number}: audit of {event['cuts']} cuts, {worst}, {passed}"
+        case "tested":
+            return f"experiment {number} run {event['k']}: test_bpb {event['test_bpb']:.6f}, which no decision sees"
+        case "revoked":
+            return f"experiment {number} is no longer the best: {event['reason']}"
         case "lost":
             return f"experiment {number} run {event['k']} lost: {event['reason']}"
         case "rejected":
