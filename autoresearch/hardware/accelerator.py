@@ -44,6 +44,11 @@ class Question:
         except OSError:
             self._child = None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `answer` returns at once."""
+        return self._child is None or self._child.poll() is not None
+
     def answer(self, timeout_seconds: float = ASK_SECONDS) -> Device:
         """Never raises for what the file does; its process is gone when this returns."""
         with self._output:

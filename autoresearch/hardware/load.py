@@ -4,7 +4,6 @@ The system's busy time minus that of this process and all that it started, so th
 into (macOS hides those of other users, a container those outside). Each process is read only to name the largest.
 """
 
-import os
 import time
 from dataclasses import dataclass, replace
 
@@ -23,6 +22,7 @@ class Sample:
     stolen: float | None  # taken by a virtual machine's host; None where the system does not count it
     own: float  # by this process and its descendants
     others: dict[int, float]  # by every other process that may be read, by process id
+    descendants: float = 0.0  # the part of `own` that this process did not use itself
 
 
 @dataclass(frozen=True)
@@ -53,25 +53,35 @@ def watch(window_seconds: float = WINDOW_SECONDS) -> Load:
     return replace(load, largest=_name(pid))
 
 
-def sample() -> Sample:
-    """Raises OSError or psutil.Error where the system's own times can't be read."""
+def sample(names: bool = True) -> Sample:
+    """Raises OSError or psutil.Error where the system's own times can't be read. Without names it is quicker and `others` empty."""
     import psutil
 
     times = psutil.cpu_times()
-    own_ids = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
-    own, others = 0.0, {}
-    for process in psutil.process_iter():
-        try:
-            used = process.cpu_times()
-        except (OSError, psutil.Error):  # it ended, or it is not ours to look at
-            continue
-        if process.pid in own_ids:
-            # A child that has ended is in its parent's children_*; what it used must not turn into another's.
-            own += used.user + used.system + used.children_user + used.children_system
-        else:
-            others[process.pid] = used.user + used.system
+    this = psutil.Process()
+    family = this.children(recursive=True)
+    # A child that has ended is in its parent's children_*; what it used must not turn into another's.
+    mine = this.cpu_times()
+    descendants = mine.children_user + mine.children_system + sum(_used(child, ended=True) or 0.0 for child in family)
+    others = {}
+    if names:
+        own_ids = {this.pid, *(child.pid for child in family)}
+        found = ((process.pid, _used(process)) for process in psutil.process_iter() if process.pid not in own_ids)
+        others = {pid: used for pid, used in found if used is not None}
     busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
-    return Sample(time.monotonic(), busy, getattr(times, "steal", None), own, others)
+    own = mine.user + mine.system + descendants
+    return Sample(time.monotonic(), busy, getattr(times, "steal", None), own, others, descendants)
+
+
+def _used(process, ended: bool = False) -> float | None:
+    """A process's seconds, with those of its children that have ended if asked for; None: it is gone, or not ours to look at."""
+    import psutil
+
+    try:
+        used = process.cpu_times()
+    except (OSError, psutil.Error):
+        return None
+    return used.user + used.system + (used.children_user + used.children_system if ended else 0.0)
 
 
 def compare(first: Sample, second: Sample, usable: int, physical: int, logical: int) -> tuple[Load, int | None]:
@@ -87,9 +97,33 @@ def compare(first: Sample, second: Sample, usable: int, physical: int, logical: 
     stolen = None
     if first.stolen is not None and second.stolen is not None:
         stolen = min(1.0, max(0.0, second.stolen - first.stolen) / (seconds * logical))
+    return Load(share, others, None, stolen), _largest(first, second)
+
+
+def taken(first: Sample, second: Sample, usable: int, physical: int, logical: int) -> float:
+    """The share of the usable cores, in [0, 1], that others took from us between two samples while we were at work.
+
+    As `compare`, but what others used counts only in so far as no core was idle meanwhile: a training on an accelerator needs
+    one core of many. What a virtual machine's host took counts in full.
+    """
+    seconds = second.time - first.time
+    busy, own = second.busy - first.busy, max(0.0, second.own - first.own)  # a tree that has ended may take its seconds along
+    others = max(0.0, busy - own) / seconds
+    left_alone = logical * (1 - min(1.0, usable / physical))
+    spare = max(left_alone, physical - busy / seconds, 0.0)
+    stolen = max(0.0, (second.stolen or 0.0) - (first.stolen or 0.0)) / (seconds * logical)
+    return min(1.0, max(0.0, others - spare) / usable + stolen)
+
+
+def largest(first: Sample, second: Sample) -> str | None:
+    """The name of the other process that used most between two samples with names."""
+    return _name(_largest(first, second))
+
+
+def _largest(first: Sample, second: Sample) -> int | None:
     used = {pid: total - first.others.get(pid, 0.0) for pid, total in second.others.items()}
-    largest = max(used, key=used.__getitem__, default=None)
-    return Load(share, others, None, stolen), largest if largest is not None and used[largest] > 0 else None
+    pid = max(used, key=used.__getitem__, default=None)
+    return pid if pid is not None and used[pid] > 0 else None
 
 
 def _name(pid: int | None) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop import experiment
+from autoresearch.loop import experiment, watch
 from autoresearch.loop.experiment import Warm
 from autoresearch.loop.proposals import clean, described, program_key
 from autoresearch.loop.proposer import NoMore, Proposer
@@ -101,6 +101,7 @@ def warm_up(
     number = len(session.state.experiments)
     session.show_check(number, proposal.description)
     session.wait_for_room()
+    watch.await_steady(session, tick)
     conditions = session.look()
     try:
         with session.interrupts.breakable():

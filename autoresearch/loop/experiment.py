@@ -28,6 +28,22 @@ EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
 SPEED_KNOWN = 0.1  # chosen: after this share of the budget a training that is too slow ends
 
 
+class Watch:
+    """Who looks on while a run trains, and may raise what makes it not count; this one does nothing. See watch.py."""
+
+    def start(self) -> None:
+        """The training's clock starts."""
+
+    def tick(self) -> None:
+        """A few times a second."""
+
+    def check(self) -> None:
+        """The training is over and its processes are gone; what is raised here keeps it from being scored."""
+
+    def failed(self, kind: str) -> None:
+        """The run failed, with the ledger's state for it."""
+
+
 @dataclass(frozen=True)
 class Warm:
     """A training process that has said READY and waits for the training tokens. Leaving its `with` ends it."""
@@ -87,20 +103,29 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
 
 
 def execute(
-    setup: Setup, train_py: str, seed: int, folder: Path, on_progress: OnProgress = lambda progress: None, warm: Warm | None = None
+    setup: Setup,
+    train_py: str,
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress = lambda progress: None,
+    warm: Warm | None = None,
+    watch: Watch | None = None,
 ) -> RunResult:
     """Train and score the text train_py in folder, which then holds train.py, log.txt, curve.jsonl, checkpoint and documents.npy.
 
     warm: what `warm_up` of the same text, seed and folder gave; it is used up. What goes wrong in agent code is in the result's
-    status and reason. Raises EnvironmentFailure (no disk, no process) and KeyboardInterrupt, both after the processes are gone.
+    status and reason. Raises EnvironmentFailure (no disk, no process), KeyboardInterrupt, and what watch raises, all after the
+    processes are gone.
     """
+    watch = watch or Watch()
     start = warm.started if warm else awake_seconds()
     facts: dict = {}
     with disk.errors(folder):
         try:
             with warm or warm_up(setup, train_py, seed, folder, on_progress) as ready:
                 facts["startup_seconds"] = ready.startup_seconds
-                _train(setup, ready, on_progress, facts)
+                _train(setup, ready, on_progress, facts, watch)
+            watch.check()
             scoring_start = awake_seconds()
             seal(folder, train_py, facts["checkpoint"])
             result = evaluate(setup, folder, on_progress)
@@ -110,14 +135,14 @@ def execute(
             facts["scoring_seconds"] = awake_seconds() - scoring_start
             status, reason = "ok", None
         except RunFailed as failure:
+            watch.failed(failure.kind)
             status, reason = failure.kind, failure.reason
     return RunResult(status=status, reason=reason, seed=seed, total_seconds=awake_seconds() - start, **facts)
 
 
-def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict) -> None:
+def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch: Watch) -> None:
     """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
     folder, worker, described = warm.folder, warm.worker, warm.described
-    start = awake_seconds()
     with open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
 
         def handle(message: dict) -> None:
@@ -128,6 +153,7 @@ def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict) -> No
                 curve.write(json.dumps({"seconds": round(elapsed, 3)} | message) + "\n")
 
         def tick(message: dict | None) -> None:
+            watch.tick()
             elapsed = awake_seconds() - start
             speed = loss = None
             if message and message["type"] == "step":
@@ -136,6 +162,8 @@ def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict) -> No
                     _refuse(setup.constraints.objection(tokens_per_second=speed))
             on_progress(Progress("training", elapsed, min(1.0, elapsed / setup.train_seconds), loss, speed))
 
+        watch.start()
+        start = awake_seconds()
         worker.send({"type": "go", "tokens": str(setup.prepared.train_folder / "tokens.bin"), "dtype": setup.prepared.dtype})
         late = f"no checkpoint {GRACE_SECONDS:.0f} s after its {setup.train_seconds:.0f} s of training"
         saved = worker.wait("saved", setup.train_seconds + GRACE_SECONDS, late, handle, tick)

@@ -13,8 +13,15 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
     start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
     begin     n, k, seed, folder, conditions                             before the training of run k of experiment n; conditions:
                                                                          what slowed the machine then (hardware/conditions.py)
-    run       n, k, seed, folder, and the fields of RunResult            its result
+    run       n, k, seed, folder, watched, and the fields of RunResult   its result
+                                                                         watched: what was seen meanwhile (validity.Watched); with
+                                                                         a state the run was disturbed, and counts all the same
     lost      n, k, reason                                               its end without one; run k is done again, same seed
+    invalid   n, k, seed, and the fields of validity.Watched             it trained, but the machine was disturbed (suspended,
+                                                                         contended, throttled, slow): run k again, same seed
+    speed     place (before|after a run), rate, median, state, reason,   a check of the machine's speed, in pieces of fixed work a
+              taken, helpers, clock_mhz, wait_seconds                    second; state: steady, helped (our agent computed beside
+                                                                         it), what was wrong, or normal (from now on it is)
     audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds
     verdict   n, verdict (keep|discard|crash), state, reason, val_bpb, scores, commit
     tested    n, k, test_bpb                                             bits per byte on the text that no decision sees
@@ -35,6 +42,7 @@ from pathlib import Path
 from autoresearch import durable
 from autoresearch.errors import StoredStateError
 from autoresearch.loop.decide import Noise, pooled_noise
+from autoresearch.loop.validity import Reference
 from autoresearch.measure.summary import RunResult
 
 
@@ -79,6 +87,16 @@ class Run:
     seed: int
     folder: str  # under .autoresearch/runs
     result: RunResult | None = None
+    disturbed: str | None = None  # why it would not have counted, had it not been the last try
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A training that did not count, since the machine was disturbed."""
+
+    k: int
+    state: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,7 @@ class Experiment:
     cost_usd: float  # of the requests that made it
     started: str
     runs: list[Run] = field(default_factory=list)
+    invalid: list[Invalid] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
     state: str | None = None  # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat
     reason: str | None = None
@@ -166,6 +185,8 @@ class State:
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
     results: int = 0  # runs that ended with a result; seeds are counted by it
     lost: int = 0
+    invalid: int = 0
+    reference: Reference = field(default_factory=Reference)  # what is normal on this machine
     rejected: int = 0
     asked: int = 0
     cost_usd: float = 0.0  # of all requests whose price is known
@@ -246,12 +267,25 @@ class State:
         self.experiments[event["n"]].runs.append(Run(event["k"], event["seed"], event["folder"]))
 
     def _on_run(self, event: dict) -> None:
-        self.experiments[event["n"]].runs[-1].result = RunResult.from_json(event)
+        run = self.experiments[event["n"]].runs[-1]
+        run.result = RunResult.from_json(event)
         self.results += 1
+        if watched := event.get("watched"):
+            run.disturbed = watched["state"] and f"{watched['state']}: {watched['reason']}"
+            self.reference.apply_run(watched)
 
     def _on_lost(self, event: dict) -> None:
         self.experiments[event["n"]].runs.pop()
         self.lost += 1
+
+    def _on_invalid(self, event: dict) -> None:
+        experiment = self.experiments[event["n"]]
+        experiment.runs.pop()
+        experiment.invalid.append(Invalid(event["k"], event["state"], event["reason"]))
+        self.invalid += 1
+
+    def _on_speed(self, event: dict) -> None:
+        self.reference.apply_speed(event)
 
     def _on_verdict(self, event: dict) -> None:
         experiment = self.experiments[event["n"]]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from autoresearch.agents.base import Proposal
 from autoresearch.agents.mix import Agents
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.loop import audits, constraints, decide, experiment
+from autoresearch.hardware.observer import Observer
+from autoresearch.loop import audits, constraints, decide, experiment, watch
 from autoresearch.loop.begin import Begun, begin, begin_edit, record_start
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.ledger import Experiment
@@ -31,10 +32,12 @@ class Limits:
     hours: float | None = None
 
 
-def run_study(study: Study, setup: Setup, agents: Agents, limits: Limits, listener: Listener) -> Outcome:
-    """Run or resume a study until a limit, Ctrl-C, or a reason that no experiment can mend."""
+def run_study(
+    study: Study, setup: Setup, agents: Agents, limits: Limits, listener: Listener, observer: Observer | None = None
+) -> Outcome:
+    """Run or resume a study until a limit, Ctrl-C, or a reason that no experiment can mend. observer: for tests."""
     end_time = None if limits.hours is None else time.monotonic() + 3600 * limits.hours
-    with opened(study, setup, listener) as session:
+    with opened(study, setup, listener, observer) as session:
         try:
             with contextlib.closing(Proposer(session, agents)) as proposer:
                 proposer.tick(is_last=limits.experiments == 0)
@@ -108,8 +111,14 @@ def finish(session: Session, number: int, begun: Begun | None = None, tick: Call
 
 
 def train_once(session: Session, subject: Experiment, begun: Begun | None, tick: Callable[[], None]) -> EnvironmentFailure | None:
-    """The next run of an experiment, on a fresh seed. Returns the failure when it was the machine's: the run is lost."""
+    """The next run of an experiment, on a fresh seed. Returns the failure when it was the machine's: the run is lost.
+
+    A run that the machine disturbed is invalid, which is no failure: the next call does it again, with the same seed.
+    """
     number, k, seed = subject.number, len(subject.runs) + 1, session.state.next_seed()
+    if begun is None:
+        watch.await_steady(session, tick)
+    watching = watch.Watch(session, subject, k)
     warm = begun.warm if begun else None
     with warm.ended_on_error() if warm else contextlib.nullcontext():
         folder = warm.folder if warm else session.run_folder(number, k)
@@ -118,14 +127,17 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)
-            result = experiment.execute(session.setup, text, seed, folder, session.progress_to(number, k, tick), warm)
+            result = experiment.execute(session.setup, text, seed, folder, session.progress_to(number, k, tick), warm, watching)
     except KeyboardInterrupt:
         session.record("lost", n=number, k=k, reason="ended by Ctrl-C; the same commit runs again")
         raise
     except EnvironmentFailure as failure:
         session.record("lost", n=number, k=k, reason=str(failure))
         return failure
-    session.record("run", n=number, k=k, folder=folder.name, **result.to_json())
+    except watch.Disturbed as disturbed:
+        session.record("invalid", n=number, k=k, seed=seed, **disturbed.watched.to_dict())
+        return None
+    session.record("run", n=number, k=k, folder=folder.name, **result.to_json(), watched=watching.watched.to_dict())
     return None
 
 

@@ -15,8 +15,9 @@ import pygit2
 
 from autoresearch import durable
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
-from autoresearch.hardware import conditions
+from autoresearch.hardware import conditions, cores
 from autoresearch.hardware.conditions import Conditions
+from autoresearch.hardware.observer import Observer
 from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
@@ -46,8 +47,11 @@ class Listener(Protocol):
 class Session:
     """Use: `with opened(study, setup, listener) as session`."""
 
-    def __init__(self, study: Study, setup: Setup, listener: Listener):
+    def __init__(self, study: Study, setup: Setup, listener: Listener, observer: Observer | None = None):
+        """observer: what the machine is seen through, for tests."""
         self.study, self.setup = study, setup
+        threads = cores.usable() if study.facts.threads else None  # a backend that names its threads trains on the processors
+        self.observer = observer or Observer(threads, setup.backend)
         self._listener: Listener | None = listener
         self.interrupts = Interrupts(self.note)
         self._disk = disk.Disk(study.state_folder)
@@ -222,10 +226,10 @@ class Session:
 
 
 @contextlib.contextmanager
-def opened(study: Study, setup: Setup, listener: Listener) -> Iterator[Session]:
+def opened(study: Study, setup: Setup, listener: Listener, observer: Observer | None = None) -> Iterator[Session]:
     """The session, for one process at a time. Raises UsageError when another has it, StoredStateError when it is damaged."""
     with lock.hold(study.lock):
-        session = Session(study, setup, listener)
+        session = Session(study, setup, listener, observer)
         with session.interrupts.handled():
             yield session
 

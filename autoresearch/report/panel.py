@@ -119,7 +119,7 @@ class Panel:
     def event(self, event: dict) -> None:
         self._history.add(event)
         match event["event"]:
-            case "start" | "begin" | "run":
+            case "start" | "begin" | "run" | "invalid":
                 self._progress = None
             case "verdict":
                 self._progress, self._note = None, ""
@@ -234,6 +234,11 @@ def _sentence(event: dict, history: History) -> str | None:
             return f"experiment {number} is no longer the best: {event['reason']}"
         case "lost":
             return f"experiment {number} run {event['k']} lost: {event['reason']}"
+        case "invalid":
+            return f"experiment {number} run {event['k']} invalid ({event['state']}): {event['reason']}; the same commit runs again"
+        case "speed":
+            wait = f"; the next check in {event['wait_seconds']:.0f} s" if event["wait_seconds"] else ""
+            return f"{event['state']}: {event['reason']}{wait}" if event["reason"] else None
         case "rejected":
             return f"proposal rejected: {event['reason']}"
         case "note":

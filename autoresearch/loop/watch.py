@@ -1,0 +1,179 @@
+"""Waiting until the machine is itself, and looking on while a run trains: the effects around validity.py.
+
+Before a run `await_steady` checks the machine's speed, and waits, checks again, and at last takes it as it is. A `Watch` looks at
+the clocks and at other processes each second of the training, and at the speed once more when it is over, before the score: so no
+score has a say in whether its run counts. Both see the machine through the session's observer only.
+"""
+
+from collections.abc import Callable
+
+from autoresearch.hardware.observer import Observer, Reading
+from autoresearch.loop import experiment
+from autoresearch.loop.ledger import Experiment
+from autoresearch.loop.session import Session
+from autoresearch.loop.validity import (
+    LIMIT,
+    NEW_NORMAL,
+    SHORTEST_SECONDS,
+    SUSPENDED_SECONDS,
+    TRIES,
+    Finding,
+    Reference,
+    Watched,
+    explain,
+    wait_seconds,
+)
+from autoresearch.measure.clock import asleep_seconds
+
+BEFORE_SHARE, AFTER_SHARE = 0.006, 0.003  # of the training: 1.8 and 0.9 s of 300
+REPEATS = 3  # a check that is off is done again at once; the best of all counts
+LOOK_SECONDS = 1.0
+DEVICE_SECONDS = 60.0  # between two questions to an accelerator's driver, each a process of its own for a moment
+SPEED_FAILURES = ("timeout", "limit")  # what a run may fail by because the machine is slow
+
+
+class Disturbed(Exception):
+    """The run does not count; the same commit runs again."""
+
+    def __init__(self, watched: Watched):
+        super().__init__(watched.reason)
+        self.watched = watched
+
+
+def await_steady(session: Session, tick: Callable[[], None] = lambda: None) -> None:
+    """Return when a run may begin: the machine's speed is the usual one, or has become so, or can't be checked."""
+    observer, off = session.observer, session.state.reference.off["before"]
+    with session.interrupts.breakable():
+        while _check_speed(session, "before", BEFORE_SHARE, is_last=len(off) + 1 >= NEW_NORMAL):
+            end = observer.awake() + wait_seconds(len(off))
+            while observer.awake() < end:
+                session.interrupts.speak()
+                if session.interrupts.requested:  # between two runs the first Ctrl-C is enough
+                    raise KeyboardInterrupt
+                tick()
+                observer.sleep(0.5)
+
+
+def _check_speed(session: Session, place: str, share: float, is_last: bool) -> Finding | None:
+    """One check, recorded. None: it is the usual speed, or nothing can be said. is_last: what is off is normal from now on."""
+    reference, seconds = session.state.reference, share * session.setup.train_seconds
+    reading = session.observer.throughput(seconds)
+    if reading is None:
+        return None
+    for _ in range(REPEATS):
+        if not reference.is_off(place, reading.rate):
+            break
+        reading = max(reading, session.observer.throughput(seconds), key=lambda one: one.rate)
+    finding = explain(reading, place, reference) if reference.is_off(place, reading.rate) else None
+    if finding is None:
+        _record(session, place, reading, "steady", None)
+    elif finding.state == "helped":
+        _record(session, place, reading, finding.state, finding.reason)
+        return None
+    elif is_last:
+        _record(session, place, reading, "normal", f"{finding.reason}; from now on this counts as its usual speed")
+        return None if place == "before" else finding
+    else:
+        wait = wait_seconds(len(reference.off[place]) + 1) if place == "before" else None
+        _record(session, place, reading, finding.state, finding.reason, wait)
+    return finding
+
+
+def _record(session: Session, place: str, reading: Reading, state: str, reason: str | None, wait: float | None = None) -> None:
+    session.record(
+        "speed", place=place, rate=round(reading.rate, 3), median=session.state.reference.median(place), state=state, reason=reason,
+        taken=reading.taken, helpers=reading.helpers, clock_mhz=reading.clock_mhz, wait_seconds=wait,
+    )  # fmt: skip
+
+
+class Watch(experiment.Watch):
+    """Of one training. Use: `start` at its clock's start, `tick` a few times a second, then `check` or `failed`."""
+
+    def __init__(self, session: Session, subject: Experiment, k: int):
+        self._session, self._observer = session, session.observer
+        self._reference: Reference = session.state.reference
+        self.is_last_try = sum(one.k == k for one in subject.invalid) + 1 >= TRIES
+        self._is_on = False
+        self.watched = Watched()
+
+    def start(self) -> None:
+        observer = self._observer
+        self._is_on = True
+        self._asleep_before, self._asleep_seconds = _apart(observer), 0.0
+        self._first = self._usage = observer.usage(names=True)
+        self._seconds = self._taken = 0.0  # of the looks that had a usage, and the sum of share times seconds
+        self._last_look = self._device_asked = observer.awake()
+        self._question, self._throttled = None, []
+
+    def tick(self) -> None:
+        now = self._observer.awake()
+        if now - self._last_look >= LOOK_SECONDS:
+            self._look(now)
+
+    def check(self) -> None:
+        """The training is over: raises Disturbed when it does not count. At the last try it counts, and `watched` tells why not."""
+        finding = self._end()
+        if finding is None:
+            finding = _check_speed(self._session, "after", AFTER_SHARE, self.is_last_try)
+        self._judge(finding)
+
+    def failed(self, kind: str) -> None:
+        """As `check`, of a run that failed: after a sleep whatever it was (a driver may lose its device), else by being slow."""
+        if self._is_on:
+            finding = self._end()
+            if finding and (finding.state == "suspended" or kind in SPEED_FAILURES):
+                self._judge(finding)
+
+    def _judge(self, finding: Finding | None) -> None:
+        throttled = sum(self._throttled) * 2 > len(self._throttled) if self._throttled else None
+        taken = self._taken / self._seconds if self._seconds else None
+        state, reason = (finding.state, finding.reason) if finding else (None, None)
+        self.watched = Watched(state, reason, round(self._asleep_seconds, 3), taken and round(taken, 4), throttled)
+        if finding and not self.is_last_try:
+            raise Disturbed(self.watched)
+
+    def _look(self, now: float) -> None:
+        self._last_look = now
+        apart = _apart(self._observer)
+        if apart - self._asleep_before >= SUSPENDED_SECONDS:
+            self._asleep_seconds += apart - self._asleep_before
+        self._asleep_before = apart
+        before, self._usage = self._usage, self._observer.usage()
+        if before and self._usage and (seconds := self._usage.time - before.time) > 0:
+            self._taken += seconds * self._observer.taken(before, self._usage)
+            self._seconds += seconds
+        self._ask_device(now)
+
+    def _ask_device(self, now: float) -> None:
+        if self._question is None and now - self._device_asked >= DEVICE_SECONDS:
+            self._device_asked, self._question = now, self._observer.ask_device()
+        elif self._question is not None and self._question.is_ready:
+            self._take_answer()
+
+    def _take_answer(self) -> None:
+        throttled = self._question.answer().throttled
+        self._question = None
+        if throttled is not None:
+            self._throttled.append(throttled)
+
+    def _end(self) -> Finding | None:
+        self._is_on = False
+        last = self._observer.usage(names=True)
+        self._look(self._observer.awake())
+        if self._question is not None:
+            self._take_answer()
+        if self._asleep_seconds:
+            return Finding("suspended", f"the computer slept for {self._asleep_seconds:.0f} s while it trained")
+        taken = self._taken / self._seconds if self._seconds >= SHORTEST_SECONDS else 0.0
+        if taken - self._reference.taken >= LIMIT:
+            name = self._observer.largest(self._first, last) if self._first and last else None
+            most = f", {name} most" if name else ""
+            usual = f", usually {self._reference.taken:.0%}" if self._reference.taken else ""
+            return Finding("contended", f"others took {taken:.0%} of the cores while it trained{usual}{most}")
+        if self._throttled and sum(self._throttled) * 2 > len(self._throttled) and not self._reference.throttled:
+            return Finding("throttled", "the accelerator's driver said so while it trained")
+        return None
+
+
+def _apart(observer: Observer) -> float:
+    return asleep_seconds(observer.awake, observer.elapsed)
