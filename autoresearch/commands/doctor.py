@@ -47,7 +47,7 @@ def lines(report: dict) -> list[str]:
     ]
     for backend in report["backends"]:
         found += _backend_lines(backend)
-    found += ["", "now", *(f"  {line}" for line in conditions.lines(report["now"])), ""]
+    found += ["", "now", *(f"  {line}" for line in conditions.lines(report["now"])), f"  sleep     {report['sleep']}", ""]
     if report["chosen"] is None:
         return [*found, f"no backend: {report['problem']}"]
     return found + _choice_lines(report["chosen"])

@@ -23,17 +23,23 @@ def command(number, workspace, as_json):
     if as_json:
         click.echo(json.dumps(shown, indent=2))
         return
-    for text in lines(answers.experiment(study, number), shown["ref"], shown["diff"], shown["log_tail"]):
+    for text in lines(answers.experiment(study, number), shown):
         click.echo(text)
 
 
-def lines(experiment, ref: str, patch: str, tail: str) -> list[str]:
+def lines(experiment, shown: dict) -> list[str]:
+    """shown: what answers.show gives."""
+    ref, patch, tail = shown["ref"], shown["diff"], shown["log_tail"]
     score = "n/a" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
     found = [
         f"experiment {experiment.number}: {experiment.description}",
         f"{experiment.state or 'pending'}  val_bpb {score}  {experiment.reason or ''}".rstrip(),
         f"commit {experiment.commit}  ({ref}), proposed by {experiment.agent}, {experiment.started}",
     ]
+    if shown["startup_seconds"] is not None:
+        baseline = shown["baseline_startup_seconds"]
+        found.append(f"start-up {shown['startup_seconds']:.0f} s, baseline {'n/a' if baseline is None else f'{baseline:.0f} s'}")
+    found += [f"run {one.k} was invalid ({one.state}) and done again: {one.reason}" for one in experiment.invalid]
     if experiment.reasoning:
         found += ["", *(f"  {line}" for line in experiment.reasoning.splitlines())]
     for run in experiment.runs:
@@ -43,6 +49,8 @@ def lines(experiment, ref: str, patch: str, tail: str) -> list[str]:
         else:
             failed = "" if run.result.ok else f" {run.result.status}: {run.result.reason}"
             found += ["", f"{head}:{failed}", run.result.summary_block()]
+            if run.disturbed:
+                found.append(f"counted although it was disturbed ({run.disturbed}): it was the last of several tries")
     if patch:
         found += ["", patch.rstrip("\n")]
     if tail:

@@ -40,7 +40,8 @@ def lines(facts: dict) -> list[str]:
         "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
         "baseline": _number(facts["baseline_val_bpb"]),
         "noise": f"sigma {_number(facts['sigma'])}",
-        "verdicts": f"{counts}; {facts['rejected']} rejected before training, {facts['lost']} runs lost",
+        "verdicts": f"{counts}; {facts['rejected']} rejected before training",
+        "runs again": f"{facts['lost']} lost, {facts['invalid']} invalid since the machine was disturbed",
         "requests": f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known",
         "under way": under_way,
     }

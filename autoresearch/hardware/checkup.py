@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoresearch import __version__
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.hardware import conditions, detect, plan, profiles, registry
+from autoresearch.hardware import awake, conditions, detect, plan, profiles, registry
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.forecast import forecast
 from autoresearch.paths import cache_dir
@@ -36,6 +36,7 @@ def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") 
         report["problem"], report["chosen"] = None, _chosen(plan.from_choice(choice, profile), corpus, profile == "auto")
     # When the probes are over, which are a load themselves.
     report["now"] = conditions.look(backends[report["chosen"]["backend"]] if report["chosen"] else None).to_dict()
+    report["sleep"] = awake.note()
     report["backends"] = [
         {"name": one.name, "title": one.title, "rank": one.rank, "auto": one.auto, "facts": facts[one.name].to_dict()}
         for one in backends.values()

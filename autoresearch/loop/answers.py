@@ -30,7 +30,8 @@ def show(study: Study, number: int) -> dict:
     one = experiment(study, number)
     patch = diff(study.folder, one.parent, one.commit) if one.parent else ""
     tail = log_tail(study.runs / one.runs[-1].folder / "log.txt") if one.runs else ""
-    return record(one) | {"ref": ref(study, number), "diff": patch, "log_tail": tail}
+    startup = {"startup_seconds": one.startup_seconds, "baseline_startup_seconds": state_of(study).baseline.startup_seconds}
+    return record(one) | startup | {"ref": ref(study, number), "diff": patch, "log_tail": tail}
 
 
 def best(study: Study) -> dict:
@@ -74,6 +75,7 @@ def status(study: Study) -> dict:
         "counts": state.counts(),
         "rejected": state.rejected,
         "lost": state.lost,
+        "invalid": state.invalid,
         "asked": state.asked,
         "cost_usd": state.cost_usd,
         "pending": under_way,

@@ -35,6 +35,7 @@ import hashlib
 import json
 import math
 import os
+import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,6 +140,12 @@ class Experiment:
     @property
     def results(self) -> list[RunResult]:
         return [run.result for run in self.runs if run.result is not None]
+
+    @property
+    def startup_seconds(self) -> float | None:
+        """The usual one of its runs."""
+        known = [result.startup_seconds for result in self.results if result.startup_seconds is not None]
+        return statistics.median(known) if known else None
 
     @property
     def peak_memory_bytes(self) -> int | None:

@@ -15,7 +15,7 @@ import pygit2
 
 from autoresearch import durable
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
-from autoresearch.hardware import conditions, cores
+from autoresearch.hardware import awake, conditions, cores
 from autoresearch.hardware.conditions import Conditions
 from autoresearch.hardware.observer import Observer
 from autoresearch.loop import disk, experiment, lock
@@ -228,7 +228,7 @@ class Session:
 @contextlib.contextmanager
 def opened(study: Study, setup: Setup, listener: Listener, observer: Observer | None = None) -> Iterator[Session]:
     """The session, for one process at a time. Raises UsageError when another has it, StoredStateError when it is damaged."""
-    with lock.hold(study.lock):
+    with lock.hold(study.lock), awake.held():
         session = Session(study, setup, listener, observer)
         with session.interrupts.handled():
             yield session

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -30,6 +32,8 @@ class History:
     running: tuple[int, str] | None = None  # number and description of the experiment that has no verdict yet
     run: int | None = None  # which of its runs
     seed: int | None = None
+    invalid: int = 0  # trainings that did not count
+    startups: dict[int, list[float]] = field(default_factory=dict)  # seconds, by experiment: the baseline's and the last one's
     _started: datetime | None = None
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=20))  # of the last experiments, start to verdict
 
@@ -46,6 +50,15 @@ class History:
         return None if self.best is None or self.baseline is None else self.baseline - self.best
 
     @property
+    def late_startup(self) -> tuple[float, float] | None:
+        """(the last run's, the baseline's) seconds, where the last is LATE_SECONDS longer."""
+        own = next((seconds[-1] for n, seconds in self.startups.items() if n > 0), None)
+        if own is None or 0 not in self.startups:
+            return None
+        baseline = statistics.median(self.startups[0])
+        return (own, baseline) if own - baseline >= LATE_SECONDS else None
+
+    @property
     def experiment_seconds(self) -> float | None:
         """The usual time of an experiment: a median, since a night's sleep between start and verdict says nothing."""
         return statistics.median(self._seconds) if self._seconds else None
@@ -60,6 +73,11 @@ class History:
                 self._started = datetime.fromisoformat(event["time"])
             case "begin":
                 self.run, self.seed = event["k"], event["seed"]
+            case "invalid":
+                self.invalid += 1
+            case "run" if event.get("startup_seconds") is not None:
+                self.startups = {n: seconds for n, seconds in self.startups.items() if n in (0, event["n"])}
+                self.startups.setdefault(event["n"], []).append(event["startup_seconds"])
             case "verdict":
                 self._decide(event)
 

@@ -103,7 +103,7 @@ class Panel:
         self._size = self._console.size
         self._due = _Due(PANEL_SECONDS)
         self._progress = None
-        self._note = ""
+        self._note = self._speed = ""
         self._idle = "between two experiments"
 
     def __enter__(self):
@@ -119,8 +119,19 @@ class Panel:
     def event(self, event: dict) -> None:
         self._history.add(event)
         match event["event"]:
-            case "start" | "begin" | "run" | "invalid":
+            case "start" | "begin":
                 self._progress = None
+            case "run":
+                self._progress = None
+                if self._history.late_startup or (event.get("watched") or {}).get("state"):
+                    self._note = _sentence(event, self._history)
+            case "speed":  # what it said before is over with the next check
+                said = _sentence(event, self._history) or ""
+                if said or self._note == self._speed:
+                    self._note = said
+                self._speed = said
+            case "invalid":
+                self._progress, self._note = None, _sentence(event, self._history)
             case "verdict":
                 self._progress, self._note = None, ""
             case "check":
@@ -221,7 +232,10 @@ def _sentence(event: dict, history: History) -> str | None:
             return f"experiment {number} run {event['k']} starts, seed {event['seed']}"
         case "run":
             score = f"val_bpb {event['val_bpb']:.6f}" if event["status"] == "ok" else f"{event['status']}: {event['reason']}"
-            return f"experiment {number} run {event['k']}: {score}"
+            late = history.late_startup
+            beyond = "; start-up {:.0f} s, baseline {:.0f} s".format(*late) if late and number > 0 else ""
+            disturbed = "; it counts although it was disturbed" if (event.get("watched") or {}).get("state") else ""
+            return f"experiment {number} run {event['k']}: {score}{beyond}{disturbed}"
         case "verdict":
             return f"experiment {number} {history.experiments[-1].outcome}: {event['reason']}; {_best(history)}"
         case "audit":
@@ -276,6 +290,8 @@ def _best(history: History) -> str:
 
 def _tally(history: History) -> str:
     counts = ", ".join(f"{count} {word}" for word, count in history.counts.items())
+    if history.invalid:
+        counts += f", {history.invalid} invalid and done again"
     seconds = history.experiment_seconds
     if not seconds:
         return counts

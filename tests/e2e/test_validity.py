@@ -1,0 +1,220 @@
+"""A machine that sleeps, is slow, or computes for others: the run is invalid and done again, never a discard."""
+
+import os
+import signal
+
+import pytest
+import studies
+from machines import Acting, Machine, play
+from studies import BETTER, START, WORSE, check_in_line, state_of, verdicts
+
+from autoresearch.cli import cli
+from autoresearch.hardware.accelerator import Device
+from autoresearch.loop import validity, watch
+
+CRASHES_LATER = START + (
+    "run = measure.start()\n"
+    "for step in run.steps(lambda path: path.write_bytes(b'x')):\n"
+    "    run.report(1.0)\n"
+    "    time.sleep(0.1)\n"
+    "    raise RuntimeError('a broken idea')\n"
+)
+
+
+@pytest.fixture
+def made(tmp_path, corpus):
+    return studies.make(tmp_path / "study", corpus)
+
+
+def outcome_of(study) -> list[tuple]:
+    return [(one[2], one[4], [run[1] for run in one[5]]) for one in verdicts(study)]
+
+
+def test_a_sleep_makes_a_run_invalid_and_the_same_commit_runs_again_with_its_seed(tmp_path, corpus, capsys):
+    quiet, setup = studies.make(tmp_path / "quiet", corpus)
+    play(quiet, setup, [BETTER, WORSE], Machine())
+    study, setup = studies.make(tmp_path / "study", corpus)
+    machine = Machine()
+
+    def training(number):
+        if number == 1 and not machine.slept:
+            machine.slept = 3600.0
+
+    _, seen = play(study, setup, [BETTER, WORSE], machine, Acting(training=training))
+    (invalid,) = seen.of("invalid")
+    assert (invalid["n"], invalid["k"], invalid["state"], invalid["asleep_seconds"]) == (1, 1, "suspended", 3600.0)
+    seeds = [event["seed"] for event in seen.of("begin") if event["n"] == 1]
+    assert len(seeds) == 2 and seeds[0] == seeds[1] == invalid["seed"]
+    assert outcome_of(study) == outcome_of(quiet)
+    assert [one[0] for one in outcome_of(study)] == ["keep", "keep", "discard"]
+    check_in_line(study)
+    assert cli.main(["show", "1", "--workspace", str(study.folder)], standalone_mode=False) in (0, None)
+    shown = capsys.readouterr().out
+    assert "run 1 was invalid (suspended) and done again: the computer slept for 3600 s" in shown
+    assert "start-up " in shown and ", baseline " in shown
+    cli.main(["status", "--workspace", str(study.folder)], standalone_mode=False)
+    assert "0 lost, 1 invalid since the machine was disturbed" in capsys.readouterr().out
+
+
+def test_a_sleep_outside_of_a_training_costs_nothing(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] in ("begin", "run"):
+            machine.slept += 100.0
+
+    _, seen = play(study, setup, [BETTER], machine, Acting(at))
+    assert not seen.of("invalid") and len(seen.of("run")) == 2
+
+
+def test_after_a_sleep_a_crash_is_not_the_ideas(made):
+    study, setup = made
+    machine = Machine()
+
+    def training(number):
+        if number == 1 and not machine.slept:
+            machine.slept = 60.0
+
+    _, seen = play(study, setup, [CRASHES_LATER], machine, Acting(training=training))
+    assert [event["state"] for event in seen.of("invalid")] == ["suspended"]
+    assert state_of(study).experiments[1].state == "crash"  # it does so awake too
+
+
+def test_others_load_makes_a_run_invalid_a_few_times_and_then_it_is_normal(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "start":
+            machine.others = {1: 0.5, 2: 0.5, 3: 0.0, 4: 0.5}.get(event["n"], 0.0)
+
+    _, seen = play(study, setup, [BETTER, WORSE, {"DEPTH": 18}, {"DEPTH": 19}], machine, Acting(at))
+    trained = [(event["event"], event["n"]) for event in seen.of("invalid", "run") if event["n"] > 0]
+    assert trained == [
+        ("invalid", 1), ("invalid", 1), ("run", 1),  # the third counts, marked
+        ("run", 2),  # as busy as before: normal
+        ("run", 3),  # quiet: that is normal from now on
+        ("invalid", 4), ("invalid", 4), ("run", 4),
+    ]  # fmt: skip
+    assert {event["state"] for event in seen.of("invalid")} == {"contended"}
+    assert "others took 50% of the cores while it trained, compiler most" in seen.of("invalid")[0]["reason"]
+    state = state_of(study)
+    assert [bool(one.runs[0].disturbed) for one in state.experiments] == [False, True, False, False, True]
+    assert [one.verdict for one in state.experiments] == ["keep", "keep", "discard", "discard", "discard"]
+    check_in_line(study)
+
+
+def test_a_crash_under_load_is_the_ideas(made):
+    study, setup = made
+    machine = Machine()
+    play(study, setup, [CRASHES_LATER], machine, Acting(training=lambda number: setattr(machine, "others", 0.5 * (number == 1))))
+    assert state_of(study).invalid == 0 and state_of(study).experiments[1].state == "crash"
+
+
+def test_a_slow_machine_is_waited_for(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "verdict" and event["n"] == 2:
+            machine.rate, machine.others = 60.0, 0.4
+        if event["event"] == "speed" and event["wait_seconds"] == 40.0:
+            machine.rate, machine.others = 100.0, 0.0
+
+    _, seen = play(study, setup, [{"DEPTH": 15}, WORSE, BETTER], machine, Acting(at))
+    off = [event for event in seen.of("speed") if event["reason"]]
+    assert {event["state"] for event in off} == {"contended"} and [event["wait_seconds"] for event in off] == [10.0, 20.0, 40.0]
+    assert "fixed work at 60% of its usual speed: others take 40% of the cores, compiler most" in off[0]["reason"]
+    assert machine.waits
+    assert not seen.of("invalid") and [one.verdict for one in state_of(study).experiments][-1] == "keep"
+
+
+def test_a_machine_that_stays_slow_is_the_new_normal_and_no_night_waits_for_ever(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "verdict" and event["n"] == 2:
+            machine.rate, machine.clock_mhz = 60.0, 1800.0
+
+    _, seen = play(study, setup, [{"DEPTH": 15}, WORSE, BETTER, {"DEPTH": 18}], machine, Acting(at))
+    off = [event for event in seen.of("speed") if event["reason"]]
+    assert [event["state"] for event in off] == ["throttled"] * (validity.NEW_NORMAL - 1) + ["normal"]
+    assert [event["wait_seconds"] for event in off] == [10.0, 20.0, 40.0, 80.0, 160.0, None]
+    assert "its clock is at 1800 MHz, usually 3000" in off[0]["reason"] and "from now on this counts" in off[-1]["reason"]
+    assert not seen.of("invalid") and len(state_of(study).experiments) == 5
+    assert state_of(study).reference.median("before") == 60.0
+
+
+def test_one_check_that_is_off_is_repeated_at_once(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "verdict" and event["n"] == 2:
+            machine.rates = [70.0, 70.0, 70.0, 100.0]
+
+    _, seen = play(study, setup, [{"DEPTH": 15}, WORSE, BETTER], machine, Acting(at))
+    assert not [event for event in seen.of("speed") if event["reason"]] and not machine.waits and not machine.rates
+
+
+def test_a_machine_that_is_slow_after_a_run_had_been_slow_in_it(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "begin" and event["n"] == 3:
+            machine.rates = [60.0] * 4  # the check after this training, with its repetitions
+
+    _, seen = play(study, setup, [{"DEPTH": 15}, WORSE, BETTER], machine, Acting(at))
+    assert [(event["n"], event["state"]) for event in seen.of("invalid")] == [(3, "slow")] * 2
+    assert state_of(study).experiments[3].verdict == "keep" and "slow" in state_of(study).experiments[3].runs[0].disturbed
+
+
+def test_our_own_agent_beside_a_training_makes_nothing_invalid(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "verdict" and event["n"] == 2:
+            machine.rate, machine.helpers = 60.0, 0.4
+
+    _, seen = play(study, setup, [{"DEPTH": 15}, WORSE, BETTER], machine, Acting(at))
+    assert {event["state"] for event in seen.of("speed") if event["reason"]} == {"helped"}
+    assert not seen.of("invalid") and not machine.waits
+    assert state_of(study).reference.median("before") == 100.0
+
+
+def test_an_accelerator_that_is_throttled_as_its_driver_says(made, monkeypatch):
+    monkeypatch.setattr(watch, "DEVICE_SECONDS", 1.0)
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "begin":
+            machine.device = Device(event["n"] == 1 and len(seen.of("begin")) == 2, "heat")
+
+    seen = Acting(at)
+    play(study, setup, [BETTER], machine, seen)
+    assert [(event["n"], event["state"], event["device_throttled"]) for event in seen.of("invalid")] == [(1, "throttled", True)]
+    assert state_of(study).experiments[1].verdict == "keep"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a test sends no Ctrl-C to itself there")
+def test_ctrl_c_ends_a_wait(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "verdict" and event["n"] == 2:
+            machine.rate = 60.0
+        if event["event"] == "speed" and event["wait_seconds"] == 20.0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outcome, _ = play(study, setup, [{"DEPTH": 15}, WORSE, BETTER], machine, Acting(at))
+    assert outcome.exit_status == 130 and len(state_of(study).experiments) == 3
+    machine.rate = 100.0
+    play(study, setup, [{"DEPTH": 15}, WORSE, BETTER], machine)
+    assert [one.verdict is not None for one in state_of(study).experiments] == [True] * 4
+    check_in_line(study)

@@ -1,0 +1,184 @@
+"""The real machine seen: two clocks, other processes' use, its speed, and its idle sleep held off."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoresearch.hardware import awake, throughput
+from autoresearch.hardware.load import Sample, sample, taken
+from autoresearch.hardware.observer import Observer
+from autoresearch.measure.clock import asleep_seconds, awake_seconds, elapsed_seconds
+
+BUSY = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+# Its parent ends at once, so that the busy ones are nobody's children of ours.
+STARTER = (
+    "import subprocess, sys\n"
+    "for _ in range(int(sys.argv[1])):\n"
+    f"    print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)\n"
+)
+
+
+@pytest.fixture
+def busy():
+    """Twice as many busy processes as there are cores, none of them in our tree."""
+    started = subprocess.run(
+        [sys.executable, "-c", STARTER, str(2 * os.cpu_count())], capture_output=True, text=True, check=True, start_new_session=True
+    )
+    processes = [psutil.Process(int(pid)) for pid in started.stdout.split()]
+    yield processes
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def test_both_clocks_run_alike_while_it_is_awake():
+    apart, awake_before, elapsed_before = asleep_seconds(), awake_seconds(), elapsed_seconds()
+    time.sleep(0.05)
+    assert awake_seconds() - awake_before >= 0.05 and elapsed_seconds() - elapsed_before >= 0.05
+    assert abs(asleep_seconds() - apart) < 0.1
+
+
+def test_a_sleep_between_two_readings_shows_and_a_lost_processor_does_not():
+    now, slept, delays = 100.0, 0.0, []
+
+    def clock():
+        nonlocal now
+        now += delays.pop(0) if delays else 0.001
+        return now
+
+    def both():
+        return asleep_seconds(clock, lambda: now + slept)
+
+    before = both()
+    slept = 30.0
+    delays = [0.0, 5.0]  # the process waits for five seconds between the first two readings
+    assert both() - before == pytest.approx(30.0, abs=0.01)
+
+
+def uses(busy, own, stolen=0.0, seconds=10.0):
+    return Sample(0.0, 0.0, 0.0, 0.0, {}), Sample(seconds, busy * seconds, stolen * seconds, own * seconds, {})
+
+
+@pytest.mark.parametrize(
+    "used, cores, expected",
+    [
+        (uses(2.0, 2.0), (2, 2, 2), 0.0),
+        (uses(2.0, 1.5), (2, 2, 2), 0.25),
+        (uses(1.9, 1.5), (2, 2, 2), 0.15),  # a tenth of a core was idle
+        (uses(3.0, 1.0), (8, 8, 16), 0.0),  # an accelerator's training, and cores to spare
+        (uses(9.0, 8.0), (8, 8, 16), 0.125),  # a second hardware thread of a busy core is not to spare
+        (uses(16.0, 2.0), (2, 16, 16), 0.0),  # we may use two of sixteen, and had them
+        (uses(16.0, 1.0), (2, 16, 16), 0.5),
+        (uses(1.6, 1.6, stolen=0.4), (2, 2, 2), 0.2),
+        (uses(1.0, -5.0), (2, 2, 2), 0.0),  # a tree of ours ended and took its seconds along: of a second, not of a night
+    ],
+)
+def test_what_others_took(used, cores, expected):
+    assert taken(*used, *cores) == pytest.approx(expected)
+
+
+def test_our_own_tree_is_nobody_else(busy):
+    own = subprocess.Popen([sys.executable, "-c", BUSY])
+    try:
+        first = sample(names=False)
+        time.sleep(1.0)
+        second = sample(names=False)
+    finally:
+        own.kill()
+        own.wait()
+    assert first.others == {} and second.descendants > first.descendants
+    assert second.own - first.own < second.busy - first.busy
+    assert sample(names=False).own >= second.own  # what has ended is still ours
+
+
+@pytest.mark.slow
+def test_busy_processes_make_it_contended(busy):
+    """Beside two busy processes a core the same work is slower, and the word for it is right."""
+    from autoresearch.loop.validity import Reference, explain
+
+    observer = Observer(threads=os.cpu_count())
+    beside = observer.throughput(1.0)
+    for process in busy:
+        process.kill()
+    alone = [observer.throughput(1.0) for _ in range(3)]
+    reference = Reference()
+    for reading in alone:
+        reference.apply_speed({"place": "before", "state": "steady", "rate": reading.rate, "clock_mhz": reading.clock_mhz})
+    assert reference.is_off("before", beside.rate)
+    assert beside.taken >= 0.3 and beside.helpers < 0.1
+    assert explain(beside, "before", reference).state == "contended"
+
+
+def test_a_check_is_too_short_or_of_another_device():
+    assert Observer(threads=1).throughput(0.05) is None
+    assert Observer(threads=None).throughput(2.0) is None
+
+
+def test_a_check_leaves_no_thread_and_takes_about_its_time():
+    threads = psutil.Process().num_threads()
+    times = throughput.piece_times(0.1, 2)
+    assert len(times) >= 3 and all(seconds > 0 for seconds in times)
+    assert psutil.Process().num_threads() == threads
+
+
+def test_the_programs_that_hold_sleep_off():
+    assert awake.command("linux", 7)[:3] == ["systemd-inhibit", "--what=sleep:idle", "--who=autoresearch"]
+    assert awake.command("darwin", 7) == ["caffeinate", "-i", "-w", "7"]
+    assert awake.command("freebsd14", 7) is None
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """A systemd-inhibit that tells that it began and ended, or fails."""
+    if sys.platform != "linux":
+        pytest.skip("another program elsewhere")
+
+    def write(text: str) -> Path:
+        path = tmp_path / "systemd-inhibit"
+        path.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        return tmp_path
+
+    return write
+
+
+def test_sleep_is_held_off_inside_and_the_program_is_gone_after(program):
+    folder = program('echo $$ > "$0.pid"; exec cat')
+    with awake.held():
+        while not (written := folder / "systemd-inhibit.pid").exists() or not written.read_text():
+            time.sleep(0.01)
+        pid = int(written.read_text())
+        assert psutil.pid_exists(pid)
+    assert not psutil.pid_exists(pid)
+    assert awake.note() == "held off while a study runs, by systemd-inhibit; a closed lid is not"
+
+
+def test_the_program_ends_with_a_process_that_is_killed(program):
+    folder = program('echo $$ > "$0.pid"; exec cat')
+    code = "import time\nfrom autoresearch.hardware import awake\nwith awake.held(): time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code])
+    while not (written := folder / "systemd-inhibit.pid").exists() or not written.read_text():
+        time.sleep(0.01)
+    pid = int(written.read_text())
+    holder.kill()
+    holder.wait()
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_where_sleep_cannot_be_held_off_a_study_runs_all_the_same(program, monkeypatch):
+    program('echo "Failed to connect to bus" >&2; exit 1')
+    with awake.held():
+        pass
+    assert awake.note().startswith("not held off: systemd-inhibit says 'Failed to connect to bus'; see that")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with awake.held():
+        pass
+    assert awake.note().startswith("not held off: this system has no program for it")
