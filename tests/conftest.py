@@ -1,6 +1,8 @@
 """What tests of several files share."""
 
+import contextlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +10,13 @@ import pytest
 
 from autoresearch import cli
 
+BUSY = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+# Their parent ends at once, so that they are nobody's children of ours.
+BUSY_STARTER = (
+    "import subprocess, sys\n"
+    "for _ in range(int(sys.argv[1])):\n"
+    f"    print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)\n"
+)
 
 @pytest.fixture(scope="session")
 def compile_cache(tmp_path_factory) -> Path:
@@ -21,6 +30,28 @@ def compile_cache(tmp_path_factory) -> Path:
     folder /= "compile"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def busy():
+    """Call it for four busy processes a core, none of them in our tree; but in our session, which Linux may share time out by.
+
+    They end with the test, and by themselves after a minute.
+    """
+    import psutil
+
+    processes = []
+
+    def start() -> list[psutil.Process]:
+        command = [sys.executable, "-c", BUSY_STARTER, str(4 * os.cpu_count())]
+        started = subprocess.run(command, capture_output=True, text=True, check=True)
+        processes.extend(psutil.Process(int(pid)) for pid in started.stdout.split())
+        return processes
+
+    yield start
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.fixture

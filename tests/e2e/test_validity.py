@@ -7,10 +7,14 @@ import pytest
 import studies
 from machines import Acting, Machine, play
 from studies import BETTER, START, WORSE, check_in_line, state_of, verdicts
+from test_kill import Copies
 
+from autoresearch.agents.mix import Agents
+from autoresearch.agents.scripted import Scripted
 from autoresearch.cli import cli
 from autoresearch.hardware.accelerator import Device
-from autoresearch.loop import validity, watch
+from autoresearch.loop import validity, watch, workspace
+from autoresearch.loop.loop import Limits, run_study
 
 CRASHES_LATER = START + (
     "run = measure.start()\n"
@@ -218,3 +222,45 @@ def test_ctrl_c_ends_a_wait(made):
     play(study, setup, [{"DEPTH": 15}, WORSE, BETTER], machine)
     assert [one.verdict is not None for one in state_of(study).experiments] == [True] * 4
     check_in_line(study)
+
+
+@pytest.mark.slow
+def test_real_load_makes_a_real_run_contended(tmp_path, corpus, monkeypatch, busy):
+    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=2.0)
+    processes = []
+
+    def at(event):
+        if event["event"] == "begin" and event["n"] == 1:
+            monkeypatch.setattr(watch, "SHORTEST_SECONDS", 1.0)  # only now: the baseline may have any load beside it
+            if len(listener.of("begin")) == 2:
+                processes.extend(busy())
+        if event["event"] == "invalid":
+            while processes:
+                processes.pop().kill()
+
+    listener = Acting(at)
+    run_study(study, setup, Agents(Scripted([BETTER])), Limits(), listener)
+    first = listener.of("invalid")[0]
+    assert (first["n"], first["state"]) == (1, "contended") and first["taken"] >= 0.5
+    assert state_of(study).experiments[1].verdict == "keep"
+    check_in_line(study)
+
+
+@pytest.mark.slow
+def test_killed_at_any_write_beside_an_invalid_run_it_ends_the_same(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus)
+    machine = Machine()
+
+    def training(number):
+        if number == 1 and not machine.slept:
+            machine.slept = 60.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        copies = Copies(study.folder, tmp_path / "copies", patch)
+        play(study, setup, [BETTER], machine, Acting(training=training))
+    assert state_of(study).invalid == 1
+    for copy in copies.made[-20::3]:  # from before the invalid run to the end
+        resumed = workspace.load(copy)
+        play(resumed, setup, [BETTER], Machine())
+        assert verdicts(resumed) == verdicts(study), copy.name
+        check_in_line(resumed)
