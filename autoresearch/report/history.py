@@ -33,7 +33,8 @@ class History:
     run: int | None = None  # which of its runs
     seed: int | None = None
     invalid: int = 0  # trainings that did not count
-    startups: dict[int, list[float]] = field(default_factory=dict)  # seconds, by experiment: the baseline's and the last one's
+    startup: float | None = None  # seconds, of the last run of an experiment
+    baseline_startups: list[float] = field(default_factory=list)  # of its runs
     _started: datetime | None = None
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=20))  # of the last experiments, start to verdict
 
@@ -52,11 +53,10 @@ class History:
     @property
     def late_startup(self) -> tuple[float, float] | None:
         """(the last run's, the baseline's) seconds, where the last is LATE_SECONDS longer."""
-        own = next((seconds[-1] for n, seconds in self.startups.items() if n > 0), None)
-        if own is None or 0 not in self.startups:
+        if self.startup is None or not self.baseline_startups:
             return None
-        baseline = statistics.median(self.startups[0])
-        return (own, baseline) if own - baseline >= LATE_SECONDS else None
+        baseline = statistics.median(self.baseline_startups)
+        return (self.startup, baseline) if self.startup - baseline >= LATE_SECONDS else None
 
     @property
     def experiment_seconds(self) -> float | None:
@@ -75,9 +75,10 @@ class History:
                 self.run, self.seed = event["k"], event["seed"]
             case "invalid":
                 self.invalid += 1
-            case "run" if event.get("startup_seconds") is not None:
-                self.startups = {n: seconds for n, seconds in self.startups.items() if n in (0, event["n"])}
-                self.startups.setdefault(event["n"], []).append(event["startup_seconds"])
+            case "run":
+                self.startup = event.get("startup_seconds")
+                if event["n"] == 0 and self.startup is not None:
+                    self.baseline_startups.append(self.startup)
             case "verdict":
                 self._decide(event)
 

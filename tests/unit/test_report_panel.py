@@ -162,3 +162,36 @@ def test_a_note_is_seen_while_something_runs(terminal):
     show(choose(False, False, tty), [*events[:-1], {"event": "note", "reason": "this run is the last; Ctrl-C again ends it now"}])
     last = screens(tty)[-1]
     assert "experiment 1 run 1" in last and "│ this run is the last; Ctrl-C again ends it now" in last
+
+
+def speed(reason=None, wait_seconds=None):
+    return {"event": "speed", "state": "contended" if reason else "steady", "reason": reason, "wait_seconds": wait_seconds}
+
+
+def test_what_makes_a_run_wait_is_seen_until_the_next_check(terminal):
+    events = [*study([0.79]), speed("others take 40% of the cores", 20.0)]
+    line = "contended: others take 40% of the cores; the next check in 20 s"
+    for after, is_seen in (([], True), ([speed()], False)):
+        tty = terminal()
+        show(choose(False, False, tty), events + after)
+        assert (line in screens(tty)[-1]) == is_seen
+    tty = terminal()
+    show(choose(False, False, tty), [*study([0.79])[:-1], {"event": "note", "reason": "on battery"}, speed()])
+    assert "on battery" in screens(tty)[-1]  # a note of another kind stays
+
+
+def test_an_invalid_run_and_a_long_start_are_told_and_counted(terminal):
+    events = study([0.79])
+    for event in events:
+        if event["event"] == "run":
+            event["startup_seconds"] = 41.4 if event["n"] else 11.0
+    invalid = {"event": "invalid", "n": 1, "k": 1, "state": "suspended", "reason": "the computer slept for 60 s"}
+    events.insert(-2, invalid)
+    lines = io.StringIO()
+    show(choose(False, True, lines), events)
+    assert "experiment 1 run 1 invalid (suspended): the computer slept for 60 s; the same commit runs again" in lines.getvalue()
+    assert "val_bpb 0.790000; start-up 41 s, baseline 11 s" in lines.getvalue()
+    assert lines.getvalue().count("start-up") == 1
+    tty = terminal()
+    show(choose(False, False, tty), events)
+    assert "1 keep, 0 discard, 0 crash, 1 invalid and done again" in screens(tty)[-1]
