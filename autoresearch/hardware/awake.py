@@ -77,7 +77,7 @@ def note() -> str:
 def _start(words: list[str] | None, stderr: int) -> subprocess.Popen | None:
     if words is None or shutil.which(words[0]) is None:
         return None
-    try:
+    try:  # in a session of its own: no terminal on which the system could ask for a password, and no Ctrl-C
         return subprocess.Popen(
             words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, **OWN_GROUP
         )
