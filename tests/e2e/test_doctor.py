@@ -34,6 +34,7 @@ def test_doctor_tells_what_a_run_would_use_and_hides_who_asks(tmp_path):
     assert str(home) not in text
     assert os.path.join("~", "cache") in text
     assert "\nnow\n  power     " in text and "\n  heat      " in text and "\n  load      other processes take " in text
+    assert "\n  sleep     held off while " in text or "\n  sleep     not held off: " in text
     for words in ("backends", "profile ", "`autoresearch run` would use", "corpus    stdlib", "dtype ", "compile "):
         assert words in text
     status, text, _ = call(tmp_path, "doctor", "--json", "--backend", "null", "--corpus", "stdlib", **private)

@@ -1,10 +1,13 @@
 """The real machine seen: two clocks, other processes' use, its speed, and its idle sleep held off."""
 
+import ctypes
+import importlib.util
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,6 +16,7 @@ from autoresearch.hardware import awake, throughput
 from autoresearch.hardware.load import Sample, sample, taken
 from autoresearch.hardware.observer import Observer
 from autoresearch.loop.validity import Reference, explain
+from autoresearch.measure import clock
 from autoresearch.measure.clock import asleep_seconds, awake_seconds, elapsed_seconds
 
 
@@ -38,6 +42,40 @@ def test_a_sleep_between_two_readings_shows_and_a_lost_processor_does_not():
     slept = 30.0
     delays = [0.0, 5.0]  # the process waits for five seconds between the first two readings
     assert both() - before == pytest.approx(30.0, abs=0.01)
+
+
+def clock_of(platform, monkeypatch):
+    """measure/clock.py as it is on another system."""
+    monkeypatch.setattr(sys, "platform", platform)
+    spec = importlib.util.spec_from_file_location("clock_elsewhere", clock.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_windows_clocks(monkeypatch):
+    """The two calls fill in a number of 100 ns: not run on Windows."""
+
+    def query(ticks):
+        def fill(reference):
+            reference._obj.value = ticks
+
+        return fill
+
+    kernel32 = SimpleNamespace(QueryUnbiasedInterruptTime=query(70_000_000))
+    kernelbase = SimpleNamespace(QueryInterruptTime=query(100_000_000))
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel32, kernelbase=kernelbase), raising=False)
+    windows = clock_of("win32", monkeypatch)
+    assert (windows.awake_seconds(), windows.elapsed_seconds(), windows.asleep_seconds()) == pytest.approx((7.0, 10.0, 3.0))
+
+
+def test_macos_clocks(monkeypatch):
+    """Their names there: not run on macOS."""
+    monkeypatch.setattr(time, "CLOCK_UPTIME_RAW", "awake", raising=False)
+    monkeypatch.setattr(time, "CLOCK_MONOTONIC_RAW", "elapsed", raising=False)
+    monkeypatch.setattr(time, "clock_gettime", {"awake": 7.0, "elapsed": 10.0}.__getitem__)
+    macos = clock_of("darwin", monkeypatch)
+    assert (macos.awake_seconds(), macos.elapsed_seconds(), macos.asleep_seconds()) == (7.0, 10.0, 3.0)
 
 
 def uses(busy, own, stolen=0.0, seconds=10.0):
