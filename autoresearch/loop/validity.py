@@ -48,9 +48,14 @@ class Reference:
         rates = self.rates[place]
         return statistics.median(rates) if len(rates) >= KNOWN else None
 
-    def is_off(self, place: str, rate: float) -> bool:
+    def is_off(self, place: str, reading: Reading) -> bool:
+        """Too slow; before a run also too busy with others, so that it need not train first to be found contended."""
         median = self.median(place)
-        return median is not None and rate < (1 - OFF) * median
+        is_slow = median is not None and reading.rate < (1 - OFF) * median
+        return is_slow or (place == "before" and self.is_contended(reading.taken))
+
+    def is_contended(self, taken: float | None) -> bool:
+        return (taken or 0.0) - self.taken >= LIMIT
 
     def apply_speed(self, event: dict) -> None:
         place, rate = event["place"], event["rate"]
@@ -63,7 +68,10 @@ class Reference:
                 self.off[place].clear()
                 if place == "before":  # what it does after a run is learned anew
                     self.rates["after"], self.clocks["after"] = [], []
+                    self.taken = event["taken"] if self.is_contended(event["taken"]) else self.taken
             case "helped":  # our own agent computed beside it: it says nothing
+                pass
+            case "contended" if place == "after":  # others' load while it trained is known better
                 pass
             case _:
                 self.off[place].append(rate)
@@ -83,22 +91,23 @@ class Reference:
 
 def explain(reading: Reading, place: str, reference: Reference) -> Finding:
     """Of a reading that is off: the word that the facts support. `helped`: our own processes do, so it says nothing."""
-    percent = reading.rate / reference.median(place)
-    slow = f"the machine does its fixed work at {percent:.0%} of its usual speed"
-    if (reading.taken or 0.0) >= LIMIT:
+    median = reference.median(place)
+    slow = f"the machine does its fixed work at {reading.rate / median:.0%} of its usual speed: " if median else ""
+    if reference.is_contended(reading.taken):
         most = f", {reading.largest} most" if reading.largest else ""
-        return Finding("contended", f"{slow}: others take {reading.taken:.0%} of the cores{most}")
+        usual = f", usually {reference.taken:.0%}" if reference.taken else ""
+        return Finding("contended", f"{slow}others take {reading.taken:.0%} of the cores{usual}{most}")
     if (reading.helpers or 0.0) >= LIMIT:
-        return Finding("helped", f"{slow}, beside our own agent's {reading.helpers:.0%} of the cores")
+        return Finding("helped", f"{slow}beside our own agent's {reading.helpers:.0%} of the cores")
     clocks = reference.clocks[place]
     usual_mhz = statistics.median(clocks) if len(clocks) >= KNOWN else None
     if usual_mhz and reading.clock_mhz and reading.clock_mhz < (1 - OFF) * usual_mhz:
-        return Finding("throttled", f"{slow}: its clock is at {reading.clock_mhz:.0f} MHz, usually {usual_mhz:.0f}")
+        return Finding("throttled", f"{slow}its clock is at {reading.clock_mhz:.0f} MHz, usually {usual_mhz:.0f}")
     if reading.heat:
-        return Finding("throttled", f"{slow}: {reading.heat}")
+        return Finding("throttled", f"{slow}{reading.heat}")
     if reading.on_battery:
-        return Finding("throttled", f"{slow}: it runs on its battery")
-    return Finding("slow", f"{slow}, and neither heat, clock, battery nor other processes explain it")
+        return Finding("throttled", f"{slow}it runs on its battery")
+    return Finding("slow", f"{slow}neither heat, clock, battery nor other processes explain it")
 
 
 def wait_seconds(off: int) -> float:

@@ -12,7 +12,6 @@ from autoresearch.loop import experiment
 from autoresearch.loop.ledger import Experiment
 from autoresearch.loop.session import Session
 from autoresearch.loop.validity import (
-    LIMIT,
     NEW_NORMAL,
     SHORTEST_SECONDS,
     SUSPENDED_SECONDS,
@@ -61,13 +60,13 @@ def _check_speed(session: Session, place: str, share: float, is_last: bool) -> F
     if reading is None:
         return None
     for _ in range(REPEATS):
-        if not reference.is_off(place, reading.rate):
+        if not reference.is_off(place, reading):
             break
         reading = max(reading, session.observer.throughput(seconds), key=lambda one: one.rate)
-    finding = explain(reading, place, reference) if reference.is_off(place, reading.rate) else None
+    finding = explain(reading, place, reference) if reference.is_off(place, reading) else None
     if finding is None:
         _record(session, place, reading, "steady", None)
-    elif finding.state == "helped":
+    elif finding.state == "helped" or (finding.state == "contended" and place == "after"):
         _record(session, place, reading, finding.state, finding.reason)
         return None
     elif is_last:
@@ -165,7 +164,7 @@ class Watch(experiment.Watch):
         if self._asleep_seconds:
             return Finding("suspended", f"the computer slept for {self._asleep_seconds:.0f} s while it trained")
         taken = self._taken / self._seconds if self._seconds >= SHORTEST_SECONDS else 0.0
-        if taken - self._reference.taken >= LIMIT:
+        if self._reference.is_contended(taken):
             name = self._observer.largest(self._first, last) if self._first and last else None
             most = f", {name} most" if name else ""
             usual = f", usually {self._reference.taken:.0%}" if self._reference.taken else ""

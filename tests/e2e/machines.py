@@ -24,7 +24,7 @@ class Machine:
     helpers: float = 0.0
     clock_mhz: float | None = 3000.0
     device: Device | None = None
-    checks: int = 0
+    has_checks: bool = True
     waits: list[float] = field(default_factory=list)
     cores: tuple = (2, 2, 2)
 
@@ -55,9 +55,10 @@ class Machine:
     def largest(self, first: Sample, second: Sample) -> str | None:
         return "compiler" if self.others else None
 
-    def throughput(self, seconds: float) -> Reading:
+    def throughput(self, seconds: float) -> Reading | None:
+        if not self.has_checks:
+            return None
         self.now += seconds
-        self.checks += 1
         rate = self.rates.pop(0) if self.rates else self.rate
         return Reading(rate, self.others, self.helpers, self.largest(None, None), None, self.clock_mhz, False)
 

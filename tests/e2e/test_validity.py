@@ -86,8 +86,9 @@ def test_after_a_sleep_a_crash_is_not_the_ideas(made):
 
 
 def test_others_load_makes_a_run_invalid_a_few_times_and_then_it_is_normal(made):
+    """Where the processors' speed is not checked, so that nothing waits for it to go."""
     study, setup = made
-    machine = Machine()
+    machine = Machine(has_checks=False)
 
     def at(event):
         if event["event"] == "start":
@@ -107,6 +108,23 @@ def test_others_load_makes_a_run_invalid_a_few_times_and_then_it_is_normal(made)
     assert [bool(one.runs[0].disturbed) for one in state.experiments] == [False, True, False, False, True]
     assert [one.verdict for one in state.experiments] == ["keep", "keep", "discard", "discard", "discard"]
     check_in_line(study)
+
+
+def test_others_load_that_came_in_a_run_is_waited_for_before_it_runs_again(made):
+    study, setup = made
+    machine = Machine()
+
+    def at(event):
+        if event["event"] == "begin" and len(seen.of("begin")) == 2:
+            machine.others = 0.5
+        if event["event"] == "speed" and event["wait_seconds"] == 20.0:
+            machine.others = 0.0
+
+    seen = Acting(at)
+    play(study, setup, [BETTER], machine, seen)
+    order = [event["state"] for event in seen.of("invalid", "speed") if event["state"] != "steady"]
+    assert order == ["contended"] * 3 and [event["event"] for event in seen.of("invalid", "run")] == ["run", "invalid", "run"]
+    assert state_of(study).experiments[1].runs[0].disturbed is None and state_of(study).reference.taken == 0.0
 
 
 def test_a_crash_under_load_is_the_ideas(made):

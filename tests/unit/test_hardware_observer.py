@@ -126,10 +126,10 @@ def test_busy_processes_make_it_contended(busy):
     alone = [observer.throughput(1.0) for _ in range(3)]
     reference = Reference()
     for reading in alone:
-        reference.apply_speed({"place": "before", "state": "steady", "rate": reading.rate, "clock_mhz": reading.clock_mhz})
-    assert reference.is_off("before", beside.rate)
+        reference.apply_speed({"place": "after", "state": "steady", "rate": reading.rate, "clock_mhz": reading.clock_mhz})
+    assert reference.is_off("after", beside)  # by its rate alone
     assert beside.taken >= 0.3 and beside.helpers < 0.1
-    assert explain(beside, "before", reference).state == "contended"
+    assert explain(beside, "after", reference).state == "contended"
 
 
 def test_a_check_is_too_short_or_of_another_device():

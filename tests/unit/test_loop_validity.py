@@ -6,8 +6,8 @@ from autoresearch.hardware.observer import Reading
 from autoresearch.loop.validity import Reference, explain, wait_seconds
 
 
-def speed(state, rate, place="before", clock_mhz=None):
-    return {"place": place, "rate": rate, "state": state, "clock_mhz": clock_mhz}
+def speed(state, rate, place="before", clock_mhz=None, taken=None):
+    return {"place": place, "rate": rate, "state": state, "clock_mhz": clock_mhz, "taken": taken}
 
 
 def learned(*rates, clock_mhz=None):
@@ -18,14 +18,14 @@ def learned(*rates, clock_mhz=None):
 
 
 def test_the_first_checks_are_compared_with_nothing():
-    assert not learned(100.0, 100.0).is_off("before", 1.0)
-    assert learned(100.0, 100.0, 100.0).is_off("before", 1.0)
+    assert not learned(100.0, 100.0).is_off("before", Reading(1.0))
+    assert learned(100.0, 100.0, 100.0).is_off("before", Reading(1.0))
 
 
 def test_off_is_more_than_a_tenth_below_the_median_and_never_above_it():
     reference = learned(90.0, 100.0, 300.0)
-    assert not reference.is_off("before", 90.5) and reference.is_off("before", 89.5) and not reference.is_off("before", 900.0)
-    assert not reference.is_off("after", 1.0)  # another place has its own median
+    assert [reference.is_off("before", Reading(rate)) for rate in (90.5, 89.5, 900.0)] == [False, True, False]
+    assert not reference.is_off("after", Reading(1.0))  # another place has its own median
 
 
 def test_what_was_off_is_not_learned_before_it_is_normal():
@@ -37,6 +37,18 @@ def test_what_was_off_is_not_learned_before_it_is_normal():
     reference.apply_speed(speed("helped", 10.0))
     reference.apply_speed(speed("normal", 52.0))
     assert reference.rates == {"before": [50.0, 50.0, 52.0], "after": []} and reference.off["before"] == []
+
+
+def test_others_load_before_a_run_is_off_until_it_is_normal():
+    reference = Reference()
+    assert reference.is_off("before", Reading(100.0, taken=0.3)) and not reference.is_off("after", Reading(100.0, taken=0.3))
+    assert explain(Reading(100.0, taken=0.3), "before", reference).state == "contended"
+    reference.apply_speed(speed("normal", 100.0, taken=0.3))
+    assert not reference.is_off("before", Reading(100.0, taken=0.35)) and reference.is_off("before", Reading(100.0, taken=0.5))
+    reference.apply_speed(speed("normal", 100.0, taken=0.05))  # slow for another reason
+    assert reference.taken == 0.3
+    reference.apply_speed(speed("contended", 10.0, "after", taken=0.9))
+    assert reference.off["after"] == []
 
 
 def test_others_load_is_normal_after_it_counted_once_and_until_a_quieter_run():
