@@ -44,7 +44,12 @@ def test_a_sleep_makes_a_run_invalid_and_the_same_commit_runs_again_with_its_see
         if number == 1 and not machine.slept:
             machine.slept = 3600.0
 
-    _, seen = play(study, setup, [BETTER, WORSE], machine, Acting(training=training))
+    def at(event):
+        if event["event"] == "invalid":
+            assert (1, 1, "training") in seen.phases and (1, 1, "scoring") not in seen.phases  # no score has a say in it
+
+    seen = Acting(at, training)
+    play(study, setup, [BETTER, WORSE], machine, seen)
     (invalid,) = seen.of("invalid")
     assert (invalid["n"], invalid["k"], invalid["state"], invalid["asleep_seconds"]) == (1, 1, "suspended", 3600.0)
     seeds = [event["seed"] for event in seen.of("begin") if event["n"] == 1]
@@ -132,6 +137,23 @@ def test_a_crash_under_load_is_the_ideas(made):
     machine = Machine()
     play(study, setup, [CRASHES_LATER], machine, Acting(training=lambda number: setattr(machine, "others", 0.5 * (number == 1))))
     assert state_of(study).invalid == 0 and state_of(study).experiments[1].state == "crash"
+
+
+@pytest.mark.slow
+def test_a_slow_idea_is_late_once_and_a_second_time_only_under_load(made):
+    study, setup = made
+    machine = Machine(has_checks=False)
+    late = CRASHES_LATER.replace("time.sleep(0.1)", "time.sleep(60)")
+
+    def at(event):
+        if event["event"] == "begin":
+            machine.others = 0.5 * (event["n"] == 1 and not seen.of("invalid"))
+
+    seen = Acting(at)
+    play(study, setup, [late, late + "#\nx = 1\n"], machine, seen)
+    order = [(event["event"], event["n"]) for event in seen.of("invalid", "run")]
+    assert order == [("run", 0), ("invalid", 1), ("run", 1), ("run", 2)]
+    assert [one.state for one in state_of(study).experiments] == ["baseline", "timeout", "timeout"]
 
 
 def test_a_slow_machine_is_waited_for(made):
