@@ -70,7 +70,7 @@ def _check_speed(session: Session, place: str, share: float, is_last: bool) -> F
         _record(session, place, reading, finding.state, finding.reason)
         return None
     elif is_last:
-        _record(session, place, reading, "normal", f"{finding.reason}; from now on this counts as its usual speed")
+        _record(session, place, reading, "normal", f"{finding.reason}; from now on this counts as normal")
         return None if place == "before" else finding
     else:
         wait = wait_seconds(len(reference.off[place]) + 1) if place == "before" else None
