@@ -16,6 +16,7 @@ from autoresearch.hardware import conditions, detect, plan, profiles, registry
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.forecast import forecast
 from autoresearch.paths import cache_dir
+from autoresearch.sandbox import levels
 
 
 def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") -> dict:
@@ -97,6 +98,7 @@ def _system() -> dict:
         "system": platform.platform(),
         "memory_bytes": psutil.virtual_memory().total,
         "cores": psutil.cpu_count(logical=False),
+        "sandbox": levels.reach().to_dict(),
         "cache": {"folder": str(cache), "free_bytes": shutil.disk_usage(cache).free},
     }
 

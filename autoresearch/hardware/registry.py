@@ -15,7 +15,7 @@ from pathlib import Path
 from autoresearch.errors import UsageError, nearest
 from autoresearch.hardware import profile_file
 from autoresearch.paths import shipped
-from autoresearch.sandbox.policy import Needs
+from autoresearch.sandbox.policy import NO_NEEDS, Needs
 
 ENTRY_POINT_GROUP = "autoresearch.backends"
 
@@ -45,7 +45,7 @@ class Backend:
     requires: tuple[str, ...] = ()  # names to import
     install: str = ""  # the line to type when one of them is missing
     simulated: bool = False  # it computes no real model: the conformance suite skips what is about one
-    sandbox: Needs = Needs()  # what its device needs beyond the system and Python
+    sandbox: Needs = NO_NEEDS  # what its device needs beyond the system and Python
     problem: str | None = None  # why it cannot be used at all
 
     @property

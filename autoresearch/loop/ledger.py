@@ -11,9 +11,8 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
               commit, key, log                                           and a state (crash, oom, ...) when it failed before READY
     mix       share, wish, reason                                        who is to propose from now on, when it changes
     start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
-    begin     n, k, seed, folder, conditions, sandbox                             before the training of run k of experiment n; conditions:
-                                                                         what slowed the machine then (hardware/conditions.py);
-                                                                         sandbox: the level of its cell (sandbox/levels.py)
+    begin     n, k, seed, folder, conditions, sandbox                    before the training of run k of experiment n; what slowed
+                                                                         the machine (hardware/conditions.py); the cell's level
     run       n, k, seed, folder, and the fields of RunResult            its result
     lost      n, k, reason                                               its end without one; run k is done again, same seed
     audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds

@@ -16,7 +16,8 @@ from autoresearch.sandbox.syscalls import ARCHITECTURES, number
 
 NO_NEW_PRIVILEGES, SECCOMP_FILTER, FILTER_ALL_THREADS = 38, 1, 1  # linux/prctl.h, linux/seccomp.h
 CAPABILITIES_VERSION = 0x20080522  # linux/capability.h
-KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: root still reads other users' files, where the cell lets it
+# CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: root still reads other users' files, where the cell lets it
+KEPT_CAPABILITIES = 1 << 1 | 1 << 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

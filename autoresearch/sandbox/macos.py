@@ -12,13 +12,14 @@ from autoresearch.sandbox.policy import Cell
 
 PROGRAM = "/usr/bin/sandbox-exec"
 SYSTEM_READS = (
-    "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/usr", "/bin", "/sbin", "/opt/homebrew", "/opt/local",
+    "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/usr", "/bin", "/sbin", "/opt/homebrew",
+    "/opt/local",
     "/private/var/db/dyld", "/private/var/db/timezone", "/private/etc/localtime", "/Applications/Xcode.app",
     "/dev/random", "/dev/urandom", "/dev/zero", "/dev/null",
 )  # fmt: skip
 # Metal: the GPU's user client, and the service that compiles its kernels.
 METAL = (
-    '(allow iokit-open (iokit-user-client-class "AGXDeviceUserClient" "AGXCommandQueue" "AGXSharedUserClient" "IOSurfaceRootUserClient"))',
+    '(allow iokit-open (iokit-user-client-class "AGXDeviceUserClient" "AGXSharedUserClient" "IOSurfaceRootUserClient"))',
     '(allow mach-lookup (global-name "com.apple.MTLCompilerService") (global-name "com.apple.system.opendirectoryd.libinfo"))',
 )
 HEAD = (

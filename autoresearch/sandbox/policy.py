@@ -56,6 +56,9 @@ class Needs:
         return cls(**{key: tuple(value) for key, value in table.items()})
 
 
+NO_NEEDS = Needs()
+
+
 @dataclass(frozen=True)
 class Cell:
     """Absolute paths, links resolved. A folder stands for all that is in it."""
@@ -75,18 +78,18 @@ class Cell:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
 
-def cell(level: int, work: Path, reads: Iterable[Path], writes: Iterable[Path] = (), needs: Needs | None = None) -> Cell:
+def cell(level: int, work: Path, reads: Iterable[Path], writes: Iterable[Path] = (), needs: Needs = NO_NEEDS) -> Cell:
     """The cell of one worker. reads, writes: what this run needs beyond the system, Python and `work`.
 
     Raises UsageError when the system or Python lies around what must stay hidden (a study inside of a Python environment).
     """
-    needs = needs or Needs()
     own = [*reads, *writes, work]
     common = existing([*SYSTEM_READS, *python_folders(), *matching(needs.reads), *hub_folders(needs.hub), *library_folders()])
     for hidden in (Path(work).resolve().parent, Path.home().resolve()):
         around = next((folder for folder in common if hidden.is_relative_to(folder)), None)
         if level and around:
-            raise UsageError(f"{hidden} lies in {around}, which every training may read; put the study elsewhere, or --sandbox none")
+            problem = f"{hidden} lies in {around}, which every training may read"
+            raise UsageError(problem, "put the study elsewhere, or type --sandbox none")
     return Cell(
         level, str(Path(work).resolve()), reads=tuple(dict.fromkeys([*common, *existing(own)])),
         writes=tuple(dict.fromkeys(existing([*SYSTEM_WRITES, *writes, work]))), devices=tuple(existing(matching(needs.devices))),
@@ -134,13 +137,18 @@ def environment(one: Cell) -> dict[str, str]:
     """A worker's variables, made from nothing."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     temporary = dict.fromkeys(["HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "APPDATA", "LOCALAPPDATA"], one.work)
-    return kept | temporary | {
-        "PATH": os.pathsep.join(path for path in os.environ.get("PATH", "").split(os.pathsep) if not one.level or _within(path, one)),
-        "USER": "autoresearch",
-        "LOGNAME": "autoresearch",
-        "HF_HUB_CACHE": str(hub_cache()),
-        "HF_HUB_OFFLINE": "1",
-    }
+    programs = os.environ.get("PATH", "").split(os.pathsep)
+    return (
+        kept
+        | temporary
+        | {
+            "PATH": os.pathsep.join(path for path in programs if one.level == 0 or _within(path, one)),
+            "USER": "autoresearch",
+            "LOGNAME": "autoresearch",
+            "HF_HUB_CACHE": str(hub_cache()),
+            "HF_HUB_OFFLINE": "1",
+        }
+    )
 
 
 def _within(path: str, one: Cell) -> bool:

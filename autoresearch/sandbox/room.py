@@ -1,6 +1,6 @@
 """A worker's own folder: made new for each worker, removed after it, and the only place where it may write.
 
-Beside it lies `lent`, empty and only to read, where the training tokens are put once the worker has said READY.
+Beside it lies `<its name>-lent`, empty and only to read, where the training tokens are put once the worker has said READY.
 
 The compile cache in it is a copy of the shared one. What a training compiles goes back to the shared one when it says READY,
 before it has seen a training token: so no later run finds anything there that was learned from text.
@@ -38,11 +38,11 @@ def remove(work: Path) -> None:
 
 
 def lent(work: Path) -> Path:
-    return work.with_name("lent")
+    return work.with_name(work.name + "-lent")
 
 
 def harvest(work: Path) -> None:
-    """Add what was compiled to the shared cache: plain files with new names, each put there whole. A full disk only costs time later."""
+    """Add what was compiled to the shared cache: plain files with new names, each put there whole. A full disk only costs time."""
     own, shared = work / COMPILED, shared_cache()
     with contextlib.suppress(OSError):
         if _size(shared) > CACHE_LIMIT_BYTES:

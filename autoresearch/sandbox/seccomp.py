@@ -1,7 +1,7 @@
 """The filter of system calls: a BPF program as data, made from the lists below. linux.py loads it.
 
-Everything is allowed but what is listed: new sockets, looking into other processes, the kernel's rarer doors, and what Landlock does
-not see (chmod, times, attributes of files that one owns). A call of another architecture's ABI ends the process.
+Everything is allowed but what is listed: new sockets, looking into other processes, the kernel's rarer doors, and what Landlock
+does not see (chmod, times, attributes of files that one owns). A call of another architecture's ABI ends the process.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,18 @@ LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # linux/bpf_c
 
 # A pair of connected sockets may be made; a datagram one could be pointed at another socket's name, and is not allowed below.
 FORBIDDEN = (
-    "socket connect bind "
-    "ptrace process_vm_readv process_vm_writev process_madvise process_mrelease pidfd_getfd kcmp "
-    "shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl "
-    "mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr keyctl add_key request_key "
-    "bpf perf_event_open userfaultfd modify_ldt migrate_pages "
-    "mount umount2 pivot_root chroot open_tree open_tree_attr move_mount fsopen fsconfig fsmount fspick mount_setattr unshare setns "
-    "settimeofday clock_settime adjtimex clock_adjtime "
-    "chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat utime utimes futimesat utimensat file_setattr "
-    "setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat mknod mknodat "
-    "swapon swapoff reboot kexec_load kexec_file_load init_module finit_module delete_module acct quotactl quotactl_fd "
-    "sethostname setdomainname iopl ioperm syslog vhangup name_to_handle_at open_by_handle_at fanotify_init fanotify_mark "
-    "lookup_dcookie"
-).split()
+    "socket", "connect", "bind", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
+    "pidfd_getfd", "kcmp", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
+    "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
+    "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd", "modify_ldt", "migrate_pages", "mount",
+    "umount2", "pivot_root", "chroot", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick",
+    "mount_setattr", "unshare", "setns", "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "chmod", "fchmod",
+    "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat", "utime", "utimes", "futimesat", "utimensat",
+    "file_setattr", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr",
+    "removexattrat", "mknod", "mknodat", "swapon", "swapoff", "reboot", "kexec_load", "kexec_file_load", "init_module",
+    "finit_module", "delete_module", "acct", "quotactl", "quotactl_fd", "sethostname", "setdomainname", "iopl", "ioperm",
+    "syslog", "vhangup", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "fanotify_mark", "lookup_dcookie",
+)  # fmt: skip
 # glibc falls back to clone, whose flags a filter can read; programs fall back from io_uring, which no filter sees through.
 ABSENT = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 BEFORE_LANDLOCK_3 = ("truncate",)  # Landlock sees it from its third version on
@@ -79,9 +78,7 @@ def _steps(condition: If) -> list[Instruction]:
     offset = 16 + 8 * condition.argument + 4 * condition.high  # struct seccomp_data, little-endian
     count = len(condition.values)
     # A value that is met jumps to (inside) or behind (not inside) the refusal; so does the last one that is not.
-    tests = [
-        (EQUAL, count - 1 - index + (0 if condition.inside else 1), 0, value) for index, value in enumerate(condition.values)
-    ]
+    tests = [(EQUAL, count - 1 - index + (0 if condition.inside else 1), 0, value) for index, value in enumerate(condition.values)]
     if condition.inside:
         tests[-1] = (EQUAL, 0, 1, condition.values[-1])
     return [(LOAD, 0, 0, offset), (AND, 0, 0, condition.mask), *tests, (RETURN, 0, 0, EPERM)]

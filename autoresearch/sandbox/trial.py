@@ -15,16 +15,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.child import RunFailed, Worker
-
 from autoresearch.sandbox import landlock, policy, room
 from autoresearch.sandbox.attacks import files, kernel, network, processes  # noqa: F401, they enter their attempts
 from autoresearch.sandbox.attacks.attempt import ALL, Attempt
 
 MODULE = "autoresearch.sandbox.attacks"
+AT_ONCE = 4
 LIMIT_SECONDS = 30.0
 QUIET_SECONDS = 0.3  # a daemon that lives writes every 0.02 s
 # What no attempt shows, at any level.
@@ -62,11 +63,15 @@ class Result:
 def run(level: int, names: list[str] | None = None, on_result: Callable[[Result], None] = lambda result: None) -> list[Result]:
     """Every attempt (or those of names) in a cell of that level."""
     found = []
-    with tempfile.TemporaryDirectory(prefix="autoresearch-trial-") as folder, world(Path(folder).resolve()) as targets:
-        for one in ALL.values():
-            if names is None or one.name in names:
-                found.append(_try(one, level, Path(targets["run"]), targets))
-                on_result(found[-1])
+    chosen = [one for one in ALL.values() if names is None or one.name in names]
+    with (
+        tempfile.TemporaryDirectory(prefix="autoresearch-trial-") as folder,
+        world(Path(folder).resolve()) as targets,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        for result in pool.map(lambda one: _try(one, level, Path(targets["run"]), targets), chosen):
+            found.append(result)
+            on_result(result)
     return found
 
 
@@ -81,11 +86,11 @@ def _try(one: Attempt, level: int, run_folder: Path, targets: dict) -> Result:
     promised = is_promised(one, level)
     if level == 0 and not one.is_harmless:
         return Result(one.name, one.title, None, "not tried: it would do harm", promised)
-    log = run_folder / "log.txt"
-    log.unlink(missing_ok=True)
-    work = room.make(run_folder / "work")
+    folder = run_folder / one.name
+    folder.mkdir()
+    log, work = folder / "log.txt", room.make(folder / "work")
     cell = policy.cell(level, work, [run_folder / "train.py", room.lent(work)])
-    with Worker({"type": "attempt", "name": one.name, "targets": targets}, run_folder, MODULE, cell=cell) as worker:
+    with Worker({"type": "attempt", "name": one.name, "targets": targets}, folder, MODULE, cell=cell) as worker:
         try:
             done = worker.wait("done", LIMIT_SECONDS, "no answer")
             is_open, how = bool(done["open"]), str(done["how"])
@@ -104,7 +109,8 @@ def world(folder: Path) -> Iterator[dict]:
     secret = secrets.token_hex(16)
     paths = {
         "ssh_key": "home/.ssh/id_ed25519", "bashrc": "home/.bashrc", "val_tokens": "cache/data/text/val/tokens.bin",
-        "train_tokens": "cache/data/text/train/tokens.bin", "compiled": "cache/compile/kernel.so", "study_train_py": "study/train.py",
+        "train_tokens": "cache/data/text/train/tokens.bin", "compiled": "cache/compile/kernel.so",
+        "study_train_py": "study/train.py",
         "git_object": "study/.git/refs/heads/best", "ledger": "study/.autoresearch/events.jsonl",
         "other_weights": "study/.autoresearch/runs/0000-1/checkpoint", "run_train_py": "study/.autoresearch/runs/0001-1/train.py",
     }  # fmt: skip
@@ -113,8 +119,8 @@ def world(folder: Path) -> Iterator[dict]:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(f"{secret}\n", encoding="ascii")
     targets |= {
-        "secret": secret, "home": str(folder / "home"), "harness": os.getpid(), "movable": str(Path(targets["other_weights"]).parent),
-        "run": str(Path(targets["run_train_py"]).parent),
+        "secret": secret, "home": str(folder / "home"), "harness": os.getpid(),
+        "movable": str(Path(targets["other_weights"]).parent), "run": str(Path(targets["run_train_py"]).parent),
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
         targets |= stack.enter_context(_servers(folder, secret))

@@ -1,1 +1,1 @@
-"""Attempts to get out of the cell, one function each, for `autoresearch doctor --attack`. trial.py makes their world and runs them."""
+"""Attempts to get out of the cell, one function each, for `autoresearch doctor --attack`; trial.py makes their world."""

@@ -4,7 +4,6 @@ import ctypes
 import os
 import struct
 import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
@@ -258,10 +257,9 @@ def terminal(targets):
     return "a key was pressed"
 
 
-@attempt("memory of another architecture's program, /lib/ld.so with a hidden file", ends=True)
+@attempt("a program started by the loader instead of the kernel", needs="glibc")
 def loader(targets):
-    found = next(iter(sorted(Path("/lib64").glob("ld-linux*"))), None)
-    if found is None:
+    found = [*Path("/lib64").glob("ld-linux*"), *Path("/lib").glob("ld-linux*")]
+    if not found:
         raise Refused("there is no loader")
-    done = subprocess.run([str(found), "/bin/cat", targets["ssh_key"]], capture_output=True, check=False)
-    return secret_in(done.stdout, targets) if sys.platform != "linux" else secret_in(done.stdout, targets)
+    return secret_in(subprocess.run([found[0], "/bin/cat", targets["ssh_key"]], capture_output=True, check=False).stdout, targets)
