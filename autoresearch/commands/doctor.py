@@ -17,8 +17,8 @@ def command(context, backend, profile, corpus, sandbox, attack, as_json, plain):
     """What this machine is, what would be chosen, and why.
 
     Asks every backend at the same time and changes nothing. The text holds no home folder and no user name, so that it can be
-    pasted into a bug report. Exit status: 0 when a backend works here, 1 when none does; with --attack 1 when something is open that
-    the sandbox's level promises closed.
+    pasted into a bug report. Exit status: 0 when a backend works here, 1 when none does; with --attack, 1 when something is open
+    that this level of the sandbox promises closed.
     """
     if attack:
         context.exit(_attack(sandbox, as_json))
