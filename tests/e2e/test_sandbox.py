@@ -174,13 +174,14 @@ def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
 
 @needs_level_2
 def test_a_cell_that_cannot_be_entered_runs_nothing(made, tmp_path):
-    study, setup = made
+    _, setup = made
     (tmp_path / "train.py").write_text("print('ran')")
     cell = policy.cell(2, room.make(tmp_path / "work"), [tmp_path / "train.py"])
     broken = replace(cell, reads=(*cell.reads, str(tmp_path / "is not there")))
-    with Worker(experiment.job_for(setup, tmp_path) | {"type": "train"}, tmp_path, cell=broken) as worker:
-        with pytest.raises(EnvironmentFailure, match="the sandbox could not be entered .*No such file.*doctor"):
-            worker.wait("ready", 20, "late")
+    job = experiment.job_for(setup, tmp_path) | {"type": "train"}
+    refusal = r"the sandbox could not be entered .*No such file.*doctor"
+    with Worker(job, tmp_path, cell=broken) as worker, pytest.raises(EnvironmentFailure, match=refusal):
+        worker.wait("ready", 20, "late")
     assert "ran" not in (tmp_path / "log.txt").read_text()
 
 

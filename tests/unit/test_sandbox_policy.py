@@ -34,7 +34,8 @@ def test_a_cell_names_what_it_needs_and_nothing_around_it(study):
     cell = policy.cell(2, room.make(study / "work"), [study / "train.py"])
     for needed in (os.__file__, sys.executable, PACKAGE / "measure" / "run.py", study / "train.py", study / "work" / "x"):
         assert covers(cell.reads, needed), needed
-    for hidden in (Path.home(), study / "log.txt", study.parent / "0000-1", study.parents[1], PACKAGE.parent / "tests", "/etc/passwd"):
+    beside = (study / "log.txt", study.parent / "0000-1", study.parents[1], PACKAGE.parent / "tests")
+    for hidden in (Path.home(), *beside, "/etc/passwd"):
         assert not covers(cell.reads, hidden), hidden
     assert [path for path in cell.writes if not path.startswith(("/dev", "/proc"))] == [str((study / "work").resolve())]
 
@@ -127,7 +128,7 @@ def test_a_backend_says_what_its_device_needs(tmp_path):
 def test_an_unattended_run_wants_level_2(monkeypatch):
     monkeypatch.setattr(levels, "reach", lambda: levels.Reach(0, "none", ("this kernel has no Landlock",), True))
     assert levels.choose("none", unattended=True) == 0 and levels.choose("auto") == 0
-    with pytest.raises(UsageError, match="level 0 here, and an unattended run wants 2 .*no Landlock.*`--sandbox none`"):
+    with pytest.raises(UsageError, match=r"level 0 here, and an unattended run wants 2 .*no Landlock.*`--sandbox none`"):
         levels.choose("auto", unattended=True)
     monkeypatch.setattr(levels, "reach", lambda: levels.Reach(2, "x", ("y",), True))
     assert levels.choose("auto", unattended=True) == 2
