@@ -73,22 +73,20 @@ def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
     folder = study.runs / "0001-1"
     paths = {
         "val": setup.prepared.val_folder / "tokens.bin", "train early": setup.prepared.train_folder / "tokens.bin",
-        "ledger": study.events, "other run": other / "checkpoint", "git": study.folder / ".git" / "HEAD",
+        "test": setup.prepared.test_folder / "tokens.bin", "ledger": study.events, "other run": other / "checkpoint", "git": study.folder / ".git" / "HEAD",
         "own text": folder / "train.py", "checkpoint": folder / "checkpoint",
     }  # fmt: skip
     text = probing(study, setup, paths)
     inside = experiment.execute(replace(setup, sandbox=level), text, 1, folder)
     assert inside.ok, inside
     found = answers(folder)
-    for name in ("val", "train early", "ledger", "other run", "git"):
+    for name in ("val", "test", "train early", "ledger", "other run", "git"):
         for phase in ("train", "score"):
             assert found[f"{phase} reads {name}"] == "refused" and found[f"{phase} writes {name}"] == "refused", (phase, name)
     assert found["train reads own text"] == "got" and found["train writes own text"] == "refused"
     assert found["score reads checkpoint"] == "got" and found["score writes checkpoint"] == "refused"
     assert found["score writes own text"] == "refused" and found["train makes a file"] == "got"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoint", "curve.jsonl", "documents.npy", "log.txt", "train.py",
-    ], "what it wrote is gone"  # fmt: skip
+    assert not (folder / "work").exists() and not (folder / "own").exists(), "what it wrote is gone"
 
     outside = experiment.execute(setup, text, 1, tmp_path / "outside")
     assert outside.val_bpb == inside.val_bpb
