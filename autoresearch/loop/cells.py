@@ -16,11 +16,16 @@ WORK = "work"
 def training(setup: Setup, folder: Path) -> Cell:
     """Reads the train.py in folder, and the tokens once they are lent."""
     work = room.make(folder / WORK)
-    reads = [*setup.backend.python_path, folder / "train.py", room.lent(work)]
+    reads = [*_shared(setup), folder / "train.py", room.lent(work)]
     return policy.cell(setup.sandbox, work, reads, needs=setup.backend.sandbox)
 
 
 def scoring(setup: Setup, folder: Path, slots: list[Path]) -> Cell:
     """Reads train.py and checkpoint, writes the slots."""
-    reads = [*setup.backend.python_path, folder / "train.py", folder / "checkpoint"]
-    return policy.cell(setup.sandbox, room.make(folder / WORK), reads, slots, setup.backend.sandbox)
+    work = room.make(folder / WORK)
+    reads = [*_shared(setup), folder / "train.py", folder / "checkpoint"]
+    return policy.cell(setup.sandbox, work, reads, slots, setup.backend.sandbox)
+
+
+def _shared(setup: Setup) -> list[Path]:
+    return [*setup.backend.python_path, room.shared_cache()]

@@ -2,8 +2,8 @@
 
 Beside it lies `<its name>-lent`, empty and only to read, where the training tokens are put once the worker has said READY.
 
-The compile cache in it is a copy of the shared one. What a training compiles goes back to the shared one when it says READY,
-before it has seen a training token: so no later run finds anything there that was learned from text.
+The compile cache in it is made of links into the shared one, which a cell may only read. What a training compiles goes into the
+shared one when it says READY, before it has seen a training token: so no later run finds anything there that was learned from text.
 """
 
 import contextlib
@@ -15,19 +15,23 @@ from pathlib import Path
 from autoresearch.paths import cache_dir
 
 COMPILED = "compile"
-CACHE_LIMIT_BYTES = 1 << 30  # chosen: beyond it the shared cache begins anew
+LOCK = ".lock"  # how compilers' lock files end: each worker has its own
+CACHE_LIMIT_FILES = 20_000  # chosen: beyond it the shared cache begins anew; links to so many take about half a second
 
 
 def make(work: Path) -> Path:
-    """An empty folder, but for the compile cache."""
+    """An empty folder, but for the compile cache; and the empty one beside it."""
     remove(work)
     work.mkdir(parents=True)
     lent(work).mkdir()
     shared = shared_cache()
-    if shared.is_dir():
-        shutil.copytree(shared, work / COMPILED, symlinks=True, copy_function=shutil.copyfile)
-    else:
-        (work / COMPILED).mkdir()
+    shared.mkdir(exist_ok=True)
+    for folder, _, names in os.walk(shared):
+        own = work / COMPILED / Path(folder).relative_to(shared)
+        own.mkdir()
+        for name in names:
+            if not name.endswith(LOCK):
+                _link(os.path.join(folder, name), os.path.join(own, name))
     return work
 
 
@@ -45,13 +49,13 @@ def harvest(work: Path) -> None:
     """Add what was compiled to the shared cache: plain files with new names, each put there whole. A full disk only costs time."""
     own, shared = work / COMPILED, shared_cache()
     with contextlib.suppress(OSError):
-        if _size(shared) > CACHE_LIMIT_BYTES:
+        if sum(len(names) for _, _, names in os.walk(shared)) > CACHE_LIMIT_FILES:
             shutil.rmtree(shared, ignore_errors=True)
         for folder, _, names in os.walk(own):  # does not follow links
             there = shared / Path(folder).relative_to(own)
             for name in names:
                 source, target = Path(folder, name), there / name
-                if source.is_symlink() or not source.is_file() or target.exists():
+                if source.is_symlink() or not source.is_file() or target.exists() or name.endswith(LOCK):
                     continue
                 there.mkdir(parents=True, exist_ok=True)
                 part = shared.parent / f"{COMPILED}-{uuid.uuid4().hex}.part"
@@ -82,5 +86,8 @@ def shared_cache() -> Path:
     return cache_dir() / COMPILED
 
 
-def _size(folder: Path) -> int:
-    return sum(os.lstat(os.path.join(where, name)).st_size for where, _, names in os.walk(folder) for name in names)
+def _link(source: str, target: str) -> None:
+    try:
+        os.symlink(source, target)
+    except OSError:  # Windows gives links to few users
+        shutil.copyfile(source, target)

@@ -89,7 +89,7 @@ def _try(one: Attempt, level: int, run_folder: Path, targets: dict) -> Result:
     folder = run_folder / one.name
     folder.mkdir()
     log, work = folder / "log.txt", room.make(folder / "work")
-    cell = policy.cell(level, work, [run_folder / "train.py", room.lent(work)])
+    cell = policy.cell(level, work, [run_folder / "train.py", room.lent(work), Path(targets["compiled"]).parent])
     with Worker({"type": "attempt", "name": one.name, "targets": targets}, folder, MODULE, cell=cell) as worker:
         try:
             done = worker.wait("done", LIMIT_SECONDS, "no answer")

@@ -72,9 +72,9 @@ def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
     (study.events).write_text("{}\n")
     folder = study.runs / "0001-1"
     paths = {
-        "val": setup.prepared.val_folder / "tokens.bin", "train early": setup.prepared.train_folder / "tokens.bin",
-        "test": setup.prepared.test_folder / "tokens.bin", "ledger": study.events, "other run": other / "checkpoint", "git": study.folder / ".git" / "HEAD",
-        "own text": folder / "train.py", "checkpoint": folder / "checkpoint",
+        "val": setup.prepared.val_folder / "tokens.bin", "test": setup.prepared.test_folder / "tokens.bin",
+        "train early": setup.prepared.train_folder / "tokens.bin", "ledger": study.events, "other run": other / "checkpoint",
+        "git": study.folder / ".git" / "HEAD", "own text": folder / "train.py", "checkpoint": folder / "checkpoint",
     }  # fmt: skip
     text = probing(study, setup, paths)
     inside = experiment.execute(replace(setup, sandbox=level), text, 1, folder)
@@ -100,7 +100,7 @@ def test_nothing_learned_is_carried_over(made, tmp_path):
     setup = replace(setup, sandbox=2)
     train_py = (study.folder / "train.py").read_text(encoding="utf-8")
     cache = "import os\nPLACE = os.environ['AUTORESEARCH_COMPILE_CACHE']\n"
-    early = cache + "open(PLACE + '/early', 'w').write('x')\n"
+    early = cache + "if __name__ == '__main__': open(PLACE + '/early', 'w').write('x')\n"
     first_step = "        if step == 0:\n"
     late = first_step + "            open(PLACE + '/late', 'w').write('learned'); open('late', 'w').write('learned')\n"
     assert first_step in train_py

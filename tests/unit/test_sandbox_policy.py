@@ -65,14 +65,18 @@ def test_the_environment_is_made_from_nothing(study, monkeypatch):
     assert str(study) not in found["PATH"].split(os.pathsep)
 
 
-def test_the_compile_cache_is_a_copy_that_gives_back_new_plain_files_only(study, tmp_path):
+def test_the_compile_cache_takes_new_plain_files_only(study, tmp_path):
     shared = room.shared_cache()
     (shared / "a").mkdir(parents=True)
     (shared / "a" / "old").write_text("old")
+    (shared / "a" / "x.lock").write_text("")
     work = room.make(study / "work")
     own = work / room.COMPILED
     assert (own / "a" / "old").read_text() == "old"
-    (own / "a" / "old").write_text("changed")
+    assert [path.name for path in (own / "a").iterdir()] == ["old"], "locks are each worker's own"
+    (own / "a" / "other").write_text("changed")
+    os.replace(own / "a" / "other", own / "a" / "old")
+    (own / "y.lock").write_text("")
     (own / "b").mkdir()
     (own / "b" / "new").write_text("new")
     secret = tmp_path / "secret"
@@ -81,7 +85,7 @@ def test_the_compile_cache_is_a_copy_that_gives_back_new_plain_files_only(study,
     (own / "folder").symlink_to(tmp_path)
     room.harvest(work)
     assert {path.relative_to(shared).as_posix(): path.read_text() for path in shared.rglob("*") if path.is_file()} == {
-        "a/old": "old", "b/new": "new",
+        "a/old": "old", "a/x.lock": "", "b/new": "new",
     }  # fmt: skip
     assert not list(shared.parent.glob("*.part"))
     room.remove(work)
