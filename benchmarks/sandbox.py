@@ -84,7 +84,7 @@ def starting(folder: Path, repeats: int, most: int) -> dict:
 
 
 def training(folder: Path, arguments) -> dict:
-    """Steps a second, in and out by turns; the first training of each is not counted: it fills the compile cache."""
+    """Tokens a second, in and out by turns, after one training that is not counted: it fills the compile cache."""
     backend = registry.scan()[arguments.backend]
     source = backend.train_py.read_text(encoding="utf-8")
     own = constants.read(source)
@@ -93,7 +93,7 @@ def training(folder: Path, arguments) -> dict:
     speeds: dict[int, list[float]] = {0: [], level: []}
     starts: dict[int, list[float]] = {0: [], level: []}
     for pair in range(arguments.pairs + 1):
-        for one in (0, level) if pair % 2 else (level, 0):
+        for one in (level,) if pair == 0 else (0, level) if pair % 2 else (level, 0):
             setup = Setup(backend, prepared_text(), 256, 2000, arguments.seconds, 600.0, sandbox=one)
             result = experiment.execute(setup, text, 1, folder / f"train-{pair}-{one}")
             assert result.ok, result
