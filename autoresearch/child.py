@@ -1,4 +1,7 @@
-"""A worker process and its line to us: started with its own log and environment, waited for with limits, ended as a whole."""
+"""A worker process and its line to us: started with its own log and environment, waited for with limits, ended as a whole.
+
+With a cell (sandbox/policy.py) no code of the agent runs before the process has said that it is inside.
+"""
 
 import os
 import queue
@@ -9,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoresearch.choices import VARIABLES
+from autoresearch.errors import EnvironmentFailure
 from autoresearch.measure.channel import Channel
 from autoresearch.measure.clock import awake_seconds
-from autoresearch.paths import PACKAGE, cache_dir
+from autoresearch.paths import PACKAGE
 from autoresearch.processes import OWN_GROUP, end_tree
+from autoresearch.sandbox import launch, policy, room
+from autoresearch.sandbox.policy import Cell
 
 POLL_SECONDS = 0.5
 WORKER = "autoresearch.measure.worker"
 
-# What a worker gets of our environment: enough for compilers, drivers and temporary files, and no keys.
+# What a worker without a cell gets of our environment: enough for compilers, drivers and temporary files, and no keys.
 KEPT_VARIABLES = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
     "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "PROGRAMDATA",
@@ -38,13 +44,21 @@ class RunFailed(Exception):
 class Worker:
     """A child process with its channel; leaving the `with` ends its whole tree."""
 
-    def __init__(self, job: dict, folder: Path, module: str = WORKER, variables: dict[str, str] | None = None):
-        """module, variables: what runs there and what its environment has beyond a worker's, for the conformance suite."""
+    def __init__(
+        self, job: dict, folder: Path, module: str = WORKER, variables: dict[str, str] | None = None, cell: Cell | None = None
+    ):
+        """folder: where log.txt goes. module, variables: what runs there and what its environment has beyond a worker's.
+
+        cell: where it runs; its folder `work`, made by sandbox/room.py, is removed at the end. Without one it is code of our own,
+        runs in `folder`, and shares the compile cache.
+        """
+        self._cell, self._is_inside = cell, cell is None
         self._log = open(folder / "log.txt", "ab")  # noqa: SIM115, closed in __exit__
+        command = launch.command(cell, module) if cell else [sys.executable, "-m", module]
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=folder,
-                env=_environment() | (variables or {}), **OWN_GROUP,
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=cell.work if cell else folder,
+                env=_environment(cell) | (variables or {}), **OWN_GROUP,
             )  # fmt: skip
         except BaseException:
             self._log.close()
@@ -65,6 +79,8 @@ class Worker:
                 pipe.close()
             except OSError:  # what was still buffered for a dead process
                 pass
+        if self._cell:
+            room.remove(Path(self._cell.work))
 
     def send(self, message: dict, payload: bytes = b"") -> None:
         try:
@@ -83,6 +99,9 @@ class Worker:
                 message = self._inbox.get(timeout=min(POLL_SECONDS, left_seconds))
             except queue.Empty:
                 tick(None)
+                continue
+            if not self._is_inside:
+                self._go_inside(message)
                 continue
             if message is None or message["type"] in ("failed", "ended"):
                 raise RunFailed(*self._last_words(message))
@@ -106,6 +125,13 @@ class Worker:
                 return
             handle(message)
 
+    def _go_inside(self, message: dict | None) -> None:
+        """The first message: no agent code has run yet, so anything but `entered` is the machine's failure."""
+        if message is None or message["type"] != "entered":
+            why = message["reason"] if message and "reason" in message else self._last_words(None)[1]
+            raise EnvironmentFailure(f"the sandbox could not be entered ({why}); `autoresearch doctor` says what is there")
+        self._is_inside = True
+
     def _read(self) -> None:
         try:
             while (message := self._channel.receive()) is not None:
@@ -124,17 +150,18 @@ class Worker:
             status = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return "crash", "the training process closed its line to the harness"
-        if status == -9:
+        if status in (-9, 128 + 9):  # the second: said by bwrap of the process in it
             return "oom", "the system killed the process (signal 9), as it does when memory runs out"
         return "crash", f"the process ended by signal {-status}" if status < 0 else f"the process ended with status {status}"
 
 
-def _environment() -> dict[str, str]:
+def _environment(cell: Cell | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return kept | {
+    compiled = Path(cell.work, room.COMPILED) if cell else room.shared_cache()
+    return (policy.environment(cell) if cell else kept) | {
         "PYTHONPATH": str(PACKAGE.parent),  # also when it is not installed; SAFEPATH: the run's folder is not searched
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "AUTORESEARCH_COMPILE_CACHE": str(cache_dir() / "compile"),
+        "AUTORESEARCH_COMPILE_CACHE": str(compiled),
     }

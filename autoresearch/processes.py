@@ -10,6 +10,8 @@ import sys
 OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
 
 
+_ROUNDS, _ROUND_SECONDS = 20, 0.5  # chosen: what a process may start while it is being ended
+
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
 
@@ -24,19 +26,26 @@ def environment() -> dict[str, str]:
 
 
 def end_tree(process: subprocess.Popen) -> None:
-    """Kill the process and its descendants, and wait until they are gone (not one that left both its parent and its group)."""
+    """Kill the process and its descendants, and wait until they are gone.
+
+    The process itself goes last: a worker's keeper (sandbox/keeper.py) is the parent of whatever left its own parent, so that what
+    is being started while we look turns up in the next round.
+    """
     import psutil
 
+    tree: list[psutil.Process] = []
     try:
         root = psutil.Process(process.pid)
-        tree = [*root.children(recursive=True), root]
+        for _ in range(_ROUNDS):
+            tree = root.children(recursive=True)
+            if not tree or not root.is_running() or root.status() == psutil.STATUS_ZOMBIE:
+                break
+            _kill(tree)
+            psutil.wait_procs(tree, timeout=_ROUND_SECONDS)
+        tree.append(root)
     except psutil.NoSuchProcess:
-        tree = []
-    for member in tree:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            pass
+        pass
+    _kill(tree)
     if hasattr(os, "killpg"):  # children whose parent died before
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -44,3 +53,13 @@ def end_tree(process: subprocess.Popen) -> None:
             pass
     process.wait()
     psutil.wait_procs(tree, timeout=5)
+
+
+def _kill(tree: list) -> None:
+    import psutil
+
+    for member in tree:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            pass

@@ -9,14 +9,19 @@ from autoresearch.commands.options import options
 
 
 @click.command()
-@options("backend", "profile", "corpus", "json", "plain")
+@options("backend", "profile", "corpus", "sandbox")
+@click.option("--attack", is_flag=True, help="Instead: try to get out of the sandbox in every known way.")
+@options("json", "plain")
 @click.pass_context
-def command(context, backend, profile, corpus, as_json, plain):
+def command(context, backend, profile, corpus, sandbox, attack, as_json, plain):
     """What this machine is, what would be chosen, and why.
 
     Asks every backend at the same time and changes nothing. The text holds no home folder and no user name, so that it can be
-    pasted into a bug report. Exit status: 0 when a backend works here, 1 when none does.
+    pasted into a bug report. Exit status: 0 when a backend works here, 1 when none does; with --attack, 1 when something is open
+    that this level of the sandbox promises closed.
     """
+    if attack:
+        context.exit(_attack(sandbox, as_json))
     from autoresearch.commands.prepare import looking
     from autoresearch.hardware import checkup
 
@@ -42,6 +47,7 @@ def lines(report: dict) -> list[str]:
         f"  system    {report['system']}",
         f"  memory    {_gigabytes(report['memory_bytes'])}, {_known(report['cores'])} cores",
         f"  cache     {cache['folder']}, {_gigabytes(cache['free_bytes'])} free",
+        *sandbox_lines(report["sandbox"]),
         "",
         "backends",
     ]
@@ -51,6 +57,38 @@ def lines(report: dict) -> list[str]:
     if report["chosen"] is None:
         return [*found, f"no backend: {report['problem']}"]
     return found + _choice_lines(report["chosen"])
+
+
+def sandbox_lines(found: dict) -> list[str]:
+    untried = "" if found["tried"] else ", not run on such a system yet"
+    return [
+        f"  sandbox   level {found['level']}, {found['meaning']} ({found['mechanism']}{untried})",
+        *(f"{'':12}{reason}" for reason in found["reasons"]),
+    ]
+
+
+def _attack(sandbox: str, as_json: bool) -> int:
+    """Every attempt of sandbox/attacks; the exit status."""
+    from autoresearch.sandbox import levels, trial
+
+    level = levels.choose(sandbox)
+    found = trial.run(level)
+    broken = [one for one in found if one.is_broken]
+    if as_json:
+        about = {"level": level, "known": list(trial.KNOWN), "attempts": [one.to_dict() for one in found]}
+        click.echo(json.dumps(about, indent=2))
+        return 1 if broken else 0
+    is_open = [one for one in found if one.is_open]
+    click.echo(f"level {level}, {levels.WORDS[level]}: {len(found)} attempts to get out, {len(is_open)} got through")
+    for one in found:
+        state = "open" if one.is_open else "closed" if one.is_open is False else "not tried"
+        click.echo(f"  {state:<9} {'BROKEN: ' if one.is_broken else ''}{one.title}: {one.how}")
+    click.echo("open by their nature, at every level")
+    for line in trial.KNOWN:
+        click.echo(f"  {line}")
+    if broken:
+        click.echo(f"{len(broken)} open that level {level} promises closed; please report it: SECURITY.md")
+    return 1 if broken else 0
 
 
 def prediction_lines(found: dict | None) -> list[str]:

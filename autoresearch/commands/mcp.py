@@ -8,6 +8,7 @@ verdict later. When the client goes away altogether, the training is ended, and 
 import functools
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -24,8 +25,8 @@ _INSTRUCTIONS = (
 
 
 @click.command("mcp")
-@options("workspace", "on_battery")
-def command(workspace, on_battery):
+@options("workspace", "sandbox", "on_battery")
+def command(workspace, sandbox, on_battery):
     """Serve the study's tools to a coding agent, over stdin and stdout (MCP).
 
     Tools: try, results, show, best, status. The coding agent starts this command itself: docs/agents.md has the lines for its
@@ -41,7 +42,7 @@ def command(workspace, on_battery):
     except ImportError as error:
         raise UsageError("`autoresearch mcp` needs the MCP SDK", 'pip install "mcp>=2"') from error
     study = workspaces.find(workspace)
-    trying = Trying(study, on_battery)
+    trying = Trying(study, sandbox, on_battery)
     try:
         serve(study, trying).run("stdio")
     finally:
@@ -51,8 +52,8 @@ def command(workspace, on_battery):
 class Trying:
     """The ratchet step of the tool `try`, in a thread of its own, and the listener that knows how far it is."""
 
-    def __init__(self, study, on_battery: bool):
-        self._study, self._on_battery = study, on_battery
+    def __init__(self, study, sandbox: str, on_battery: bool):
+        self._study, self._sandbox, self._on_battery = study, sandbox, on_battery
         self._stopping, self._idle = threading.Event(), threading.Event()
         self._idle.set()
         self.words = ""
@@ -62,12 +63,13 @@ class Trying:
         from autoresearch.errors import AutoresearchError
         from autoresearch.hardware import power
         from autoresearch.loop import answers, terms
+        from autoresearch.sandbox import levels
 
         self._idle.clear()
         try:
             power.refuse_on_battery(power.supply(), self._on_battery)
             self.words = "looking at the machine and the prepared text"
-            setup = terms.ready(self._study)
+            setup = replace(terms.ready(self._study), sandbox=levels.choose(self._sandbox))
             tried, outcome = answers.try_edit(self._study, setup, description, self, train_py)
             return tried or AutoresearchError(f"no verdict: {outcome.reason}\n{outcome.detail}".strip())
         except (AutoresearchError, OSError) as error:

@@ -90,6 +90,10 @@ _OPTIONS = {
         help="When to keep: confirmed (default: other seeds must agree, beyond this machine's noise) or strict (any lower number).",
     ),
     "seed": click.option("--seed", type=click.IntRange(min=0), metavar="N", help="First random seed. Default: 1337."),
+    "sandbox": click.option(
+        "--sandbox", default="auto", show_default=True, type=click.Choice(["auto", "none"]),
+        help="What agent code runs in. auto: the strongest sandbox of this system; none: with your rights.",
+    ),
     "on_battery": click.option("--on-battery", is_flag=True, help="Train on battery too; without it that is refused."),
     "json": click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text."),
     "plain": click.option("--plain", is_flag=True, help="Plain lines, no live panel."),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import click
 
@@ -11,11 +12,11 @@ from autoresearch.commands.options import CONSTRAINTS, options
 @click.command("run")
 @options(
     "workspace", "profile", "no_autotune", "backend", "corpus", "agent", "model", "max_cost", "max_tokens_per_experiment",
-    "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds", "decide", "seed", *CONSTRAINTS, "on_battery",
-    "json", "plain",
+    "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds", "decide", "seed", *CONSTRAINTS,
+    "sandbox", "on_battery", "json", "plain",
 )  # fmt: skip
 @click.pass_context
-def command(context, workspace, experiments, hours, on_battery, as_json, plain, **chosen):
+def command(context, workspace, experiments, hours, sandbox, on_battery, as_json, plain, **chosen):
     """The whole job: detect, prepare, baseline, then experiments all night. Also resumes.
 
     Typed again, it goes on with the study of the current folder, or with the newest autoresearch-<tag> in it; a new --tag starts
@@ -30,11 +31,13 @@ def command(context, workspace, experiments, hours, on_battery, as_json, plain, 
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
+    from autoresearch.sandbox import levels
 
     def say(line: str) -> None:
         click.echo(json.dumps({"event": "choice", "text": line}) if as_json else line)
 
     power.refuse_on_battery(power.supply(), on_battery)
+    level = levels.choose(sandbox, unattended=True)
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
@@ -49,6 +52,8 @@ def command(context, workspace, experiments, hours, on_battery, as_json, plain, 
         seed = workspaces.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"]
         proposers, reason = agents.choose(chosen, seed)  # first: what can't work leaves no study behind
         study, setup = make_study(folder, chosen, plain, say, quiet=as_json)
+    setup = replace(setup, sandbox=level)
+    say(f"sandbox   level {level}: {levels.WORDS[level]}")
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     say(f"agent     {reason}")
     with panel.choose(as_json, plain, sys.stdout, machine, ledger.read(study.events)) as listener:

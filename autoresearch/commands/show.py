@@ -43,7 +43,7 @@ def lines(experiment, shown: dict) -> list[str]:
     if experiment.reasoning:
         found += ["", *(f"  {line}" for line in experiment.reasoning.splitlines())]
     for run in experiment.runs:
-        head = f"run {run.k}, seed {run.seed}"
+        head = f"run {run.k}, seed {run.seed}, sandbox {'n/a' if run.sandbox is None else f'level {run.sandbox}'}"
         if run.result is None:
             found += ["", f"{head}: no result yet"]
         else:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 
 import click
 
@@ -12,9 +13,9 @@ _EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
 
 
 @click.command("train")
-@options("workspace", "seed", "on_battery", "json", "plain")
+@options("workspace", "seed", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, workspace, seed, on_battery, as_json, plain):
+def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
     """One training of the workspace's train.py, scored, with its summary.
 
     Nothing is recorded: no commit, no line in the results. The files stay in .autoresearch/runs/train until the next one.
@@ -27,11 +28,12 @@ def command(context, workspace, seed, on_battery, as_json, plain):
     from autoresearch.loop import terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.loop.session import conditions_for, log_tail, train_outside
+    from autoresearch.sandbox import levels
 
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
-        setup = terms.ready(study, on_progress)
+        setup = replace(terms.ready(study, on_progress), sandbox=levels.choose(sandbox))
     if not as_json:
         for warning in conditions_for(setup).warnings:
             click.echo(f"warning: {warning}", err=True)

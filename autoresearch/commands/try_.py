@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import click
 
@@ -10,9 +11,9 @@ from autoresearch.commands.options import options
 
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
-@options("workspace", "on_battery", "json", "plain")
+@options("workspace", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, message, workspace, on_battery, as_json, plain):
+def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     """One ratchet step on the work tree's own edit of train.py.
 
     Edit train.py in the workspace, then call this: it trains, scores and decides. Better than the best: the branch moves to the
@@ -29,11 +30,12 @@ def command(context, message, workspace, on_battery, as_json, plain):
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
+    from autoresearch.sandbox import levels
 
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
-        setup = terms.ready(study, on_progress)
+        setup = replace(terms.ready(study, on_progress), sandbox=levels.choose(sandbox))
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     stream = sys.stderr  # the answer alone goes to stdout
     with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:

@@ -16,6 +16,7 @@ from autoresearch.hardware import awake, conditions, detect, plan, profiles, reg
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.forecast import forecast
 from autoresearch.paths import cache_dir
+from autoresearch.sandbox import levels
 
 
 def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") -> dict:
@@ -98,6 +99,7 @@ def _system() -> dict:
         "system": platform.platform(),
         "memory_bytes": psutil.virtual_memory().total,
         "cores": psutil.cpu_count(logical=False),
+        "sandbox": levels.reach().to_dict(),
         "cache": {"folder": str(cache), "free_bytes": shutil.disk_usage(cache).free},
     }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from autoresearch.errors import UsageError, nearest
 from autoresearch.hardware import profile_file
 from autoresearch.paths import shipped
+from autoresearch.sandbox.policy import NO_NEEDS, Needs
 
 ENTRY_POINT_GROUP = "autoresearch.backends"
 
@@ -27,6 +28,7 @@ _KEYS = {
     "requires": (list, False),
     "install": (str, False),
     "simulated": (bool, False),
+    "sandbox": (dict, False),
 }
 
 
@@ -43,6 +45,7 @@ class Backend:
     requires: tuple[str, ...] = ()  # names to import
     install: str = ""  # the line to type when one of them is missing
     simulated: bool = False  # it computes no real model: the conformance suite skips what is about one
+    sandbox: Needs = NO_NEEDS  # what its device needs beyond the system and Python
     problem: str | None = None  # why it cannot be used at all
 
     @property
@@ -96,7 +99,7 @@ def read(name: str, folder: Path) -> Backend:
         return _broken(name, folder, problem)
     return Backend(
         name, table["title"], folder, train_py, table["rank"], table["auto"], tuple(table.get("requires", ())),
-        table.get("install", ""), table.get("simulated", False),
+        table.get("install", ""), table.get("simulated", False), Needs.from_table(table.get("sandbox", {})),
     )  # fmt: skip
 
 
@@ -111,6 +114,10 @@ def _fault(table: dict) -> str | None:
     for key, (_, needed) in _KEYS.items():
         if needed and key not in table:
             return f"backend.toml: the key {key!r} is missing"
+    try:
+        Needs.from_table(table.get("sandbox", {}))
+    except UsageError as fault:
+        return f"backend.toml: {fault}"
     requires = table.get("requires", [])
     if not all(isinstance(name, str) and name for name in requires):
         return f"backend.toml: requires must list names to import, not {requires!r}"

@@ -4,8 +4,8 @@ A run has two halves. `warm_up` starts the process, which compiles and makes two
 fails there and costs no training time. `execute` goes on with that process, or warms one up itself.
 
 Promises: no process of the run is left when this returns or raises; nothing but the run's folder is written; the training
-process is told the training tokens only when it says READY, and never where the validation text lies.
-Not yet covered: a sandbox around the two processes.
+process is given the training tokens only when it says READY, and never told where the validation text lies. Each process runs in a
+cell (cells.py) of the level that the setup asks for.
 """
 
 import contextlib
@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch.child import RunFailed, Worker
-from autoresearch.loop import constraints, disk
+from autoresearch.loop import cells, constraints, disk
+from autoresearch.loop.cells import WORK
 from autoresearch.loop.scoring import BITS, digest, evaluate, seal
 from autoresearch.loop.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.summary import RunResult
+from autoresearch.sandbox import room
 
 GRACE_SECONDS = 2.0  # past the budget, for the last step and the checkpoint; then the process tree is stopped
 EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
@@ -89,11 +91,13 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoint").unlink(missing_ok=True)
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
+        cell = cells.training(setup, folder)
         job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
-        worker = Worker(job, folder, variables=setup.variables)
+        worker = Worker(job | {"checkpoint": str(Path(cell.work, "checkpoint"))}, folder, variables=setup.variables, cell=cell)
     try:
         late = f"did not ask for training data within {limit_seconds:.0f} s of its start; use run.steps()"
         worker.wait("ready", limit_seconds, late, lambda message: _describe(described, message), tick)
+        room.harvest(folder / WORK)
         known = {name: _count(described.get(name)) for name in ("num_params", "peak_memory_bytes")}
         _refuse(setup.constraints.objection(**known))
         return Warm(worker, folder, seed, started, awake_seconds() - started, described)
@@ -143,6 +147,7 @@ def execute(
 def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch: Watch) -> None:
     """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
     folder, worker, described = warm.folder, warm.worker, warm.described
+    tokens = room.lend(setup.prepared.train_folder, folder / WORK)
     with open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
 
         def handle(message: dict) -> None:
@@ -164,13 +169,13 @@ def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch
 
         watch.start()
         start = awake_seconds()
-        worker.send({"type": "go", "tokens": str(setup.prepared.train_folder / "tokens.bin"), "dtype": setup.prepared.dtype})
+        worker.send({"type": "go", "tokens": str(tokens), "dtype": setup.prepared.dtype})
         late = f"no checkpoint {GRACE_SECONDS:.0f} s after its {setup.train_seconds:.0f} s of training"
         saved = worker.wait("saved", setup.train_seconds + GRACE_SECONDS, late, handle, tick)
         facts["training_seconds"] = awake_seconds() - start
         facts["num_steps"] = int(saved["steps"])
         checkpoint = folder / "checkpoint"
-        if not checkpoint.is_file() or checkpoint.is_symlink():
+        if not room.take(folder / WORK, "checkpoint", checkpoint):
             raise RunFailed("crash", "said that it saved a checkpoint, but there is none")
         facts["checkpoint"] = digest(checkpoint)
         worker.drain(EXIT_SECONDS, handle)

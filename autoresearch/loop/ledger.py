@@ -11,8 +11,8 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
               commit, key, log                                           and a state (crash, oom, ...) when it failed before READY
     mix       share, wish, reason                                        who is to propose from now on, when it changes
     start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
-    begin     n, k, seed, folder, conditions                             before the training of run k of experiment n; conditions:
-                                                                         what slowed the machine then (hardware/conditions.py)
+    begin     n, k, seed, folder, conditions, sandbox                    before the training of run k of experiment n; what slowed
+                                                                         the machine (hardware/conditions.py); the cell's level
     run       n, k, seed, folder, watched, and the fields of RunResult   its result
                                                                          watched: what was seen meanwhile (validity.Watched); with
                                                                          a state the run was disturbed, and counts all the same
@@ -87,6 +87,7 @@ class Run:
     k: int  # from 1
     seed: int
     folder: str  # under .autoresearch/runs
+    sandbox: int | None = None  # the level of its cell; None in ledgers from before there was one
     result: RunResult | None = None
     disturbed: str | None = None  # why it would not have counted, had it not been the last try
 
@@ -271,7 +272,7 @@ class State:
         self._no_longer_waiting(started.agent)
 
     def _on_begin(self, event: dict) -> None:
-        self.experiments[event["n"]].runs.append(Run(event["k"], event["seed"], event["folder"]))
+        self.experiments[event["n"]].runs.append(Run(event["k"], event["seed"], event["folder"], sandbox=event.get("sandbox")))
 
     def _on_run(self, event: dict) -> None:
         run = self.experiments[event["n"]].runs[-1]

@@ -123,7 +123,7 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
     with warm.ended_on_error() if warm else contextlib.nullcontext():
         folder = warm.folder if warm else session.run_folder(number, k)
         conditions = begun.conditions if begun else session.look()
-        session.record("begin", n=number, k=k, seed=seed, folder=folder.name, conditions=conditions)
+        session.record("begin", n=number, k=k, seed=seed, folder=folder.name, conditions=conditions, sandbox=session.setup.sandbox)
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch.child import RunFailed, Worker
+from autoresearch.loop import cells
 from autoresearch.loop.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.measure.audit import Cuts
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
@@ -85,7 +86,7 @@ def _asking(setup: Setup, folder: Path, on_progress: OnProgress, phase: str, row
 
     with slots(folder, rows, setup.seq_len, vocab_size) as (paths, views):
         job = job_for(setup, folder) | {"type": "score", "rows": rows, "slots": [str(path) for path in paths]}
-        with Worker(job, folder, variables=setup.variables) as worker:
+        with Worker(job, folder, variables=setup.variables, cell=cells.scoring(setup, folder, paths)) as worker:
             worker.wait("ready", limit_seconds, late)
 
             def send(slot: int, ids: np.ndarray) -> None:

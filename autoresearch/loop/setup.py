@@ -22,6 +22,7 @@ class Setup:
     peak_flops: float | None = None  # the device's data-sheet peak at the training dtype, FLOP/s
     constraints: Constraints = field(default_factory=Constraints)
     variables: dict[str, str] = field(default_factory=dict)  # of every worker's environment: the profile's [runtime]
+    sandbox: int = 0  # the level of every worker's cell
 
 
 @dataclass(frozen=True)

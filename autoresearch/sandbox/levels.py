@@ -1,0 +1,74 @@
+"""Which level this system reaches, and why: facts for doctor, and the choice behind `--sandbox auto|none`.
+
+    3   2, and process, IPC and network namespaces of its own (Linux with bubblewrap)
+    2   no network, no file but those named, no way into other processes (Linux: Landlock and seccomp; macOS: Seatbelt)
+    1   writes are fenced
+    0   nothing: agent code has the user's rights
+"""
+
+import functools
+import platform
+import sys
+from dataclasses import asdict, dataclass
+
+from autoresearch.errors import UsageError
+
+UNATTENDED = 2  # the least that an unattended run takes
+WORDS = {0: "none", 1: "writes fenced", 2: "no network, no files but its own", 3: "namespaces, no network, no files but its own"}
+
+
+@dataclass(frozen=True)
+class Reach:
+    level: int
+    mechanism: str
+    reasons: tuple[str, ...]  # what is there, and what a higher level lacks
+    tried: bool  # whether this project has run it on such a system
+
+    def to_dict(self) -> dict:
+        return asdict(self) | {"meaning": WORDS[self.level]}
+
+
+@functools.cache
+def reach() -> Reach:
+    """Found out once in a process; it starts bwrap, where that is there."""
+    if sys.platform == "linux":
+        return _linux()
+    if sys.platform == "darwin":
+        from autoresearch.sandbox import macos
+
+        return macos.reach()
+    from autoresearch.sandbox import windows
+
+    return windows.reach()
+
+
+def choose(option: str, unattended: bool = False) -> int:
+    """The level for `--sandbox auto|none`. UsageError when an unattended run would have less than level 2."""
+    if option == "none":
+        return 0
+    found = reach()
+    if unattended and found.level < UNATTENDED:
+        raise UsageError(
+            f"the sandbox reaches level {found.level} here, and an unattended run wants {UNATTENDED} ({found.reasons[-1]})",
+            "`--sandbox none` runs agent code with your rights all the same",
+        )
+    return found.level
+
+
+def _linux() -> Reach:
+    from autoresearch.sandbox import bubblewrap, landlock
+    from autoresearch.sandbox.syscalls import ARCHITECTURES
+
+    machine = platform.machine()
+    if machine not in ARCHITECTURES:
+        return Reach(0, "none", (f"no filter of system calls is written for {machine}",), True)
+    version = landlock.abi(machine)
+    if version < 1:
+        return Reach(0, "none", ("this kernel has no Landlock (Linux 5.13 has it, when it is in the boot line's lsm=)",), True)
+    reasons = [f"Landlock {version}, seccomp"]
+    if version < 6:
+        reasons.append("Landlock before version 6 (Linux 6.12) does not stop signals to the user's other processes")
+    missing = bubblewrap.why_not()
+    if missing:
+        return Reach(2, "Landlock and seccomp", (*reasons, f"no level 3: {missing}"), True)
+    return Reach(3, "bubblewrap, Landlock and seccomp", (*reasons, "bubblewrap"), True)

@@ -1,0 +1,82 @@
+"""Put this process into a cell on Linux: no new privileges, no capabilities, Landlock, and the filter of system calls last.
+
+Promises: after `apply` returns, this process and all that it starts are inside, for good; when a part can't be applied, OSError.
+It must be called while there is one thread: Landlock fences the calling thread, and those that it starts later.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+
+from autoresearch.sandbox import landlock, seccomp
+from autoresearch.sandbox.policy import Cell
+from autoresearch.sandbox.syscalls import ARCHITECTURES, number
+
+NO_NEW_PRIVILEGES, SECCOMP_FILTER, FILTER_ALL_THREADS = 38, 1, 1  # linux/prctl.h, linux/seccomp.h
+CAPABILITIES_VERSION = 0x20080522  # linux/capability.h
+# CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: root still reads other users' files, where the cell lets it
+KEPT_CAPABILITIES = 1 << 1 | 1 << 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def apply(cell: Cell) -> None:
+    """Raises OSError with one line."""
+    machine = platform.machine()
+    if machine not in ARCHITECTURES:
+        raise OSError(errno.ENOSYS, f"no filter of system calls is written for {machine}")
+    if (threads := len(os.listdir("/proc/self/task"))) != 1:
+        raise OSError(errno.EBUSY, f"{threads} threads are running already")
+    version = landlock.abi(machine)
+    if version < 1:
+        raise OSError(errno.ENOSYS, "this kernel has no Landlock")
+    _check(_libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no_new_privs")
+    _drop_capabilities(machine)
+    landlock.restrict(rights(cell), machine, version)
+    _load(seccomp.program(machine, version), machine)
+    _prove(machine)
+
+
+def rights(cell: Cell) -> dict[str, int]:
+    """Landlock's rights for each path of the cell."""
+    found = dict.fromkeys(cell.reads, landlock.READ)
+    for paths, more in ((cell.writes, landlock.WRITE), (cell.devices, landlock.DEVICE)):
+        for path in paths:
+            found[path] = found.get(path, 0) | more
+    return found
+
+
+def _drop_capabilities(machine: str) -> None:
+    header = struct.pack("=Ii", CAPABILITIES_VERSION, 0)
+    held = ctypes.create_string_buffer(24)
+    _check(_libc.capget(header, held), "capget")
+    effective, permitted, _, *_ = struct.unpack("=6I", held.raw)
+    kept = struct.pack("=6I", effective & KEPT_CAPABILITIES, permitted & KEPT_CAPABILITIES, 0, 0, 0, 0)
+    _check(_libc.syscall(ctypes.c_long(number("capset", machine)), header, kept), "capset")
+
+
+def _load(instructions: list[seccomp.Instruction], machine: str) -> None:
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
+    program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
+    call = ctypes.c_long(number("seccomp", machine))
+    _check(_libc.syscall(call, ctypes.c_uint(SECCOMP_FILTER), ctypes.c_uint(FILTER_ALL_THREADS), program), "seccomp")
+
+
+def _prove(machine: str) -> None:
+    """Both fences hold: a socket is refused by the one, the root folder by the other."""
+    made = _libc.syscall(ctypes.c_long(number("socket", machine)), 1, 1, 0)
+    if made >= 0 or ctypes.get_errno() != errno.EPERM:
+        raise OSError(errno.EPERM, "the filter of system calls does not hold")
+    try:
+        os.listdir("/")
+    except PermissionError:
+        return
+    raise OSError(errno.EPERM, "Landlock does not hold")
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")

@@ -1,0 +1,275 @@
+"""Real workers in real cells: what agent code can't do, that it trains all the same, and that nothing outlives it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import studies
+
+from autoresearch import constants
+from autoresearch.child import Worker
+from autoresearch.conformance import bench
+from autoresearch.errors import EnvironmentFailure
+from autoresearch.hardware import registry
+from autoresearch.loop import experiment
+from autoresearch.loop.ledger import read
+from autoresearch.loop.setup import Setup
+from autoresearch.sandbox import levels, policy, room, trial
+from autoresearch.sandbox.attacks.attempt import ALL
+
+REACH = levels.reach()
+needs_level_2 = pytest.mark.skipif(REACH.level < 2 or sys.platform != "linux", reason=f"no level 2 here: {REACH.reasons}")
+LEVELS = [level for level in (2, 3) if level <= REACH.level]
+
+# Put before a train.py: runs once as `__main__` in the training, once as a module in the scoring process; the log has the answers.
+PROBE = """
+import os, sys
+
+def look(name, action):
+    try:
+        print("PROBE", name, "got", str(action())[:80], flush=True)
+    except OSError as error:
+        print("PROBE", name, "refused", type(error).__name__, flush=True)
+
+def probe(phase, paths):
+    for name, path in paths.items():
+        look(f"{phase} reads {name}", lambda: open(path, "rb").read(9))
+        look(f"{phase} writes {name}", lambda: os.open(path, os.O_WRONLY))
+    look(f"{phase} makes a file", lambda: open("own", "w").close())
+"""
+
+
+@pytest.fixture
+def made(tmp_path, corpus):
+    return studies.make(tmp_path / "study", corpus)
+
+
+def probing(study, setup, paths: dict) -> str:
+    """The study's train.py, which first looks at paths, and then trains."""
+    phase = "'train' if __name__ == '__main__' else 'score'"
+    words = {name: str(path) for name, path in paths.items()}
+    return f"{PROBE}\nprobe({phase}, {words!r})\n" + (study.folder / "train.py").read_text(encoding="utf-8")
+
+
+def answers(folder: Path) -> dict[str, str]:
+    lines = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    found = [line.split(" ", 1)[1] for line in lines if line.startswith("PROBE ")]
+    split = [line.partition(" refused ") if " refused " in line else line.partition(" got ") for line in found]
+    return {name: word.strip() for name, word, _ in split}
+
+
+@needs_level_2
+@pytest.mark.parametrize("level", LEVELS)
+def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
+    study, setup = made
+    other = study.runs / "0000-1"
+    other.mkdir(parents=True)
+    (other / "checkpoint").write_text("weights")
+    (study.events).write_text("{}\n")
+    folder = study.runs / "0001-1"
+    paths = {
+        "val": setup.prepared.val_folder / "tokens.bin", "test": setup.prepared.test_folder / "tokens.bin",
+        "train early": setup.prepared.train_folder / "tokens.bin", "ledger": study.events, "other run": other / "checkpoint",
+        "git": study.folder / ".git" / "HEAD", "own text": folder / "train.py", "checkpoint": folder / "checkpoint",
+    }  # fmt: skip
+    text = probing(study, setup, paths)
+    inside = experiment.execute(replace(setup, sandbox=level), text, 1, folder)
+    assert inside.ok, inside
+    found = answers(folder)
+    for name in ("val", "test", "train early", "ledger", "other run", "git"):
+        for phase in ("train", "score"):
+            assert found[f"{phase} reads {name}"] == "refused" and found[f"{phase} writes {name}"] == "refused", (phase, name)
+    assert found["train reads own text"] == "got" and found["train writes own text"] == "refused"
+    assert found["score reads checkpoint"] == "got" and found["score writes checkpoint"] == "refused"
+    assert found["score writes own text"] == "refused" and found["train makes a file"] == "got"
+    assert not (folder / "work").exists() and not (folder / "own").exists(), "what it wrote is gone"
+
+    outside = experiment.execute(setup, text, 1, tmp_path / "outside")
+    assert outside.val_bpb == inside.val_bpb
+    assert answers(tmp_path / "outside")["train reads val"] == "got", "without a sandbox the same code reads it"
+
+
+@needs_level_2
+def test_nothing_learned_is_carried_over(made, tmp_path):
+    """What is written once the tokens are there is gone; what was compiled before that is not."""
+    study, setup = made
+    setup = replace(setup, sandbox=2)
+    train_py = (study.folder / "train.py").read_text(encoding="utf-8")
+    cache = "import os\nPLACE = os.environ['AUTORESEARCH_COMPILE_CACHE']\n"
+    early = cache + "if __name__ == '__main__': open(PLACE + '/early', 'w').write('x')\n"
+    first_step = "        if step == 0:\n"
+    late = first_step + "            open(PLACE + '/late', 'w').write('learned'); open('late', 'w').write('learned')\n"
+    assert first_step in train_py
+    assert experiment.execute(setup, early + train_py.replace(first_step, late, 1), 1, tmp_path / "a").ok
+    looks = cache + "print('SEES', sorted(os.listdir(PLACE)), sorted(os.listdir('.')), flush=True)\n"
+    assert experiment.execute(setup, looks + train_py, 1, tmp_path / "b").ok
+    assert "SEES ['early'] ['compile']" in (tmp_path / "b" / "log.txt").read_text()
+
+
+@needs_level_2
+def test_a_study_in_the_sandbox(made):
+    study, setup = made
+    outcome, _ = studies.play(study, replace(setup, sandbox=REACH.level), [studies.BETTER, studies.CRASH, studies.WORSE])
+    assert outcome.exit_status == 0, outcome
+    words = [one.verdict for one in studies.state_of(study).experiments]
+    assert words == ["keep", "keep", "crash", "discard"]
+    assert {event["sandbox"] for event in read(study.events) if event["event"] == "begin"} == {REACH.level}
+    studies.check_in_line(study)
+
+
+@needs_level_2
+@pytest.mark.parametrize("level", [0, *LEVELS])
+def test_a_daemon_ends_with_the_run(made, tmp_path, level):
+    study, setup = made
+    beat = "import os, subprocess, sys\n"
+    beat += "code = 'import os, time\\nif os.fork(): os._exit(0)\\nos.setsid()\\nif os.fork(): os._exit(0)\\n'\n"
+    beat += "code += 'while True: os.write(2, b\"alive\\\\n\"); time.sleep(0.02)'\n"
+    beat += "if __name__ == '__main__': subprocess.run([sys.executable, '-S', '-c', code], check=True)\n"
+    folder = tmp_path / "run"
+    text = beat + (study.folder / "train.py").read_text(encoding="utf-8")
+    assert experiment.execute(replace(setup, sandbox=level), text, 1, folder).ok
+    said = (folder / "log.txt").read_text()
+    assert "alive" in said, "there was a daemon"
+    time.sleep(0.3)
+    assert (folder / "log.txt").read_text() == said
+
+
+@needs_level_2
+@pytest.mark.parametrize("level", [0, *LEVELS])
+def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
+    """Also what takes no notice of its closed line."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom autoresearch.child import Worker\n"
+        "from autoresearch.sandbox import policy, room\n"
+        f"folder = Path({str(tmp_path)!r})\nwork = room.make(folder / 'work')\n"
+        f"cell = policy.cell({level}, work, [folder / 'm'])\n"
+        "Worker({'type': 'x'}, folder, 'sleeper', {'PYTHONPATH': str(folder / 'm') + ':' + sys.argv[1]}, cell)\n"
+        "time.sleep(60)"
+    )
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "sleeper.py").write_text(
+        "import os, subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "print('started', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    )
+    root = str(Path(policy.PACKAGE).parent)
+    harness = subprocess.Popen([sys.executable, "-c", code, root], env=os.environ | {"PYTHONPATH": root})
+    log = tmp_path / "log.txt"
+    end = time.monotonic() + 20
+    while not (log.exists() and "started" in log.read_text()) and time.monotonic() < end:
+        time.sleep(0.02)
+    family = psutil.Process(harness.pid).children(recursive=True)
+    assert len(family) >= 3 and "started" in log.read_text()
+    harness.send_signal(signal.SIGKILL)
+    harness.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+@needs_level_2
+def test_a_cell_that_cannot_be_entered_runs_nothing(made, tmp_path):
+    _, setup = made
+    (tmp_path / "train.py").write_text("print('ran')")
+    cell = policy.cell(2, room.make(tmp_path / "work"), [tmp_path / "train.py"])
+    broken = replace(cell, reads=(*cell.reads, str(tmp_path / "is not there")))
+    job = experiment.job_for(setup, tmp_path) | {"type": "train"}
+    refusal = r"the sandbox could not be entered .*No such file.*doctor"
+    with Worker(job, tmp_path, cell=broken) as worker, pytest.raises(EnvironmentFailure, match=refusal):
+        worker.wait("ready", 20, "late")
+    assert "ran" not in (tmp_path / "log.txt").read_text()
+
+
+def test_an_unattended_run_is_refused_below_level_2(typed, tmp_path, monkeypatch):
+    monkeypatch.setattr(levels, "reach", lambda: levels.Reach(1, "x", ("this kernel has no Landlock",), True))
+    status, out, err = typed("run", "--workspace", str(tmp_path / "study"), "--backend", "null", "--agent", "search")
+    assert status == 2 and out == "" and err.count("\n") == 1 and not (tmp_path / "study").exists()
+    assert "level 1" in err and "--sandbox none" in err
+
+
+def test_show_and_results_say_the_level(made, typed):
+    study, setup = made
+    studies.play(study, setup, [])
+    status, out, _ = typed("show", "0", "--workspace", str(study.folder))
+    assert status == 0 and "sandbox level 0" in out
+    assert json.loads(typed("show", "0", "--json", "--workspace", str(study.folder))[1])["runs"][0]["sandbox"] == 0
+
+
+SAMPLE = [
+    "ssh_key", "validation_tokens", "write_ledger", "write_run_train_py", "tcp", "redirected_pair", "environment", "ptrace",
+    "signal_harness", "shared_memory", "int80", "mount", "hard_link",
+]  # fmt: skip
+
+
+def may_fail_outside(name: str) -> bool:
+    """Without a sandbox too, here: by its nature, or for want of what it says that it needs."""
+    one = ALL[name]
+    return one.ends_with_cell or not one.is_harmless or one.needs is not None
+
+
+@needs_level_2
+def test_a_sample_of_attempts_is_real_and_is_refused():
+    outside = {result.name: result for result in trial.run(0, SAMPLE)}
+    assert [name for name, one in outside.items() if not one.is_open and not may_fail_outside(name)] == []
+    inside = trial.run(2, SAMPLE)
+    assert len(inside) == len(SAMPLE) and not [one.name for one in inside if one.is_open]
+
+
+@pytest.mark.slow
+@needs_level_2
+def test_every_attempt_is_real():
+    found = trial.run(0)
+    assert len(found) >= 100
+    closed = [one.name for one in found if not one.is_open and not may_fail_outside(one.name)]
+    assert closed == [], [one for one in found if one.name in closed]
+    if os.geteuid() == 0:
+        needing_root = [one.name for one in found if ALL[one.name].needs == "root" and not one.is_open]
+        assert len(needing_root) <= 3, needing_root
+
+
+@pytest.mark.slow
+@needs_level_2
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_a_level_promises_it_keeps(level):
+    found = trial.run(level)
+    assert [one for one in found if one.is_broken] == []
+    known = {"standard_library", "metadata", "watched", "processors"}
+    assert {one.name for one in found if one.is_open} <= known
+
+
+@pytest.mark.slow
+@needs_level_2
+def test_doctor_attack(typed, monkeypatch):
+    status, out, _ = typed("doctor", "--attack", "--json")
+    table = json.loads(out)
+    assert status == 0 and table["level"] == REACH.level and len(table["attempts"]) >= 38 and table["known"]
+    monkeypatch.setattr(levels, "choose", lambda option: 2)
+    monkeypatch.setattr(trial, "run", lambda level: [trial.Result("x", "a way out", True, "it went", True)])
+    status, out, _ = typed("doctor", "--attack")
+    assert status == 1 and "BROKEN: a way out" in out and "SECURITY.md" in out
+
+
+@pytest.mark.slow
+@needs_level_2
+def test_torch_compiles_and_trains_inside(compile_cache, tmp_path, monkeypatch):
+    """With g++ and the processes of its compiler; what they made is there for the next run, which does not start g++ again."""
+    pytest.importorskip("torch")
+    if not shutil.which("g++"):
+        pytest.skip("there is no g++")
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(compile_cache.parent))
+    backend = registry.scan()["cpu"]
+    text = constants.write(backend.train_py.read_text(encoding="utf-8"), bench.TINY | {"DEPTH": 1})
+    setup = Setup(backend, bench.prepared_text(), bench.SEQ_LEN, 2000, 2.0, 300.0, sandbox=2)
+    first = experiment.execute(setup, text, 1, tmp_path / "a")
+    assert first.ok, (first, (tmp_path / "a" / "log.txt").read_text())
+    made = set(compile_cache.rglob("*.so"))
+    assert made
+    assert experiment.execute(setup, text, 2, tmp_path / "b").ok
+    assert set(compile_cache.rglob("*.so")) == made

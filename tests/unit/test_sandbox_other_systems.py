@@ -1,0 +1,74 @@
+"""macOS and Windows as data: neither was run on its system yet."""
+
+import ctypes
+import os
+import subprocess
+from pathlib import Path
+
+from autoresearch.sandbox import launch, macos, windows
+from autoresearch.sandbox.policy import Cell
+
+
+def a_cell(folder: Path) -> Cell:
+    return Cell(2, str(folder), reads=("/usr", "/proc/self", str(folder)), writes=("/dev/null", "/proc/self/task", str(folder)))
+
+
+def test_the_seatbelt_profile_denies_by_default(tmp_path):
+    odd = tmp_path / 'a "study"'
+    odd.mkdir()
+    lines = macos.profile(a_cell(odd)).splitlines()
+    assert lines[:2] == ["(version 1)", "(deny default)"]
+    assert not [line for line in lines if "network" in line or "/proc" in line or "mach-lookup)" in line]
+    quoted = str(odd).replace('"', '\\"')
+    assert f'(allow file-read* (subpath "{quoted}"))' in lines
+    assert [line for line in lines if line.startswith("(allow file-write*")] == [
+        '(allow file-write* (literal "/dev/null"))', f'(allow file-write* (subpath "{quoted}"))',
+    ]  # fmt: skip
+    text = "\n".join(lines)
+    assert all(text.count(a) == text.count(b) for a, b in ["()"])
+    assert "AGXDeviceUserClient" in text and "com.apple.MTLCompilerService" in text
+    assert macos.prefix(a_cell(odd)) == ["/usr/bin/sandbox-exec", "-p", text]
+
+
+def test_a_worker_on_macos_starts_under_seatbelt(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    words = launch.command(a_cell(tmp_path), "some.module")
+    assert words[0] == macos.PROGRAM and words[-3:-1] == ["autoresearch.sandbox.enter", "some.module"]
+    assert launch.command(Cell(0, str(tmp_path)), "some.module")[1] == "-m"
+
+
+def test_the_job_object_ends_everything_with_its_last_handle():
+    limits = windows.job_limits()
+    assert limits.BasicLimitInformation.LimitFlags & 0x2000
+    if ctypes.sizeof(ctypes.c_void_p) == 8:
+        assert ctypes.sizeof(windows.ExtendedLimits) == 144  # winnt.h, 64 bits
+        assert windows.ExtendedLimits.ProcessMemoryLimit.offset == 112
+
+
+def test_a_container_is_let_into_the_folders_of_the_cell_only(tmp_path):
+    found = windows.grants(a_cell(tmp_path), "S-1-15-2-1")
+    assert [command[1] for command in found if "(M)" in command[3]] == ["/dev/null", "/proc/self/task", str(tmp_path)]
+    assert all("*S-1-15-2-1:" in command[3] for command in found) and windows.CAPABILITIES == ()
+
+
+def test_windows_says_that_it_has_no_sandbox():
+    found = windows.reach()
+    assert found.level == 0 and not found.tried and "WSL2" in found.reasons[0]
+
+
+def test_reach_of_macos_follows_the_program(monkeypatch):
+    monkeypatch.setattr(macos, "PROGRAM", os.devnull)
+    assert macos.reach().level == 2 and not macos.reach().tried
+    monkeypatch.setattr(macos, "PROGRAM", "/no/such/program")
+    assert macos.reach().level == 0
+
+
+def test_a_cell_on_a_system_without_a_sandbox_is_not_entered(tmp_path):
+    """Fail closed: the module does not run, and the line says why."""
+    code = (
+        "import sys; sys.platform = 'plan9'; from autoresearch.sandbox import enter\n"
+        "sys.argv = ['enter', 'this', sys.argv[1]]; enter.main()"
+    )
+    command = [os.sys.executable, "-c", code, Cell(2, str(tmp_path)).to_json()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and '"refused"' in done.stdout and "no sandbox for plan9" in done.stdout

@@ -1,0 +1,116 @@
+"""The filter of system calls as data: a small BPF machine runs it over calls."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from autoresearch.sandbox import seccomp
+from autoresearch.sandbox.syscalls import ARCHITECTURES, NUMBERS, number
+
+MACHINES = sorted(ARCHITECTURES)
+
+
+def answer(machine: str, call: int, arguments=(), architecture: int | None = None, abi: int = 7) -> int:
+    """What the kernel would do: the program over a struct seccomp_data, as in linux/filter.h."""
+    words = {0: call, 4: ARCHITECTURES[machine][1] if architecture is None else architecture}
+    for index in range(6):
+        value = arguments[index] if index < len(arguments) else 0
+        words |= {16 + 8 * index: value & 0xFFFFFFFF, 20 + 8 * index: value >> 32 & 0xFFFFFFFF}
+    program, at, accumulator = seccomp.program(machine, abi), 0, 0
+    while True:
+        code, if_true, if_false, k = program[at]
+        at += 1
+        if code == seccomp.LOAD:
+            accumulator = words[k]
+        elif code == seccomp.AND:
+            accumulator &= k
+        elif code == seccomp.EQUAL:
+            at += if_true if accumulator == k else if_false
+        elif code == seccomp.AT_LEAST:
+            at += if_true if accumulator >= k else if_false
+        else:
+            assert code == seccomp.RETURN
+            return k
+
+
+def named(name: str, *arguments: int, machine: str = "x86_64", abi: int = 7) -> int:
+    return answer(machine, number(name, machine), arguments, abi=abi)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_is_listed_is_refused_and_what_is_not_is_allowed(machine):
+    for name in seccomp.FORBIDDEN:
+        if number(name, machine) is not None:
+            assert named(name, machine=machine) == seccomp.EPERM, name
+    for name in seccomp.ABSENT:
+        assert named(name, machine=machine) == seccomp.ENOSYS, name
+    for name in ("getpid", "memfd_create", "kill", "execveat", "landlock_restrict_self", "seccomp", "truncate"):
+        assert named(name, machine=machine) == seccomp.ALLOW, name
+    assert named("truncate", machine=machine, abi=2) == seccomp.EPERM, "Landlock does not see it yet"
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_another_abi_ends_the_process(machine):
+    assert answer(machine, 1, architecture=0x40000003) == seccomp.KILL  # AUDIT_ARCH_I386
+    x32 = answer(machine, 0x40000000 | 39)
+    assert x32 == (seccomp.KILL if machine == "x86_64" else seccomp.ALLOW)  # aarch64 has no such calls
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(
+    ("name", "arguments", "is_allowed"),
+    [
+        ("clone", (0x003D0F00,), True),  # a thread, as glibc makes it
+        ("clone", (17,), True),  # fork
+        ("clone", (0x10000011,), False),  # a user namespace
+        ("clone", (0x40000011,), False),  # a network namespace
+        ("socketpair", (1, 1), True),
+        ("socketpair", (1, 0x80001), True),  # close on exec
+        ("socketpair", (1, 5), True),
+        ("socketpair", (1, 2), False),  # datagrams can be sent elsewhere
+        ("sendto", (3, 0, 0, 0, 0), True),
+        ("sendto", (3, 0, 0, 0, 0x7F00_0000_0000), False),  # the upper half of the pointer alone
+        ("sendto", (3, 0, 0, 0, 0x1000), False),
+        ("ioctl", (0, 0x5412), False),
+        ("ioctl", (0, 0x541C), False),
+        ("ioctl", (0, 0x5401), True),
+        ("setpriority", (0, 0), True),
+        ("setpriority", (0, 1234), False),
+        ("setpriority", (2, 0), False),
+        ("prlimit64", (0,), True),
+        ("prlimit64", (1,), False),
+        ("ioprio_set", (1, 0), True),
+        ("ioprio_set", (1, 7), False),
+    ],
+)
+def test_arguments_decide(machine, name, arguments, is_allowed):
+    assert named(name, *arguments, machine=machine) == (seccomp.ALLOW if is_allowed else seccomp.EPERM)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_jumps_stay_inside(machine):
+    program = seccomp.program(machine, 1)
+    assert len(program) < 4096  # BPF_MAXINSNS
+    for at, (code, if_true, if_false, _) in enumerate(program):
+        if code in (seccomp.EQUAL, seccomp.AT_LEAST):
+            assert max(if_true, if_false) < 256 and at + 1 + max(if_true, if_false) < len(program)
+    assert program[-1] == (seccomp.RETURN, 0, 0, seccomp.ALLOW)
+
+
+HEADERS = {
+    "x86_64": [Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm/unistd_64.h")],
+    "aarch64": [Path("/usr/include/asm-generic/unistd.h")],
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_numbers_are_the_headers(machine):
+    found = next((path for path in HEADERS[machine] if path.exists()), None)
+    if found is None:
+        pytest.skip("the kernel's headers are not installed")
+    known = {m[1]: int(m[2]) for m in re.finditer(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", found.read_text())}
+    compared = [name for name in NUMBERS if name in known]
+    assert len(compared) > 80
+    for name in compared:
+        assert number(name, machine) == known[name], name
