@@ -7,10 +7,14 @@ shared one when it says READY, before it has seen a training token: so no later 
 """
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from autoresearch.paths import cache_dir
 
@@ -46,21 +50,48 @@ def lent(work: Path) -> Path:
 
 
 def harvest(work: Path) -> None:
-    """Add what was compiled to the shared cache: plain files with new names, each put there whole. A full disk only costs time."""
+    """Add what was compiled to the shared cache: plain files with new names, each put there whole. A full disk only costs time.
+
+    The worker is still there and may swap a file for a link meanwhile: no link is followed, whatever was seen before.
+    """
     own, shared = work / COMPILED, shared_cache()
     with contextlib.suppress(OSError):
         if sum(len(names) for _, _, names in os.walk(shared)) > CACHE_LIMIT_FILES:
             shutil.rmtree(shared, ignore_errors=True)
-        for folder, _, names in os.walk(own):  # does not follow links
+        for folder, names, place in _walk(own):
             there = shared / Path(folder).relative_to(own)
             for name in names:
-                source, target = Path(folder, name), there / name
-                if source.is_symlink() or not source.is_file() or target.exists() or name.endswith(LOCK):
-                    continue
-                there.mkdir(parents=True, exist_ok=True)
-                part = shared.parent / f"{COMPILED}-{uuid.uuid4().hex}.part"
-                shutil.copyfile(source, part)
-                os.replace(part, target)
+                if not name.endswith(LOCK) and not (there / name).exists():
+                    with contextlib.suppress(OSError), open(_opened(folder, name, place), "rb") as source:
+                        _put(source, there / name)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str], int | None]]:
+    """(folder, its files' names, its descriptor where the system has such)."""
+    if hasattr(os, "fwalk"):
+        for path, _, names, place in os.fwalk(folder, follow_symlinks=False):
+            yield path, names, place
+    else:
+        for path, _, names in os.walk(folder):
+            yield path, names, None
+
+
+def _opened(folder: str, name: str, place: int | None) -> int:
+    """A plain file's descriptor; OSError for a link or anything else."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    found = os.open(os.path.join(folder, name), flags) if place is None else os.open(name, flags, dir_fd=place)
+    if stat.S_ISREG(os.fstat(found).st_mode):
+        return found
+    os.close(found)
+    raise OSError(errno.EINVAL, "no plain file", name)
+
+
+def _put(source: BinaryIO, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = shared_cache().parent / f"{COMPILED}-{uuid.uuid4().hex}.part"
+    with open(part, "wb") as file:
+        shutil.copyfileobj(source, file)
+    os.replace(part, target)
 
 
 def lend(train_folder: Path, work: Path) -> Path:
@@ -74,12 +105,21 @@ def lend(train_folder: Path, work: Path) -> Path:
 
 
 def take(work: Path, name: str, target: Path) -> bool:
-    """Move a plain file out of the folder; False when there is none (or a link, which could point anywhere)."""
-    source = work / name
-    if source.is_symlink() or not source.is_file():
+    """Move a plain file out of the folder; False when there is none (or a link, which could point anywhere).
+
+    Looked at when it is out of the worker's reach.
+    """
+    try:
+        os.replace(work / name, target)
+    except OSError:
         return False
-    os.replace(source, target)
-    return True
+    if stat.S_ISREG(os.lstat(target).st_mode):
+        return True
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink()
+    return False
 
 
 def shared_cache() -> Path:

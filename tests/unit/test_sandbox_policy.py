@@ -96,8 +96,11 @@ def test_only_a_plain_file_is_taken(study, tmp_path):
     work = room.make(study / "work")
     (tmp_path / "secret").write_text("secret")
     (work / "checkpoint").symlink_to(tmp_path / "secret")
-    assert not room.take(work, "checkpoint", study / "checkpoint") and not (study / "checkpoint").exists()
-    (work / "checkpoint").unlink()
+    assert not room.take(work, "checkpoint", study / "checkpoint") and not os.path.lexists(study / "checkpoint")
+    assert (tmp_path / "secret").read_text() == "secret"
+    assert not room.take(work, "checkpoint", study / "checkpoint"), "there is none"
+    (work / "checkpoint").mkdir()
+    assert not room.take(work, "checkpoint", study / "checkpoint") and not os.path.lexists(study / "checkpoint")
     (work / "checkpoint").write_text("weights")
     assert room.take(work, "checkpoint", study / "checkpoint") and (study / "checkpoint").read_text() == "weights"
 
@@ -144,3 +147,26 @@ def test_bubblewrap_binds_what_is_written_and_cuts_the_rest_off(study):
     assert words[-1] == "--" and {"--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent"} <= set(words)
     bound = [words[at + 1] for at, word in enumerate(words) if word == "--bind"]
     assert bound == [cell.work] and "--clearenv" not in words
+
+
+@pytest.mark.skipif(not hasattr(os, "fwalk"), reason="this system has no O_NOFOLLOW")
+def test_a_file_that_becomes_a_link_while_it_is_harvested_is_not_followed(study, tmp_path, monkeypatch):
+    """The link is put there between the look and the opening, as a worker that is still running could do."""
+    (tmp_path / "secret").write_text("secret")
+    own = room.make(study / "work") / room.COMPILED
+    for name in ("file", "pipe", "kept"):
+        (own / name).write_text("compiled")
+    opened = room._opened
+
+    def swap_then_open(folder, name, place):
+        if name != "kept":
+            (own / name).unlink()
+        if name == "file":
+            (own / name).symlink_to(tmp_path / "secret")
+        if name == "pipe":
+            os.mkfifo(own / name)
+        return opened(folder, name, place)
+
+    monkeypatch.setattr(room, "_opened", swap_then_open)
+    room.harvest(study / "work")
+    assert [path.name for path in room.shared_cache().iterdir()] == ["kept"]
