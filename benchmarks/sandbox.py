@@ -1,13 +1,14 @@
 """What the sandbox costs: the time to enter a cell, the start of a worker, and training speed in and out of it.
 
-    python benchmarks/sandbox.py                              the first two, in some seconds
-    python benchmarks/sandbox.py --pairs 5 --seconds 10       and trainings, in and out by turns, on the CPU
+    python benchmarks/sandbox.py                  the first two, in some seconds
+    python benchmarks/sandbox.py --rounds 60      and training steps, in and out by turns, on the CPU
 
-Prints medians and writes benchmarks/results/sandbox.json. Speed is compared within pairs, so that a machine that gets slower hits
-both alike.
+Prints medians and writes benchmarks/results/sandbox.json. Each round has steps of every level, so that a machine that gets slower
+hits all alike; two processes outside of any cell show what the comparison is worth.
 """
 
 import argparse
+import contextlib
 import json
 import platform
 import statistics
@@ -19,13 +20,11 @@ from pathlib import Path
 
 from autoresearch import constants
 from autoresearch.child import Worker
-from autoresearch.conformance.bench import prepared_text
-from autoresearch.hardware import registry
-from autoresearch.loop import experiment
-from autoresearch.loop.setup import Setup
+from autoresearch.hardware import registry, stopwatch
 from autoresearch.sandbox import levels, policy, room
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
+STEPS_AT_ONCE = 5  # the fastest of these counts
 ENTER = """
 import sys, time
 from pathlib import Path
@@ -42,8 +41,7 @@ NOTHING = "autoresearch.sandbox.attacks"  # a worker that answers one question
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--pairs", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--backend", default="cpu")
     arguments = parser.parse_args()
     reach = levels.reach()
@@ -51,8 +49,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found |= entering(Path(folder), arguments.repeats) | starting(Path(folder), arguments.repeats, reach.level)
         print(json.dumps(found, indent=1))
-        if arguments.pairs:
-            found["training"] = training(Path(folder), arguments)
+        if arguments.rounds:
+            found["training"] = training(Path(folder), arguments, [level for level in (2, 3) if level <= reach.level])
             print(json.dumps(found["training"], indent=1))
     path = Path(__file__).parent / "results" / "sandbox.json"
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -83,30 +81,52 @@ def starting(folder: Path, repeats: int, most: int) -> dict:
     return {"worker_ms": {level: spread(found) for level, found in times.items()}}
 
 
-def training(folder: Path, arguments) -> dict:
-    """Tokens a second, in and out by turns, after one training that is not counted: it fills the compile cache."""
+def training(folder: Path, arguments, levels_tried: list[int]) -> dict:
+    """Seconds of a training step. One warm process at each level, and one more outside of any cell to show the noise; they make
+    steps in turn, in another order each round, so that each round is a comparison on the same machine.
+    """
     backend = registry.scan()[arguments.backend]
     source = backend.train_py.read_text(encoding="utf-8")
     own = constants.read(source)
     text = constants.write(source, {name: value for name, value in SIZES.items() if name in own})
-    level = levels.reach().level
-    speeds: dict[int, list[float]] = {0: [], level: []}
-    starts: dict[int, list[float]] = {0: [], level: []}
-    for pair in range(arguments.pairs + 1):
-        for one in (level,) if pair == 0 else (0, level) if pair % 2 else (level, 0):
-            setup = Setup(backend, prepared_text(), 256, 2000, arguments.seconds, 600.0, sandbox=one)
-            result = experiment.execute(setup, text, 1, folder / f"train-{pair}-{one}")
-            assert result.ok, result
-            if pair:
-                speeds[one].append(result.total_tokens / result.training_seconds)
-                starts[one].append(result.startup_seconds)
-            print(f"pair {pair} level {one}: {result.total_tokens / result.training_seconds:,.0f} tokens/s", flush=True)
-    ratios = [inside / outside for inside, outside in zip(speeds[level], speeds[0], strict=True)]
+    with contextlib.ExitStack() as stack:
+        ask = {}
+        for name, level in ({"outside": 0, "outside again": 0} | {f"level {level}": level for level in levels_tried}).items():
+            ask[name] = stack.enter_context(stepping(backend, text, folder / name.replace(" ", "-"), level))
+        times: dict[str, list[float]] = {name: [] for name in ask}
+        for index in range(arguments.rounds):
+            names = list(ask)[index % len(ask) :] + list(ask)[: index % len(ask)]
+            for name in names:
+                times[name].append(min(ask[name]() for _ in range(STEPS_AT_ONCE)))
+    ratios = {name: [one / outside for one, outside in zip(found, times["outside"], strict=True)] for name, found in times.items()}
     return {
-        "backend": arguments.backend, "seconds": arguments.seconds, "level": level, "ratio_in_to_out": spread(ratios),
-        "tokens_per_second": {one: spread(found) for one, found in speeds.items()},
-        "startup_seconds": {one: spread(found) for one, found in starts.items()},
+        "backend": arguments.backend, "rounds": arguments.rounds, "steps_at_once": STEPS_AT_ONCE,
+        "step_ms": {name: spread([1e3 * one for one in found]) for name, found in times.items()},
+        "time_to_outside": {name: spread(found) for name, found in ratios.items() if name != "outside"},
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def stepping(backend, text: str, folder: Path, level: int):
+    """A warm train.py in a cell: calling what this gives makes one step, and returns its seconds."""
+    folder.mkdir()
+    (folder / "train.py").write_text(text, encoding="utf-8", newline="")
+    work = room.make(folder / "work")
+    job = {
+        "type": "serve", "python_path": [str(path) for path in backend.python_path], "train_py": str(folder / "train.py"),
+        "vocab_size": 320, "seq_len": 256, "folder": str(work), "offers": [],
+    }  # fmt: skip
+    cell = policy.cell(level, work, [*backend.python_path, folder / "train.py", room.shared_cache()], needs=backend.sandbox)
+    with Worker(job, folder, stopwatch.WORKER, cell=cell) as worker:
+        worker.wait("warm", 600, "did not get warm")
+        room.harvest(work)
+
+        def step() -> float:
+            worker.send({"type": "time", "piece": "step"})
+            return float(worker.wait("timed", 60, "a step takes too long")["seconds"])
+
+        step()
+        yield step
 
 
 def spread(values: list[float]) -> dict:
