@@ -28,7 +28,7 @@ from autoresearch.noise import Noise
 from autoresearch.report import panel
 
 NIGHTS = 4000  # simulated
-# Half a second a run; noise of its own from so few tokens is noise of the seed all the same.
+# About half a second a run. A table of fewer tokens has a noise of its own, with heavy tails.
 NULL_PROFILE = """
 title = "A/A night on the null backend"
 backends = ["null"]
@@ -42,8 +42,8 @@ eval_bytes = 10000
 train_seconds = 0.1
 startup_limit_seconds = 60
 [train]
-COUNTED_BATCHES = 1
-COUNTED_ROWS = 256
+COUNTED_BATCHES = 4
+COUNTED_ROWS = 1024
 """
 
 
