@@ -21,6 +21,7 @@ COMMANDS = {
     "results": ("results", "Every experiment, one line each."),
     "show": ("show", "One experiment: its diff, its numbers, the end of its log."),
     "best": ("best", "The best train.py so far and what it gained."),
+    "noise": ("noise", "Measure the noise: how far the seed alone moves val_bpb here."),
     "mcp": ("mcp", "Serve the study's tools to a coding agent (MCP)."),
     "report": ("report", "Draw progress.png."),
     "bench": ("bench", "How fast this machine is for the job: a table, or a run card to compare."),

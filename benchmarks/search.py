@@ -23,7 +23,8 @@ from autoresearch import constants
 from autoresearch.agents import space
 from autoresearch.agents.base import Past, Proposal, View
 from autoresearch.agents.search import Search
-from autoresearch.loop import decide
+from autoresearch.loop.night import Night
+from autoresearch.noise import fair_scores, mean
 from autoresearch.paths import shipped
 
 NULL = shipped("backends") / "null"
@@ -70,7 +71,7 @@ def study(name: str, seed: int, rule: str) -> list[float]:
 def play(agent, seed: int, rule: str, experiments: int) -> list[float]:
     """The true excess of the best after 0, 1, ... experiments. agent.author, where it has one: who made the last proposal."""
     start = (NULL / "train.py").read_text(encoding="utf-8")
-    best = start = constants.write(start, {"LANDSCAPE": seed + 1})
+    start = constants.write(start, {"LANDSCAPE": seed + 1})
     runs = 0
 
     def measure(text: str) -> float:
@@ -79,27 +80,17 @@ def play(agent, seed: int, rule: str, experiments: int) -> list[float]:
         values = values_of(text)
         return LEVEL_BPB + landscape.excess_bpb(values) + landscape.noise_bpb(values, 1000 * seed + runs)
 
-    best_scores = [measure(start) for _ in range(decide.BASELINE_RUNS[rule])]
-    groups = [best_scores]
-    history = [Past(0, "baseline", "baseline", statistics.mean(best_scores), start)]
+    night = Night(rule, measure, start)
+    history = [Past(0, "baseline", "baseline", mean(night.reported), start)]
     curve = [landscape.excess_bpb(values_of(start))]
     for number in range(1, experiments + 1):
-        view = View("", best, statistics.mean(best_scores), tuple(history))
+        view = View("", night.best, mean(night.reported), tuple(history))
         text = agent.propose(view).train_py
-        scores = []
-        while True:
-            scores.append(measure(text))
-            noise = decide.pooled_noise(groups) if rule == "confirmed" else None
-            decision = decide.decide(rule, best_scores, noise, scores)
-            if decision.verdict != "more":
-                break
-        groups.append(decide.fair_scores(rule, scores))
-        if decision.verdict == "keep":
-            best, best_scores = text, decide.fair_scores(rule, scores)
-        status = "keep" if decision.verdict == "keep" else "discard"
+        status = "keep" if night.experiment(text) == "keep" else "discard"
         author = getattr(agent, "author", "")
-        history.append(Past(number, "", status, statistics.mean(scores), text, agent=author))
-        curve.append(landscape.excess_bpb(values_of(best)))
+        shown = night.reported if status == "keep" else fair_scores(night.last, [], was_chosen=True)
+        history.append(Past(number, "", status, mean(shown), text, agent=author))
+        curve.append(landscape.excess_bpb(values_of(night.best)))
     return curve
 
 
@@ -129,19 +120,29 @@ def propose_seconds(past: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--rules", nargs="+", default=["confirmed", "strict"], help="others keep the figures that lie in --out")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "search.json")
     arguments = parser.parse_args()
+    before = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.is_file() else {}
+    others = {rule for rule in ("confirmed", "strict") if rule not in arguments.rules}
+    seeds = {rule: before["seeds"][rule] for rule in others if before} | dict.fromkeys(arguments.rules, arguments.seeds)
+
+    def kept(name: str) -> dict:
+        """What the file holds of the other rules."""
+        return {key: value for key, value in before.get(name, {}).items() if key.split(":")[0] in others}
+
     table = {
-        "seeds": arguments.seeds,
+        "seeds": seeds,
         "noise_sigma_bpb": landscape.NOISE_SIGMA,
         "python": platform.python_version(),
         "propose_seconds": [propose_seconds(past) for past in (10, 100, 1000)],
-        "excess_bpb": {},
+        "excess_bpb": kept("excess_bpb"),
+        "experiments_to_match_180_of": kept("experiments_to_match_180_of"),
     }
     for row in table["propose_seconds"]:
         print("propose after {past} experiments: {median:.3f} s, at most {max:.3f} s, {first:.2f} s anew".format(**row))
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        for rule in ("confirmed", "strict"):
+        for rule in arguments.rules:
             print(f"\nkeep rule {rule}: excess of the best in mbpb, median (quartiles) of {arguments.seeds} landscapes, after")
             print(f"{'':<26}" + "".join(f"{count:>20}" for count in (0, *AT)))
             for name in CONTENDERS:
@@ -156,7 +157,7 @@ def main() -> None:
                 goal = table["excess_bpb"][f"{rule}: {rival}"]["medians"][180]
                 medians = table["excess_bpb"][f"{rule}: search"]["medians"]
                 needed = next((count for count, value in enumerate(medians) if value <= goal), None)
-                table.setdefault("experiments_to_match_180_of", {})[f"{rule}: {rival}"] = needed
+                table["experiments_to_match_180_of"][f"{rule}: {rival}"] = needed
                 ratio = f"{180 / needed:.1f} times fewer" if needed else "not reached"
                 print(f"search has the median that {rival} has after 180 in {needed or 'more than 180'}: {ratio}")
     arguments.out.parent.mkdir(exist_ok=True)

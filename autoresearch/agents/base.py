@@ -11,7 +11,8 @@ from typing import Protocol
 
 from autoresearch.errors import AutoresearchError
 
-FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat")  # statuses without a score, by the text's own fault
+# statuses without a score, by the text's own fault
+FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat", "futile")
 LARGEST_BYTES = 200_000  # chosen: nine times the largest shipped train.py; more is data in the source, or an answer gone wrong
 REJECTED = "rejected"  # status of a proposal that was sent back without a training
 

@@ -50,9 +50,8 @@ def gain(state) -> str:
         return "no val_bpb yet"
     if best is baseline:
         return f"best val_bpb {best.val_bpb:.6f}, the baseline"
-    below = baseline.val_bpb - best.val_bpb
-    percent = 100 * below / baseline.val_bpb
-    return f"best val_bpb {best.val_bpb:.6f} by experiment {best.number}, {below:.6f} ({percent:.2f} %) below the baseline"
+    percent = 100 * state.gain.bpb / baseline.val_bpb
+    return f"best val_bpb {best.val_bpb:.6f} by experiment {best.number}, {state.gain} ({percent:.2f} %) below the baseline"
 
 
 def tested(state) -> str:

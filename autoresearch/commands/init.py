@@ -11,7 +11,9 @@ from autoresearch.commands.options import CONSTRAINTS, options
 
 @click.command("init")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
-@options("tag", "profile", "no_autotune", "backend", "corpus", "train_seconds", "decide", "seed", *CONSTRAINTS, "plain")
+@options(
+    "tag", "profile", "no_autotune", "backend", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "plain"
+)
 def command(folder, plain, **chosen):
     """Make a workspace to look at and edit before the run.
 
@@ -63,6 +65,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     study = workspace.create(
         folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
         seed=workspace.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"], decide=chosen["decide"] or "confirmed",
+        stop_early=bool(chosen["stop_early"]),
         constraints=Constraints(**{name: chosen[name] for name in CONSTRAINTS}),
     )  # fmt: skip
     say(f"workspace {folder}")

@@ -89,6 +89,10 @@ _OPTIONS = {
         "--decide", type=click.Choice(["confirmed", "strict"]), default=None,
         help="When to keep: confirmed (default: other seeds must agree, beyond this machine's noise) or strict (any lower number).",
     ),
+    "stop_early": click.option(
+        "--stop-early", is_flag=True, default=None,
+        help="End a training early, as a discard, when its loss is hopelessly behind the best's. Default: train to the end.",
+    ),
     "seed": click.option("--seed", type=click.IntRange(min=0), metavar="N", help="First random seed. Default: 1337."),
     "sandbox": click.option(
         "--sandbox", default="auto", show_default=True, type=click.Choice(["auto", "none"]),

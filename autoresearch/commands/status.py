@@ -31,6 +31,8 @@ def lines(facts: dict) -> list[str]:
     under_way = "none"
     if pending:
         under_way = f"experiment {pending['experiment']}, run {max(1, pending['runs'])}: {pending['description']}"
+    if facts["best_runs_again"]:
+        under_way = f"the best, experiment {facts['best_experiment']}, runs again" + (f", for {under_way}" if pending else "")
     running = f"running in process {process}" if process else f"not running; last stop: {facts['last_stop'] or 'n/a'}"
     rows = {
         "study": f"{facts['tag']} in {facts['workspace']}",
@@ -38,8 +40,9 @@ def lines(facts: dict) -> list[str]:
         "machine": f"{facts['device'] or 'n/a'}, backend {facts['backend']}, profile {facts['profile']}",
         "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}, decide {facts['decide']}",
         "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
+        "gain": f"{_number(facts['gain_bpb'])} +- {_number(facts['gain_error_bpb'])} bpb",
         "baseline": _number(facts["baseline_val_bpb"]),
-        "noise": f"sigma {_number(facts['sigma'])}",
+        "noise": f"sigma {_number(facts['sigma'])}, {facts['sigma_dof'] or 0} degrees of freedom",
         "verdicts": f"{counts}; {facts['rejected']} rejected before training",
         "runs again": f"{facts['lost']} lost, {facts['invalid']} invalid since the machine was disturbed",
         "requests": f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known",

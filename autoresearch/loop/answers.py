@@ -48,6 +48,9 @@ def best(study: Study) -> dict:
         "baseline_val_bpb": state.baseline.val_bpb,
         "test_bpb": state.best.test_bpb,
         "baseline_test_bpb": state.baseline.test_bpb,
+        "gain_bpb": state.gain.bpb if state.gain else None,
+        "gain_error_bpb": state.gain.error if state.gain else None,
+        "sigma": state.noise.sigma if state.noise else None,
         "train_py": text_of(study.folder, state.best.commit),
     }
 
@@ -68,6 +71,9 @@ def status(study: Study) -> dict:
         "train_seconds": study.profile.budget["train_seconds"],
         "decide": study.decide,
         "sigma": state.noise.sigma if state.noise else None,
+        "sigma_dof": state.noise.dof if state.noise else None,
+        "gain_bpb": state.gain.bpb if state.gain else None,
+        "gain_error_bpb": state.gain.error if state.gain else None,
         "baseline_val_bpb": baseline.val_bpb if baseline else None,
         "best_val_bpb": best.val_bpb if best else None,
         "best_experiment": best.number if best else None,
@@ -79,6 +85,7 @@ def status(study: Study) -> dict:
         "asked": state.asked,
         "cost_usd": state.cost_usd,
         "pending": under_way,
+        "best_runs_again": bool(best and best.unfinished),
         "last_stop": state.last_stop,
     }
 
@@ -146,7 +153,7 @@ def ref(study: Study, number: int) -> str:
 
 def record(one: Experiment) -> dict:
     """An experiment for programs: what the ledger holds of it."""
-    table = asdict(one) | {"peak_memory_bytes": one.peak_memory_bytes}
+    table = asdict(one) | {"val_bpb": one.val_bpb, "peak_memory_bytes": one.peak_memory_bytes}
     for run in table["runs"]:
         result = run.pop("result") or {}
         run |= {name: value for name, value in result.items() if name not in run}

@@ -144,7 +144,7 @@ def _test(session: Session, one: Experiment, tick: Tick) -> None:
     """Score the runs whose weights are there on the test text, where the corpus spares one."""
     if not session.setup.prepared.test_documents:
         return
-    for run in one.runs:
+    for run in one.fair_runs:
         if run.k not in one.tests and _is_intact(session, one, run):
             folder, setup = session.study.runs / run.folder, session.setup
             on_progress = session.progress_to(one.number, run.k, tick)

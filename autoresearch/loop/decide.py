@@ -2,83 +2,56 @@
 
 `strict` is the plain ratchet: any lower number is kept. Where the seed alone moves val_bpb, that keeps noise.
 
-`confirmed` (default) keeps what is better than the seed's effect:
-  1. The baseline runs BASELINE_RUNS times. The spread between runs of the same commit, pooled over the study, is the
-     noise: sigma with its degrees of freedom, 2 after the baseline and one more for every candidate measured on two new
-     seeds.
-  2. Screen: a candidate whose first score is not lower than the best's mean by SCREEN standard errors is discarded
-     after that one run.
-  3. Confirm: a candidate that passes runs on a new seed; when that score is not lower than the best's mean, it is
-     discarded. Otherwise it runs on a third seed, and the mean of the two new scores is compared with the best's mean
-     by a one-sided test at 5 % with Student's t: sigma is an estimate, and from 3 runs a poor one, which the t points
-     (2.92 at 2 degrees of freedom, 1.64 at infinity) take into account. Lower by the margin: keep. Lower, but by less:
-     inconclusive, which is rolled back as a discard is.
-The first score took part in choosing the candidate, so it is too good on average; it counts neither in the test nor,
-after a keep, for the best: what a kept candidate is measured by from then on are its two new scores. Those passed a
-test too, which leaves a smaller bias of the same direction: it makes the next keep harder, never easier.
+`confirmed` (default) keeps what is better than the seed's effect, by a sequential test:
+  1. The baseline runs BASELINE_RUNS times. The spread between runs of one commit, pooled over the study, is the noise: sigma
+     with its degrees of freedom.
+  2. After each run, the mean of the candidate's scores is compared with the mean of the best's. A first run has to be better by
+     SCREEN standard errors of the difference, else the candidate is discarded: a loser costs one run. From the second run on the
+     lead has to be at least half of AIM sigma, less an allowance that shrinks as more is known (Wald's lower line).
+  3. Better by KEEP standard errors, from the second run on: keep. sigma is an estimate, and from few runs a poor one: the
+     bound is the point of Student's t with the same probability.
+  4. In between more is measured, on new seeds: the best again (`again`) while it has fewer than BEST_EXTRA runs more than the
+     candidate, else the candidate (`more`). The best's runs count from then on against every candidate. After MAX_RUNS without
+     a decision it is inconclusive, which is rolled back as a discard is.
+  5. What was kept runs CHECK_RUNS times more. The scores that made it a keep were chosen by chance too, so they are too good.
+     They take part in later tests, where they make the next keep harder, never easier; but what is reported of a kept commit
+     (`fair_scores` in noise.py) are the runs since then alone.
 
-Simulated (tests/unit/test_loop_decide.py, Gaussian noise): 100 experiments that change nothing give 0.5 false keeps on
-average and cost 1.26 runs each. With the noise known from the baseline alone an improvement of 4 sigma is kept 87 times
-in 100; once 10 more pairs were seen, one of 3 sigma 91 times, one of 2 sigma 62 times.
+The constants were chosen by simulation, and the error rates are simulated with these same functions (benchmarks/decide.py,
+docs/design/noise.md): fewer than 1 false keep in 100 experiments that change nothing, and a gain of 2 sigma kept 4 times in 5.
 """
 
 import math
 from dataclasses import dataclass
 
+from autoresearch.noise import Noise, mean, student_t
+
 BASELINE_RUNS = {"confirmed": 3, "strict": 1}
-SCREEN = 0.5  # standard errors of (one run - the best's mean): lets 89 % of 2-sigma improvements pass, and 31 % of nothings
-# Two scores of the same weights differ by 1e-5 already: logits reach the scorer as float16.
-SIGMA_FLOOR = 1e-5
-
-# Student's t, one-sided 5 % points by degrees of freedom (any table of the t distribution).
-_T_95 = {
-    1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 7: 1.895, 8: 1.860, 9: 1.833, 10: 1.812,
-    12: 1.782, 15: 1.753, 20: 1.725, 30: 1.697, 40: 1.684, 60: 1.671, 120: 1.658,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The standard deviation of val_bpb between seeds, and how well it is known."""
-
-    sigma: float
-    dof: int  # degrees of freedom of the estimate
+SCREEN = 0.35  # standard errors
+AIM, SLACK = 2.0, 0.55  # sigma: the gain that the test is made for; the allowance where the information is 1 run
+KEEP = 2.45  # standard errors, for the normal distribution
+MAX_RUNS = 9  # of a candidate
+BEST_EXTRA = 2
+CHECK_RUNS = {"confirmed": 2, "strict": 0}  # of a kept commit, before the next experiment
+# The most trainings that one experiment may cost: its own, those of the best on its behalf, and the check.
+MOST_RUNS = {"confirmed": 2 * MAX_RUNS + BEST_EXTRA + CHECK_RUNS["confirmed"], "strict": 1}
 
 
 @dataclass(frozen=True)
 class Decision:
-    verdict: str  # keep, discard, inconclusive, or more: run it on another seed
+    verdict: str  # keep, discard, inconclusive; more: run the candidate on a new seed; again: run the best on a new seed
     reason: str  # one line, with the numbers
 
 
-def decide(rule: str, best: list[float], noise: Noise | None, scores: list[float]) -> Decision:
-    """What to do with a candidate that has `scores` so far (at least one), against the best's scores. Lower is better."""
+def decide(rule: str, best: list[float], noise: Noise | None, scores: list[float], can_rerun: bool = True) -> Decision:
+    """What to do with a candidate that has `scores` so far (at least one), against the best's scores. Lower is better.
+
+    can_rerun: whether the best can be run again; without that the test goes on with what is known of it.
+    """
     if rule == "strict":
         return _strict(best, scores[0])
     assert noise is not None, "a confirmed study's baseline has measured the noise"
-    return _confirmed(best, noise, scores)
-
-
-def fair_scores(rule: str, scores: list[float]) -> list[float]:
-    """Those of a candidate's scores that are its measure: without the first, which was what made it be run again."""
-    return scores[1:] if rule == "confirmed" and len(scores) > 1 else scores
-
-
-def pooled_noise(groups: list[list[float]]) -> Noise | None:
-    """The noise from groups of scores, each of one commit on several seeds; None when no commit has two.
-
-    A second score is only followed by a third when it is low enough, which leaves the estimate unbiased for a candidate
-    that equals the best (a half-normal has the square of the whole) and hardly touches any other.
-    """
-    dof = sum(len(group) - 1 for group in groups if len(group) > 1)
-    if dof == 0:
-        return None
-    squares = sum((score - mean(group)) ** 2 for group in groups if len(group) > 1 for score in group)
-    return Noise(max(math.sqrt(squares / dof), SIGMA_FLOOR), dof)
-
-
-def mean(scores: list[float]) -> float:
-    return math.fsum(scores) / len(scores)
+    return _confirmed(best, noise, scores, can_rerun)
 
 
 def _strict(best: list[float], score: float) -> Decision:
@@ -88,27 +61,23 @@ def _strict(best: list[float], score: float) -> Decision:
     return Decision("discard", f"{score:.6f} is not lower than the best's {mean(best):.6f}")
 
 
-def _confirmed(best: list[float], noise: Noise, scores: list[float]) -> Decision:
-    goal = mean(best)
-    first, *new = scores
-    if not new:
-        screen = SCREEN * noise.sigma * math.sqrt(1 + 1 / len(best))
-        if first >= goal - screen:
-            return Decision("discard", f"{first:.6f} is not lower than the best's {goal:.6f} by {screen:.6f}")
-        return Decision("more", f"{first:.6f} looks better than the best's {goal:.6f}: a new seed must agree")
-    if len(new) == 1:
-        if new[0] >= goal:
-            return Decision("discard", f"a new seed gave {new[0]:.6f}, not lower than the best's {goal:.6f}")
-        return Decision("more", f"a new seed gave {new[0]:.6f}, the best has {goal:.6f}: one more")
-    gap = goal - mean(new)
-    margin = _t_95(noise.dof) * noise.sigma * math.sqrt(1 / len(new) + 1 / len(best))
-    numbers = f"mean {mean(new):.6f} of {len(new)} new seeds against {goal:.6f}: lower by {gap:.6f}"
-    asked = f"{margin:.6f} asked for (sigma {noise.sigma:.6f}, {noise.dof} degrees of freedom)"
-    if gap > margin:
-        return Decision("keep", f"{numbers}, {asked}")
-    return Decision("inconclusive", f"{numbers}, but {asked}")
+def _confirmed(best: list[float], noise: Noise, scores: list[float], can_rerun: bool) -> Decision:
+    n, m = len(scores), len(best)
+    root = math.sqrt(n * m / (n + m))  # of the information
+    unit = noise.sigma / root  # the gap's standard error
+    gap = mean(best) - mean(scores)
+    lower = SCREEN * unit if n == 1 else noise.sigma * (AIM / 2 - SLACK / root**2)
+    upper = unit * student_t(KEEP, noise.dof)
+    runs = f"{mean(scores):.6f} is the mean of {n} runs" if n > 1 else f"{scores[0]:.6f}"
+    found = f"{runs} against the best's {mean(best):.6f} of {m}: {'lower' if gap > 0 else 'higher'} by {abs(gap):.6f}"
+    known = f"sigma {noise.sigma:.6f}, {noise.dof} degrees of freedom"
+    if gap < lower:
+        return Decision("discard", f"{found}, and {lower:.6f} is asked for to go on ({known})")
+    if n > 1 and gap > upper:
+        return Decision("keep", f"{found}, and {upper:.6f} is asked for ({known})")
+    if can_rerun and m < n + BEST_EXTRA:
+        return Decision("again", f"{found}: the best runs again")
+    if n < MAX_RUNS:
+        return Decision("more", f"{found}: a new seed must agree")
+    return Decision("inconclusive", f"{found}, but {upper:.6f} is asked for ({known})")
 
-
-def _t_95(dof: int) -> float:
-    """The table's point at dof, or at the next smaller one: never too lenient."""
-    return _T_95[max(known for known in _T_95 if known <= dof)]

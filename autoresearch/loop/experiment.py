@@ -19,6 +19,7 @@ import numpy as np
 from autoresearch.child import RunFailed, Worker
 from autoresearch.loop import cells, constraints, disk
 from autoresearch.loop.cells import WORK
+from autoresearch.loop.futility import FUTILE, Futility
 from autoresearch.loop.scoring import BITS, digest, evaluate, seal
 from autoresearch.loop.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.measure.clock import awake_seconds
@@ -114,12 +115,13 @@ def execute(
     on_progress: OnProgress = lambda progress: None,
     warm: Warm | None = None,
     watch: Watch | None = None,
+    futility: Futility | None = None,
 ) -> RunResult:
     """Train and score the text train_py in folder, which then holds train.py, log.txt, curve.jsonl, checkpoint and documents.npy.
 
-    warm: what `warm_up` of the same text, seed and folder gave; it is used up. What goes wrong in agent code is in the result's
-    status and reason. Raises EnvironmentFailure (no disk, no process), KeyboardInterrupt, and what watch raises, all after the
-    processes are gone.
+    warm: what `warm_up` of the same text, seed and folder gave; it is used up. futility: ends a hopeless training early. What
+    goes wrong in agent code is in the result's status and reason. Raises EnvironmentFailure (no disk, no process),
+    KeyboardInterrupt, and what watch raises, all after the processes are gone.
     """
     watch = watch or Watch()
     start = warm.started if warm else awake_seconds()
@@ -128,7 +130,7 @@ def execute(
         try:
             with warm or warm_up(setup, train_py, seed, folder, on_progress) as ready:
                 facts["startup_seconds"] = ready.startup_seconds
-                _train(setup, ready, on_progress, facts, watch)
+                _train(setup, ready, on_progress, facts, watch, futility)
             watch.check()
             scoring_start = awake_seconds()
             seal(folder, train_py, facts["checkpoint"])
@@ -144,7 +146,7 @@ def execute(
     return RunResult(status=status, reason=reason, seed=seed, total_seconds=awake_seconds() - start, **facts)
 
 
-def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch: Watch) -> None:
+def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch: Watch, futility: Futility | None) -> None:
     """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
     folder, worker, described = warm.folder, warm.worker, warm.described
     tokens = room.lend(setup.prepared.train_folder, folder / WORK)
@@ -163,6 +165,8 @@ def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch
             speed = loss = None
             if message and message["type"] == "step":
                 speed, loss = facts["total_tokens"] / elapsed, float(message["loss"])
+                if futility and (hopeless := futility.objection(elapsed / setup.train_seconds, loss)):
+                    raise RunFailed(FUTILE, hopeless)
                 if elapsed >= SPEED_KNOWN * setup.train_seconds:
                     _refuse(setup.constraints.objection(tokens_per_second=speed))
             on_progress(Progress("training", elapsed, min(1.0, elapsed / setup.train_seconds), loss, speed))

@@ -13,7 +13,7 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
     start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
     begin     n, k, seed, folder, conditions, sandbox                    before the training of run k of experiment n; what slowed
                                                                          the machine (hardware/conditions.py); the cell's level
-    run       n, k, seed, folder, watched, and the fields of RunResult   its result
+    run       n, k, seed, folder, watched, and the fields of RunResult   its result. Of a kept n: the best, measured again.
                                                                          watched: what was seen meanwhile (validity.Watched); with
                                                                          a state the run was disturbed, and counts all the same
     lost      n, k, reason                                               its end without one; run k is done again, same seed
@@ -26,6 +26,7 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
     verdict   n, verdict (keep|discard|crash), state, reason, val_bpb, scores, commit
     tested    n, k, test_bpb                                             bits per byte on the text that no decision sees
     revoked   n, reason                                                  a keep that a later audit found to be a cheat
+    noise     n, wanted                                                  that the best n is to have so many runs since its verdict
     pause, stop   reason
 
 Not covered: somebody who edits the file and its checksums with intent; two writers (the study's lock prevents them).
@@ -42,9 +43,10 @@ from pathlib import Path
 
 from autoresearch import durable
 from autoresearch.errors import StoredStateError
-from autoresearch.loop.decide import Noise, pooled_noise
+from autoresearch.loop.decide import CHECK_RUNS
 from autoresearch.loop.validity import Reference
 from autoresearch.measure.summary import RunResult
+from autoresearch.noise import Gain, Noise, fair_scores, gain, mean, noise_group, pooled_noise
 
 
 def read(path: Path) -> list[dict]:
@@ -128,15 +130,55 @@ class Experiment:
     verdict: str | None = None  # keep, discard or crash; None while pending
     state: str | None = None  # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat
     reason: str | None = None
-    val_bpb: float | None = None  # mean of scores
-    scores: list[float] = field(default_factory=list)  # those that count as a fair measure of this commit
+    scores: list[float] = field(default_factory=list)  # of the runs that the verdict was made from
+    again: list[float] = field(default_factory=list)  # of the runs since then, while it was the best
+    wanted: int = 0  # how many of those `noise` was asked for
     audits: list[Audit] = field(default_factory=list)
     tests: dict[int, float] = field(default_factory=dict)  # run -> bits per byte on the test text
+
+    @property
+    def weighty(self) -> list[Run]:
+        """The runs whose weights stay while it is the best: those of its verdict, which are audited, and of its check."""
+        return self.runs[: len(self.scores) + max(CHECK_RUNS.values())]
+
+    @property
+    def fair_runs(self) -> list[Run]:
+        """As `fair`: what the test text is scored on. Not cut down to runs that succeeded."""
+        return self.runs[len(self.scores) :] if self.again and self.number > 0 else self.runs
 
     @property
     def test_bpb(self) -> float | None:
         """Mean over the runs that were tested."""
         return math.fsum(self.tests.values()) / len(self.tests) if self.tests else None
+
+    @property
+    def fair(self) -> list[float]:
+        """Those of its scores that chance did not choose: what it is reported by."""
+        return fair_scores(self.scores, self.again, was_chosen=self.number > 0)
+
+    @property
+    def counted(self) -> list[float]:
+        """Those that take part in decisions: all."""
+        return self.scores + self.again
+
+    @property
+    def noise_group(self) -> list[float]:
+        """Those that tell of the noise."""
+        return noise_group(self.scores, self.again, was_chosen=self.number > 0)
+
+    @property
+    def val_bpb(self) -> float | None:
+        return mean(self.fair) if self.scores else None
+
+    @property
+    def can_rerun(self) -> bool:
+        """Whether it is worth another run: none has failed yet."""
+        return all(result.ok for result in self.results)
+
+    @property
+    def unfinished(self) -> Run | None:
+        """Its run that has no result yet."""
+        return self.runs[-1] if self.runs and self.runs[-1].result is None else None
 
     @property
     def results(self) -> list[RunResult]:
@@ -219,7 +261,19 @@ class State:
     @property
     def noise(self) -> Noise | None:
         """The spread between seeds on this machine, from every experiment that was measured more than once."""
-        return pooled_noise([experiment.scores for experiment in self.experiments])
+        return pooled_noise([one.noise_group for one in self.experiments])
+
+    @property
+    def unfinished(self) -> Experiment | None:
+        """The experiment whose run was begun and has no result: the pending one, or the best that is measured again."""
+        return next((one for one in (self.pending, self.best) if one and one.unfinished), None)
+
+    @property
+    def gain(self) -> Gain | None:
+        """How far the best lies below the baseline; None while it is the baseline."""
+        if self.best is None or self.best.number == 0:
+            return None
+        return gain(self.baseline.fair, self.best.fair, self.noise)
 
     def next_seed(self) -> int:
         """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number."""
@@ -275,8 +329,11 @@ class State:
         self.experiments[event["n"]].runs.append(Run(event["k"], event["seed"], event["folder"], sandbox=event.get("sandbox")))
 
     def _on_run(self, event: dict) -> None:
-        run = self.experiments[event["n"]].runs[-1]
-        run.result = RunResult.from_json(event)
+        experiment, result = self.experiments[event["n"]], RunResult.from_json(event)
+        run = experiment.runs[-1]
+        run.result = result
+        if experiment.verdict is not None and result.ok:
+            experiment.again.append(result.val_bpb)
         self.results += 1
         if watched := event.get("watched"):
             run.disturbed = watched["state"] and f"{watched['state']}: {watched['reason']}"
@@ -297,7 +354,7 @@ class State:
 
     def _on_verdict(self, event: dict) -> None:
         experiment = self.experiments[event["n"]]
-        for name in ("verdict", "state", "reason", "val_bpb", "scores"):
+        for name in ("verdict", "state", "reason", "scores"):
             setattr(experiment, name, event[name])
         if experiment.verdict == "keep":
             self.best = experiment
@@ -312,8 +369,11 @@ class State:
     def _on_revoked(self, event: dict) -> None:
         revoked = self.experiments[event["n"]]
         revoked.verdict, revoked.state, revoked.reason = "discard", "cheat", event["reason"]
-        revoked.val_bpb, revoked.scores = None, []
+        revoked.scores, revoked.again = [], []
         self.best = next(one for one in reversed(self.experiments) if one.verdict == "keep")
+
+    def _on_noise(self, event: dict) -> None:
+        self.experiments[event["n"]].wanted = event["wanted"]
 
     def _on_stop(self, event: dict) -> None:
         self.last_stop = event["reason"]

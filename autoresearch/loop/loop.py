@@ -16,6 +16,7 @@ from autoresearch.hardware.observer import Observer
 from autoresearch.loop import audits, constraints, decide, experiment, watch
 from autoresearch.loop.begin import Begun, begin, begin_edit, record_start
 from autoresearch.loop.experiment import Setup
+from autoresearch.loop.futility import FUTILE, Futility, read_curve
 from autoresearch.loop.ledger import Experiment
 from autoresearch.loop.proposals import objection, program_key
 from autoresearch.loop.proposer import Proposer
@@ -24,6 +25,7 @@ from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail
 from autoresearch.loop.stop import Outcome, Stop, environment_failed, stop_if_asked
 from autoresearch.loop.store import work_tree_text
 from autoresearch.loop.workspace import Study
+from autoresearch.noise import fair_scores, mean, pooled_noise
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def run_study(
             with contextlib.closing(Proposer(session, agents)) as proposer:
                 proposer.tick(is_last=limits.experiments == 0)
                 establish_baseline(session, work_tree=True, tick=proposer.tick)
+                check_best(session, proposer.tick)
                 session.note_users_edit()
                 done = 0
                 while (reached := _reached(limits, done, end_time)) is None:
@@ -77,6 +80,7 @@ def try_edit(study: Study, setup: Setup, description: str, listener: Listener) -
             if number is None:
                 _check_edit(session, text)
                 establish_baseline(session, work_tree=False)
+                check_best(session)
                 if session.state.pending:  # an experiment of a run that was cut short comes first
                     finish(session, session.state.pending.number)
                 _check_edit(session, text)
@@ -99,15 +103,37 @@ def finish(session: Session, number: int, begun: Begun | None = None, tick: Call
     """
     subject = session.state.experiments[number]
     failures = 0
-    while (verdict := _audited(session, subject, judge(session, subject), tick)) is None:
-        if begun is None:
-            stop_if_asked(session)
-            session.wait_for_room()
-        failure = train_once(session, subject, begun, tick)
+    while isinstance(found := _audited(session, subject, judge(session, subject), tick), Experiment):
+        failures = _train_next(session, found, begun, tick, failures)
         begun = None
-        failures = environment_failed(session, failures, failure) if failure else 0
-    session.record("verdict", n=number, commit=subject.commit, **verdict)
+    session.record("verdict", n=number, commit=subject.commit, **found)
     session.follow()
+    check_best(session, tick)
+
+
+def check_best(session: Session, tick: Callable[[], None] = lambda: None) -> None:
+    """Run a kept commit on new seeds before the next experiment: the scores that made it a keep were lucky too (decide.py)."""
+    best, wanted = session.state.best, decide.CHECK_RUNS[session.study.decide]
+    if best is None or best.number == 0 or len(best.again) >= wanted:
+        return
+    remeasure(session, wanted, tick)
+
+
+def remeasure(session: Session, wanted: int, tick: Callable[[], None] = lambda: None) -> None:
+    """Run the best until it has `wanted` scores from after its verdict, or fails."""
+    best, failures = session.state.best, 0
+    while len(best.again) < wanted and best.can_rerun:
+        failures = _train_next(session, best, None, tick, failures)
+    session.follow()
+
+
+def _train_next(session: Session, one: Experiment, begun: Begun | None, tick: Callable[[], None], failures: int) -> int:
+    """One more run of an experiment; returns how many times in a row the machine failed."""
+    if begun is None:
+        stop_if_asked(session)
+        session.wait_for_room()
+    failure = train_once(session, one, begun, tick)
+    return environment_failed(session, failures, failure) if failure else 0
 
 
 def train_once(session: Session, subject: Experiment, begun: Begun | None, tick: Callable[[], None]) -> EnvironmentFailure | None:
@@ -127,7 +153,8 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)
-            result = experiment.execute(session.setup, text, seed, folder, session.progress_to(number, k, tick), warm, watching)
+            on_progress, futility = session.progress_to(number, k, tick), _futility(session, subject)
+            result = experiment.execute(session.setup, text, seed, folder, on_progress, warm, watching, futility)
     except KeyboardInterrupt:
         session.record("lost", n=number, k=k, reason="ended by Ctrl-C; the same commit runs again")
         raise
@@ -141,33 +168,42 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
     return None
 
 
-def judge(session: Session, subject: Experiment) -> dict | None:
-    """The verdict's fields, or None when another run is needed."""
+def _futility(session: Session, subject: Experiment) -> Futility | None:
+    """What may end this run early: only the first of an experiment, and only beside the curve of the best."""
+    best = session.state.best
+    if not session.study.stop_early or best is None or subject.verdict is not None or len(subject.runs) > 1:
+        return None
+    return Futility(read_curve(session.study.runs / best.runs[0].folder / "curve.jsonl", session.setup.train_seconds))
+
+
+def judge(session: Session, subject: Experiment) -> dict | Experiment:
+    """The verdict's fields, or the experiment that has to run first: the subject itself, or the best."""
     rule, state = session.study.decide, session.state
     for k, result in enumerate(subject.results, 1):
         if not result.ok:
             reason = result.reason if k == 1 else f"on seed {result.seed}, its run {k}: {result.reason}"
-            verdict = "discard" if result.status in (constraints.BROKEN, CHEAT) else "crash"
+            verdict = "discard" if result.status in (constraints.BROKEN, CHEAT, FUTILE) else "crash"
             return {"verdict": verdict, "state": result.status, "reason": reason, "val_bpb": None, "scores": []}
     scores = [result.val_bpb for result in subject.results]
     if state.best is None:
-        return _judge_baseline(rule, scores)
+        return _judge_baseline(rule, scores) or subject
     if not scores:
-        return None
-    decision = decide.decide(rule, state.best.scores, state.noise, scores)
-    if decision.verdict == "more":
-        return None
-    fair = decide.fair_scores(rule, scores)
+        return subject
+    best = state.best
+    decision = decide.decide(rule, best.counted, state.noise, scores, best.can_rerun)
+    if decision.verdict in ("more", "again"):
+        return best if decision.verdict == "again" else subject
     verdict = "keep" if decision.verdict == "keep" else "discard"
-    state_word, reason = decision.verdict, decision.reason
-    return {"verdict": verdict, "state": state_word, "reason": reason, "val_bpb": decide.mean(fair), "scores": fair}
+    fair = fair_scores(scores, [], was_chosen=True)
+    words = {"state": decision.verdict, "reason": decision.reason, "val_bpb": mean(fair)}
+    return {"verdict": verdict, **words, "scores": scores}
 
 
-def _audited(session: Session, subject: Experiment, verdict: dict | None, tick: Callable[[], None]) -> dict | None:
-    """A keep only counts when it passes its audit; None: another run is needed."""
-    if verdict is None or verdict["verdict"] != "keep":
-        return verdict
-    return audits.of_keep(session, subject, verdict, tick)
+def _audited(session: Session, subject: Experiment, found: dict | Experiment, tick: Callable[[], None]) -> dict | Experiment:
+    """What `judge` found; but a keep only counts when it passes its audit, and may need another run for that."""
+    if isinstance(found, Experiment) or found["verdict"] != "keep":
+        return found
+    return audits.of_keep(session, subject, found, tick) or subject
 
 
 def establish_baseline(session: Session, work_tree: bool, tick: Callable[[], None] = lambda: None) -> None:
@@ -189,10 +225,10 @@ def establish_baseline(session: Session, work_tree: bool, tick: Callable[[], Non
 def _judge_baseline(rule: str, scores: list[float]) -> dict | None:
     if len(scores) < decide.BASELINE_RUNS[rule]:
         return None
-    noise = decide.pooled_noise([scores])
+    noise = pooled_noise([scores])
     spread = f", sigma {noise.sigma:.6f}" if noise else ""
     reason = f"mean of {len(scores)} runs{spread}"
-    return {"verdict": "keep", "state": "baseline", "reason": reason, "val_bpb": decide.mean(scores), "scores": scores}
+    return {"verdict": "keep", "state": "baseline", "reason": reason, "val_bpb": mean(scores), "scores": scores}
 
 
 def _start_baseline(session: Session, work_tree: bool) -> None:

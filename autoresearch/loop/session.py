@@ -169,9 +169,8 @@ class Session:
             self.persist(lambda one=one: self.store.name(one.number, one.commit))
         for k, one in enumerate(self.state.rejections, 1):
             self.persist(lambda k=k, one=one: self.store.name(f"rejected-{k}", one.commit))
-        pending = self.state.pending
-        if pending and pending.runs and pending.runs[-1].result is None:
-            self.record("lost", n=pending.number, k=pending.runs[-1].k, reason="it was cut short; the same commit runs again")
+        if cut := self.state.unfinished:
+            self.record("lost", n=cut.number, k=cut.unfinished.k, reason="it was cut short; the same commit runs again")
         self.follow()
 
     def _check_terms(self) -> None:
@@ -187,8 +186,10 @@ class Session:
             self.record("study", tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text)
 
     def _prune_runs(self) -> None:
-        """Weights are kept of the best and of what is under way."""
-        needed = {run.folder for one in (self.state.best, self.state.pending) if one for run in one.runs}
+        """Weights are kept of what is under way and of the best, without most of its runs since its verdict."""
+        best, pending = self.state.best, self.state.pending
+        needed = {run.folder for run in best.weighty} if best else set()
+        needed |= {run.folder for run in pending.runs} if pending else set()
         for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
             if folder.name not in needed and folder.name not in self._pruned:
                 self._pruned.add(folder.name)

@@ -51,8 +51,8 @@ def setup(study, backend: Backend, prepared: Prepared) -> Setup:
 def check_options(study, options: dict) -> None:
     """UsageError when an option was given (not None, not "auto") that is not what the study has locked.
 
-    options: any of tag, profile, backend, corpus, decide, seed, train_seconds and the constraints; others are none of the study's
-    terms.
+    options: any of tag, profile, backend, corpus, decide, stop_early, seed, train_seconds and the constraints; others are none of
+    the study's terms.
     """
     given = {name: value for name, value in options.items() if value is not None and value != "auto"}
     if "profile" in given:
@@ -65,6 +65,7 @@ def check_options(study, options: dict) -> None:
         "backend": study.backend,
         "corpus": study.corpus,
         "decide": study.decide,
+        "stop_early": study.stop_early,
         "seed": study.seed,
         "train_seconds": study.profile.budget["train_seconds"],
         **vars(study.constraints),

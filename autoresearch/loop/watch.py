@@ -28,7 +28,7 @@ BEFORE_SHARE, AFTER_SHARE = 0.006, 0.003  # of the training: 1.8 and 0.9 s of 30
 REPEATS = 3  # a check that is off is done again at once; the best of all counts
 LOOK_SECONDS = 1.0
 DEVICE_SECONDS = 60.0  # between two questions to an accelerator's driver, each a process of its own for a moment
-SPEED_FAILURES = ("timeout", "limit")  # what a run may fail by because the machine is slow
+SPEED_FAILURES = ("timeout", "limit", "futile")  # what a run may fail by because the machine is slow
 
 
 class Disturbed(Exception):

@@ -24,7 +24,7 @@ from autoresearch.hardware.profiles import Profile
 from autoresearch.hardware.registry import Backend
 from autoresearch.loop import lock
 from autoresearch.loop.constraints import Constraints
-from autoresearch.loop.decide import BASELINE_RUNS
+from autoresearch.loop.decide import BASELINE_RUNS, MOST_RUNS
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.terms import backend_checksum, check_tag, measure_checksum
 from autoresearch.paths import expanded, shipped
@@ -53,6 +53,7 @@ class Study:
     versions: dict[str, str]
     created: str
     constraints: Constraints = field(default_factory=Constraints)
+    stop_early: bool = False  # futility.py
 
     @property
     def state_folder(self) -> Path:
@@ -77,6 +78,7 @@ class Study:
             "created": self.created,
             "seed": self.seed,
             "decide": self.decide,
+            "stop_early": self.stop_early,
             "backend": self.backend,
             "corpus": self.corpus,
             "prepared": self.prepared,
@@ -93,6 +95,7 @@ class Study:
 def create(
     folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
     seed: int = DEFAULT_SEED, decide: str = "confirmed", constraints: Constraints | None = None,
+    stop_early: bool = False,
 ) -> Study:  # fmt: skip
     """Make the workspace: train.py with the profile's constants, program.md, AGENTS.md, study.toml, and the first commit.
 
@@ -105,7 +108,7 @@ def create(
         checksums=prepared.checksums | {"measure": measure_checksum(), "backend": backend_checksum(backend)},
         versions={"autoresearch": __version__, "python": platform.python_version(), "system": platform.platform()}
         | {package: version(package) for package in ("numpy", "pygit2")} | facts.versions,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(), stop_early=stop_early,
     )  # fmt: skip
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)
     files = {
@@ -134,7 +137,7 @@ def agents_md(study: Study) -> str:
     budget = study.profile.budget
     training_minutes = (budget["train_seconds"] + budget["startup_limit_seconds"]) / 60 + 2  # chosen: 2 minutes to score
     baseline = BASELINE_RUNS[study.decide]
-    most = 1 if study.decide == "strict" else 3  # decide.py
+    most = MOST_RUNS[study.decide]
     return Template(AGENTS_TEMPLATE.read_text(encoding="utf-8")).substitute(
         tag=study.tag,
         created=study.created[:10],
@@ -144,7 +147,7 @@ def agents_md(study: Study) -> str:
         corpus=study.corpus,
         train_seconds=f"{budget['train_seconds']:g}",
         startup_limit_seconds=f"{budget['startup_limit_seconds']:g}",
-        try_runs="1 training" if most == 1 else "1 training for a clear loser, up to 3 (on other seeds) for what looks better",
+        try_runs="1 training" if most == 1 else f"1 training for a loser, a few on new seeds for what looks better, at most {most}",
         baseline_runs=f"{baseline} training{'s' * (baseline > 1)}",
         try_limit_minutes=math.ceil(most * training_minutes),
         first_limit_minutes=math.ceil((most + baseline) * training_minutes),
@@ -177,7 +180,7 @@ def load(folder: Path) -> Study:
             folder.resolve(), _text(table, "tag"), int(table["seed"]), _text(table, "decide"), _text(table, "corpus"),
             _text(table, "backend"), Profile.from_dict(table["profile"], str(path)), Facts.from_dict(table["facts"]),
             _text(table, "prepared"), dict(table["checksums"]), dict(table["versions"]), _text(table, "created"),
-            Constraints.from_dict(table.get("constraints", {})),
+            Constraints.from_dict(table.get("constraints", {})), bool(table.get("stop_early", False)),
         )  # fmt: skip
         check_tag(study.tag)
         if study.decide not in BASELINE_RUNS:

@@ -7,31 +7,41 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from autoresearch.noise import Gain, Noise, fair_scores, gain, mean, noise_group, pooled_noise
+
 LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Experiment:
     """One that was decided."""
 
     number: int
     outcome: str  # baseline, keep, discard or crash
-    val_bpb: float | None
+    scores: list[float]
     description: str
+    again: list[float] = field(default_factory=list)  # of its runs since then
+
+    @property
+    def fair(self) -> list[float]:
+        return fair_scores(self.scores, self.again, was_chosen=self.number > 0)
+
+    @property
+    def val_bpb(self) -> float | None:
+        return mean(self.fair) if self.scores else None
 
 
 @dataclass
 class History:
     tag: str = ""
     experiments: list[Experiment] = field(default_factory=list)
-    sigma: float | None = None  # standard deviation of the baseline's runs; None when it ran once
-    baseline: float | None = None  # val_bpb
-    best: float | None = None
-    best_number: int | None = None
+    baseline_experiment: Experiment | None = None
+    best_experiment: Experiment | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})  # without the baseline
     running: tuple[int, str] | None = None  # number and description of the experiment that has no verdict yet
-    run: int | None = None  # which of its runs
+    run: int | None = None  # which run is under way
     seed: int | None = None
+    again: int | None = None  # the experiment that this run measures again, where it is not the running one
     invalid: int = 0  # trainings that did not count
     startup: float | None = None  # seconds, of the last run of an experiment
     baseline_startups: list[float] = field(default_factory=list)  # of its runs
@@ -46,9 +56,28 @@ class History:
         return history
 
     @property
-    def gain(self) -> float | None:
-        """How far the best lies below the baseline; None before there is a baseline."""
-        return None if self.best is None or self.baseline is None else self.baseline - self.best
+    def baseline(self) -> float | None:
+        return self.baseline_experiment and self.baseline_experiment.val_bpb
+
+    @property
+    def best(self) -> float | None:
+        return self.best_experiment and self.best_experiment.val_bpb
+
+    @property
+    def best_number(self) -> int | None:
+        return self.best_experiment and self.best_experiment.number
+
+    @property
+    def noise(self) -> Noise | None:
+        groups = (noise_group(one.scores, one.again, was_chosen=one.number > 0) for one in self.experiments)
+        return pooled_noise(list(groups))
+
+    @property
+    def gain(self) -> Gain | None:
+        """How far the best lies below the baseline; None while it is the baseline."""
+        if self.best_experiment is self.baseline_experiment:
+            return None
+        return gain(self.baseline_experiment.fair, self.best_experiment.fair, self.noise)
 
     @property
     def late_startup(self) -> tuple[float, float] | None:
@@ -69,34 +98,49 @@ class History:
                 self.tag = event["tag"]
             case "start":
                 self.running = event["n"], event["description"]
-                self.run = self.seed = None
+                self.run = self.seed = self.again = None
                 self._started = datetime.fromisoformat(event["time"])
             case "begin":
-                self.run, self.seed = event["k"], event["seed"]
+                self.run, self.seed, number = event["k"], event["seed"], event["n"]
+                self.again = None if self.running and self.running[0] == number else number
             case "invalid":
                 self.invalid += 1
+                self.again = None
             case "run":
                 self.startup = event.get("startup_seconds")
                 if event["n"] == 0 and self.startup is not None:
                     self.baseline_startups.append(self.startup)
+                if self.again is not None and event["status"] == "ok":
+                    self.best_experiment.again.append(event["val_bpb"])
+                self.again = None
+            case "lost":
+                self.again = None
             case "verdict":
                 self._decide(event)
+            case "revoked":
+                self._revoke(event["n"])
 
     def _decide(self, event: dict) -> None:
-        number, outcome, val_bpb = event["n"], event["verdict"], event["val_bpb"]
-        description = self.running[1] if self.running else ""
-        if number == 0 and outcome == "keep":
-            outcome, self.baseline = "baseline", val_bpb
-            if len(event["scores"]) > 1:
-                self.sigma = statistics.stdev(event["scores"])
-        elif number > 0:
+        number, outcome = event["n"], event["verdict"]
+        decided = Experiment(number, outcome, event["scores"], self.running[1] if self.running else "")
+        if number > 0:
             self.counts[outcome] += 1
             if self._started:
                 self._seconds.append((datetime.fromisoformat(event["time"]) - self._started).total_seconds())
-        if outcome in ("baseline", "keep"):
-            self.best, self.best_number = val_bpb, number
-        self.experiments.append(Experiment(number, outcome, val_bpb, description))
+        elif outcome == "keep":
+            decided.outcome, self.baseline_experiment = "baseline", decided
+        if outcome == "keep":
+            self.best_experiment = decided
+        self.experiments.append(decided)
         self.running = self._started = None
+
+    def _revoke(self, number: int) -> None:
+        """A keep that was none: the one before it is the best again."""
+        revoked = next(one for one in reversed(self.experiments) if one.number == number)
+        revoked.outcome, revoked.scores, revoked.again = "discard", [], []
+        self.counts["keep"] -= 1
+        self.counts["discard"] += 1
+        self.best_experiment = next(one for one in reversed(self.experiments) if one.outcome in ("keep", "baseline"))
 
 
 def span(seconds: float) -> str:

@@ -229,7 +229,8 @@ def _sentence(event: dict, history: History) -> str | None:
         case "start":
             return f"experiment {number}: {event['description']}"
         case "begin":
-            return f"experiment {number} run {event['k']} starts, seed {event['seed']}"
+            who = "the best, " if history.again is not None else ""
+            return f"{who}experiment {number} run {event['k']} starts, seed {event['seed']}"
         case "run":
             score = f"val_bpb {event['val_bpb']:.6f}" if event["status"] == "ok" else f"{event['status']}: {event['reason']}"
             late = history.late_startup
@@ -263,6 +264,8 @@ def _sentence(event: dict, history: History) -> str | None:
             return None if event["outcome"] == "answered" else f"{event['agent']}: {event['outcome']}"
         case "proposed":
             return f"{event['agent']} has an idea ready: {event['description']}"
+        case "noise":
+            return f"the best, experiment {number}, is to run until it has {event['wanted']} runs since its verdict"
         case "mix":
             wish = ", and is asked for a structural move" if event["wish"] else ""
             return f"the LLM proposes {event['share']:.0%} from now on{wish}: {event['reason']}"
@@ -272,8 +275,12 @@ def _sentence(event: dict, history: History) -> str | None:
 
 def _running(history: History) -> str:
     if history.running is None:
-        return ""
+        if history.again is None:
+            return ""
+        return f"the best, experiment {history.again}, runs again (run {history.run}, seed {history.seed})"
     number, description = history.running
+    if history.again is not None:
+        return f"the best, experiment {history.again}, runs again (run {history.run}, seed {history.seed}), for experiment {number}"
     run = "" if history.run is None else f" run {history.run} (seed {history.seed})"
     return f"experiment {number}{run}: {description}"
 
@@ -284,8 +291,9 @@ def _best(history: History) -> str:
     text = f"best val_bpb {_bpb(history.best)}"
     if not history.gain:
         return f"{text}, the baseline"
-    percent = 100 * history.gain / history.baseline
-    return f"{text} by experiment {history.best_number}, {history.gain:.4f} ({percent:.1f} %) below the baseline"
+    percent = 100 * history.gain.bpb / history.baseline
+    error = "" if history.gain.error is None else f" +- {history.gain.error:.4f}"
+    return f"{text} by experiment {history.best_number}, {history.gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline"
 
 
 def _tally(history: History) -> str:

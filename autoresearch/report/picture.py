@@ -42,9 +42,10 @@ def compose(history: History, machine: str = ""):
     scored = [e for e in history.experiments if e.val_bpb is not None]
     _frame(figure, axes, history, machine)
     if scored:
-        low, high = _y_range(scored, history.sigma)
+        sigma = history.noise.sigma if history.noise else None
+        low, high = _y_range(scored, sigma)
         axes.set_ylim(low, high)
-        _draw_noise(axes, scored[0].val_bpb, history.sigma)
+        _draw_noise(axes, scored[0].val_bpb, sigma)
         _draw_discards(axes, [e for e in scored if e.outcome == "discard"], low, high)
         best = _draw_best(axes, scored, history.experiments[-1].number)
     else:
@@ -79,8 +80,9 @@ def _frame(figure, axes, history: History, machine: str) -> None:
     axes.set_ylabel("val_bpb, bits per byte (lower is better)", fontsize=9.5)
     title = "val_bpb n/a" if history.best is None else f"val_bpb {history.best:.4f}"
     if history.gain:
-        percent = 100 * history.gain / history.baseline
-        title += f", {history.gain:.4f} ({percent:.1f} %) below the baseline {history.baseline:.4f}"
+        percent = 100 * history.gain.bpb / history.baseline
+        error = "" if history.gain.error is None else f" ± {history.gain.error:.4f}"
+        title += f", {history.gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline {history.baseline:.4f}"
     _text(figure, _LEFT, 0.962, title, fontsize=13, fontweight="bold", va="center")
     subtitle = "  ·  ".join(one_line(word, 90) for word in (machine, history.tag, _counts(history)) if word)
     _text(figure, _LEFT, 0.92, subtitle, fontsize=9.5, color="#555555", va="center")

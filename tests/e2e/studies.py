@@ -81,7 +81,7 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
-def make(folder: Path, corpus: Path, decide: str = "strict", **budget: float):
+def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = False, **budget: float):
     """(Study, Setup) of a new workspace in folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     profile = profiles.load(write_profile(folder.parent, **budget))
@@ -89,7 +89,7 @@ def make(folder: Path, corpus: Path, decide: str = "strict", **budget: float):
     prepared = prepare(str(corpus), profile.data["vocab_size"])
     study = workspace.create(
         folder, tag="t", backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared,
-        corpus=prepared.corpus, decide=decide,
+        corpus=prepared.corpus, decide=decide, stop_early=stop_early,
     )  # fmt: skip
     return study, terms.setup(study, choice.backend, prepared)
 
@@ -134,5 +134,5 @@ def check_in_line(study) -> None:
     assert rows[0] == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
     assert [row.split("\t")[0] for row in rows[1:]] == [one.commit[:7] for one in state.experiments]
     weights = sorted(path.parent.name for path in study.runs.glob("*/checkpoint"))
-    assert weights == sorted(run.folder for run in best.runs), weights
+    assert weights == sorted(run.folder for run in best.weighty), weights
     assert not list(study.folder.glob("**/*.tmp")) and not list((study.folder / ".git").rglob("*.lock"))

@@ -9,9 +9,25 @@ def test_fold_counts_the_best_and_the_noise():
     assert [e.outcome for e in history.experiments] == ["baseline", "keep", "discard", "crash", "keep"]
     assert history.counts == {"keep": 2, "discard": 1, "crash": 1}
     assert (history.best, history.best_number) == (0.78, 4)
-    assert abs(history.gain - 0.02) < 1e-12
-    assert abs(history.sigma - 0.001) < 1e-12  # of 0.801, 0.800, 0.799
+    assert abs(history.gain.bpb - 0.02) < 1e-12
+    assert abs(history.noise.sigma - 0.001) < 1e-12  # of 0.801, 0.800, 0.799
+    assert abs(history.gain.error - 0.001 * (1 + 1 / 3) ** 0.5) < 1e-12
     assert history.experiment_seconds == 300  # start, begin, run, verdict: 100 s apart
+
+
+def test_a_revoked_keep_gives_the_best_back():
+    events = study([0.79, 0.78])
+    history = History.of([*events, {"seq": 0, "time": events[-1]["time"], "event": "revoked", "n": 2, "reason": "it cheats"}])
+    assert history.best_number == 1 and history.counts == {"keep": 1, "discard": 1, "crash": 0}
+    assert history.experiments[-1].val_bpb is None
+
+
+def test_the_best_measured_again_is_reported_by_those_runs():
+    events = study([0.79, 0.82])
+    more = [{"event": "begin", "n": 1, "k": 2, "seed": 9}, {"event": "run", "n": 1, "k": 2, "status": "ok", "val_bpb": 0.795}]
+    history = History.of([*events, *more])
+    assert history.best == 0.795 and abs(history.gain.bpb - 0.005) < 1e-12 and history.again is None
+    assert History.of([*events, *more[:1]]).again == 1
 
 
 def test_what_runs_is_known_until_its_verdict():
@@ -23,9 +39,9 @@ def test_what_runs_is_known_until_its_verdict():
 
 
 def test_a_baseline_that_ran_once_has_no_sigma_and_one_that_crashed_is_no_experiment():
-    assert History.of(study([], baseline=(0.8,))).sigma is None
+    assert History.of(study([], baseline=(0.8,))).noise is None
     events = [{**event, "val_bpb": None} if event["event"] == "verdict" else event for event in study([], baseline=(0.8,))]
-    events[-1]["verdict"] = "crash"
+    events[-1]["verdict"], events[-1]["scores"] = "crash", []
     history = History.of(events)
     assert history.best is None and history.gain is None and sum(history.counts.values()) == 0
     assert history.experiments[0].outcome == "crash"

@@ -77,7 +77,8 @@ def test_plain_lines_tell_the_night():
     assert lines[:2] == ["a machine", "study jan02"]
     assert "experiment 1: [bold]x[/bold] [2J line break" in lines
     assert "experiment 1 run 1: val_bpb 0.790000" in lines
-    assert "experiment 1 keep: the numbers say so; best val_bpb 0.7900 by experiment 1, 0.0100 (1.2 %) below the baseline" in lines
+    best = "best val_bpb 0.7900 by experiment 1, 0.0100 +- 0.0012 (1.3 %) below the baseline"
+    assert f"experiment 1 keep: the numbers say so; {best}" in lines
     assert "experiment 2 run 1: crash: no [red]memory[/red]" in lines
     assert [line for line in lines if "training" in line] == [
         "experiment 0 run 1: training, 25 %, 3:45 left, 21,346 tok/s, loss 2.345"  # and not again before 30 s are over
@@ -98,7 +99,7 @@ def test_the_panel_shows_the_night(terminal):
     last = screens(tty)[-1]
     assert "autoresearch jan02" in last and "a machine" in last
     assert "experiment 7 run 1 (seed 1): [bold]x[/bold] [2J line break" in last
-    assert "best val_bpb 0.7800 by experiment 4, 0.0200 (2.5 %) below the baseline" in last
+    assert "best val_bpb 0.7800 by experiment 4, 0.0200 +- 0.0012 (2.5 %) below the baseline" in last
     assert "2 keep, 3 discard, 1 crash; 5:00 each, at this pace " in last
     assert re.findall(r"^│ +(\d)  (\w+)", last, re.M) == [
         ("1", "keep"), ("2", "discard"), ("3", "crash"), ("4", "keep"), ("5", "discard"), ("6", "discard"),

@@ -1,0 +1,70 @@
+"""`autoresearch noise`: what the seed alone does to val_bpb on this machine, and what gain can be told from it."""
+
+import json
+import sys
+
+import click
+
+from autoresearch.commands.options import options
+
+
+@click.command("noise")
+@options("workspace")
+@click.option(
+    "--runs", type=click.IntRange(2, 1000), default=5, show_default=True, metavar="N", help="How often the best has to have run."
+)
+@click.option("--new", "is_new", is_flag=True, help="Train it N times more, however often it ran. Default: only what is missing.")
+@options("on_battery", "json", "plain")
+@click.pass_context
+def command(context, workspace, runs, is_new, on_battery, as_json, plain):
+    """Measure the noise: how far the seed alone moves val_bpb here.
+
+    Trains the study's best (at first: the baseline) on new seeds until it ran N times, and prints sigma, its 95 % interval, and
+    the smallest gain that is kept 4 times in 5. The runs are recorded, and count in every later decision. Cut short, the same
+    command goes on.
+
+    Example: `autoresearch noise --workspace my-study --runs 10`
+    """
+    from autoresearch.commands.prepare import bars
+    from autoresearch.hardware import power
+    from autoresearch.loop import answers, ledger, measure_noise, terms
+    from autoresearch.loop.workspace import find
+    from autoresearch.report import panel
+    from autoresearch.report.history import machine_line
+
+    study = find(workspace)
+    exit_status = 0
+    if measure_noise.missing(answers.state_of(study), runs, is_new):
+        power.refuse_on_battery(power.supply(), on_battery)
+        with bars(quiet=as_json, plain=plain) as on_progress:
+            setup = terms.ready(study, on_progress)
+        machine = machine_line(study.facts.device, study.backend, study.profile.name)
+        past = ledger.read(study.events)
+        with panel.choose(False, plain or as_json, sys.stderr, machine, past) as listener:
+            outcome = measure_noise.measure(study, setup, runs, is_new, listener)
+        exit_status = outcome.exit_status
+        if exit_status:
+            click.echo(f"{outcome.detail}\nnot measured to the end: {outcome.reason}".lstrip("\n"), err=True)
+    facts = measure_noise.facts(study, answers.state_of(study))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        for line in lines(facts):
+            click.echo(line)
+    context.exit(exit_status)
+
+
+def lines(facts: dict) -> list[str]:
+    machine = f"machine   {facts['device'] or 'n/a'}, profile {facts['profile']}"
+    if facts["sigma"] is None:
+        return [machine, "sigma     n/a: nothing ran twice yet"]
+    found = [
+        machine,
+        f"sigma     {facts['sigma']:.6f} bpb, {facts['sigma_low']:.6f} to {facts['sigma_high']:.6f} with 95 % confidence"
+        f" ({facts['dof']} degrees of freedom)",
+        f"seen      a gain of {facts['seen_gain_bpb']:.6f} bpb is kept 4 times in 5 (`{facts['decide']}`), a smaller one less",
+    ]
+    for one in facts["measured"]:
+        scores = " ".join(f"{score:.6f}" for score in one["scores"])
+        found.append(f"runs      experiment {one['experiment']}, {one['description']}: {scores}")
+    return found

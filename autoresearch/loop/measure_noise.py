@@ -1,0 +1,61 @@
+"""`noise`: run the best of a study on further seeds, to know what the seed alone does to val_bpb on this machine.
+
+The runs stand in the ledger as runs of the best: every later decision uses them, so none is wasted. A call that was cut short is
+done to its end by the next one.
+"""
+
+from autoresearch.loop.experiment import Setup
+from autoresearch.loop.ledger import State
+from autoresearch.loop.loop import establish_baseline, remeasure
+from autoresearch.loop.night import seen_gain
+from autoresearch.loop.session import Listener, Session, opened
+from autoresearch.loop.stop import Outcome, Stop
+from autoresearch.loop.workspace import Study
+
+
+def measure(study: Study, setup: Setup, runs: int, is_new: bool, listener: Listener) -> Outcome:
+    """Run the best until `runs` of its scores tell of the noise; is_new: until it has so many more than now."""
+    with opened(study, setup, listener) as session:
+        try:
+            establish_baseline(session, work_tree=True)
+            remeasure(session, _wanted(session, runs, is_new))
+            best = session.state.best
+            failed = None if best.can_rerun else best.results[-1]
+            outcome = Outcome(f"the best failed on a new seed: {failed.reason}", 1) if failed else Outcome("measured")
+        except Stop as stop:
+            outcome = stop.outcome
+        except KeyboardInterrupt:
+            outcome = Outcome("Ctrl-C", 130)
+        session.stop(outcome.reason)
+        return outcome
+
+
+def missing(state: State, runs: int, is_new: bool) -> bool:
+    """Whether `measure` would train anything."""
+    return state.best is None or is_new or (state.best.can_rerun and len(state.best.noise_group) < runs)
+
+
+def facts(study: Study, state: State) -> dict:
+    """What is known of the noise, for programs; None where nothing ran twice."""
+    groups = [(one, one.noise_group) for one in state.experiments]
+    words = [{"experiment": one.number, "description": one.description, "scores": group} for one, group in groups]
+    measured = [row for row in words if len(row["scores"]) > 1]
+    found = {"sigma": None, "sigma_low": None, "sigma_high": None, "dof": 0, "seen_gain_bpb": None, "measured": measured}
+    if state.noise:
+        low, high = state.noise.interval()
+        best = state.best
+        others = tuple(len(group) for one, group in groups if one is not best)
+        gain = seen_gain(study.decide, len(best.counted), others)
+        sigma = state.noise.sigma
+        found |= {"sigma": sigma, "sigma_low": low, "sigma_high": high, "dof": state.noise.dof, "seen_gain_bpb": gain * sigma}
+    return found | {"decide": study.decide, "profile": study.profile.name, "device": study.facts.device}
+
+
+def _wanted(session: Session, runs: int, is_new: bool) -> int:
+    """How many runs since its verdict the best shall have."""
+    best = session.state.best
+    if not is_new:
+        return runs - (len(best.noise_group) - len(best.again))
+    if best.wanted <= len(best.again):  # else an earlier call was cut short
+        session.record("noise", n=best.number, wanted=len(best.again) + runs)
+    return best.wanted

@@ -1,0 +1,81 @@
+"""What the seed alone does to a score: its spread, means that chance did not choose, and what a gain is worth. Pure.
+
+Scores of one commit differ from seed to seed. That spread, pooled over every commit that ran more than once, is the noise.
+"""
+
+import math
+from dataclasses import dataclass
+
+# Two scores of the same weights differ by 1e-5 already: logits reach the scorer as float16.
+SIGMA_FLOOR = 1e-5
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The standard deviation of val_bpb between seeds, and how well it is known."""
+
+    sigma: float
+    dof: int  # degrees of freedom of the estimate
+
+    def interval(self) -> tuple[float, float]:
+        """Where sigma lies with 95 % confidence (dof s^2 / sigma^2 is chi-square)."""
+        low, high = (self.sigma / math.sqrt(_chi_square_share(z, self.dof)) for z in (1.96, -1.96))
+        return low, high
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How far one mean lies below another."""
+
+    bpb: float
+    error: float | None  # its standard error; None when the noise is not known
+
+    def __str__(self) -> str:
+        return f"{self.bpb:.6f}" if self.error is None else f"{self.bpb:.6f} +- {self.error:.6f}"
+
+
+def mean(scores: list[float]) -> float:
+    return math.fsum(scores) / len(scores)
+
+
+def fair_scores(scores: list[float], again: list[float], was_chosen: bool) -> list[float]:
+    """The scores that a commit is reported by: those that chance did not choose.
+
+    scores: what its verdict was made from; again: its runs since then. was_chosen: false for the baseline, which nothing chose.
+    """
+    return again or scores[1:] or scores if was_chosen else scores + again
+
+
+def noise_group(scores: list[float], again: list[float], was_chosen: bool) -> list[float]:
+    """What a commit's runs say of the noise: all but the first, which was low enough to be looked at again."""
+    return scores[was_chosen:] + again
+
+
+def pooled_noise(groups: list[list[float]]) -> Noise | None:
+    """The noise from groups of scores, each of one commit on several seeds; None when no commit has two."""
+    groups = [group for group in groups if len(group) > 1]
+    if not groups:
+        return None
+    dof = sum(map(len, groups)) - len(groups)
+    squares = sum((score - center) ** 2 for group in groups for center in [mean(group)] for score in group)
+    return Noise(max(math.sqrt(squares / dof), SIGMA_FLOOR), dof)
+
+
+def gain(before: list[float], after: list[float], noise: Noise | None) -> Gain:
+    """How far the mean of `after` lies below that of `before`, both fair scores."""
+    error = noise.sigma * math.sqrt(1 / len(before) + 1 / len(after)) if noise else None
+    return Gain(mean(before) - mean(after), error)
+
+
+def student_t(deviate: float, dof: int) -> float:
+    """The point of Student's t with about the upper tail of the normal deviate; from 2 degrees of freedom on never too lenient.
+
+    Wallace's approximation (Annals of Mathematical Statistics 30, 1959), solved for t.
+    """
+    shrunk = deviate * (8 * dof + 3) / (8 * dof + 1)
+    return math.sqrt(dof * math.expm1(min(shrunk**2 / dof, 700.0)))
+
+
+def _chi_square_share(deviate: float, dof: int) -> float:
+    """Chi-square's quantile at a normal deviate, divided by dof (Wilson and Hilferty 1931; 3 % off at 2 degrees of freedom)."""
+    return max(1 - 2 / (9 * dof) + deviate * math.sqrt(2 / (9 * dof)), 0.01) ** 3
