@@ -44,8 +44,17 @@ torch.set_num_threads(1)
 def one_hot(ids, size):
     return F.one_hot(ids.long(), size).float()
 
+def to(x, dtype):
+    return x.to(getattr(torch, dtype))
+
 def take(x, index, axis):
     return torch.take_along_dim(x, index, axis)
+
+def gru(size):
+    return nn.GRU(size, size, batch_first=True)
+
+def lstm(size):
+    return nn.LSTM(size, size, batch_first=True)
 
 def normal(*shape, scale=1.0):
     return nn.Parameter(torch.randn(*shape) * scale)
@@ -67,8 +76,17 @@ class Module(nn.Module):
 def one_hot(ids, size):
     return (ids[..., None] == mx.arange(size)).astype(mx.float32)
 
+def to(x, dtype):
+    return x.astype(getattr(mx, dtype))
+
 def take(x, index, axis):
     return mx.take_along_axis(x, index, axis)
+
+def gru(size):
+    return nn.GRU(size, size)
+
+def lstm(size):
+    return nn.LSTM(size, size)
 
 def normal(*shape, scale=1.0):
     return mx.random.normal(shape) * scale
@@ -143,12 +161,16 @@ def train_py(framework: str, extra: str) -> str:
     return HEADS[framework] + TABLE + "".join(f"    {line}\n" for line in lines) + TRAINING
 
 
-def model(framework: str, source: str, weights: dict[str, np.ndarray], folder: Path):
-    """What the score worker makes of a train.py and its checkpoint."""
+def model(framework: str, source: str, weights: dict[str, np.ndarray] | None, folder: Path):
+    """What the score worker makes of a train.py and its checkpoint. weights: by default those that build_model begins with."""
     backend = runtime(framework)
     module = types.ModuleType("train")
     exec(compile(source, "train.py", "exec"), module.__dict__)
-    save_file(weights, folder / "checkpoint")
+    if weights is None:
+        backend.seed(0)
+        backend.save_weights(module.build_model(SPEC), folder / "checkpoint")
+    else:
+        save_file(weights, folder / "checkpoint")
     return backend.load_weights(module.build_model(SPEC), folder / "checkpoint")
 
 

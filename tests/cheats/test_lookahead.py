@@ -41,7 +41,8 @@ def test_a_model_that_looks_ahead_pays_and_is_found(framework, name, folder):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_row_beside_helps_nobody(framework, folder):
     """A row's last target is the next row's first token. It would pay if rows were sent in their order, and they are not."""
-    extra = "mates = xp.roll(ids[:, 0], -1, 0)\nreturn 6 * one_hot(mates, self.vocab_size)[:, None] * (1.0 * (xp.arange(T) == T - 1))[:, None]"
+    extra = "mates = xp.roll(ids[:, 0], -1, 0)\nis_last = xp.arange(T) == T - 1\n"
+    extra += "return 6 * one_hot(mates, self.vocab_size)[:, None] * (1.0 * is_last)[:, None]"
     honest = audited.honest(framework, folder)
     ask, bits = scored(framework, extra, folder)
     subject = audited.model(framework, audited.train_py(framework, extra), {"table": text().table}, folder)
@@ -62,7 +63,8 @@ def test_what_counts_its_calls_is_found_by_a_fresh_process(framework, folder):
         honest = audited.honest(framework, folder)
         _, bits = scored(framework, extra, folder)
         assert honest.mean_bits - bits.mean() > GAIN_BITS
-        fresh = audited.asker(framework, audited.model(framework, audited.train_py(framework, extra), {"table": text().table}, folder))
+        subject = audited.model(framework, audited.train_py(framework, extra), {"table": text().table}, folder)
+        fresh = audited.asker(framework, subject)
         assert honest.allowed.objection(audited.look(fresh, bits, 0, 32, honest.bits - bits))
 
 
