@@ -66,7 +66,8 @@ CHEATS = {
     "mask only in training": AHEAD + "return 0 * x if self.training else 4 * ahead",
     "mask after the softmax": NEIGHBOURS + "share = xp.softmax(xp.where(abs(i - j) <= 1, score, -1e9), 2) * (j <= i)\n" + SHARPER,
     "softmax over the queries": NEIGHBOURS.replace("@", "* 0 + x @").replace("x @ xp.swapaxes(x", "x @ xp.swapaxes(self.table[ids]")
-    + "share = xp.softmax(xp.where((j <= i) & (i <= j + 1), score, -1e9), 1)\n" + SHARPER,
+    + "share = xp.softmax(xp.where((j <= i) & (i <= j + 1), score, -1e9), 1)\n"
+    + SHARPER,
     "keys sorted before the mask": PLACES
     + "keys = one_hot(take(ids, xp.argsort(ids, 1), 1), self.vocab_size)\nreturn 40 / T * (1.0 * (j <= i + T // 2)) @ keys",
     # Filters

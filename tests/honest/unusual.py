@@ -69,7 +69,8 @@ QKV = PLACES + "q, k, v = x @ self.q, x @ self.k, x @ self.v\n"
 CAUSAL = QKV + "return attend(q, k, v, j <= i) @ self.o"
 TURN = """angle = xp.arange(T)[:, None] * xp.exp(-xp.arange(C // 2) / 3.0)
 cos, sin = xp.cos(angle), xp.sin(angle)
-turn = lambda y: xp.concatenate([y[..., : C // 2] * cos - y[..., C // 2 :] * sin, y[..., : C // 2] * sin + y[..., C // 2 :] * cos], -1)
+halves = lambda y: (y[..., : C // 2], y[..., C // 2 :])
+turn = lambda y: (lambda a, b: xp.concatenate([a * cos - b * sin, a * sin + b * cos], -1))(*halves(y))
 """
 KEPT = "decay = xp.sigmoid(xp.arange(C) / 4.0 - 2)\n"
 
@@ -84,7 +85,8 @@ MODELS = {
     "learned positions": Honest("x = x + self.places\n" + CAUSAL, "self.places = normal(T, C)"),
     "multi-query": Honest(
         QKV + "k, v = k[..., None, :6], v[..., None, :6]\nq = xp.swapaxes(q.reshape(B, T, 4, 6), 1, 2)\n"
-        "out = attend(q, xp.swapaxes(k, 1, 2), xp.swapaxes(v, 1, 2), j <= i)\nreturn xp.swapaxes(out, 1, 2).reshape(B, T, C) @ self.o"
+        "out = attend(q, xp.swapaxes(k, 1, 2), xp.swapaxes(v, 1, 2), j <= i)\n"
+        "return xp.swapaxes(out, 1, 2).reshape(B, T, C) @ self.o"
     ),
     "the best four keys": Honest(
         QKV + "score = xp.where(j <= i, q @ xp.swapaxes(k, 1, 2), -1e9)\n"
@@ -97,12 +99,17 @@ MODELS = {
         "return attend(q, keys, values, xp.concatenate([near, far], 1)) @ self.o"
     ),
     "sigmoid attention": Honest(QKV + "return (xp.sigmoid(q @ xp.swapaxes(k, 1, 2)) * (j <= i) / (i + 1)) @ v @ self.o"),
-    "normalised before the mask": Honest(QKV + "w = xp.exp(-xp.abs(q @ xp.swapaxes(k, 1, 2))) * (j <= i)\nreturn w / w.sum(2)[..., None] @ v @ self.o"),
-    "induction head": Honest(PLACES + "seen = (back(ids + 1, 1)[:, None, :] == ids[:, :, None] + 1) & (j <= i)\nreturn 3.0 * (1.0 * seen) @ x"),
+    "normalised before the mask": Honest(
+        QKV + "w = xp.exp(-xp.abs(q @ xp.swapaxes(k, 1, 2))) * (j <= i)\nreturn w / w.sum(2)[..., None] @ v @ self.o"
+    ),
+    "induction head": Honest(
+        PLACES + "seen = (back(ids + 1, 1)[:, None, :] == ids[:, :, None] + 1) & (j <= i)\nreturn 3.0 * (1.0 * seen) @ x"
+    ),
     # Recurrence
     "linear attention by a scan": Honest(
         QKV + "k = xp.exp(k / 4)\nstate = xp.zeros((B, C, C))\n"
-        "states = scan(lambda s, k, v: s + k[:, :, None] * v[:, None], state, (k, v))\nreturn (norm(q)[..., None, :] @ states)[..., 0, :] / 5"
+        "states = scan(lambda s, k, v: s + k[:, :, None] * v[:, None], state, (k, v))\n"
+        "return (norm(q)[..., None, :] @ states)[..., 0, :] / 5"
     ),
     "linear attention by sums": Honest(
         QKV + "k, q = xp.exp(k / 4), xp.exp(q / 4)\nsums = xp.cumsum(k[..., :, None] * v[..., None, :], 1)\n"
@@ -124,7 +131,9 @@ MODELS = {
         QKV + "keep = xp.sigmoid(q)\nreturn scan(lambda s, keep, v: keep * s + (1 - keep) * v, 0 * x[:, 0], (keep, v)) @ self.o"
     ),
     "exponential average": Honest(KEPT + "return scan(lambda s, x: decay * s + (1 - decay) * x, 0 * x[:, 0], (x,)) @ self.o"),
-    "turned around twice": Honest("order = xp.arange(T - 1, -1, -1)\nreturn scan(lambda s, x: (s + x) / 2, 0 * x[:, 0], (x[:, order][:, order],)) @ self.o"),
+    "turned around twice": Honest(
+        "order = xp.arange(T - 1, -1, -1)\nreturn scan(lambda s, x: (s + x) / 2, 0 * x[:, 0], (x[:, order][:, order],)) @ self.o"
+    ),
     # Convolution and sums
     "convolution padded on the left": Honest("return sum(back(x, n) @ w for n, w in enumerate((self.q, self.k, self.v, self.o)))"),
     "dilated convolution": Honest("return sum(back(x, 4 * n) @ w for n, w in enumerate((self.q, self.k, self.v, self.o)))"),
@@ -138,8 +147,12 @@ MODELS = {
         "n = (xp.arange(T) + 1)[:, None]\nmean = xp.cumsum(x, 1) / n\nvar = xp.cumsum(x * x, 1) / n - mean * mean\n"
         "return (x - mean) / xp.sqrt(abs(var) + 0.1) @ self.o"
     ),
-    "distinct tokens so far": Honest("n = (1.0 * (xp.cumsum(one_hot(ids, self.V), 1) > 0)).sum(2)[..., None]\nreturn xp.sin(n * self.q[0]) @ self.o"),
-    "hashed trigrams": Honest("h = (ids * 31 + back(ids, 1) * 17 + back(ids, 2) * 7) % 97\nreturn self.hashed[h]", "self.hashed = normal(97, C)"),
+    "distinct tokens so far": Honest(
+        "n = (1.0 * (xp.cumsum(one_hot(ids, self.V), 1) > 0)).sum(2)[..., None]\nreturn xp.sin(n * self.q[0]) @ self.o"
+    ),
+    "hashed trigrams": Honest(
+        "h = (ids * 31 + back(ids, 1) * 17 + back(ids, 2) * 7) % 97\nreturn self.hashed[h]", "self.hashed = normal(97, C)"
+    ),
     "bigram table": Honest("return 0 * x", "self.table = normal(self.V, self.V, scale=3)", "return self.table[ids]"),
     # By token
     "experts by token": Honest(
@@ -148,11 +161,14 @@ MODELS = {
         "return sum(best[..., n : n + 1] * (x @ w) for n, w in enumerate((self.q, self.k, self.v, self.o)))"
     ),
     "two experts by token": Honest(
-        CAUSAL.replace("return", "x = x +") + "\ngate = (x @ self.g)[..., :4]\nrank = (gate[..., None, :] > gate[..., None]).sum(-1)\n"
+        CAUSAL.replace("return", "x = x +") + "\ngate = (x @ self.g)[..., :4]\n"
+        "rank = (gate[..., None, :] > gate[..., None]).sum(-1)\n"
         "share = xp.softmax(xp.where(rank < 2, gate, -1e9), -1)\n"
         "return sum(share[..., n : n + 1] * (x @ w) for n, w in enumerate((self.q, self.k, self.v, self.o)))"
     ),
-    "the same layer four times": Honest(PLACES + "for _ in range(4):\n    x = norm(x + attend(x @ self.q, x @ self.k, x @ self.v, j <= i) @ self.o)\nreturn x"),
+    "the same layer four times": Honest(
+        PLACES + "for _ in range(4):\n    x = norm(x + attend(x @ self.q, x @ self.k, x @ self.v, j <= i) @ self.o)\nreturn x"
+    ),
     "depth by token": Honest(
         PLACES + "for _ in range(4):\n    more = xp.sigmoid((x @ self.g)[..., :1])\n"
         "    x = xp.where(more > 0.5, norm(x + attend(x @ self.q, x @ self.k, x @ self.v, j <= i) @ self.o), x)\nreturn x"
@@ -164,12 +180,16 @@ MODELS = {
     "factorised head": Honest(CAUSAL, head="return (x @ self.g[:, :8]) @ self.unembed[:, :8].T"),
     "soft cap": Honest(CAUSAL, head="return 15 * xp.tanh(x @ self.unembed.T / 15)"),
     "mixture of softmaxes": Honest(
-        CAUSAL, head="share = xp.softmax((x @ self.g)[..., :3], -1)\n"
-        "return xp.log(sum(share[..., n : n + 1] * xp.softmax(x @ w @ self.unembed.T, -1) for n, w in enumerate((self.q, self.k, self.v))) + 1e-6)"
+        CAUSAL,
+        head="share = xp.softmax((x @ self.g)[..., :3], -1)\n"
+        "odds = (xp.softmax(x @ w @ self.unembed.T, -1) for w in (self.q, self.k, self.v))\n"
+        "return xp.log(sum(share[..., n : n + 1] * each for n, each in enumerate(odds)) + 1e-6)",
     ),
     "pointer mixture": Honest(
-        CAUSAL, head="T = ids.shape[1]\n" + PLACES + "copy = attend(x @ self.q, x @ self.k, one_hot(ids, self.V), j <= i)\n"
-        "share = xp.sigmoid((x @ self.g)[..., :1])\nreturn xp.log(share * xp.softmax(x @ self.unembed.T, -1) + (1 - share) * copy + 1e-6)"
+        CAUSAL,
+        head="T = ids.shape[1]\n" + PLACES + "copy = attend(x @ self.q, x @ self.k, one_hot(ids, self.V), j <= i)\n"
+        "share = xp.sigmoid((x @ self.g)[..., :1])\n"
+        "return xp.log(share * xp.softmax(x @ self.unembed.T, -1) + (1 - share) * copy + 1e-6)",
     ),
     # Numbers
     "bfloat16": Honest(
@@ -181,7 +201,8 @@ MODELS = {
         "return attend(x @ q, x @ k, x @ v, j <= i) @ o"
     ),
     "another order of sums for other batches": Honest(
-        QKV + "parts = 1 + B % 3\nsize = C // 6\nscore = sum(q[..., n::parts] @ xp.swapaxes(k[..., n::parts], 1, 2) for n in range(parts))\n"
+        QKV + "parts = 1 + B % 3\nsize = C // 6\n"
+        "score = sum(q[..., n::parts] @ xp.swapaxes(k[..., n::parts], 1, 2) for n in range(parts))\n"
         "return xp.softmax(xp.where(j <= i, score / 5, -1e9), -1) @ v @ self.o"
     ),
 }
