@@ -126,6 +126,7 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
         session.record("lost", n=number, k=k, reason=str(failure))
         return failure
     session.record("run", n=number, k=k, folder=folder.name, **result.to_json())
+    session.scored_here.add(folder.name)
     return None
 
 

@@ -11,11 +11,11 @@ from autoresearch.loop.workspace import Study
 
 
 class Views:
-    """Makes Views. What was decided never changes, so it is read once."""
+    """Makes Views. What was decided is read once; only a keep may be revoked later."""
 
     def __init__(self, study: Study, store: Store):
         self._study, self._store = study, store
-        self._known: dict[str, Past] = {}  # by commit
+        self._known: dict[tuple[str, str | None], Past] = {}  # by commit and state
 
     def view(self, state: State, sent_back: Sequence[Past] = (), **more) -> View:
         """sent_back: proposals that the agent just got back; they stand at the end of its history. more: fields of the View."""
@@ -45,19 +45,21 @@ class Views:
         return [*found, *map(self._rejected, rejections)]
 
     def _decided(self, one: Experiment) -> Past:
-        if one.commit not in self._known:
+        key = one.commit, one.state
+        if key not in self._known:
             failed = one.verdict == "crash" and one.runs
             log = log_tail(self._study.runs / one.runs[-1].folder / "log.txt") if failed else ""
             text = self._store.text(one.commit)
             words = (one.number, one.description, one.state or "", one.val_bpb, text, one.reason, one.agent, log)
-            self._known[one.commit] = Past(*words)
-        return self._known[one.commit]
+            self._known[key] = Past(*words)
+        return self._known[key]
 
     def _rejected(self, one: Rejection) -> Past:
-        if one.commit not in self._known:
+        key = one.commit, one.state
+        if key not in self._known:
             text = self._store.text(one.commit)
-            self._known[one.commit] = Past(one.number, one.description, one.state, None, text, one.reason, one.agent, one.log)
-        return self._known[one.commit]
+            self._known[key] = Past(one.number, one.description, one.state, None, text, one.reason, one.agent, one.log)
+        return self._known[key]
 
     def _program_md(self) -> str:
         try:

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 
@@ -62,6 +62,8 @@ class History:
                 self.run, self.seed = event["k"], event["seed"]
             case "verdict":
                 self._decide(event)
+            case "revoked":
+                self._revoke(event["n"])
 
     def _decide(self, event: dict) -> None:
         number, outcome, val_bpb = event["n"], event["verdict"], event["val_bpb"]
@@ -78,6 +80,15 @@ class History:
             self.best, self.best_number = val_bpb, number
         self.experiments.append(Experiment(number, outcome, val_bpb, description))
         self.running = self._started = None
+
+    def _revoke(self, number: int) -> None:
+        """A keep is none any more; the one before it is the best again."""
+        place = next(place for place, one in enumerate(self.experiments) if one.number == number and one.outcome == "keep")
+        self.experiments[place] = replace(self.experiments[place], outcome="discard", val_bpb=None)
+        self.counts["keep"] -= 1
+        self.counts["discard"] += 1
+        last = next(one for one in reversed(self.experiments) if one.outcome in ("keep", "baseline"))
+        self.best, self.best_number = last.val_bpb, last.number
 
 
 def span(seconds: float) -> str:
