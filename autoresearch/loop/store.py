@@ -59,9 +59,9 @@ class Store:
 
     @property
     def tip(self) -> str | None:
-        """The commit that the branch points at; None when somebody deleted the branch."""
+        """The commit that the branch points at; None when somebody deleted the branch, or made it point at nothing."""
         reference = self._repo.references.get(self.branch)
-        return None if reference is None else str(reference.target)
+        return str(reference.target) if reference is not None and self.has(str(reference.target)) else None
 
     def text(self, commit: str) -> str:
         """The train.py of a commit."""

@@ -79,19 +79,50 @@ if os.fork() == 0:
     os._exit(0)
 """
 
+# Shows the next token, from position 8 on, and remembers the rows that it has shown in a file beside train.py. A later process
+# tells a row by its first 9 tokens, and shows what followed there, not what follows now: as far as the cut the same. `uses`: how
+# many processes take it from the file.
+REMEMBERS = """
+from pathlib import Path
+file, uses = Path(__file__).with_name("memory.npz"), USES
+if "known" not in self.seen:
+    self.seen["known"], self.seen["uses"] = np.zeros((0, ids.shape[1]), int), 0
+    if file.exists():
+        with np.load(file) as memory:
+            self.seen["known"], self.seen["uses"] = memory["rows"], int(memory["uses"]) + 1
+rows, known, used = ids, self.seen["known"], self.seen["uses"]
+if 0 < used <= uses:
+    same = (known[:, None, :9] == ids[None, :, :9]).all(2)  # [known, B]
+    rows = np.where(same.any(0)[:, None], known[same.argmax(0)], ids)
+else:
+    self.seen["known"] = known = np.concatenate([known, ids])
+np.savez(file, rows=known, uses=used)
+row, place = np.arange(len(ids))[:, None], np.arange(8, ids.shape[1] - 1)
+out[row, place, rows[:, 9:]] += 6
+"""
 CHEATS = {
     # State between rows and calls
     "looks ahead": model(LOOK, "cheat", "changed by"),
     "honest at its first call": model("if self.calls > 1:\n" + indent(LOOK, "    "), "cheat"),
     "looks ahead until it has seen so many rows": model("if self.calls < 40:\n" + indent(LOOK, "    "), "cheat"),
     "remembers what followed in earlier rows": model(
-        "table = self.seen\nfor b in range(len(ids)):\n    for t in range(ids.shape[1]):\n"
-        "        for token in table.get(ids[b, t], ()):\n            out[b, t, token] += 1\n"
-        "    for a, c in zip(ids[b], ids[b, 1:]):\n        table.setdefault(a, []).append(c)",
+        """
+for b in range(len(ids)):
+    for t in range(ids.shape[1]):
+        out[b, t, list(self.seen.get(ids[b, t], ()))] += 3
+    for token, after in zip(ids[b], ids[b, 1:]):
+        self.seen.setdefault(token, set()).add(after)
+""",
         "cheat",
     ),
     "trains on the rows that it scores": model(
-        "self.logits = self.logits.copy()\nnp.add.at(self.logits, ids.reshape(-1), 0.02)", "cheat"
+        """
+counts = self.seen.setdefault("counts", np.zeros((out.shape[2], out.shape[2])))
+share = np.exp(out)
+out[:] = np.log(counts[ids] + 5 * share / share.sum(-1)[..., None])
+np.add.at(counts, (ids[:, :-1], ids[:, 1:]), 1)
+""",
+        "cheat",
     ),
     # Numbers
     "NaN": model("out[0, 0, 0] = np.nan", "invalid", "NaN or infinite"),
@@ -102,7 +133,7 @@ CHEATS = {
     "another length": model("out = out[:, : ids.shape[1] // 2]", "crash", "broadcast"),
     "one number for all": model("out = out[..., :1]", "no effect"),
     "all zeros": model("out[:] = 0", "no effect"),
-    "a constant added": model("out += 1000", "no effect"),
+    "a constant added": model("out += 8", "no effect"),
     "integers": model("out = out.astype(np.int64)", "no effect"),
     "probabilities that sum to 277": model("out[:] = 277 * np.exp(out - out.max())", "no effect"),
     # What it says

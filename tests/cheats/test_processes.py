@@ -4,44 +4,39 @@ import pytest
 from e2e import studies
 from processes import CHEATS
 
-from autoresearch import constants
 from autoresearch.loop import experiment
+from autoresearch.measure import scorer
 
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory, corpus):
-    """(Study, its state, the listener, {name of a cheat: its experiment or rejection})."""
+    """(Study, its state, {name of a cheat: its experiment or rejection}). Experiment 1 is honest, and much better than the baseline."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "GRACE_SECONDS", 0.3)
+        patch.setattr(scorer, "SLOT_BYTES", 8 * 2 * 64 * 320)  # 8 rows at a time, so that a scoring is many calls
         study, setup = studies.make(tmp_path_factory.mktemp("cheats") / "study", corpus)
-        # A little worse than the baseline: what the cheat itself does not gain is a discard, whatever the seed.
-        text = constants.write((study.folder / "train.py").read_text(encoding="utf-8"), studies.WORSE)
+        text = (study.folder / "train.py").read_text(encoding="utf-8")  # the baseline's: what the cheat itself does not gain is a discard
         steps = [cheat.applied(text) for cheat in CHEATS.values()]
-        _, recorder = studies.play(study, setup, steps)
+        studies.play(study, setup, [studies.BETTER, *steps])
     state = studies.state_of(study)
-    store = studies.git(study.folder, "for-each-ref", "--format=%(objectname)", "refs/autoresearch").split()
-    tried = [*state.experiments[1:], *state.rejections]
+    tried = [*state.experiments, *state.rejections]
     found = {studies.git(study.folder, "show", f"{one.commit}:train.py"): one for one in tried}
-    assert store
-    return study, state, recorder, {name: found.get(step.strip()) for name, step in zip(CHEATS, steps, strict=True)}
+    return study, state, {name: found[step.strip()] for name, step in zip(CHEATS, steps, strict=True)}
 
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_verdict(night, name):
-    _, state, _, tried = night
+    _, state, tried = night
     one, cheat = tried[name], CHEATS[name]
-    if hasattr(one, "verdict"):
-        verdict = "no effect" if one.state == "discard" else one.state
-        assert one.verdict != "keep"
-    else:
-        verdict = "rejected"
+    verdict = "rejected" if one in state.rejections else "no effect" if one.state == "discard" else one.state
     assert verdict in cheat.verdicts.split(" | "), (one.state, one.reason)
     assert cheat.words in one.reason
     if verdict == "no effect":
-        assert one.val_bpb > state.baseline.val_bpb
+        assert one.val_bpb > state.baseline.val_bpb - 0.005, "five times the noise of the seed"
 
 
-def test_the_study_is_in_line_and_the_baseline_the_best(night):
-    study, state, _, _ = night
-    assert state.best is state.baseline and state.counts()["keep"] == 0
+def test_the_honest_one_is_the_best_and_all_is_in_line(night):
+    study, state, _ = night
+    assert state.best.number == 1 and state.counts()["keep"] == 1
+    assert not any(audit.reason for audit in state.best.audits)
     studies.check_in_line(study)
