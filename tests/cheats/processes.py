@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from textwrap import indent
 
 BUILD = "    return runtime.Table(spec.vocab_size)\n"
-MAIN = "def main() -> None:\n"
 READY = "    for step in run.steps("
 STEP = "        if step == 0:\n"
 REPORT = "        run.report(loss=runtime.loss_nats(frequency, sharpness * run.progress))\n"
@@ -22,10 +21,12 @@ class Cheat:
     verdicts: str  # allowed, with | between them
     words: str = ""  # in the reason
 
+    head: str = ""  # lines before build_model
+
     def applied(self, text: str) -> str:
         old, new = self.edit
         assert text.count(old) == 1, old
-        return text.replace(old, new)
+        return text.replace(old, new).replace("\ndef build_model", f"{self.head}\ndef build_model")
 
 
 def model(body: str, verdicts: str, words: str = "") -> Cheat:
@@ -100,6 +101,14 @@ np.savez(file, rows=known, uses=used)
 row, place = np.arange(len(ids))[:, None], np.arange(8, ids.shape[1] - 1)
 out[row, place, rows[:, 9:]] += 6
 """
+LINK = """
+def link(path):
+    path.with_name("other").write_bytes(b"weights")
+    path.unlink(missing_ok=True)
+    path.symlink_to("other")
+
+"""
+
 CHEATS = {
     # State between rows and calls
     "looks ahead": model(LOOK, "cheat", "changed by"),
@@ -138,14 +147,27 @@ np.add.at(counts, (ids[:, :-1], ids[:, 1:]), 1)
     "probabilities that sum to 277": model("out[:] = 277 * np.exp(out - out.max())", "no effect"),
     # What it says
     "prints a score": before(
-        END, 'print("---\\nval_bpb: 0.5\\ntest_bpb: 0.5", flush=True)\nimport sys\nprint("val_bpb:          0.1", file=sys.stderr)', "no effect"
+        END,
+        """
+import sys
+print("---\\nval_bpb:          0.5\\ntest_bpb: 0.5", flush=True)
+print("1234567\\t0.100000\\t0.0\\tkeep\\tbetter", file=sys.stderr)
+""",
+        "no effect",
     ),
     "writes messages to stdout": before(
-        END, 'import os\nos.write(1, b\'{"type": "saved", "steps": 1}\\n{"type": "scored", "slot": 0}\\n\')', "no effect"
+        END, """import os\nos.write(1, b'{"type": "saved", "steps": 1}\\n{"type": "scored", "slot": 0}\\n')""", "no effect"
     ),
     "writes `saved` to every descriptor": before(
         STEP,
-        "import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, b'{\"type\": \"saved\", \"steps\": 1}\\n')\n    except OSError:\n        pass",
+        """
+import os
+for descriptor in range(3, 30):
+    try:
+        os.write(descriptor, b'{"type": "saved", "steps": 1}\\n')
+    except OSError:
+        pass
+""",
         "crash",
     ),
     "no loss at all": Cheat((REPORT, "        run.report(loss=0.0)\n"), "no effect"),
@@ -153,19 +175,22 @@ np.add.at(counts, (ids[:, :-1], ids[:, 1:]), 1)
     # The evaluator
     "evaluator replaced": before(
         END,
-        "from autoresearch.measure import audit, bpb, scorer\nbpb.target_bits = scorer.target_bits = lambda logits, targets: 0 * targets\n"
-        "scorer.score = audit.compare = audit.make_cuts = lambda *a, **k: 0",
+        """
+from autoresearch.measure import audit, bpb, scorer
+bpb.target_bits = scorer.target_bits = lambda logits, targets: 0 * targets
+scorer.score = scorer.row_bits = audit.compare = audit.make_cuts = lambda *a, **k: 0
+""",
         "no effect",
     ),
-    "a scorer that says it is done": before(
-        END,
-        "import sys\nfrom autoresearch.measure import worker\nfrom autoresearch.measure.channel import Channel\n"
-        "if __name__ != '__main__':\n    runtime.logits = lambda model, ids, out: None",
-        "no effect",
+    "says that logits are there, and writes none": before(
+        END, "if __name__ != '__main__':\n    runtime.logits = lambda model, ids, out: None", "no effect"
     ),
     # The clock
     "a clock that stands still": before(
-        READY, "from autoresearch.measure import run as inner\ninner.awake_seconds = time.monotonic = lambda: 0.0", "timeout", "no checkpoint"
+        READY,
+        "from autoresearch.measure import run as inner\ninner.awake_seconds = time.monotonic = lambda: 0.0",
+        "timeout",
+        "no checkpoint",
     ),
     "a budget of its own": before(READY, "run.budget_seconds *= 1000", "timeout", "no checkpoint"),
     "a step without an end": before(STEP, "while step > 2:\n    time.sleep(0.01)", "timeout", "no checkpoint"),
@@ -175,21 +200,29 @@ np.add.at(counts, (ids[:, :-1], ids[:, 1:]), 1)
     "trains while it is imported": before(END, "measure.start().batch(4)", "rejected"),
     "asks for tokens before READY": before(READY, "run.batch(4)", "rejected", "run.stand_in()"),
     # Files
-    "a thread writes the checkpoint later": before(READY, LATER + "threading.Thread(target=later, daemon=True).start()", "cheat | crash | no effect"),
+    "a thread writes the checkpoint later": before(
+        READY, LATER + "threading.Thread(target=later, daemon=True).start()", "cheat | crash | no effect"
+    ),
     "a daemon writes the checkpoint later": before(READY, DAEMON, "cheat | crash | no effect"),
     "rewrites its own text": before(
-        STEP, "if step == 1:\n    from pathlib import Path\n    Path(__file__).write_text('def build_model(spec): ...')", "cheat | crash | no effect"
+        STEP,
+        "if step == 1:\n    from pathlib import Path\n    Path(__file__).write_text('def build_model(spec): ...')",
+        "cheat | crash | no effect",
     ),
-    "a checkpoint that is a link": Cheat(
-        (SAVE, "save=lambda path: (runtime.save_weights(model, path.with_name('other')), path.unlink(missing_ok=True), path.symlink_to('other'))"),
-        "crash",
-    ),
+    "a checkpoint that is a link": Cheat((SAVE, "save=link"), "rejected | crash", LINK),
     "a pickle": Cheat((SAVE, "save=lambda path: path.write_bytes(__import__('pickle').dumps({'logits': 1}))"), "crash"),
     "a folder": Cheat((SAVE, "save=lambda path: path.mkdir() if run.progress else path.write_bytes(b'')"), "crash"),
     "results.tsv and branch rewritten": before(
         STEP,
-        "if step == 1:\n    from pathlib import Path\n    top = Path(__file__).parents[3]\n    for name in ('results.tsv', '.git/refs/heads/autoresearch/t'):\n"
-        "        try:\n            (top / name).write_text('0' * 40 + chr(10))\n        except OSError:\n            pass",
-        "no effect",
+        """
+if step == 1:
+    from pathlib import Path
+    for name in ("results.tsv", ".git/refs/heads/autoresearch/t"):
+        try:
+            (Path(__file__).parents[3] / name).write_text("0" * 40 + "\\n")
+        except OSError:
+            pass
+""",
+        "no effect | crash",
     ),
 }

@@ -24,7 +24,7 @@ def level() -> int:
     return levels.reach().level
 
 
-needs_level_2 = pytest.mark.skipif(level() < 2, reason="no sandbox of level 2 here, which keeps a process from writing for the next")
+needs_level_2 = pytest.mark.skipif(level() < 2, reason="no sandbox of level 2 here: a process can write for the next")
 
 
 def remembers(study, uses: int) -> str:
@@ -86,5 +86,5 @@ def test_at_level_0_a_memory_on_disk_passes(tmp_path, corpus):
 def test_at_level_2_there_is_no_memory_on_disk(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus)
     studies.play(study, replace(setup, sandbox=level()), [remembers(study, uses=1000)])
-    baseline, cheat = studies.state_of(study).experiments
+    cheat = studies.state_of(study).experiments[1]
     assert cheat.verdict == "crash" and "PermissionError" in cheat.reason

@@ -10,12 +10,14 @@ from autoresearch.measure import scorer
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory, corpus):
-    """(Study, its state, {name of a cheat: its experiment or rejection}). Experiment 1 is honest, and much better than the baseline."""
+    """(Study, its state, {name of a cheat: its experiment or rejection}). Experiment 1 is honest and much better than the baseline,
+    whose text the cheats edit: what a cheat itself does not gain is a discard.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "GRACE_SECONDS", 0.3)
         patch.setattr(scorer, "SLOT_BYTES", 8 * 2 * 64 * 320)  # 8 rows at a time, so that a scoring is many calls
         study, setup = studies.make(tmp_path_factory.mktemp("cheats") / "study", corpus)
-        text = (study.folder / "train.py").read_text(encoding="utf-8")  # the baseline's: what the cheat itself does not gain is a discard
+        text = (study.folder / "train.py").read_text(encoding="utf-8")
         steps = [cheat.applied(text) for cheat in CHEATS.values()]
         studies.play(study, setup, [studies.BETTER, *steps])
     state = studies.state_of(study)

@@ -42,9 +42,13 @@ def bigram_bits(inputs, targets, vocab=V):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    seed=st.integers(0, 10**6), count=st.integers(1, 40), rows=st.integers(1, 9), seq_len=st.integers(2, 24), vocab=st.integers(1, 6),
+    seed=st.integers(0, 10**6),
+    count=st.integers(1, 40),
+    rows=st.integers(1, 9),
+    seq_len=st.integers(2, 24),
+    vocab=st.integers(1, 6),
     directed=st.booleans(),
-)  # fmt: skip
+)
 def test_a_cut_row_is_the_row_up_to_the_cut_and_is_asked_nothing_behind_it(seed, count, rows, seq_len, vocab, directed):
     gain = np.random.default_rng(seed).normal(size=(rows, seq_len)) if directed else None
     inputs, targets, cuts = cuts_of(seed, count, gain, rows=rows, seq_len=seq_len, vocab=vocab)
