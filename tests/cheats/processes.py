@@ -209,7 +209,7 @@ scorer.score = scorer.row_bits = audit.compare = audit.make_cuts = lambda *a, **
         "if step == 1:\n    from pathlib import Path\n    Path(__file__).write_text('def build_model(spec): ...')",
         "cheat | crash | no effect",
     ),
-    "a checkpoint that is a link": Cheat((SAVE, "save=link"), "rejected | crash", LINK),
+    "a checkpoint that is a link": Cheat((SAVE, "save=link"), "crash", "none", LINK),
     "a pickle": Cheat((SAVE, "save=lambda path: path.write_bytes(__import__('pickle').dumps({'logits': 1}))"), "crash"),
     "a folder": Cheat((SAVE, "save=lambda path: path.mkdir() if run.progress else path.write_bytes(b'')"), "crash"),
     "results.tsv and branch rewritten": before(

@@ -11,6 +11,13 @@ import pytest
 from audited import FRAMEWORKS, text
 from lookahead import AHEAD, CHEATS
 
+from autoresearch.data.prepare import prepare
+from autoresearch.hardware import registry
+from autoresearch.loop import scoring
+from autoresearch.loop.experiment import Setup, execute
+from autoresearch.measure import audit
+from autoresearch.paths import shipped
+
 GAIN_BITS = 0.01  # a token; about 0.003 bits a byte, which is what a good night gains
 SEEDS = range(5)
 
@@ -77,3 +84,23 @@ def test_an_honest_model_passes_and_an_open_tolerance_would_let_cheats_pass(fram
     ask, bits = scored(framework, CHEATS["no mask"], folder)
     wide = replace(honest.allowed, worst_nats=100, shift_nats=100)
     assert wide.objection(audited.look(ask, bits, 0, 256)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_in_real_processes(framework, tmp_path, corpus):
+    """Trained, scored and audited each in a process of its own, by the shipped backend."""
+    backend = registry.scan(shipped("backends"))[audited.FOLDERS[framework][0]]
+    setup = Setup(backend, prepare(str(corpus), 320), seq_len=64, eval_bytes=10000, train_seconds=1.0, startup_limit_seconds=120)
+    inputs, targets = scoring.held_out(setup, setup.prepared.val_folder).rows(setup.seq_len)
+    scores, found = {}, {}
+    for name, extra in {"honest": "return 0 * x", "cheat": CHEATS["mask off by one"]}.items():
+        result = execute(setup, audited.train_py(framework, extra), 1, tmp_path / name)
+        assert result.ok, result
+        scores[name] = result.val_bpb
+        cuts = audit.make_cuts(np.random.default_rng(0), inputs, targets, 32)
+        with scoring.asking_cuts(setup, tmp_path / name) as ask:
+            found[name] = audit.compare(cuts, np.load(tmp_path / name / scoring.BITS), ask(cuts))
+    assert scores["cheat"] < scores["honest"] - 0.1
+    allowed = audit.Tolerance.of_baseline([found["honest"]])
+    assert allowed.objection(found["cheat"])

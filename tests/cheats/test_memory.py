@@ -13,6 +13,7 @@ from autoresearch.loop.views import Views
 from autoresearch.report import picture
 from autoresearch.report.history import History
 
+pytestmark = pytest.mark.slow  # whole studies
 HAS_SANDBOX = importlib.util.find_spec("autoresearch.sandbox") is not None
 
 

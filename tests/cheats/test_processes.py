@@ -7,6 +7,8 @@ from processes import CHEATS
 from autoresearch.loop import experiment
 from autoresearch.measure import scorer
 
+pytestmark = pytest.mark.slow  # whole studies
+
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory, corpus):

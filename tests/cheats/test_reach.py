@@ -14,6 +14,7 @@ from autoresearch.loop.experiment import execute
 from autoresearch.loop.ledger import State, read
 from autoresearch.loop.proposals import objection
 
+pytestmark = pytest.mark.slow  # whole studies
 # Its weights are the validation text itself, with the text's first tokens looked up: causal, and right about nothing else.
 KNOWS_THE_TEXT = """
 import numpy as np
@@ -44,14 +45,9 @@ def text_of(study) -> str:
 
 def knows_the_text(study, setup) -> str:
     path = str(setup.prepared.val_folder / "tokens.bin")
-    save = f"""
-    import numpy as np
-    text = np.fromfile({path!r}, {setup.prepared.dtype!r})[:6000]
-    table = model.logits
-    model = Reader(320)
-"""
+    known = f"import numpy as np\ntext = np.fromfile({path!r}, {setup.prepared.dtype!r})[:6000]"
     text = Cheat((BUILD, "    return Reader(spec.vocab_size)\n"), "", "", KNOWS_THE_TEXT).applied(text_of(study))
-    text = before(READY, save, "").applied(text)
+    text = before(READY, known, "").applied(text)
     old = "            runtime.set_table(model, frequency, sharpness)\n"
     assert old in text
     return text.replace(old, old + "            model.logits = np.concatenate([model.logits, text.astype(np.float32)])\n")
@@ -132,7 +128,7 @@ def test_parameters_are_counted_in_the_checkpoint_and_not_believed(made, tmp_pat
 def test_another_runs_checkpoint_gains_nothing_over_it(made):
     """At level 0 the best's weights can be copied. Scored again they are what they were: strict keeps only what is lower."""
     study, setup = made
-    copy = "    import shutil\n    from pathlib import Path\n    best = Path(__file__).parents[1] / '0000-1' / 'checkpoint'\n"
+    copy = "import shutil\nfrom pathlib import Path\nbest = Path(__file__).parents[1] / '0000-1' / 'checkpoint'\n"
     text = before(READY, copy, "").applied(text_of(study))
     text = text.replace("save=lambda path: runtime.save_weights(model, path)", "save=lambda path: shutil.copy(best, path)")
     studies.play(study, setup, [text])
