@@ -53,17 +53,23 @@ def _of_keep(session: Session, subject: Experiment, verdict: dict, tick: Tick) -
     best = session.state.best
     if not subject.audits:
         run = _intact(session, subject)
+        if run is None and any(run.folder in session.scored_here for run in subject.runs):
+            return _cheat("its checkpoint, its train.py or what its score is made of was changed after it was scored")
         if run is None:
             return None
         (_of_baseline if best is None else _of_run)(session, subject, run, KEEP_CUTS, tick)
     reason = subject.audits[-1].reason
     if reason is not None:
-        return {"verdict": "discard", "state": CHEAT, "reason": reason, "val_bpb": None, "scores": []}
+        return _cheat(reason)
     if best is None:
         _test(session, subject, tick)
     else:
         _again(session, best, KEEP_CUTS, tick)
     return verdict
+
+
+def _cheat(reason: str) -> dict:
+    return {"verdict": "discard", "state": CHEAT, "reason": reason, "val_bpb": None, "scores": []}
 
 
 def of_end(session: Session, tick: Tick = lambda: None) -> None:

@@ -135,6 +135,7 @@ def execute(
             scoring_start = awake_seconds()
             seal(folder, train_py, facts["checkpoint"])
             result = evaluate(setup, folder, on_progress)
+            seal(folder, train_py, facts["checkpoint"])
             np.save(folder / "documents.npy", np.stack([result.document_bits, result.document_bytes]))
             np.save(folder / BITS, result.bits)
             facts |= {"val_bpb": result.val_bpb, "bits": digest(folder / BITS)}

@@ -165,6 +165,7 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
         session.record("invalid", n=number, k=k, seed=seed, **disturbed.watched.to_dict())
         return None
     session.record("run", n=number, k=k, folder=folder.name, **result.to_json(), watched=watching.watched.to_dict())
+    session.scored_here.add(folder.name)
     return None
 
 

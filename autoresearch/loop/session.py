@@ -57,6 +57,7 @@ class Session:
         self._disk = disk.Disk(study.state_folder)
         self._pruned: set[str] = set()  # run folders that need no second look
         self._conditions: Conditions | None = None  # at the last look
+        self.scored_here: set[str] = set()  # folders of the runs that this process has made
         self.ledger = Ledger(study.events)
         self.state = State.from_events(self.ledger.events)
         self.store = Store(study.folder, study.tag)

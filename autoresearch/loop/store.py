@@ -133,13 +133,17 @@ class Store:
             self._point(self.branch, target)
             return []
         notes = []
-        if not self._repo.descendant_of(target, tip):
+        if not self._repo.descendant_of(target, tip) and not self._is_named(tip):  # a best that was revoked has its own ref
             kept = self.ref_name(f"yours-{tip[:10]}")
             self._point(kept, tip)
             notes.append(f"the branch held a commit that the study did not make; the branch is at the best, that is kept as {kept}")
         # Fails when the branch moved since it was read: libgit2 writes the new value only over that one.
         self._repo.references[self.branch].set_target(pygit2.Oid(hex=target), "autoresearch: the best")
         return notes
+
+    def _is_named(self, commit: str) -> bool:
+        prefix = self.ref_name("")
+        return any(str(self._repo.references[name].target) == commit for name in self._repo.references if name.startswith(prefix))
 
     def _update_index(self, blob: str, blobs: set[str]) -> None:
         """Only train.py's line, and only when the user has not staged a text of his own."""

@@ -11,11 +11,11 @@ from autoresearch.loop.workspace import Study
 
 
 class Views:
-    """Makes Views. Of what was decided only the best's score still changes, so the rest is read once."""
+    """Makes Views. Of what was decided only the best may still change (its score, or a revoked keep): the rest is read once."""
 
     def __init__(self, study: Study, store: Store):
         self._study, self._store = study, store
-        self._known: dict[tuple, Past] = {}  # by commit and score
+        self._known: dict[tuple, Past] = {}  # by commit, state and score
 
     def view(self, state: State, sent_back: Sequence[Past] = (), **more) -> View:
         """sent_back: proposals that the agent just got back; they stand at the end of its history. more: fields of the View."""
@@ -45,7 +45,7 @@ class Views:
         return [*found, *map(self._rejected, rejections)]
 
     def _decided(self, one: Experiment) -> Past:
-        key = one.commit, one.val_bpb
+        key = one.commit, one.state, one.val_bpb
         if key not in self._known:
             failed = one.verdict == "crash" and one.runs
             log = log_tail(self._study.runs / one.runs[-1].folder / "log.txt") if failed else ""
@@ -55,7 +55,7 @@ class Views:
         return self._known[key]
 
     def _rejected(self, one: Rejection) -> Past:
-        key = one.commit, None
+        key = one.commit, one.state, None
         if key not in self._known:
             text = self._store.text(one.commit)
             self._known[key] = Past(one.number, one.description, one.state, None, text, one.reason, one.agent, one.log)

@@ -76,7 +76,9 @@ def target_bits(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         chunk, goal = buffer[: stop - start], targets[start:stop]
         np.copyto(chunk, logits[start:stop])
         top = chunk.max(axis=1)
-        if not np.isfinite(chunk.sum(axis=1)).all():  # float16 can't overflow a float32 sum, so this is an odd logit
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            total = chunk.sum(axis=1)
+        if not np.isfinite(total).all():  # float16 can't overflow a float32 sum, so this is an odd logit
             raise InvalidLogits("the model gave logits that are NaN or infinite")
         chosen = chunk[np.arange(stop - start), goal] - top
         np.subtract(chunk, top[:, None], out=chunk)

@@ -196,7 +196,7 @@ def load_weights(model, path: Path):
     weights = mx.load(str(path), format="safetensors")
     model.load_weights(list(weights.items()))  # refuses names or shapes that are not the model's
     mx.eval(model.parameters())
-    return model
+    return model.eval()  # dropout off, as in torch
 
 
 def logits(model, ids: np.ndarray, out: np.ndarray) -> None:

@@ -1,0 +1,136 @@
+"""What agent code reaches for beyond its run: refused by the harness itself, or, where it has the user's rights, by the sandbox."""
+
+from dataclasses import replace
+
+import pytest
+from e2e import studies
+from processes import BUILD, READY, STEP, Cheat, before
+from test_memory import level, needs_level_2
+
+from autoresearch.agents.base import LARGEST_BYTES
+from autoresearch.errors import StoredStateError
+from autoresearch.loop.constraints import Constraints
+from autoresearch.loop.experiment import execute
+from autoresearch.loop.ledger import State, read
+from autoresearch.loop.proposals import objection
+
+pytestmark = pytest.mark.slow  # whole studies
+# Its weights are the validation text itself, with the text's first tokens looked up: causal, and right about nothing else.
+KNOWS_THE_TEXT = """
+import numpy as np
+
+class Reader(runtime.Table):
+    def __call__(self, ids):
+        out = np.array(np.broadcast_to(self.logits[:320], (*ids.shape, 320)), np.float32)
+        text = self.logits[320:].astype(int)
+        seen = np.lib.stride_tricks.sliding_window_view(text, 6)[:-1]
+        for b, row in enumerate(ids):
+            for t in range(5, len(row)):
+                found = np.flatnonzero((seen == row[t - 5 : t + 1]).all(1))
+                if len(found):
+                    out[b, t, text[found[0] + 6]] += 8
+        return out
+
+"""
+
+
+@pytest.fixture
+def made(tmp_path, corpus):
+    return studies.make(tmp_path / "study", corpus)
+
+
+def text_of(study) -> str:
+    return (study.folder / "train.py").read_text(encoding="utf-8")
+
+
+def knows_the_text(study, setup) -> str:
+    path = str(setup.prepared.val_folder / "tokens.bin")
+    known = f"import numpy as np\ntext = np.fromfile({path!r}, {setup.prepared.dtype!r})[:6000]"
+    text = Cheat((BUILD, "    return Reader(spec.vocab_size)\n"), "", "", KNOWS_THE_TEXT).applied(text_of(study))
+    text = before(READY, known, "").applied(text)
+    old = "            runtime.set_table(model, frequency, sharpness)\n"
+    assert old in text
+    return text.replace(old, old + "            model.logits = np.concatenate([model.logits, text.astype(np.float32)])\n")
+
+
+def test_at_level_0_the_validation_text_can_be_read_and_the_test_text_shows_it(made):
+    """It is no look ahead: no audit of rows can find it. `best` compares the gain on both texts."""
+    study, setup = made
+    studies.play(study, setup, [knows_the_text(study, setup)])
+    baseline, cheat = studies.state_of(study).experiments
+    assert cheat.verdict == "keep" and cheat.val_bpb < baseline.val_bpb - 0.3
+    assert cheat.test_bpb > baseline.test_bpb - 0.3, "nothing of it is true of other text"
+
+
+@needs_level_2
+@pytest.mark.parametrize("lines", ["tokens", "socket"])
+def test_at_level_2_neither_the_text_nor_the_network_is_reached(made, lines):
+    study, setup = made
+    if lines == "tokens":
+        text = knows_the_text(study, setup)
+    else:
+        text = before(READY, "import socket\nsocket.create_connection(('127.0.0.1', 9))", "").applied(text_of(study))
+    studies.play(study, replace(setup, sandbox=level()), [text])
+    state = studies.state_of(study)
+    assert len(state.experiments) == 1 and "PermissionError" in state.rejections[0].reason
+
+
+def test_a_forged_line_in_the_ledger_stops_the_next_reader(made):
+    study, setup = made
+    forged = before(
+        STEP,
+        """
+if step == 1:
+    from pathlib import Path
+    with open(Path(__file__).parents[2] / "events.jsonl", "a") as ledger:
+        ledger.write('{"seq": 7, "event": "verdict", "n": 1, "verdict": "keep", "val_bpb": 0.1, "check": "00"}\\\\n')
+""",
+        "",
+    ).applied(text_of(study))
+    _, recorder = studies.play(study, setup, [forged])
+    state = State.from_events([event for event in recorder.events if "seq" in event])
+    assert state.experiments[1].val_bpb > 1, "what runs does not read it"
+    with pytest.raises(StoredStateError, match="is damaged"):
+        read(study.events)
+
+
+def test_terms_that_were_changed_are_refused(made):
+    study, setup = made
+    changed = before(
+        STEP,
+        """
+if step == 1:
+    from pathlib import Path
+    terms = Path(__file__).parents[3] / "study.toml"
+    terms.write_text(terms.read_text().replace("train_seconds = 0.1", "train_seconds = 100.0"))
+""",
+        "",
+    ).applied(text_of(study))
+    studies.play(study, setup, [changed])
+    with pytest.raises(Exception, match="was changed by hand"):
+        studies.play(study, setup, [changed, studies.BETTER])
+
+
+def test_weights_in_the_source_are_too_long(made):
+    study, _ = made
+    table = "TABLE = [" + "0.125, " * (LARGEST_BYTES // 7) + "]\n"
+    assert "are allowed" in objection(table + text_of(study), State())
+
+
+def test_parameters_are_counted_in_the_checkpoint_and_not_believed(made, tmp_path):
+    study, setup = made
+    lie = text_of(study).replace("num_params=run.spec.vocab_size", "num_params=1")
+    setup = replace(setup, constraints=Constraints(max_params=300))
+    result = execute(setup, lie, 1, tmp_path / "run")
+    assert (result.status, result.val_bpb) == ("limit", None) and "320 parameters" in result.reason
+
+
+def test_another_runs_checkpoint_gains_nothing_over_it(made):
+    """At level 0 the best's weights can be copied. Scored again they are what they were: strict keeps only what is lower."""
+    study, setup = made
+    copy = "import shutil\nfrom pathlib import Path\nbest = Path(__file__).parents[1] / '0000-1' / 'checkpoint'\n"
+    text = before(READY, copy, "").applied(text_of(study))
+    text = text.replace("save=lambda path: runtime.save_weights(model, path)", "save=lambda path: shutil.copy(best, path)")
+    studies.play(study, setup, [text])
+    baseline, cheat = studies.state_of(study).experiments
+    assert cheat.verdict == "discard" and cheat.val_bpb == baseline.val_bpb
