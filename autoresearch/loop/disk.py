@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoresearch import durable
 from autoresearch.errors import EnvironmentFailure
 
 ROOM_BYTES = 1 << 29  # two checkpoints of the largest profile (50M parameters in float32) and some
@@ -36,14 +37,18 @@ class Disk:
     def lay_ballast(self) -> None:
         """Written, not only reserved: a sparse file would hold no space."""
         if not self._ballast.exists() and self.has_room:
-            self._ballast.write_bytes(b"\xa5" * BALLAST_BYTES)
+            durable.write(self._ballast, b"\xa5" * BALLAST_BYTES)
 
     def drop_ballast(self) -> bool:
         """Whether there was one."""
         if not self._ballast.exists():
             return False
-        self._ballast.unlink()
+        durable.remove(self._ballast)
         return True
+
+
+def size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def is_full(error: OSError) -> bool:

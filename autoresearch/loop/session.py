@@ -20,7 +20,7 @@ from autoresearch.hardware.conditions import Conditions
 from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
-from autoresearch.loop.ledger import Ledger, State
+from autoresearch.loop.ledger import Experiment, Ledger, State
 from autoresearch.loop.proposals import described
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
@@ -78,6 +78,7 @@ class Session:
                 # libgit2 does not say which error it met
                 is_full = disk.is_full(error) if isinstance(error, OSError) else self.disk_is_full
                 if not is_full:
+                    self.ledger.close(error)
                     raise EnvironmentFailure(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
             if not self._disk.drop_ballast():
                 self._pause("the disk is full")
@@ -89,7 +90,16 @@ class Session:
             self._pause(f"{free_mb:,} MB free on the disk, a run wants {room_mb:,} MB")
             if self.interrupts.requested:  # between two runs the first Ctrl-C is enough
                 raise KeyboardInterrupt
-        self._disk.lay_ballast()
+        self.persist(self._disk.lay_ballast)
+
+    def sync_runs(self, kept: Experiment) -> None:
+        """What is needed of a keep later on is as durable as its verdict: its weights, and its bits of every document."""
+        for run in kept.runs:
+            self.persist(lambda folder=self.study.runs / run.folder: durable.sync_tree(folder))
+
+    def lost_its_room(self, folder: Path) -> bool:
+        """Whether a run failed while something else filled the disk: then that may be why. The run's own files don't count."""
+        return self._disk.free_bytes + disk.size_bytes(folder) < disk.ROOM_BYTES
 
     @property
     def disk_is_full(self) -> bool:
@@ -150,11 +160,13 @@ class Session:
         folder = self.study.runs / f"{number:04d}-{k}"
         self._pruned.discard(folder.name)
         if folder.exists():
-            self.persist(lambda: shutil.rmtree(folder))
+            self.persist(lambda: durable.remove_tree(folder))
         return folder
 
     def _recover(self) -> None:
         """After a start or a kill: every ref, the run that was cut short, and all that follows from the ledger."""
+        for folder in (self.study.folder, self.study.state_folder):
+            durable.remove_leftovers(folder)
         self._check_terms()
         for one in self.state.experiments:
             if not self.store.has(one.commit):

@@ -131,7 +131,7 @@ def test_refs_branch_and_work_tree_are_made_again(folder, store):
 
 
 def test_what_a_killed_process_left_is_removed(folder, store):
-    left = [".git/index.lock", ".git/refs/heads/autoresearch/t.lock", ".git/objects/ab/tmp_object_git2_x1"]
+    left = [".git/index.lock", ".git/refs/heads/autoresearch/t.lock", ".git/objects/tmp_object_git2_x1"]
     for name in left:
         (folder / name).write_bytes(b"")
     commit, blobs = propose(Store(folder, "t"), "X = 2\n", 1)
