@@ -57,8 +57,6 @@ class Ledger:
         elif path.exists():  # a process that was killed may have written its last line, or made the file, and not synced it
             durable.sync_path(path)
             durable.sync_folder(path.parent)
-        else:
-            durable.write(path, b"")
 
     def append(self, event: str, **fields) -> dict:
         """Write one event and sync it. On OSError the ledger is as it was before; after any but a full disk it takes no more.
@@ -72,6 +70,8 @@ class Ledger:
         line, check = lines.encode(entry, self._check)
         try:
             self._drop_half_a_line()  # when that failed the last time, as it may on a full disk
+            if not self.events:
+                durable.write(self.path, b"")  # its name is durable before anything is in it
             durable.append(self.path, line)
         except OSError as error:
             if not disk.is_full(error):
