@@ -15,6 +15,7 @@ import time
 import traceback
 import types
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from autoresearch import child, durable
@@ -76,17 +77,13 @@ def quick_workers() -> Iterator[None]:
 
 def each(check: Callable, items: Iterable, at_once: int = 4) -> Iterator[tuple]:
     """(item, check(item)'s result or None, its traceback or None) in the order in which they end."""
-    items = iter(items)
+    waiting = deque(items)
     running: dict[int, tuple] = {}
-    exhausted = False
-    while running or not exhausted:
-        while not exhausted and len(running) < at_once:
-            item = next(items, running)
-            if item is running:
-                exhausted = True
-            else:
-                pid, reader = _call(check, item)
-                running[reader] = (item, pid, time.monotonic() + LIMIT_SECONDS, [])
+    while running or waiting:
+        while waiting and len(running) < at_once:
+            item = waiting.popleft()
+            pid, reader = _call(check, item)
+            running[reader] = (item, pid, time.monotonic() + LIMIT_SECONDS, [])
         ready, _, _ = select.select(list(running), [], [], 1.0)
         for reader in list(running):
             item, pid, end, parts = running[reader]
