@@ -2,7 +2,7 @@
 
 Every single operation passes through `step` first, so that a test can kill the process, fill the disk or break it at each of
 them (faults.py). What is written elsewhere, and needs not be here: the run folders (a run that was cut short is done again; what
-a keep needs of its folder goes through `sync_tree`), a text that is being prepared (synced, then renamed by `replace`), caches,
+a result needs of its folder is synced by session.py), a text that is being prepared (synced, then renamed by `replace`), caches,
 and what libgit2 writes, which store.py announces with `step`.
 
 Windows cannot sync a folder, and there a virus scanner may hold a file for a moment: `replace` tries again.
@@ -43,7 +43,7 @@ def sync_file(descriptor: int) -> None:
 def sync_path(path: Path) -> None:
     """A file that somebody else has written."""
     step("sync", path)
-    with open(path, "rb+") as file:
+    with open(path, "rb+" if os.name == "nt" else "rb") as file:  # it may be read-only; Windows syncs only what is open for writing
         sync_file(file.fileno())
 
 
@@ -57,17 +57,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sync_tree(folder: Path) -> None:
-    """Every file in a folder, every folder in it, and its own name."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            sync_path(path)
-        elif path.is_dir():
-            sync_folder(path)
-    sync_folder(folder)
-    sync_folder(folder.parent)
 
 
 def make_folder(folder: Path) -> None:

@@ -103,8 +103,6 @@ def finish(session: Session, number: int, begun: Begun | None = None, tick: Call
         failure = train_once(session, subject, begun, tick)
         begun = None
         failures = environment_failed(session, failures, failure) if failure else 0
-    if verdict["verdict"] == "keep":
-        session.sync_runs(subject)
     session.record("verdict", n=number, commit=subject.commit, **verdict)
     session.follow()
 
@@ -130,6 +128,7 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
     if not result.ok and session.lost_its_room(folder):
         session.record("lost", n=number, k=k, reason=f"the disk is full ({result.reason})")
         return EnvironmentFailure("the disk is full")
+    session.sync_run(folder)
     session.record("run", n=number, k=k, folder=folder.name, **result.to_json())
     return None
 

@@ -20,7 +20,7 @@ from autoresearch.hardware.conditions import Conditions
 from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
-from autoresearch.loop.ledger import Experiment, Ledger, State
+from autoresearch.loop.ledger import Ledger, State
 from autoresearch.loop.proposals import described
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
@@ -30,6 +30,7 @@ from autoresearch.report.history import machine_line
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
+_NEEDED_FILES = ("checkpoint", "documents.npy")  # of a result
 # What stays of a run whose weights are no longer needed.
 _KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy"}
 Result = TypeVar("Result")
@@ -92,10 +93,12 @@ class Session:
                 raise KeyboardInterrupt
         self.persist(self._disk.lay_ballast)
 
-    def sync_runs(self, kept: Experiment) -> None:
-        """What is needed of a keep later on is as durable as its verdict: its weights, and its bits of every document."""
-        for run in kept.runs:
-            self.persist(lambda folder=self.study.runs / run.folder: durable.sync_tree(folder))
+    def sync_run(self, folder: Path) -> None:
+        """Before a result is recorded, what is needed of it is durable too: its weights, and its bits of every document."""
+        for path in [path for name in _NEEDED_FILES if (path := folder / name).is_file()]:
+            self.persist(lambda path=path: durable.sync_path(path))
+        for above in (folder, folder.parent):
+            self.persist(lambda above=above: durable.sync_folder(above))
 
     def lost_its_room(self, folder: Path) -> bool:
         """Whether a run failed while something else filled the disk: then that may be why. The run's own files don't count."""
@@ -159,6 +162,7 @@ class Session:
         """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
         folder = self.study.runs / f"{number:04d}-{k}"
         self._pruned.discard(folder.name)
+        self.persist(lambda: durable.make_folder(self.study.runs))
         if folder.exists():
             self.persist(lambda: durable.remove_tree(folder))
         return folder

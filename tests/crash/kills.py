@@ -85,7 +85,7 @@ def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice: b
 def record(stage: Stage, name: str, night: Night) -> tuple[dict, list[Path]]:
     """An undisturbed night: its facts, and a copy of its folder at every point. In a process of its own."""
     target = stage.folder / f"{name}-points"
-    stage.new(night.decide)
+    stage.setup(night.decide)
 
     def undisturbed(_) -> tuple[dict, list[Path]]:
         folder = stage.fresh(night, f"{name}-undisturbed")
@@ -134,11 +134,11 @@ def killed_in_create(stage: Stage, keep: slice = slice(None)) -> Figures:
         assert studies.git(point, "log", "--format=%s") == "Start of the study"
         assert studies.git(point, "fsck", "--strict") == ""
         assert again.to_toml().replace(again.created, "") == study.to_toml().replace(study.created, "")
-        studies.play(again, stage.setups.get("strict") or _setup(stage), [], experiments=0)
+        studies.play(again, stage.setup("strict"), [], experiments=0)
         assert not [*point.rglob("*.tmp"), *(point / ".git").rglob("*.lock")]
         assert sorted(path.name for path in point.iterdir()) == sorted([*os.listdir(folder), "results.tsv"])
 
-    stage.new("strict")
+    stage.setup("strict")
     with quick_workers():
         for point, _, trouble in each(check, snapshots.made[keep]):
             figures.add(f"init/{point.name}", trouble)
@@ -168,11 +168,6 @@ def killed_at_random(stage: Stage, times: int, seed: int = 0) -> Figures:
             shutil.rmtree(folder)
     figures.seconds = time.monotonic() - started
     return figures
-
-
-def _setup(stage: Stage):
-    stage.new("strict")
-    return stage.setups["strict"]
 
 
 def _facts_of(stage: Stage, night: Night) -> dict:

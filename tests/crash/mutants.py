@@ -125,7 +125,7 @@ def _reform(rng, data, _):
     elif which == 4:
         line = json.dumps(entry)
     elif which == 5:
-        line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
     elif which == 6:
         line = line.replace('{"seq"', '{"seq":0,"seq"', 1)
     else:

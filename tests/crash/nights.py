@@ -13,7 +13,9 @@ import pygit2
 import studies
 from studies import BETTER, BROKEN, CRASH, TRAINS, WORSE, git, state_of, verdicts
 
-from autoresearch.loop import session, workspace
+from autoresearch.data.prepare import prepare
+from autoresearch.hardware import detect
+from autoresearch.loop import session, terms, workspace
 from autoresearch.loop.ledger import read
 
 FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None  # the tests are of our syncs, not of a disk's
@@ -30,6 +32,7 @@ class Night:
 
 NIGHTS = {
     "keep": Night("strict", [BETTER, {"DEPTH": 7}], {"keep"}),
+    "mixed": Night("strict", [BETTER, WORSE, CRASH, BROKEN, {"DEPTH": 7}], {"keep", "discard", "crash", "rejected"}),
     "discard": Night("strict", [BETTER, WORSE, NO_EFFECT], {"keep", "discard"}),
     "crash": Night("strict", [CRASH, BETTER], {"keep", "crash"}),
     "rejected": Night("strict", [BROKEN, BETTER, BROKEN + "\nX = 1\n"], {"keep", "rejected"}),
@@ -45,21 +48,29 @@ class Stage:
         self.folder = folder
         self.setups: dict[str, object] = {}
         os.environ["AUTORESEARCH_CACHE_DIR"] = str(folder / "cache")
-        (folder / "cache").mkdir()
         self.corpus = folder / "corpus"
-        self.corpus.mkdir()
-        studies.write_corpus(self.corpus)
+        if not self.corpus.exists():
+            (folder / "cache").mkdir()
+            self.corpus.mkdir()
+            studies.write_corpus(self.corpus)
 
     def new(self, decide: str) -> Path:
         """A workspace that holds things of the user's too: a staged file, an edited one, one that git does not know."""
         path = self.folder / f"new-{decide}"
         if not path.exists():
-            study, self.setups[decide] = studies.make(path, self.corpus, decide=decide, train_seconds=0.05)
+            studies.make(path, self.corpus, decide=decide, train_seconds=0.05)
             (path / "notes.md").write_text("staged by the user\n", encoding="utf-8")
             git(path, "add", "notes.md")
             (path / "program.md").write_text("edited by the user\n", encoding="utf-8")
             (path / "mine.txt").write_text("the user's\n", encoding="utf-8")
         return path
+
+    def setup(self, decide: str):
+        if decide not in self.setups:
+            study = workspace.load(self.new(decide))
+            choice = detect.detect("null")
+            self.setups[decide] = terms.setup(study, choice.backend, prepare(str(self.corpus), study.profile.data["vocab_size"]))
+        return self.setups[decide]
 
     def fresh(self, night: Night, name: str) -> Path:
         return copy(self.new(night.decide), self.folder / name)
@@ -67,7 +78,7 @@ class Stage:
     def play(self, night: Night, folder: Path):
         """Run or resume the night to its end."""
         study = workspace.load(folder)
-        outcome, recorder = studies.play(study, self.setups[night.decide], night.steps)
+        outcome, recorder = studies.play(study, self.setup(night.decide), night.steps)
         assert "steps are done" in outcome.reason, outcome
         return study, recorder
 
@@ -76,14 +87,23 @@ class Stage:
 def stage() -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="crash-", dir=FAST))
     before = os.environ.get("AUTORESEARCH_CACHE_DIR")
-    draw = session.Session.draw
-    session.Session.draw = lambda self: None  # half a second a night for matplotlib; a picture is drawn anew at any time
     try:
-        yield Stage(folder)
+        with without_pictures():
+            yield Stage(folder)
     finally:
-        session.Session.draw = draw
         shutil.rmtree(folder)
         os.environ.pop("AUTORESEARCH_CACHE_DIR") if before is None else os.environ.update(AUTORESEARCH_CACHE_DIR=before)
+
+
+@contextlib.contextmanager
+def without_pictures() -> Iterator[None]:
+    """Half a second a night for matplotlib; progress.png is drawn anew at any time."""
+    draw = session.Session.draw
+    session.Session.draw = lambda self: None
+    try:
+        yield
+    finally:
+        session.Session.draw = draw
 
 
 def copy(source: Path, target: Path) -> Path:
