@@ -43,7 +43,7 @@ class Fault:
         self.count = self.hits = 0
 
     def __call__(self, kind: str, path, *detail) -> None:
-        if self._of not in (None, kind):
+        if self._of not in (None, kind) or (self._what == "ENOSPC" and kind == "unlink"):  # which gives space
             return
         self.count += 1
         if not self._first <= self.count < self._first + self._repeats:

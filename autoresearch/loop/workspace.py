@@ -119,6 +119,8 @@ def create(
         if is_workspace(folder):
             raise UsageError(f"another process made a study in {folder} just now; run again to go on with it")
         durable.remove_leftovers(folder)
+        for path in folder.glob("_git2_*"):  # libgit2 tries out there what the file system can
+            durable.remove(path)
         if (folder / ".git").exists():  # of a killed create; check_free has refused any other
             durable.remove_tree(folder / ".git")
         for name, content in files.items():

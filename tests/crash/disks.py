@@ -126,7 +126,7 @@ class Disk:
         return folder.now[name]
 
     def after_power_loss(self, target: Path, rng: random.Random, how: str) -> None:
-        """Write a possible state. how: least (what is sure), most, mix; empty, zeros: all names, without the bytes that are not sure."""
+        """Write a possible state. how: least (what is sure), most, mix; empty, zeros: all names, but not the bytes."""
         _lose(self.root, target, rng, how)
 
 

@@ -77,10 +77,11 @@ class Stage:
 
     def play(self, night: Night, folder: Path):
         """Run or resume the night to its end."""
-        study = workspace.load(folder)
-        outcome, recorder = studies.play(study, self.setup(night.decide), night.steps)
+        outcome = self.outcome(night, folder)
         assert "steps are done" in outcome.reason, outcome
-        return study, recorder
+
+    def outcome(self, night: Night, folder: Path):
+        return studies.play(workspace.load(folder), self.setup(night.decide), night.steps)[0]
 
 
 @contextlib.contextmanager
@@ -122,6 +123,11 @@ def copy(source: Path, target: Path) -> Path:
     return target
 
 
+def copy_whole(source: Path, target: Path) -> Path:
+    """As `copy`, on another disk."""
+    return Path(shutil.copytree(source, target))
+
+
 def facts(folder: Path) -> dict:
     """What must not depend on when a night was disturbed."""
     study = workspace.load(folder)
@@ -139,6 +145,19 @@ def facts(folder: Path) -> dict:
         "user's": [(folder / name).read_bytes() for name in ("notes.md", "program.md", "mine.txt")],
         "weights": sorted(path.parent.name for path in study.runs.glob("*/checkpoint")),
     }
+
+
+def check_new(folder: Path, stage: Stage):
+    """A workspace whose making was disturbed and done again: it works, and holds what it should and nothing more."""
+    study = workspace.load(folder)
+    assert git(folder, "log", "--format=%s") == "Start of the study"
+    studies.play(study, stage.setup("strict"), [], experiments=0)
+    assert git(folder, "status", "--porcelain") == ""
+    assert git(folder, "fsck", "--strict") == ""
+    assert not _leftovers(folder), _leftovers(folder)
+    names = {".autoresearch", ".git", ".gitignore", "AGENTS.md", "program.md", "results.tsv", "study.toml", "train.py"}
+    assert {path.name for path in folder.iterdir()} == names, list(folder.iterdir())
+    return study
 
 
 def check(folder: Path, undisturbed: dict, prefix: list[dict]) -> None:
@@ -161,6 +180,10 @@ def check(folder: Path, undisturbed: dict, prefix: list[dict]) -> None:
     for k, one in enumerate(state.rejections, 1):
         assert refs.get(f"refs/autoresearch/t/rejected-{k}") == one.commit, "a rejected proposal without its ref"
     assert str(repo.references["refs/heads/autoresearch/t"].target) == state.best.commit
-    leftovers = [*folder.rglob("*.tmp"), *(folder / ".git").rglob("*.lock"), *(folder / ".git").rglob("tmp_obj*")]
-    assert not leftovers, leftovers
+    assert not _leftovers(folder), _leftovers(folder)
     assert subprocess.run(["git", "fsck", "--strict"], cwd=folder, capture_output=True).returncode == 0, "git fsck"
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    git_folder = folder / ".git"
+    return [*folder.rglob("*.tmp"), *git_folder.rglob("*.lock"), *git_folder.rglob("tmp_obj*"), *git_folder.glob("index.*")]

@@ -91,10 +91,7 @@ def _check(stage: Stage, what: str, undisturbed: dict | None, events: list[dict]
     if what == "init":
         if not workspace.is_workspace(state):
             studies.make(state, stage.corpus)
-        study = workspace.load(state)
-        assert studies.git(state, "status", "--porcelain") == ""
-        assert studies.git(state, "fsck", "--strict") == ""
-        studies.play(study, stage.setup("strict"), [], experiments=0)
+        nights.check_new(state, stage)
     else:
-        study, _ = stage.play(NIGHTS[what], state)
+        stage.play(NIGHTS[what], state)
         nights.check(state, undisturbed, events[:promised])
