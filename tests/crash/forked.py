@@ -75,8 +75,11 @@ def quick_workers() -> Iterator[None]:
         child.subprocess, experiment.rows_per_slot = before
 
 
-def each(check: Callable, items: Iterable, at_once: int = 4) -> Iterator[tuple]:
-    """(item, check(item)'s result or None, its traceback or None) in the order in which they end."""
+def each(check: Callable, items: Iterable, at_once: int = 4, meanwhile: Callable = lambda: None) -> Iterator[tuple]:
+    """(item, check(item)'s result or None, its traceback or None) in the order in which they end.
+
+    meanwhile: called once, when the first of them run.
+    """
     waiting = deque(items)
     running: dict[int, tuple] = {}
     while running or waiting:
@@ -84,6 +87,8 @@ def each(check: Callable, items: Iterable, at_once: int = 4) -> Iterator[tuple]:
             item = waiting.popleft()
             pid, reader = _call(check, item)
             running[reader] = (item, pid, time.monotonic() + LIMIT_SECONDS, [])
+        meanwhile()
+        meanwhile = int  # which does nothing
         ready, _, _ = select.select(list(running), [], [], 1.0)
         for reader in list(running):
             item, pid, end, parts = running[reader]

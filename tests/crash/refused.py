@@ -1,8 +1,10 @@
-"""A disk that is full or broken, Ctrl-C, and a second process: the study waits, ends with its reason, or is refused; and goes on."""
+"""A full disk, a broken one, Ctrl-C, a second process: the study waits, or ends with its reason, or is refused; and goes on."""
 
+import contextlib
 import errno
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -10,9 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import studies
+
 from autoresearch import faults
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.loop import disk, stop
+from autoresearch.loop import disk, stop, workspace
 from autoresearch.loop.ledger import read
 
 from . import nights
@@ -109,7 +113,7 @@ def small_disk(stage: Stage, times: int) -> Figures:
             for number in range(times):
                 folder = nights.copy_whole(stage.new(night.decide), mount / "study")
                 [(_, filled, trouble)] = each(lambda n, f=folder: _filled(stage, night, f, undisturbed, n), [number])
-                figures.add(f"filled, night {number}", trouble or (None if filled else "the disk was never full"))
+                figures.add(f"filled, night {number}", trouble or (None if filled else "it never had to wait"))
                 shutil.rmtree(folder)
     finally:
         subprocess.run(["umount", "--lazy", str(mount)], check=True)
@@ -117,28 +121,51 @@ def small_disk(stage: Stage, times: int) -> Figures:
     return figures
 
 
+class _Pausing(studies.Recorder):
+    """Says so when the night waits for space."""
+
+    def __init__(self, pipe: int):
+        super().__init__()
+        self._pipe = pipe
+
+    def event(self, event: dict) -> None:
+        super().event(event)
+        if event["event"] == "note" and event["reason"].startswith("paused"):
+            os.write(self._pipe, b"paused")
+
+
 def _filled(stage: Stage, night: Night, folder: Path, undisturbed: dict, seed: int) -> int:
-    rng, filled = random.Random(seed), 0
+    """How often the night had to wait."""
+    rng, waits = random.Random(seed), 0
     filler = folder.parent / "filler"
-    pid = fork()
-    if pid == 0:
-        disk.ROOM_BYTES, disk.POLL_SECONDS, stop.ENVIRONMENT_WAIT_SECONDS, stop.ENVIRONMENT_TRIES = 1 << 23, 0.05, 0.05, 1000
-        try:
-            stage.play(night, folder)
-        finally:
-            os._exit(0)
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
-        time.sleep(rng.uniform(0, 0.1))
-        try:
-            with open(filler, "wb", buffering=0) as file:
+    reader, writer = os.pipe()
+
+    def play(_) -> None:
+        os.close(reader)
+        disk.ROOM_BYTES, disk.POLL_SECONDS, stop.ENVIRONMENT_WAIT_SECONDS = 1 << 23, 0.05, 0.05
+        outcome = studies.run(workspace.load(folder), stage.setup(night.decide), night.steps, _Pausing(writer))
+        assert "steps are done" in outcome.reason, outcome
+
+    def fill() -> None:
+        os.close(writer)
+        nonlocal waits
+        while True:
+            time.sleep(rng.uniform(0, 0.2))
+            with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
                 while True:
                     file.write(bytes(1 << 16))
-        except OSError:
-            filled += 1
-        time.sleep(rng.uniform(0, 0.2))
-        filler.unlink()
+            said = os.read(reader, 1 << 16)  # nothing: the night is over
+            filler.unlink()
+            if not said:
+                return
+            waits += 1
+            if select.select([reader], [], [], 0.1)[0]:
+                os.read(reader, 1 << 16)
+
+    [(_, _, trouble)] = each(play, [None], meanwhile=fill)
+    assert trouble is None, trouble
     nights.check(folder, undisturbed, [])
-    return filled
+    return waits
 
 
 def interrupted(stage: Stage, times: int, seed: int = 0) -> Figures:
@@ -188,7 +215,7 @@ def _pressed(stage: Stage, night: Night, folder: Path, presses: int, seconds: fl
 
 def two_at_once(stage: Stage, times: int) -> Figures:
     """Two processes want the same study: one has it, the other is told so, and the night is the undisturbed one."""
-    figures, night = Figures("two at once"), NIGHTS["keep"]
+    figures, night = Figures("two at once"), NIGHTS["timeout"]  # which takes longer than a process waits for the lock
     started = time.monotonic()
     stage.setup(night.decide)
 
@@ -197,7 +224,7 @@ def two_at_once(stage: Stage, times: int) -> Figures:
         answers = {which: (told, trouble) for which, told, trouble in each(lambda which: _try(stage, night, folder), [1, 2])}
         assert all(trouble is None for _, trouble in answers.values()), answers
         told = sorted(told for told, _ in answers.values())
-        assert told[0].startswith("the study in") and told[1] == "ended", told
+        assert told[0] == "ended" and "is at work in process" in told[1], told
         nights.check(folder, undisturbed, [])
 
     with quick_workers():
