@@ -6,6 +6,7 @@ there was room, giving it up lets the ledger's line through, and the study then 
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +52,11 @@ def size_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def is_full(error: OSError) -> bool:
-    return error.errno in FULL
+def is_full(error: Exception) -> bool:
+    """libgit2's errors have no number, only the system's words."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return any(os.strerror(number) in str(error) for number in FULL)
 
 
 @contextlib.contextmanager

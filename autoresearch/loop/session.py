@@ -76,9 +76,7 @@ class Session:
             try:
                 return write()
             except (OSError, pygit2.GitError) as error:
-                # libgit2 does not say which error it met
-                is_full = disk.is_full(error) if isinstance(error, OSError) else self.disk_is_full
-                if not is_full:
+                if not disk.is_full(error):
                     self.ledger.close(error)
                     raise EnvironmentFailure(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
             if not self._disk.drop_ballast():

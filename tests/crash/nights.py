@@ -1,6 +1,7 @@
 """Short nights to be disturbed, the undisturbed one to compare with, and what must hold after any disturbance."""
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -41,6 +42,9 @@ NIGHTS = {
 }
 
 
+null = functools.cache(lambda: detect.detect("null"))
+
+
 class Stage:
     """A place for the workspaces of a suite: one prepared text, and a new workspace for each kind of night."""
 
@@ -53,6 +57,7 @@ class Stage:
             (folder / "cache").mkdir()
             self.corpus.mkdir()
             studies.write_corpus(self.corpus)
+        self.prepared = prepare(str(self.corpus), 320)  # now: its threads do not outlive a fork, and a fork that needs them hangs
 
     def new(self, decide: str) -> Path:
         """A workspace that holds things of the user's too: a staged file, an edited one, one that git does not know."""
@@ -68,8 +73,7 @@ class Stage:
     def setup(self, decide: str):
         if decide not in self.setups:
             study = workspace.load(self.new(decide))
-            choice = detect.detect("null")
-            self.setups[decide] = terms.setup(study, choice.backend, prepare(str(self.corpus), study.profile.data["vocab_size"]))
+            self.setups[decide] = terms.setup(study, null().backend, self.prepared)
         return self.setups[decide]
 
     def fresh(self, night: Night, name: str) -> Path:

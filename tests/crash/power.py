@@ -37,6 +37,7 @@ def lost(stage: Stage, what: str, every: int = 1, part: int = 1, of: int = 1) ->
     else:
         nights.copy(stage.new(NIGHTS[what].decide), before)
     nights.copy(before, folder)
+    stage.setup("strict" if what == "init" else NIGHTS[what].decide)
     trace, marks = _trace(stage, what, folder)
     undisturbed = None if what == "init" else nights.facts(folder)
     events = lines.parse(lines.content(folder / ".autoresearch/events.jsonl"), folder).events
@@ -89,6 +90,7 @@ def _at(disk: Disk, folder: Path) -> Disk:
 
 def _check(stage: Stage, what: str, undisturbed: dict | None, events: list[dict], state: Path, promised: int) -> None:
     if what == "init":
+        assert workspace.is_workspace(state) or not promised, "a workspace that was made is gone"
         if not workspace.is_workspace(state):
             studies.make(state, stage.corpus)
         nights.check_new(state, stage)

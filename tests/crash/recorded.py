@@ -31,7 +31,7 @@ def main(what: str, folder: str, stage_folder: str, marks: str) -> None:
     with quick_workers(), nights.without_pictures(), open(marks, "wb", buffering=0) as file:
         if what == "init":
             studies.make(Path(folder), stage.corpus)
-            file.write(b"0")
+            file.write(b"1")
         else:
             night = nights.NIGHTS[what]
             study = workspace.load(Path(folder))

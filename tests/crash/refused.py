@@ -53,7 +53,18 @@ def broken(stage: Stage, name: str, keep: slice = slice(None)) -> Figures:
     """An operation ends in EIO: the study stops with the reason, writes no more lines, and goes on when it is started again."""
 
     def check(night: Night, folder: Path, k: int, undisturbed: dict) -> None:
-        with faults.armed(faults.Fault("EIO", k)) as fault:
+        before: list[list[dict]] = []
+
+        class Fault(faults.Fault):
+            def __call__(self, *arguments) -> None:
+                known = _events(folder)
+                try:
+                    super().__call__(*arguments)
+                except OSError:
+                    before.append(known)
+                    raise
+
+        with faults.armed(Fault("EIO", k)) as fault:
             try:
                 stage.play(night, folder)
             except (EnvironmentFailure, OSError) as error:
@@ -63,6 +74,7 @@ def broken(stage: Stage, name: str, keep: slice = slice(None)) -> Figures:
                 raise AssertionError("it went on")
         assert fault.hits == 1
         prefix = _events(folder)
+        assert prefix == before[0], "lines were written after the disk had failed"
         stage.play(night, folder)
         nights.check(folder, undisturbed, prefix)
 

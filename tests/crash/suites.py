@@ -17,13 +17,13 @@ class Suite:
     why_not: str | None = None  # this machine cannot run it
 
 
-def _each(stage: Stage, full: bool, part: int, of: int, every: int) -> slice:
+def _each(full: bool, part: int, of: int, every: int) -> slice:
     return slice(part - 1, None, of) if full else slice(every // 2, None, every)
 
 
-def _kill(name: str) -> Suite:
+def _kill(name: str, every: int) -> Suite:
     def run(stage, full, part, of):
-        return kills.killed_anywhere(stage, name, _each(stage, full, part, of, 24), twice=full and name == "keep")
+        return kills.killed_anywhere(stage, name, _each(full, part, of, every), twice=full and name == "keep")
 
     return Suite(run)
 
@@ -40,14 +40,14 @@ def _root() -> str | None:
 
 
 SUITES = {
-    **{f"kill-{name}": _kill(name) for name in NIGHTS if name != "mixed"},
-    "kill-init": Suite(lambda stage, full, part, of: kills.killed_in_create(stage, _each(stage, full, part, of, 12))),
+    **{f"kill-{name}": _kill(name, {"timeout": 60, "confirmed": 80}.get(name, 36)) for name in NIGHTS if name != "mixed"},
+    "kill-init": Suite(lambda stage, full, part, of: kills.killed_in_create(stage, _each(full, part, of, 12))),
     "kill-random": Suite(lambda stage, full, part, of: kills.killed_at_random(stage, 48 // of if full else 5, seed=part)),
     "power-mixed": _power("mixed", 36),
     "power-init": _power("init", 60),
     "mutants": Suite(lambda stage, full, part, of: mutants.mutants(1_000_000 // of if full else 40_000, seed=part)),
-    "disk-full": Suite(lambda stage, full, part, of: refused.full(stage, "discard", _each(stage, full, part, of, 30))),
-    "disk-broken": Suite(lambda stage, full, part, of: refused.broken(stage, "discard", _each(stage, full, part, of, 30))),
+    "disk-full": Suite(lambda stage, full, part, of: refused.full(stage, "discard", _each(full, part, of, 30))),
+    "disk-broken": Suite(lambda stage, full, part, of: refused.broken(stage, "discard", _each(full, part, of, 30))),
     "disk-small": Suite(lambda stage, full, part, of: refused.small_disk(stage, 12 // of if full else 1), _root()),
     "ctrl-c": Suite(lambda stage, full, part, of: refused.interrupted(stage, 60 // of if full else 6, seed=part)),
     "two-at-once": Suite(lambda stage, full, part, of: refused.two_at_once(stage, 10 // of if full else 1)),
