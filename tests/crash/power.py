@@ -79,6 +79,11 @@ def _states(target: Path, before: Path, folder: Path, trace: Path, marks: Path, 
                         state = target / f"{changes:05d}-{how}"
                         disk.after_power_loss(state, random.Random(f"{changes}{how}"), how)
                         made.append((state, disk.marks))
+    if part == of:
+        for how in sorted(set(HOW)):  # some time after the end
+            state = target / f"end-{how}"
+            disk.after_power_loss(state, random.Random(how), how)
+            made.append((state, disk.marks))
     return made
 
 
