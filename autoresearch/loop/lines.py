@@ -11,6 +11,8 @@ from pathlib import Path
 
 from autoresearch.errors import StoredStateError
 
+_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 
 @dataclass
 class Parsed:
@@ -31,7 +33,7 @@ def content(path: Path) -> bytes:
 
 def encode(entry: dict, before: str) -> tuple[bytes, str]:
     """A line and its checksum: JSON in the order of the keys, and last the checksum of the line before and of this one."""
-    body = json.dumps(entry, separators=(",", ":"), allow_nan=False)[:-1]
+    body = _to_json(entry)[:-1]
     check = hashlib.blake2b((before + body).encode(), digest_size=8).hexdigest()
     return f'{body},"check":"{check}"}}\n'.encode(), check
 

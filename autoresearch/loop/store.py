@@ -97,7 +97,9 @@ class Store:
     def name(self, number: int | str, commit: str) -> None:
         """Give experiment `number` its ref. A commit that had it (a baseline that failed, a ledger cut by hand) keeps another."""
         known = self._repo.references.get(self.ref_name(number))
-        if known is not None and str(known.target) != commit:
+        if known is not None and str(known.target) == commit:
+            return
+        if known is not None:
             self._point(self.ref_name(f"{number}-{str(known.target)[:10]}"), str(known.target))
         self._point(self.ref_name(number), commit)
 
@@ -162,15 +164,14 @@ class Store:
 
     def _read_index(self) -> pygit2.Index:
         """git does not sync its index either, so a power loss may damage it: it is set aside and made again of the branch."""
-        index = self._repo.index
         try:
-            index.read()
+            self._repo.index.read()
         except pygit2.GitError:
             durable.replace(self._git / "index", self._git / "index.damaged")
             with self._changed_index() as new:
                 new.read_tree(self._repo[self.tip].tree)
-            index.read()
-        return index
+            self._repo.index.read()
+        return self._repo.index
 
     def _is_stored(self, blob: str, blobs: set[str]) -> bool:
         """Whether a text can be found again in the study's commits."""

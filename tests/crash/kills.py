@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pygit2
 import studies
 
 from autoresearch import faults
 from autoresearch.loop import lines, workspace
+from autoresearch.loop.ledger import State
 
 from . import nights
 from .forked import each, fork, quick_workers
@@ -63,8 +65,8 @@ class Snapshots:
         return copy
 
 
-def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice: bool = False) -> Figures:
-    """Every `keep`-th point of one kind of night. twice: the first operations of every way back are points too."""
+def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice_every: int = 0) -> Figures:
+    """The points `keep` of one kind of night. At each twice_every-th, the first operations of the way back are points too."""
     figures, night = Figures(f"kill: {name}"), NIGHTS[name]
     started = time.monotonic()
     with quick_workers():
@@ -72,7 +74,8 @@ def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice: b
         chosen = points[keep]
         for unwanted in set(points) - set(chosen):
             shutil.rmtree(unwanted)
-        for point, again, trouble in each(lambda point: resume(stage, night, point, undisturbed, twice), chosen):
+        twice = set(chosen[::twice_every]) if twice_every else set()
+        for point, again, trouble in each(lambda point: resume(stage, night, point, undisturbed, point in twice), chosen):
             figures.add(f"{name}/{point.name}", trouble)
             for other, _, more in each(lambda other: resume(stage, night, other, undisturbed, False), again or []):
                 figures.add(f"{name}/{point.name}/{other.name}", more)
@@ -107,6 +110,10 @@ def resume(stage: Stage, night: Night, point: Path, undisturbed: dict, twice: bo
     """Take a killed night to its end, and check it. Returns copies of it at the first operations of the way back."""
     events = point / ".autoresearch" / "events.jsonl"
     prefix = lines.parse(lines.content(events), events).events
+    state = State.from_events(prefix)
+    tip = pygit2.Repository(str(point)).references["refs/heads/autoresearch/t"].target
+    kept = {one.commit for one in state.experiments if one.verdict == "keep"}
+    assert str(tip) in kept or (state.best is None), "the branch is ahead of the ledger"
     with faults.armed(Snapshots(point, _again(point), 12 if twice else 0)) as snapshots:
         stage.play(night, point)
     nights.check(point, undisturbed, prefix)

@@ -23,7 +23,7 @@ def _each(full: bool, part: int, of: int, every: int) -> slice:
 
 def _kill(name: str, every: int) -> Suite:
     def run(stage, full, part, of):
-        return kills.killed_anywhere(stage, name, _each(full, part, of, every), twice=full and name == "keep")
+        return kills.killed_anywhere(stage, name, _each(full, part, of, every), twice_every=8 if full else 0)
 
     return Suite(run)
 

@@ -30,7 +30,8 @@ def test_a_damaged_line_stops_with_status_3_and_repair_goes_back(damaged, typed)
     status, _, complaint = typed("status", *names)
     assert status == 3 and f"line {len(good) + 1} is damaged" in complaint and "autoresearch repair" in complaint
     status, shown, _ = typed("repair", *names)
-    assert status == 0 and f"line {len(good) + 1} is damaged" in shown and "verdict, n 2, verdict discard" in shown and "--yes" in shown
+    assert status == 0 and f"line {len(good) + 1} is damaged" in shown
+    assert "verdict, n 2, verdict discard" in shown and "--yes" in shown
     assert study.events.read_bytes() == whole, "it only shows"
     with lock.hold(study.lock):
         status, _, complaint = typed("repair", *names, "--yes")
