@@ -50,7 +50,7 @@ class Ledger:
         data = lines.content(path)
         known = lines.parse(data, path)
         self.events, self._size, self._check = known.events, known.size, known.check
-        self._failed: OSError | None = None
+        self._failed: Exception | None = None
         if self._size < len(data):
             durable.write(path.with_name(f"events.torn-{len(self.events) + 1}.txt"), data[self._size :])
             durable.cut(path, self._size)
@@ -64,7 +64,7 @@ class Ledger:
         When a sync has failed, nobody knows which of the bytes are on the disk (LWN 752063): nothing may be built on them.
         """
         if self._failed:
-            raise OSError(self._failed.errno, f"no more is written since an earlier write failed: {self._failed}", str(self.path))
+            raise self._failed
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = {"seq": len(self.events) + 1, "time": now, "event": event, **fields}
         line, check = lines.encode(entry, self._check)
@@ -84,9 +84,9 @@ class Ledger:
         self.events.append(entry)
         return entry
 
-    def close(self, error: OSError) -> None:
+    def close(self, error: Exception) -> None:
         """After an error of the disk, here or elsewhere in the study: no more is written."""
-        self._failed = error
+        self._failed = self._failed or error
 
     def _drop_half_a_line(self) -> None:
         if self.path.exists() and self.path.stat().st_size > self._size:

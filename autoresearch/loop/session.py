@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import pygit2
 
 from autoresearch import durable
-from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
+from autoresearch.errors import BrokenDisk, StoredStateError, UsageError
 from autoresearch.hardware import conditions
 from autoresearch.hardware.conditions import Conditions
 from autoresearch.loop import disk, experiment, lock
@@ -22,6 +22,7 @@ from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger, State
 from autoresearch.loop.proposals import described
+from autoresearch.loop.scoring import BITS
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult
@@ -30,7 +31,7 @@ from autoresearch.report.history import machine_line
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
-_NEEDED_FILES = ("checkpoint", "documents.npy")  # of a result
+_NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS)  # of a result: audits ask its weights again
 # What stays of a run whose weights are no longer needed.
 _KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy"}
 Result = TypeVar("Result")
@@ -78,7 +79,7 @@ class Session:
             except (OSError, pygit2.GitError) as error:
                 if not disk.is_full(error):
                     self.ledger.close(error)
-                    raise EnvironmentFailure(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
+                    raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
             if not self._disk.drop_ballast():
                 self._pause("the disk is full")
 
@@ -92,7 +93,7 @@ class Session:
         self.persist(self._disk.lay_ballast)
 
     def sync_run(self, folder: Path) -> None:
-        """Before a result is recorded, what is needed of it is durable too: its weights, and its bits of every document."""
+        """Before a result is recorded, what is needed of it is durable too: its weights and its bits."""
         for path in [path for name in _NEEDED_FILES if (path := folder / name).is_file()]:
             self.persist(lambda path=path: durable.sync_path(path))
         for above in (folder, folder.parent):

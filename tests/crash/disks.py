@@ -47,9 +47,10 @@ class Folder:
 class Disk:
     """Follows a trace. `marks` is the number that was last written to the file of that name."""
 
-    def __init__(self, root: Path, marks: Path):
-        self._root, self._marks_path = str(root), str(marks)
-        self.root, self.marks = _read(root), 0
+    def __init__(self, before: Path, root: Path, marks: Path, workers: Path):
+        """before: a copy of root as it was at first. workers: holds what the untraced processes wrote there, by the same names."""
+        self._root, self._marks_path, self._workers = str(root), str(marks), workers
+        self.root, self.marks = _read(before), 0
 
     def follow(self, line: str) -> bool:
         """Whether the line was a change in the root."""
@@ -79,12 +80,12 @@ class Disk:
                 else:
                     return False
             case "write":
-                self._node(folder, name).data += texts[1]
+                self._node(folder, name, paths[0]).data += texts[1]
             case "ftruncate":
-                node, size = self._node(folder, name), int(arguments.rsplit(",", 1)[1])
+                node, size = self._node(folder, name, paths[0]), int(arguments.rsplit(",", 1)[1])
                 node.data = node.data[:size].ljust(size, b"\0")
             case "fsync" | "fdatasync":
-                node = self.root if name == "" else self._node(folder, name)
+                node = self.root if name == "" else self._node(folder, name, paths[0])
                 if isinstance(node, Folder):
                     node.sync()
                 else:
@@ -94,10 +95,10 @@ class Disk:
             case "unlink" | "rmdir":
                 folder.change((name, None))
             case "link":
-                more[0][0].change((more[0][1], self._node(folder, name)))
+                more[0][0].change((more[0][1], self._node(folder, name, paths[0])))
             case "rename":
                 target, new_name = more[0]
-                node = self._node(folder, name)
+                node = self._node(folder, name, paths[0])
                 if target is folder:
                     folder.change((name, None), (new_name, node))
                 else:
@@ -120,9 +121,10 @@ class Disk:
             folder = folder.now[one]
         return folder, name
 
-    def _node(self, folder: Folder, name: str) -> Node | Folder:
+    def _node(self, folder: Folder, name: str, path: str) -> Node | Folder:
         if name not in folder.now:  # a worker's file
-            folder.change((name, Node(b"a worker's")))
+            known = self._workers / os.path.relpath(path, self._root)
+            folder.change((name, Node(known.read_bytes() if known.exists() else b"a worker's")))
         return folder.now[name]
 
     def after_power_loss(self, target: Path, rng: random.Random, how: str) -> None:

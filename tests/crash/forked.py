@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from autoresearch import child, durable
-from autoresearch.loop import experiment
+from autoresearch.loop import scoring
 from autoresearch.measure import worker
 
 LIMIT_SECONDS = 120.0  # of one call
@@ -66,13 +66,13 @@ def _become_worker(given: dict) -> None:
 @contextlib.contextmanager
 def quick_workers() -> Iterator[None]:
     """While inside, workers are forks, and hand over few rows at a time (which changes no score)."""
-    before = child.subprocess, experiment.rows_per_slot
+    before = child.subprocess, scoring.rows_per_slot
     child.subprocess = types.SimpleNamespace(**vars(subprocess) | {"Popen": ForkedWorker})
-    experiment.rows_per_slot = lambda seq_len, vocab_size: 64
+    scoring.rows_per_slot = lambda seq_len, vocab_size: 64
     try:
         yield
     finally:
-        child.subprocess, experiment.rows_per_slot = before
+        child.subprocess, scoring.rows_per_slot = before
 
 
 def each(check: Callable, items: Iterable, at_once: int = 4, meanwhile: Callable = lambda: None) -> Iterator[tuple]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from autoresearch import faults
-from autoresearch.errors import EnvironmentFailure, StoredStateError
+from autoresearch.errors import BrokenDisk, StoredStateError
 from autoresearch.loop import disk, lines, repair, stop, workspace
 
 from . import nights
@@ -111,7 +111,7 @@ class Study(RuleBasedStateMachine):
             with faults.armed(faults.Fault("EIO", k)):
                 try:
                     self.on.play(self.night, self.folder)
-                except (OSError, EnvironmentFailure) as error:
+                except (OSError, BrokenDisk) as error:
                     assert "Input/output error" in str(error), error
 
         self._do(play)

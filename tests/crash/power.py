@@ -67,8 +67,7 @@ def _trace(stage: Stage, what: str, folder: Path) -> tuple[Path, Path]:
 def _states(target: Path, before: Path, folder: Path, trace: Path, marks: Path, every: int, part: int, of: int) -> list[tuple]:
     """(folder, number of promised events) of each state. The trace is followed once, so all are written at first."""
     target.mkdir()
-    known = Disk(before, marks)
-    disk, made, changes = _at(known, folder), [], 0
+    disk, made, changes = Disk(before, folder, marks, folder.with_name(f"{folder.name}-workers")), [], 0
     with open(trace, encoding="ascii") as file:
         for line in file:
             if disk.follow(line):
@@ -85,12 +84,6 @@ def _states(target: Path, before: Path, folder: Path, trace: Path, marks: Path, 
             disk.after_power_loss(state, random.Random(how), how)
             made.append((state, disk.marks))
     return made
-
-
-def _at(disk: Disk, folder: Path) -> Disk:
-    """The same files under the name that the trace knows."""
-    disk._root = str(folder)
-    return disk
 
 
 def _check(stage: Stage, what: str, undisturbed: dict | None, events: list[dict], state: Path, promised: int) -> None:

@@ -80,7 +80,7 @@ def test_after_a_broken_disk_the_ledger_takes_no_more(tmp_path):
     before = ledger.path.read_bytes()
     with faults.armed(faults.Fault("EIO", 1, of="sync")), pytest.raises(OSError, match="Input/output"):
         ledger.append("pause", reason="2")
-    with pytest.raises(OSError, match="no more is written") as error:
+    with pytest.raises(OSError, match="Input/output") as error:
         ledger.append("pause", reason="3")
     assert error.value.errno == errno.EIO and ledger.path.read_bytes() == before
     assert len(Ledger(ledger.path).events) == 1
