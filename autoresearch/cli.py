@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("show", "One experiment: its diff, its numbers, the end of its log."),
     "best": ("best", "The best train.py so far and what it gained."),
     "noise": ("noise", "Measure the noise: how far the seed alone moves val_bpb here."),
+    "repair": ("repair", "Go back to the last good line of a damaged ledger."),
     "mcp": ("mcp", "Serve the study's tools to a coding agent (MCP)."),
     "report": ("report", "Draw progress.png."),
     "bench": ("bench", "How fast this machine is for the job: a table, or a run card to compare."),

@@ -1,15 +1,33 @@
 """All durable writes: when a function here returns, its bytes survive a power loss; when it is cut short, the old state stays.
 
+Every single operation passes through `step` first, so that a test can kill the process, fill the disk or break it at each of
+them (faults.py). What is written elsewhere, and needs not be here: the run folders (a run that was cut short is done again; what
+a result needs of its folder is synced by session.py), a text that is being prepared (synced, then renamed by `replace`), caches,
+and what libgit2 writes, which store.py announces with `step`.
+
 Windows cannot sync a folder, and there a virus scanner may hold a file for a moment: `replace` tries again.
 """
 
 import os
+import re
+import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _BUSY_WINDOWS_ERRORS = (5, 32, 33)  # access denied, sharing violation, lock violation
+_LEFTOVER = re.compile(r"\..+\.\d+-\d+\.tmp")  # what `write` makes first, and a kill leaves
+
+# Called before each operation with its kind, its path and, before a write, an open descriptor and the bytes. None: nothing is.
+on_step: Callable | None = None
+
+
+def step(kind: str, path: Path | str, *detail) -> None:
+    """A durable operation comes next: open, write, sync, sync_folder, rename, unlink, mkdir, truncate, or git."""
+    if on_step is not None:
+        on_step(kind, path, *detail)
 
 
 def sync_file(descriptor: int) -> None:
@@ -22,7 +40,16 @@ def sync_file(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
+def sync_path(path: Path) -> None:
+    """A file that somebody else has written."""
+    step("sync", path)
+    with open(path, "rb+" if os.name == "nt" else "rb") as file:  # it may be read-only; Windows syncs only what is open for writing
+        sync_file(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
+    """The names in it: what was made, renamed or removed there."""
+    step("sync_folder", folder)
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -32,8 +59,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """With its parents, as far as they are missing; the name of each is synced."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    step("mkdir", folder)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def replace(source: Path, target: Path) -> None:
     """Rename over target, atomically, and make the rename itself durable."""
+    step("rename", target)
     for attempt in range(10):
         try:
             os.replace(source, target)
@@ -50,10 +88,9 @@ def write(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            sync_file(file.fileno())
+        step("open", temporary)
+        with open(temporary, "wb", buffering=0) as file:
+            _put(file, temporary, data)
         replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -61,11 +98,51 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Append one line (which ends in a newline) and sync it; the last line of a file is the only one that can be torn."""
-    is_new = not path.exists()
-    with open(path, "ab") as file:
-        file.write(line)
-        file.flush()
+    """Append one line (which ends in a newline) to a file that is there; only the last line of it can be torn."""
+    step("open", path)
+    with open(path, "ab", buffering=0) as file:
+        _put(file, path, line)
+
+
+def cut(path: Path, size: int) -> None:
+    """Shorten a file to size bytes."""
+    step("truncate", path)
+    with open(path, "rb+") as file:
+        file.truncate(size)
+        step("sync", path)
         sync_file(file.fileno())
-    if is_new:
-        sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """A file that may be gone already. Not synced: after a power loss it may be there again."""
+    step("unlink", path)
+    path.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """As `remove`, for a folder with all that is in it."""
+    step("unlink", folder)
+    shutil.rmtree(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Half-written files of processes that were killed in `write`. Only while nobody writes there."""
+    for path in folder.glob(".*.tmp"):
+        if _LEFTOVER.fullmatch(path.name):
+            remove(path)
+
+
+def _put(file, path: Path, data: bytes) -> None:
+    """All the bytes, and a sync."""
+    step("write", path, file.fileno(), data)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+    step("sync", path)
+    sync_file(file.fileno())
+
+
+if "AUTORESEARCH_FAULT" in os.environ:
+    from autoresearch import faults
+
+    on_step = faults.named(os.environ["AUTORESEARCH_FAULT"])

@@ -3,7 +3,8 @@
     AutoresearchError          1   the work failed
       UsageError               2   the call or its input was wrong; nothing was written
       StoredStateError         3   the workspace's or the cache's stored state is damaged
-      EnvironmentFailure       1   no disk, no device, no network: not an experiment's fault
+      EnvironmentFailure       1   no disk, no device, no network: not an experiment's fault; tried again
+      BrokenDisk               1   a durable write failed, and not for want of space: nothing is written any more
 
 The message is one line (or a few) and ends in what to do next. Our own bugs are `assert`s and tracebacks.
 """
@@ -28,6 +29,10 @@ class StoredStateError(AutoresearchError):
 
 
 class EnvironmentFailure(AutoresearchError):
+    exit_status = 1
+
+
+class BrokenDisk(AutoresearchError):
     exit_status = 1
 
 

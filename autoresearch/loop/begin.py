@@ -108,7 +108,9 @@ def warm_up(
             folder, seed = session.run_folder(number, 1), session.state.next_seed()
             on_progress = session.progress_to(number, 1, tick)
             return Begun(experiment.warm_up(session.setup, proposal.train_py, seed, folder, on_progress), conditions), None
-    except (RunFailed, EnvironmentFailure) as failure:
+    except RunFailed as failure:
+        return None, EnvironmentFailure(f"the disk is full ({failure.reason})") if session.lost_its_room(folder) else failure
+    except EnvironmentFailure as failure:
         return None, failure
 
 

@@ -6,10 +6,12 @@ there was room, giving it up lets the ledger's line through, and the study then 
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoresearch import durable
 from autoresearch.errors import EnvironmentFailure
 
 ROOM_BYTES = 1 << 29  # two checkpoints of the largest profile (50M parameters in float32) and some
@@ -36,18 +38,25 @@ class Disk:
     def lay_ballast(self) -> None:
         """Written, not only reserved: a sparse file would hold no space."""
         if not self._ballast.exists() and self.has_room:
-            self._ballast.write_bytes(b"\xa5" * BALLAST_BYTES)
+            durable.write(self._ballast, b"\xa5" * BALLAST_BYTES)
 
     def drop_ballast(self) -> bool:
         """Whether there was one."""
         if not self._ballast.exists():
             return False
-        self._ballast.unlink()
+        durable.remove(self._ballast)
         return True
 
 
-def is_full(error: OSError) -> bool:
-    return error.errno in FULL
+def size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def is_full(error: Exception) -> bool:
+    """libgit2's errors have no number, only the system's words."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return any(os.strerror(number) in str(error) for number in FULL)
 
 
 @contextlib.contextmanager

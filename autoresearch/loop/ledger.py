@@ -1,8 +1,9 @@
 """The study's ledger, `.autoresearch/events.jsonl`: the one truth, from which everything else is drawn again.
 
-Promises: a line that `append` returned for survives a power loss; lines carry a sequence number and a checksum, so a line that
-was changed, lost, swapped or doubled is noticed; only the last line can be torn (the write that a kill or a full disk cut
-short), and a torn line is set aside and cut, since nothing was built on it. `State` is a pure fold over the lines.
+Promises: a line that `append` returned for survives a power loss; a line carries a sequence number and a checksum of itself and
+of the line before, so a line that was changed, lost, swapped, doubled or taken from another ledger is noticed; only the last line
+can be torn (the write that a kill or a full disk cut short), and a torn line is set aside and cut, since nothing was built on it.
+`State` is a pure fold over the lines.
 
     study     tag, seed, decide                                          the first line
     asked     agent, and the fields of Ask                                a request to a service: what it took and cost
@@ -32,17 +33,15 @@ short), and a torn line is set aside and cut, since nothing was built on it. `St
 Not covered: somebody who edits the file and its checksums with intent; two writers (the study's lock prevents them).
 """
 
-import hashlib
-import json
+import contextlib
 import math
-import os
 import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autoresearch import durable
-from autoresearch.errors import StoredStateError
+from autoresearch.loop import disk, lines
 from autoresearch.loop.decide import CHECK_RUNS
 from autoresearch.loop.validity import Reference
 from autoresearch.measure.summary import RunResult
@@ -51,7 +50,7 @@ from autoresearch.noise import Gain, Noise, fair_scores, gain, mean, noise_group
 
 def read(path: Path) -> list[dict]:
     """Every event, in order, checked; a torn last line is left out. Writes nothing: for readers beside a running study."""
-    return _parse(_bytes(path), path)[0]
+    return lines.parse(lines.content(path), path).events
 
 
 class Ledger:
@@ -59,27 +58,50 @@ class Ledger:
 
     def __init__(self, path: Path):
         self.path = path
-        data = _bytes(path)
-        self.events, self._size = _parse(data, path)
+        data = lines.content(path)
+        known = lines.parse(data, path)
+        self.events, self._size, self._check = known.events, known.size, known.check
+        self._failed: Exception | None = None
         if self._size < len(data):
-            torn = path.with_name(f"events.torn-{len(self.events) + 1}.txt")
-            durable.write(torn, data[self._size :])
-            _cut(path, self._size)
+            durable.write(path.with_name(f"events.torn-{len(self.events) + 1}.txt"), data[self._size :])
+            durable.cut(path, self._size)
+        elif path.exists():  # a process that was killed may have written its last line, or made the file, and not synced it
+            durable.sync_path(path)
+            durable.sync_folder(path.parent)
 
     def append(self, event: str, **fields) -> dict:
-        """Write one event and sync it. On OSError (a full disk) the ledger is as it was before."""
+        """Write one event and sync it. On OSError the ledger is as it was before; after any but a full disk it takes no more.
+
+        When a sync has failed, nobody knows which of the bytes are on the disk (LWN 752063): nothing may be built on them.
+        """
+        if self._failed:
+            raise self._failed
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = {"seq": len(self.events) + 1, "time": now, "event": event, **fields}
-        line = _encode(entry)
+        line, check = lines.encode(entry, self._check)
         try:
+            self._drop_half_a_line()  # when that failed the last time, as it may on a full disk
+            if not self.events:
+                durable.write(self.path, b"")  # its name is durable before anything is in it
             durable.append(self.path, line)
-        except OSError:
-            if self.path.exists():
-                _cut(self.path, self._size)
+        except OSError as error:
+            if not disk.is_full(error):
+                self.close(error)
+            with contextlib.suppress(OSError):
+                self._drop_half_a_line()
             raise
         self._size += len(line)
+        self._check = check
         self.events.append(entry)
         return entry
+
+    def close(self, error: Exception) -> None:
+        """After an error of the disk, here or elsewhere in the study: no more is written."""
+        self._failed = self._failed or error
+
+    def _drop_half_a_line(self) -> None:
+        if self.path.exists() and self.path.stat().st_size > self._size:
+            durable.cut(self.path, self._size)
 
 
 @dataclass
@@ -377,53 +399,3 @@ class State:
 
     def _on_stop(self, event: dict) -> None:
         self.last_stop = event["reason"]
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-
-
-def _encode(entry: dict) -> bytes:
-    """A line: JSON in the order of the keys, and as its last key the checksum of all that stands before it."""
-    body = json.dumps(entry, separators=(",", ":"), allow_nan=False)[:-1]
-    return f'{body},"check":"{hashlib.blake2b(body.encode(), digest_size=8).hexdigest()}"}}\n'.encode()
-
-
-def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
-    """The events, and how many bytes of data they take; what lies behind those bytes is a torn line."""
-    lines = data.split(b"\n")
-    unfinished = lines.pop()
-    events, size = [], 0
-    for number, line in enumerate(lines, 1):
-        entry = _decode(line, number)
-        if entry is None:
-            # A power loss may leave unwritten pages in the last line, which read as zeros, although its end is there.
-            if number == len(lines) and not unfinished and b"\0" in line:
-                break
-            raise StoredStateError(
-                f"{path} line {number} is damaged; copy the file away, delete line {number} and every line after it, and run"
-                f" again: the study goes on from line {number - 1}, and every commit stays under refs/autoresearch"
-            )
-        events.append(entry)
-        size += len(line) + 1
-    return events, size
-
-
-def _decode(line: bytes, seq: int) -> dict | None:
-    """The event, or None when the line is not, byte for byte, what was written as number seq."""
-    try:
-        entry = json.loads(line)
-        del entry["check"]
-        return entry if entry["seq"] == seq and _encode(entry) == line + b"\n" else None
-    except (ValueError, KeyError, TypeError):  # not JSON or not UTF-8; no checksum; not an object
-        return None
-
-
-def _cut(path: Path, size: int) -> None:
-    with open(path, "r+b") as file:
-        file.truncate(size)
-        file.flush()
-        os.fsync(file.fileno())

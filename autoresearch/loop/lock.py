@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoresearch import durable
 from autoresearch.errors import UsageError
 
 if os.name == "nt":
@@ -35,7 +36,7 @@ def hold(path: Path) -> Iterator[None]:
 
     Its folder is made when it is missing, as it is in a `git clone` of a workspace.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _patiently(descriptor):

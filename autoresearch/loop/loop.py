@@ -164,6 +164,10 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
     except watch.Disturbed as disturbed:
         session.record("invalid", n=number, k=k, seed=seed, **disturbed.watched.to_dict())
         return None
+    if not result.ok and session.lost_its_room(folder):
+        session.record("lost", n=number, k=k, reason=f"the disk is full ({result.reason})")
+        return EnvironmentFailure("the disk is full")
+    session.sync_run(folder)
     session.record("run", n=number, k=k, folder=folder.name, **result.to_json(), watched=watching.watched.to_dict())
     session.scored_here.add(folder.name)
     return None

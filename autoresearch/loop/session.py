@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import pygit2
 
 from autoresearch import durable
-from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
+from autoresearch.errors import BrokenDisk, StoredStateError, UsageError
 from autoresearch.hardware import awake, conditions, cores
 from autoresearch.hardware.conditions import Conditions
 from autoresearch.hardware.observer import Observer
@@ -23,6 +23,7 @@ from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger, State
 from autoresearch.loop.proposals import described
+from autoresearch.loop.scoring import BITS
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult
@@ -31,6 +32,7 @@ from autoresearch.report.history import machine_line
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
+_NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS)  # of a result: audits ask its weights again
 # What stays of a run whose weights are no longer needed.
 _KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy"}
 Result = TypeVar("Result")
@@ -80,10 +82,9 @@ class Session:
             try:
                 return write()
             except (OSError, pygit2.GitError) as error:
-                # libgit2 does not say which error it met
-                is_full = disk.is_full(error) if isinstance(error, OSError) else self.disk_is_full
-                if not is_full:
-                    raise EnvironmentFailure(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
+                if not disk.is_full(error):
+                    self.ledger.close(error)
+                    raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
             if not self._disk.drop_ballast():
                 self._pause("the disk is full")
 
@@ -94,7 +95,18 @@ class Session:
             self._pause(f"{free_mb:,} MB free on the disk, a run wants {room_mb:,} MB")
             if self.interrupts.requested:  # between two runs the first Ctrl-C is enough
                 raise KeyboardInterrupt
-        self._disk.lay_ballast()
+        self.persist(self._disk.lay_ballast)
+
+    def sync_run(self, folder: Path) -> None:
+        """Before a result is recorded, what is needed of it is durable too: its weights and its bits."""
+        for path in [path for name in _NEEDED_FILES if (path := folder / name).is_file()]:
+            self.persist(lambda path=path: durable.sync_path(path))
+        for above in (folder, folder.parent):
+            self.persist(lambda above=above: durable.sync_folder(above))
+
+    def lost_its_room(self, folder: Path) -> bool:
+        """Whether a run failed while something else filled the disk: then that may be why. The run's own files don't count."""
+        return self._disk.free_bytes + disk.size_bytes(folder) < disk.ROOM_BYTES
 
     @property
     def disk_is_full(self) -> bool:
@@ -154,12 +166,15 @@ class Session:
         """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
         folder = self.study.runs / f"{number:04d}-{k}"
         self._pruned.discard(folder.name)
+        self.persist(lambda: durable.make_folder(self.study.runs))
         if folder.exists():
-            self.persist(lambda: shutil.rmtree(folder))
+            self.persist(lambda: durable.remove_tree(folder))
         return folder
 
     def _recover(self) -> None:
         """After a start or a kill: every ref, the run that was cut short, and all that follows from the ledger."""
+        for folder in (self.study.folder, self.study.state_folder):
+            durable.remove_leftovers(folder)
         self._check_terms()
         for one in self.state.experiments:
             if not self.store.has(one.commit):

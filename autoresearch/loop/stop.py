@@ -33,8 +33,9 @@ def stop_if_asked(session: Session) -> None:
 
 
 def environment_failed(session: Session, failures: int, failure: EnvironmentFailure) -> int:
-    """One more than failures, after a wait; a full disk does not count. Stops the study when they are too many."""
+    """One more than failures, after a wait; a full disk pauses and does not count. Stops the study when they are too many."""
     if session.disk_is_full:
+        session.wait_for_room()
         return 0
     failures += 1
     if failures == ENVIRONMENT_TRIES:

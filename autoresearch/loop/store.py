@@ -11,8 +11,10 @@ the objects, in any order: `update` may be called at any time and ends in the sa
     refs/autoresearch/<tag>/yours-<id>  commits of the user's that stood on the branch when it had to move elsewhere
 """
 
+import contextlib
 import difflib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pygit2
@@ -31,30 +33,26 @@ class Store:
         self.tag = tag
         self.branch = f"refs/heads/autoresearch/{tag}"
         _settings()
-        _remove_leftovers(folder / ".git")
+        self._git = folder / ".git"
+        _remove_leftovers(self._git)
         # NO_SEARCH: the workspace's own repository, never one that the workspace happens to lie in.
         self._repo = pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)
 
     @classmethod
     def create(cls, folder: Path, tag: str, files: dict[str, bytes]) -> "Store":
-        """A new repository whose branch holds one commit with files. Called again after a kill, it begins anew."""
+        """A new repository whose branch holds one commit with files. When it is cut short, what it left is to be removed."""
         _settings()
+        durable.step("git", folder / ".git")
         pygit2.init_repository(str(folder), initial_head=f"autoresearch/{tag}")
-        # libgit2 does not sync `objects/` after making a folder in it: made and synced once, here.
-        objects = folder / ".git" / "objects"
-        for number in range(256):
-            (objects / f"{number:02x}").mkdir(exist_ok=True)
-        for path in (objects, folder / ".git", folder):
-            durable.sync_folder(path)
         store = cls(folder, tag)
         builder = store._repo.TreeBuilder()
         for name, content in files.items():
-            builder.insert(name, store._repo.create_blob(content), FileMode.BLOB)
-        commit = store._commit("Start of the study", builder.write(), [])
-        store._repo.references.create(store.branch, commit, force=True)
-        store._repo.set_head(store.branch)
-        store._repo.index.read_tree(store._repo[commit].tree)
-        store._repo.index.write()
+            builder.insert(name, store._blob(content), FileMode.BLOB)
+        commit = store._commit("Start of the study", builder, [])
+        with store._changed_index() as index:
+            index.read_tree(store._repo[commit].tree)
+        store._sync_new_repository()
+        store._point(store.branch, commit)  # last: where the branch is, everything is
         return store
 
     @property
@@ -79,10 +77,10 @@ class Store:
 
     def propose(self, base: str, text: str, message: str) -> tuple[str, str]:
         """(commit, blob) of a child of base with another train.py. No ref points at it yet."""
-        blob = self._repo.create_blob(text.encode("utf-8"))
+        blob = self._blob(text.encode("utf-8"))
         builder = self._repo.TreeBuilder(self._repo[base].tree)
         builder.insert(TRAIN_PY, blob, FileMode.BLOB)
-        return str(self._commit(message, builder.write(), [pygit2.Oid(hex=base)])), str(blob)
+        return self._commit(message, builder, [pygit2.Oid(hex=base)]), str(blob)
 
     def merge(self, base: str, edited: str, onto: str) -> str | None:
         """The edit from base to edited, made on another text as `git merge` would; None when they touch the same lines."""
@@ -99,7 +97,9 @@ class Store:
     def name(self, number: int | str, commit: str) -> None:
         """Give experiment `number` its ref. A commit that had it (a baseline that failed, a ledger cut by hand) keeps another."""
         known = self._repo.references.get(self.ref_name(number))
-        if known is not None and str(known.target) != commit:
+        if known is not None and str(known.target) == commit:
+            return
+        if known is not None:
             self._point(self.ref_name(f"{number}-{str(known.target)[:10]}"), str(known.target))
         self._point(self.ref_name(number), commit)
 
@@ -137,6 +137,7 @@ class Store:
             kept = self.ref_name(f"yours-{tip[:10]}")
             self._point(kept, tip)
             notes.append(f"the branch held a commit that the study did not make; the branch is at the best, that is kept as {kept}")
+        durable.step("git", self.branch)
         # Fails when the branch moved since it was read: libgit2 writes the new value only over that one.
         self._repo.references[self.branch].set_target(pygit2.Oid(hex=target), "autoresearch: the best")
         return notes
@@ -147,33 +148,87 @@ class Store:
 
     def _update_index(self, blob: str, blobs: set[str]) -> None:
         """Only train.py's line, and only when the user has not staged a text of his own."""
-        index = self._repo.index
-        index.read()
+        index = self._read_index()
         staged = str(index[TRAIN_PY].id) if TRAIN_PY in index else None
         if staged == blob or (staged is not None and not self._is_stored(staged, blobs)):
             return
-        index.add(pygit2.IndexEntry(TRAIN_PY, pygit2.Oid(hex=blob), FileMode.BLOB))
-        for attempt in range(20):
-            try:
-                return index.write()
-            except (OSError, pygit2.GitError):  # an editor's `git status` holds index.lock for a moment
-                if attempt == 19:
-                    raise
-                time.sleep(0.05)
+        with self._changed_index() as index:
+            index.add(pygit2.IndexEntry(TRAIN_PY, pygit2.Oid(hex=blob), FileMode.BLOB))
+
+    def _sync_new_repository(self) -> None:
+        """What libgit2 does not sync by itself: the files and folders that it makes a repository of."""
+        objects = self._git / "objects"
+        for path in sorted(self._git.rglob("*")):
+            if path.is_file() and not path.is_relative_to(objects):
+                durable.sync_path(path)
+            elif path.is_dir() and path.parent != objects:
+                durable.sync_folder(path)
+        durable.sync_folder(self._git)
+        durable.sync_folder(self.folder)
+
+    def _read_index(self) -> pygit2.Index:
+        """git does not sync its index either, so a power loss may damage it: it is set aside and made again of the branch."""
+        try:
+            self._repo.index.read()
+        except pygit2.GitError:
+            durable.replace(self._git / "index", self._git / "index.damaged")
+            with self._changed_index() as new:
+                new.read_tree(self._repo[self.tip].tree)
+            self._repo.index.read()
+        return self._repo.index
 
     def _is_stored(self, blob: str, blobs: set[str]) -> bool:
         """Whether a text can be found again in the study's commits."""
-        return blob in blobs or any(blob == self.blob(commit.id) for commit in self._repo.walk(pygit2.Oid(hex=self.tip)))
+        if blob in blobs or any(blob == self.blob(commit.id) for commit in self._repo.walk(pygit2.Oid(hex=self.tip))):
+            return True
+        # Experiments that a repaired ledger does not know any more still have their refs.
+        refs = (ref for ref in self._repo.references.iterator() if ref.name.startswith(self.ref_name("")))
+        return any(blob == self.blob(ref.target) for ref in refs if not ref.name.startswith(self.ref_name("yours-")))
+
+    # What is written. libgit2 syncs files and the folder that a file is in, but no folder after making one in it: those are
+    # made here, each time, since `git gc` removes the empty ones.
+
+    def _blob(self, content: bytes) -> pygit2.Oid:
+        objects = self._git / "objects"
+        missing = [folder for number in range(256) if not (folder := objects / f"{number:02x}").is_dir()]
+        for folder in missing:
+            folder.mkdir(exist_ok=True)
+        if missing:
+            durable.sync_folder(objects)
+        durable.step("git", objects / "blob")
+        return self._repo.create_blob(content)
+
+    def _commit(self, message: str, builder: pygit2.TreeBuilder, parents: list) -> str:
+        durable.step("git", self._git / "objects" / "tree")
+        tree = builder.write()
+        # A signature of our own: a machine without a git identity can run a study.
+        author = pygit2.Signature("autoresearch", "autoresearch@localhost", int(time.time()), 0)
+        durable.step("git", self._git / "objects" / "commit")
+        return str(self._repo.create_commit(None, author, author, message, tree, parents))
 
     def _point(self, name: str, commit: str) -> None:
         known = self._repo.references.get(name)
         if known is None or str(known.target) != commit:
+            durable.make_folder((self._git / name).parent)
+            durable.step("git", self._git / name)
             self._repo.references.create(name, pygit2.Oid(hex=commit), force=True)
 
-    def _commit(self, message: str, tree, parents: list) -> pygit2.Oid:
-        # A signature of our own: a machine without a git identity can run a study.
-        author = pygit2.Signature("autoresearch", "autoresearch@localhost", int(time.time()), 0)
-        return self._repo.create_commit(None, author, author, message, tree, parents)
+    @contextlib.contextmanager
+    def _changed_index(self) -> Iterator[pygit2.Index]:
+        """The index, to be changed inside. libgit2 never syncs one: it makes the bytes, and we write them, under git's lock."""
+        path, lock, draft = (self._git / name for name in ("index", "index.lock", "index.autoresearch"))
+        _create(lock)
+        try:
+            if path.exists():
+                draft.write_bytes(path.read_bytes())
+            index = pygit2.Index(str(draft))
+            yield index
+            index.write()
+            durable.write(lock, draft.read_bytes())
+            durable.replace(lock, path)
+        finally:
+            for leftover in (lock, draft):
+                leftover.unlink(missing_ok=True)
 
 
 def work_tree_text(folder: Path) -> str | None:
@@ -198,11 +253,27 @@ def _settings() -> None:
     pygit2.settings.owner_validation = False
 
 
-def _remove_leftovers(git_folder: Path) -> None:
-    """What a killed process left: locks that nobody holds any more, and half-written objects."""
-    for pattern in ("*.lock", "tmp_object_git2_*"):
-        for path in git_folder.rglob(pattern):
-            path.unlink(missing_ok=True)
+def _create(lock: Path) -> None:
+    """Make git's lock file; an editor's `git status` holds it for a moment."""
+    for attempt in range(20):
+        try:
+            durable.step("open", lock)
+            return lock.touch(exist_ok=False)
+        except FileExistsError:
+            if attempt == 19:
+                raise
+            time.sleep(0.05)
+
+
+def _remove_leftovers(git: Path) -> None:
+    """What a killed process left: locks that nobody holds any more, and half-written files and objects."""
+    for folder, pattern in ((git, "*.lock"), (git / "objects", "tmp_object_git2_*")):
+        for path in folder.glob(pattern):
+            durable.remove(path)
+    for path in (git / "refs").rglob("*.lock"):
+        durable.remove(path)
+    durable.remove(git / "index.autoresearch")
+    durable.remove_leftovers(git)
 
 
 def head_file(folder: Path, name: str) -> bytes | None:

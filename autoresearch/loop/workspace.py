@@ -6,7 +6,6 @@ next; nothing is made in a folder that holds something else.
 
 import math
 import platform
-import shutil
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -118,17 +117,20 @@ def create(
         ".gitignore": _IGNORED.encode(),
     }
     check_free(folder)
-    study.state_folder.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(study.state_folder)  # before anything else: see check_free
     with lock.hold(study.lock):
         if is_workspace(folder):
             raise UsageError(f"another process made a study in {folder} just now; run again to go on with it")
-        shutil.rmtree(folder / ".git", ignore_errors=True)  # of a killed create; check_free has refused any other
+        durable.remove_leftovers(folder)
+        for path in folder.glob("_git2_*"):  # libgit2 tries out there what the file system can
+            durable.remove(path)
+        if (folder / ".git").exists():  # of a killed create; check_free has refused any other
+            durable.remove_tree(folder / ".git")
         for name, content in files.items():
             durable.write(folder / name, content)
         text = study.to_toml().encode()
         Store.create(folder, tag, files | {STUDY: text})
         durable.write(folder / STUDY, text)
-        durable.sync_folder(folder.parent)
     return study
 
 

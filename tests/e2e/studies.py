@@ -97,7 +97,11 @@ def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = 
 def play(study, setup, steps, experiments: int | None = None):
     """Run the study with a script: (Outcome, Recorder)."""
     recorder = Recorder()
-    return run_study(study, setup, Agents(Scripted(steps)), Limits(experiments), recorder), recorder
+    return run(study, setup, steps, recorder, experiments), recorder
+
+
+def run(study, setup, steps, listener, experiments: int | None = None):
+    return run_study(study, setup, Agents(Scripted(steps)), Limits(experiments), listener)
 
 
 def state_of(study) -> State:

@@ -131,7 +131,7 @@ def test_refs_branch_and_work_tree_are_made_again(folder, store):
 
 
 def test_what_a_killed_process_left_is_removed(folder, store):
-    left = [".git/index.lock", ".git/refs/heads/autoresearch/t.lock", ".git/objects/ab/tmp_object_git2_x1"]
+    left = [".git/index.lock", ".git/refs/heads/autoresearch/t.lock", ".git/objects/tmp_object_git2_x1"]
     for name in left:
         (folder / name).write_bytes(b"")
     commit, blobs = propose(Store(folder, "t"), "X = 2\n", 1)
@@ -153,3 +153,16 @@ def test_a_users_commit_without_train_py_keeps_a_ref(folder, store):
     git(folder, "commit", "-qm", "gone")
     assert "is kept as" in store.update(best, blobs)[0]
     assert store.tip == best and git(folder, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("left", [b"", b"DIRC" + bytes(60), None])
+def test_an_index_that_a_power_loss_damaged_is_set_aside_and_made_again(folder, store, left):
+    """git does not sync its index, and the user's git writes it too."""
+    path = folder / ".git" / "index"
+    path.write_bytes(path.read_bytes()[:40] if left is None else left)
+    damaged = path.read_bytes()
+    store = Store(folder, "t")
+    commit, blobs = propose(store, "X = 2\n", 1)
+    store.update(commit, blobs)
+    assert git(folder, "status", "--porcelain") == "" and git(folder, "rev-parse", "HEAD") == commit
+    assert (folder / ".git" / "index.damaged").read_bytes() == damaged

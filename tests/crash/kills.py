@@ -1,0 +1,208 @@
+"""A kill at every durable operation, and the way back.
+
+A kill leaves on the disk what was written until then. So one night is run, and before each of its durable operations (and in the
+middle of each write) its folder is copied: each copy is the night that was killed there. A new process takes each to its end.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pygit2
+import studies
+
+from autoresearch import faults
+from autoresearch.loop import lines, workspace
+from autoresearch.loop.ledger import State
+
+from . import nights
+from .forked import each, fork, quick_workers
+from .nights import NIGHTS, Night, Stage
+
+
+@dataclass
+class Figures:
+    """Of a suite: how many cases, and what went wrong, in words."""
+
+    name: str
+    cases: int = 0
+    failures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, name: str, trouble: str | None) -> None:
+        self.cases += 1
+        if trouble:
+            self.failures.append(f"{name}: {trouble}")
+
+
+class Snapshots:
+    """A hook that copies a folder before each operation in it."""
+
+    def __init__(self, folder: Path, target: Path, limit: int | None = None):
+        self._folder, self._target, self._limit = folder, target, limit
+        self.made: list[Path] = []
+
+    def __call__(self, kind: str, path, *detail) -> None:
+        inside = str(path).startswith(("refs/", str(self._folder)))
+        if not inside or (self._limit is not None and len(self.made) >= self._limit):
+            return
+        name = str(path).removeprefix(str(self._folder)).strip("/").replace("/", "+")
+        copy = self._copy(f"{kind}-{name}")
+        if detail:
+            half = self._copy(f"half-{name}")
+            with open(half / os.path.relpath(path, self._folder), "ab") as file:
+                file.write(detail[1][: len(detail[1]) // 2])
+        del copy
+
+    def _copy(self, name: str) -> Path:
+        copy = nights.copy(self._folder, self._target / f"{len(self.made):03d}-{name}"[:120])
+        self.made.append(copy)
+        return copy
+
+
+def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice_every: int = 0) -> Figures:
+    """The points `keep` of one kind of night. At each twice_every-th, the first operations of the way back are points too."""
+    figures, night = Figures(f"kill: {name}"), NIGHTS[name]
+    started = time.monotonic()
+    with quick_workers():
+        undisturbed, points = record(stage, name, night)
+        chosen = points[keep]
+        for unwanted in set(points) - set(chosen):
+            shutil.rmtree(unwanted)
+        twice = set(chosen[::twice_every]) if twice_every else set()
+        for point, again, trouble in each(lambda point: resume(stage, night, point, undisturbed, point in twice), chosen):
+            figures.add(f"{name}/{point.name}", trouble)
+            for other, _, more in each(lambda other: resume(stage, night, other, undisturbed, False), again or []):
+                figures.add(f"{name}/{point.name}/{other.name}", more)
+            shutil.rmtree(point)
+            shutil.rmtree(_again(point), ignore_errors=True)
+    figures.seconds = time.monotonic() - started
+    return figures
+
+
+def record(stage: Stage, name: str, night: Night) -> tuple[dict, list[Path]]:
+    """An undisturbed night: its facts, and a copy of its folder at every point. In a process of its own."""
+    target = stage.folder / f"{name}-points"
+    stage.setup(night.decide)
+
+    def undisturbed(_) -> tuple[dict, list[Path]]:
+        folder = stage.fresh(night, f"{name}-undisturbed")
+        with faults.armed(Snapshots(folder, target)) as snapshots:
+            stage.play(night, folder)
+        found = nights.facts(folder)
+        nights.check(folder, found, [])
+        state = studies.state_of(workspace.load(folder))
+        states = {one.state for one in state.experiments} | ({"rejected"} if state.rejections else set())
+        assert night.states <= states, states
+        return found, snapshots.made
+
+    [(_, answer, trouble)] = each(undisturbed, [None])
+    assert trouble is None, trouble
+    return answer
+
+
+def resume(stage: Stage, night: Night, point: Path, undisturbed: dict, twice: bool) -> list[Path]:
+    """Take a killed night to its end, and check it. Returns copies of it at the first operations of the way back."""
+    events = point / ".autoresearch" / "events.jsonl"
+    prefix = lines.parse(lines.content(events), events).events
+    state = State.from_events(prefix)
+    tip = pygit2.Repository(str(point)).references["refs/heads/autoresearch/t"].target
+    kept = {one.commit for one in state.experiments if one.verdict == "keep"}
+    assert str(tip) in kept or (state.best is None), "the branch is ahead of the ledger"
+    with faults.armed(Snapshots(point, _again(point), 12 if twice else 0)) as snapshots:
+        stage.play(night, point)
+    nights.check(point, undisturbed, prefix)
+    return snapshots.made
+
+
+def _again(point: Path) -> Path:
+    return point.with_name(f"{point.name}-again")
+
+
+def killed_in_create(stage: Stage, keep: slice = slice(None)) -> Figures:
+    """The making of a workspace: what is left is finished, or made anew."""
+    figures = Figures("kill: init")
+    started = time.monotonic()
+    folder, target = stage.folder / "init", stage.folder / "init-points"
+    with faults.armed(Snapshots(folder, target)) as snapshots:
+        study, _ = studies.make(folder, stage.corpus)
+
+    def check(point: Path) -> None:
+        if not workspace.is_workspace(point):
+            studies.make(point, stage.corpus)
+        again = nights.check_new(point, stage)
+        assert again.to_toml().replace(again.created, "") == study.to_toml().replace(study.created, "")
+
+    stage.setup("strict")
+    with quick_workers():
+        for point, _, trouble in each(check, snapshots.made[keep]):
+            figures.add(f"init/{point.name}", trouble)
+            shutil.rmtree(point)
+    figures.seconds = time.monotonic() - started
+    return figures
+
+
+def killed_at_random(stage: Stage, times: int, seed: int = 0) -> Figures:
+    """Real kills (signal 9) of real processes with their work in full swing, one after another until the night is over."""
+    figures, rng = Figures("kill -9 at random times"), random.Random(seed)
+    started = time.monotonic()
+    with quick_workers():
+        while figures.cases < times:
+            name = rng.choice(["keep", "discard", "crash", "rejected", "confirmed"])
+            night = NIGHTS[name]
+            [(_, undisturbed, trouble)] = each(lambda _, night=night: _facts_of(stage, night), [None])
+            assert trouble is None, trouble
+            folder = stage.fresh(night, f"random-{figures.cases}")
+            trouble, prefix = None, []
+            while figures.cases < times and not trouble and not _ended_by_kill(stage, night, folder, rng.expovariate(1 / 0.4)):
+                prefix, trouble = _grown(folder, prefix)
+                figures.add(f"{name}, kill {figures.cases}", trouble)
+            [(_, _, trouble)] = each(lambda _, n=night, f=folder, u=undisturbed, p=prefix: _end(stage, n, f, u, p), [None])
+            if trouble:
+                figures.failures.append(f"{name} after kills: {trouble}")
+            shutil.rmtree(folder)
+    figures.seconds = time.monotonic() - started
+    return figures
+
+
+def _facts_of(stage: Stage, night: Night) -> dict:
+    folder = stage.fresh(night, f"undisturbed-{os.getpid()}")
+    stage.play(night, folder)
+    found = nights.facts(folder)
+    shutil.rmtree(folder)
+    return found
+
+
+def _end(stage: Stage, night: Night, folder: Path, undisturbed: dict, prefix: list[dict]) -> None:
+    stage.play(night, folder)
+    nights.check(folder, undisturbed, prefix)
+
+
+def _ended_by_kill(stage: Stage, night: Night, folder: Path, seconds: float) -> bool:
+    """Whether the night came to its end before the kill."""
+    pid = fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            stage.play(night, folder)
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    return os.WIFEXITED(os.waitpid(pid, 0)[1])
+
+
+def _grown(folder: Path, before: list[dict]) -> tuple[list[dict], str | None]:
+    events = folder / ".autoresearch" / "events.jsonl"
+    now = lines.parse(lines.content(events), events).events
+    return now, None if now[: len(before)] == before else "the ledger lost lines"
+
+
+def parts(items: list, part: int, of: int) -> Iterator:
+    """Every of-th item, from the part-th."""
+    return iter(items[part - 1 :: of])
