@@ -16,6 +16,9 @@ _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"|(?:\d+|AT_FDCWD)<((?:\\x[0-9a-f]{2}
 _CALL = re.compile(r"(\w+)\((.*)\)\s+= (\d+)")
 
 
+UNSEEN = b"a worker's"  # what an untraced process wrote, until the harness syncs it under its last name
+
+
 @dataclass
 class Node:
     """A file. data: what a reader sees now; synced: what is sure to be on the disk, None before the first sync."""
@@ -89,6 +92,8 @@ class Disk:
                 if isinstance(node, Folder):
                     node.sync()
                 else:
+                    if node.data == UNSEEN and (known := self._copied(paths[0])).exists():
+                        node.data = known.read_bytes()
                     node.synced = node.data
             case "mkdir":
                 folder.change((name, Folder()))
@@ -123,9 +128,12 @@ class Disk:
 
     def _node(self, folder: Folder, name: str, path: str) -> Node | Folder:
         if name not in folder.now:  # a worker's file
-            known = self._workers / os.path.relpath(path, self._root)
-            folder.change((name, Node(known.read_bytes() if known.exists() else b"a worker's")))
+            known = self._copied(path)
+            folder.change((name, Node(known.read_bytes() if known.exists() else UNSEEN)))
         return folder.now[name]
+
+    def _copied(self, path: str) -> Path:
+        return self._workers / os.path.relpath(path, self._root)
 
     def after_power_loss(self, target: Path, rng: random.Random, how: str) -> None:
         """Write a possible state. how: least (what is sure), most, mix; empty, zeros: all names, but not the bytes."""
