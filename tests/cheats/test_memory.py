@@ -70,7 +70,7 @@ def test_a_keep_that_fails_a_later_audit_is_revoked(tmp_path, corpus):
 
 
 def before_it_was_revoked(state):
-    experiments = [*state.experiments[:2], replace(state.experiments[2], verdict="keep", state="keep", val_bpb=1.0)]
+    experiments = [*state.experiments[:2], replace(state.experiments[2], verdict="keep", state="keep", scores=[1.0])]
     return replace(state, experiments=experiments, best=experiments[2])
 
 
@@ -88,4 +88,5 @@ def test_at_level_2_there_is_no_memory_on_disk(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus)
     studies.play(study, replace(setup, sandbox=level()), [remembers(study, uses=1000)])
     cheat = studies.state_of(study).experiments[1]
-    assert cheat.verdict == "crash" and "PermissionError" in cheat.reason
+    assert cheat.verdict == "crash"
+    assert "PermissionError" in cheat.reason or "Read-only file system" in cheat.reason, "the second with bubblewrap"
