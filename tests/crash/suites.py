@@ -40,10 +40,10 @@ def _root() -> str | None:
 
 
 SUITES = {
-    **{f"kill-{name}": _kill(name, {"timeout": 60, "confirmed": 80}.get(name, 36)) for name in NIGHTS if name != "mixed"},
+    **{f"kill-{name}": _kill(name, {"timeout": 60, "confirmed": 200}.get(name, 36)) for name in NIGHTS if name != "mixed"},
     "kill-init": Suite(lambda stage, full, part, of: kills.killed_in_create(stage, _each(full, part, of, 12))),
     "kill-random": Suite(lambda stage, full, part, of: kills.killed_at_random(stage, 48 // of if full else 5, seed=part)),
-    "power-mixed": _power("mixed", 36),
+    "power-mixed": _power("mixed", 60),
     "power-init": _power("init", 60),
     "mutants": Suite(lambda stage, full, part, of: mutants.mutants(1_000_000 // of if full else 40_000, seed=part)),
     "disk-full": Suite(lambda stage, full, part, of: refused.full(stage, "discard", _each(full, part, of, 30))),

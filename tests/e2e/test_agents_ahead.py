@@ -149,7 +149,7 @@ def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(
         raise Unavailable("529 overloaded", retry_seconds=0.5)
 
     slow = Slow(busy, busy, lambda view: BETTER)
-    outcome, recorder = play(study, setup, slow, [{"DEPTH": 18 + n} for n in range(20)], experiments=9)
+    outcome, recorder = play(study, setup, slow, [{"DEPTH": 45 + n} for n in range(20)], experiments=9)
     assert outcome.exit_status == 0
     assert sum("529 overloaded" in note for note in recorder.notes) == 2
     assert by(study)[:2] == ["scripted", "scripted"] and "slow" in by(study)

@@ -1,7 +1,7 @@
 """A study that is killed anywhere goes on, and ends as if it had not been: nothing lost, nothing counted twice.
 
-A kill -9 leaves on the disk what was written until then. So the first tests run a study once, copy its folder before every
-write that it makes, and resume each copy; for `try`, also half-way through every line of the ledger. The others kill a real
+A kill -9 leaves on the disk what was written until then. So the first test makes a `try`, copies its folder before every write and
+half-way through every line of the ledger, and goes on with each copy (tests/crash does so for whole nights). The others kill a real
 process with its work in full swing.
 """
 
@@ -32,9 +32,8 @@ WRITES = (
 class Copies:
     """Copies of a folder at each of its writes."""
 
-    def __init__(self, folder: Path, target: Path, patch: pytest.MonkeyPatch, torn: bool = False):
+    def __init__(self, folder: Path, target: Path, patch: pytest.MonkeyPatch):
         self.folder, self.target, self.made = folder, target, []
-        self._torn = torn
         target.mkdir()
         for owner, name in WRITES:
             patch.setattr(owner, name, self._copying(getattr(owner, name), name))
@@ -43,7 +42,7 @@ class Copies:
         @functools.wraps(real)
         def call(*arguments, **keywords):
             self.take(name)
-            if self._torn and name == "append" and arguments[0].is_relative_to(self.folder):
+            if name == "append" and arguments[0].is_relative_to(self.folder):
                 copy = self.take("half a line")
                 with open(copy / arguments[0].relative_to(self.folder), "ab") as file:
                     file.write(arguments[1][: len(arguments[1]) // 2])
@@ -59,29 +58,6 @@ class Copies:
 
 
 @pytest.mark.slow
-def test_killed_at_any_write_it_ends_the_same(tmp_path, corpus):
-    study, setup = studies.make(tmp_path / "study", corpus)
-    with pytest.MonkeyPatch.context() as patch:
-        copies = Copies(study.folder, tmp_path / "copies", patch)
-        play(study, setup, STEPS)
-    check_in_line(study)
-    assert [one.verdict for one in state_of(study).experiments] == ["keep", "keep", "discard"]
-    assert len(copies.made) > 35
-
-    def check(copy: Path) -> None:
-        resumed = workspace.load(copy)
-        outcome, _ = play(resumed, setup, STEPS)
-        assert "steps are done" in outcome.reason, copy.name
-        assert verdicts(resumed) == verdicts(study), copy.name
-        check_in_line(resumed)
-        assert git(copy, "rev-parse", "HEAD:train.py") == git(study.folder, "rev-parse", "HEAD:train.py")
-        assert state_of(resumed).lost <= 1
-
-    with ThreadPoolExecutor(2) as pool:  # each mostly waits for its child processes
-        list(pool.map(check, copies.made))
-
-
-@pytest.mark.slow
 def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
     """Whoever typed `try` types it again, with the edit as it lies there then."""
     study, setup = studies.make(tmp_path / "study", corpus)
@@ -89,7 +65,7 @@ def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
     worse = constants.write((study.folder / "train.py").read_text(encoding="utf-8"), WORSE)
     (study.folder / "train.py").write_text(worse, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        copies = Copies(study.folder, tmp_path / "copies", patch, torn=True)
+        copies = Copies(study.folder, tmp_path / "copies", patch)
         loop.try_edit(study, setup, "worse", studies.Recorder())
 
     def check(copy: Path) -> None:

@@ -191,12 +191,11 @@ def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fres
     study, setup = fresh
     play(study, setup, [], experiments=0)
     monkeypatch.setattr(stop, "ENVIRONMENT_WAIT_SECONDS", 0.0)
-    shutil.rmtree(study.runs)
-    study.runs.write_text("not a folder", encoding="utf-8")
-    outcome, _ = play(study, setup, [BETTER])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/no/such/python")
+        outcome, _ = play(study, setup, [BETTER])
     assert outcome.exit_status == 1 and "3 times in a row the machine failed" in outcome.reason
     assert state_of(study).pending is None and len(state_of(study).experiments) == 1
-    study.runs.unlink()
     play(study, setup, [BETTER])
     assert state_of(study).experiments[1].verdict == "keep"
     assert [run.seed for run in state_of(study).experiments[1].runs] == [1338]
