@@ -21,8 +21,8 @@ from autoresearch.agents.scripted import Scripted
 from autoresearch.commands.init import make_study
 from autoresearch.commands.options import CONSTRAINTS
 from autoresearch.loop import answers, ledger, loop, terms, workspace
-from autoresearch.loop.ledger import State
 from autoresearch.loop.night import Night, gaussian
+from autoresearch.loop.state import State
 from autoresearch.loop.workspace import Study
 from autoresearch.noise import Noise
 from autoresearch.report import panel

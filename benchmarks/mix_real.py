@@ -25,6 +25,7 @@ from autoresearch.commands.init import make_study
 from autoresearch.commands.options import CONSTRAINTS
 from autoresearch.loop import experiment, ledger
 from autoresearch.loop.loop import Limits, run_study
+from autoresearch.loop.state import State
 from autoresearch.report.history import History
 from autoresearch.report.panel import PlainLines
 
@@ -99,7 +100,7 @@ def main() -> None:
                 slow = agents.make("claude") if share else None
                 both = Agents(agents.make("search", seed=1) if has_search else None, slow, share)
                 run_study(study, setup, both, Limits(options.experiments), listener)
-            state = ledger.State.from_events(ledger.read(study.events))
+            state = State.from_events(ledger.read(study.events))
             table["arms"][arm] = {
                 "baseline": state.baseline.val_bpb,
                 "best": state.best.val_bpb,

@@ -70,7 +70,8 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
 def farewell(study, outcome) -> list[str]:
     """Where the study stands, and what to type next."""
     from autoresearch.commands.best import gain
-    from autoresearch.loop.ledger import State, read
+    from autoresearch.loop.ledger import read
+    from autoresearch.loop.state import State
 
     state = State.from_events(read(study.events))
     counts = ", ".join(f"{count} {word}" for word, count in state.counts().items())

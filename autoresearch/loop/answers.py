@@ -13,9 +13,10 @@ from autoresearch import durable
 from autoresearch.errors import UsageError
 from autoresearch.loop import lock, loop
 from autoresearch.loop.experiment import Setup
-from autoresearch.loop.ledger import Experiment, State, read
+from autoresearch.loop.ledger import read
 from autoresearch.loop.loop import Outcome
 from autoresearch.loop.session import Listener, log_tail
+from autoresearch.loop.state import Experiment, State
 from autoresearch.loop.store import TRAIN_PY, diff, head_file, text_of
 from autoresearch.loop.workspace import Study
 

@@ -15,9 +15,9 @@ import numpy as np
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import disk, scoring
-from autoresearch.loop.ledger import Experiment, Run
 from autoresearch.loop.scoring import BITS, CHEAT
 from autoresearch.loop.session import Session
+from autoresearch.loop.state import Experiment, Run
 from autoresearch.loop.stop import environment_failed
 from autoresearch.measure import audit
 from autoresearch.measure.audit import Cuts, Difference, Tolerance

@@ -17,11 +17,11 @@ from autoresearch.loop import audits, constraints, decide, experiment, watch
 from autoresearch.loop.begin import Begun, begin, begin_edit, record_start
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.futility import FUTILE, Futility, read_curve
-from autoresearch.loop.ledger import Experiment
 from autoresearch.loop.proposals import objection, program_key
 from autoresearch.loop.proposer import Proposer
 from autoresearch.loop.scoring import CHEAT
 from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail, opened
+from autoresearch.loop.state import Experiment
 from autoresearch.loop.stop import Outcome, Stop, environment_failed, stop_if_asked
 from autoresearch.loop.store import work_tree_text
 from autoresearch.loop.workspace import Study

@@ -5,10 +5,10 @@ done to its end by the next one.
 """
 
 from autoresearch.loop.experiment import Setup
-from autoresearch.loop.ledger import State
 from autoresearch.loop.loop import establish_baseline, remeasure
 from autoresearch.loop.night import seen_gain
 from autoresearch.loop.session import Listener, Session, opened
+from autoresearch.loop.state import State
 from autoresearch.loop.stop import Outcome, Stop
 from autoresearch.loop.workspace import Study
 

@@ -7,7 +7,7 @@ import warnings
 from autoresearch import constants
 from autoresearch.agents.base import LARGEST_BYTES
 from autoresearch.errors import UsageError
-from autoresearch.loop.ledger import State
+from autoresearch.loop.state import State
 from autoresearch.text import one_line
 
 

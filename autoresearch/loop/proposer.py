@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.loop.ledger import Waiting
 from autoresearch.loop.proposals import described, objection
 from autoresearch.loop.session import Session
+from autoresearch.loop.state import Waiting
 from autoresearch.loop.thinker import Answer, Thinker
 from autoresearch.loop.views import Views
 

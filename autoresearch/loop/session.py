@@ -21,9 +21,10 @@ from autoresearch.hardware.observer import Observer
 from autoresearch.loop import disk, experiment, lock
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
-from autoresearch.loop.ledger import Ledger, State
+from autoresearch.loop.ledger import Ledger
 from autoresearch.loop.proposals import described
 from autoresearch.loop.scoring import BITS
+from autoresearch.loop.state import State
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult

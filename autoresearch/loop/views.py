@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from autoresearch.agents.base import Past, View
-from autoresearch.loop.ledger import Experiment, Rejection, State
 from autoresearch.loop.session import log_tail
+from autoresearch.loop.state import Experiment, Rejection, State
 from autoresearch.loop.store import Store
 from autoresearch.loop.workspace import Study
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from autoresearch.hardware.observer import Observer, Reading
 from autoresearch.loop import experiment
-from autoresearch.loop.ledger import Experiment
 from autoresearch.loop.session import Session
+from autoresearch.loop.state import Experiment
 from autoresearch.loop.validity import (
     NEW_NORMAL,
     SHORTEST_SECONDS,

@@ -10,8 +10,9 @@ from test_memory import level, needs_level_2
 from autoresearch.agents.base import LARGEST_BYTES
 from autoresearch.loop.constraints import Constraints
 from autoresearch.loop.experiment import execute
-from autoresearch.loop.ledger import State, read
+from autoresearch.loop.ledger import read
 from autoresearch.loop.proposals import objection
+from autoresearch.loop.state import State
 
 pytestmark = pytest.mark.slow  # whole studies
 # Its weights are the validation text itself, with the text's first tokens looked up: causal, and right about nothing else.

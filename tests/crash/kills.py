@@ -18,7 +18,7 @@ import studies
 
 from autoresearch import faults
 from autoresearch.loop import lines, workspace
-from autoresearch.loop.ledger import State
+from autoresearch.loop.state import State
 
 from . import nights
 from .forked import each, fork, quick_workers

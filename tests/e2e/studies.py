@@ -12,8 +12,9 @@ from autoresearch.agents.scripted import Scripted
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware import detect, profiles
 from autoresearch.loop import terms, workspace
-from autoresearch.loop.ledger import State, read
+from autoresearch.loop.ledger import read
 from autoresearch.loop.loop import Limits, run_study
+from autoresearch.loop.state import State
 
 # The baseline is off the landscape's cliff, so that a step can be better by far more than the seed's noise of 0.001.
 PROFILE = """

@@ -7,7 +7,8 @@ import pytest
 
 from autoresearch import durable
 from autoresearch.errors import StoredStateError
-from autoresearch.loop.ledger import Ledger, State, read
+from autoresearch.loop.ledger import Ledger, read
+from autoresearch.loop.state import State
 from autoresearch.measure.summary import RunResult
 
 

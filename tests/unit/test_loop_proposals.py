@@ -2,8 +2,8 @@
 
 import pytest
 
-from autoresearch.loop.ledger import Experiment, State
 from autoresearch.loop.proposals import objection, program_key
+from autoresearch.loop.state import Experiment, State
 
 BEST = "X = 1\n\n\ndef f():\n    return X\n"
 OTHER = "X = 2\n"
