@@ -18,7 +18,10 @@ def main() -> int:
     chosen = parser.parse_args()
     part, of = map(int, chosen.part.split("/"))
     failed = False
-    for name in chosen.only.split(","):
+    names = chosen.only.split(",")
+    if unknown := [name for name in names if name not in SUITES]:
+        parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    for name in names:
         suite = SUITES[name]
         if suite.why_not:
             print(f"{name:<16} not run: {suite.why_not}", flush=True)

@@ -21,17 +21,18 @@ from collections.abc import Callable, Iterable, Iterator
 from autoresearch import child, durable
 from autoresearch.loop import scoring
 from autoresearch.measure import worker
+from autoresearch.sandbox import enter, keeper
 
 LIMIT_SECONDS = 120.0  # of one call
 
 
 class ForkedWorker(subprocess.Popen):
-    """Popen, for `python -m autoresearch.measure.worker` only."""
+    """Popen, for a worker that is not locked in (sandbox/launch.py, level 0) only."""
 
     def _execute_child(self, *arguments, **keywords):
         start = inspect.signature(subprocess.Popen._execute_child).bind(self, *arguments, **keywords)
         given = start.arguments
-        if list(given["args"][1:]) != ["-m", child.WORKER]:
+        if list(given["args"][1:4]) != ["-m", enter.__name__, child.WORKER]:
             return super()._execute_child(*arguments, **keywords)
         self.pid = fork()
         if self.pid == 0:
@@ -58,6 +59,8 @@ def _become_worker(given: dict) -> None:
         os.environ.update(given["env"])
         sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))  # noqa: SIM115
         durable.on_step = None
+        keeper.stay()
+        enter.say({"type": "entered"})
         worker.main()
     finally:
         os._exit(1)

@@ -38,7 +38,7 @@ NIGHTS = {
     "crash": Night("strict", [CRASH, BETTER], {"keep", "crash"}),
     "rejected": Night("strict", [BROKEN, BETTER, BROKEN + "\nX = 1\n"], {"keep", "rejected"}),
     "timeout": Night("strict", [OVERSLEEPS, BETTER], {"keep", "timeout"}),
-    "confirmed": Night("confirmed", [BETTER, NO_EFFECT, {"GATE_CHANNELS": 33}, {"DEPTH": 7}], {"keep", "discard"}),
+    "confirmed": Night("confirmed", [BETTER, NO_EFFECT], {"keep", "discard"}),
 }
 
 
