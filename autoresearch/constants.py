@@ -20,6 +20,7 @@ import decimal
 import math
 import operator
 import re
+import threading
 import warnings
 from dataclasses import dataclass
 
@@ -115,11 +116,23 @@ def _span(lines: list[bytes], node: ast.AST) -> tuple[int, int]:
     return before[0] + node.col_offset, before[1] + node.end_col_offset
 
 
+_parsing = threading.Lock()
+
+
+def syntax_tree(source: str, mode: str = "exec") -> ast.Module | ast.Expression:
+    """ast.parse without its warnings: an odd escape in an edited file is Python's to report, not ours. Raises what ast.parse does.
+
+    One thread at a time: Python 3.11 counts the depth of all trees that are being built together (cpython#106905), so that of two
+    at once one may be a SystemError; and the warnings' filter is the process's.
+    """
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source, mode=mode)
+
+
 def _assignments(source: str) -> dict[str, tuple[ast.Assign | ast.AnnAssign, Value]]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in an edited file is Python's to report, not ours
-            tree = ast.parse(source.removeprefix(_BYTE_ORDER_MARK))
+        tree = syntax_tree(source.removeprefix(_BYTE_ORDER_MARK))
     except SyntaxError as error:
         raise UsageError(f"train.py does not parse: line {error.lineno}: {error.msg}; correct that line") from None
     except (ValueError, RecursionError, MemoryError, UnicodeError) as error:  # zero bytes, surrogates, absurd nesting
@@ -232,7 +245,7 @@ def _annotation(text: str, value: Value, line: int) -> Annotation:
 
 def _parsed(text: str) -> Value | tuple[Value, ...] | None:
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        node = syntax_tree(text.strip(), "eval").body
     except (SyntaxError, ValueError):
         return None
     if isinstance(node, ast.List):

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import warnings
 
 from autoresearch import constants
 from autoresearch.agents.base import LARGEST_BYTES
@@ -37,10 +36,8 @@ def program_key(text: str) -> str:
     ValueError in one line when text is not a program, or a constant's annotation can't be read: a search would stumble on it later.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape in a string is the author's business
-            text.encode("utf-8")
-            tree = ast.dump(ast.parse(text))
+        text.encode("utf-8")
+        tree = ast.dump(constants.syntax_tree(text))
     except SyntaxError as error:
         raise ValueError(f"train.py does not parse: {error.msg} (line {error.lineno})") from error
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes, half a surrogate pair, absurd nesting

@@ -1,6 +1,9 @@
 """constants: what is read from a train.py, and that writing changes the literal and not one byte more."""
 
+import gc
 import string
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -239,3 +242,22 @@ def test_powers_stay_powers(old, new):
     changed = constants.write(f"A = 2**{old}  # x\n", {"A": 2**new})
     assert constants.read(changed)["A"].value == 2**new
     assert new == 0 or changed == f"A = 2**{new}  # x\n"
+
+
+def test_two_threads_may_read_at_once():
+    """Python 3.11 counts the depth of all trees that are built at once: a switch of threads in the middle was a SystemError."""
+    source = "\n".join(f"X{number} = (1 + {number}) * 2" for number in range(200))
+
+    def switch(phase: str, _) -> None:
+        time.sleep(0.0005)  # another thread's turn, wherever garbage is looked for
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(switch)
+    gc.set_threshold(200)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(constants.read, [source] * 6))
+    finally:
+        gc.callbacks.remove(switch)
+        gc.set_threshold(*threshold)
+    assert all(len(one) == 200 for one in found)
