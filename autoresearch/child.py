@@ -63,6 +63,7 @@ class Worker:
         except BaseException:
             self._log.close()
             raise
+        self._tie = launch.tie(self.process)
         self._channel = Channel(self.process.stdout, self.process.stdin)
         self._inbox: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -73,6 +74,8 @@ class Worker:
 
     def __exit__(self, *_) -> None:
         end_tree(self.process)
+        if self._tie:
+            self._tie.close()
         self._log.close()
         for pipe in (self.process.stdin, self.process.stdout):
             try:

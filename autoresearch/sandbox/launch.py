@@ -1,5 +1,6 @@
-"""The command line that starts a worker in its cell."""
+"""The command line that starts a worker in its cell, and what ends it with us where the cell can't."""
 
+import subprocess
 import sys
 
 from autoresearch.sandbox.policy import Cell
@@ -16,3 +17,18 @@ def command(cell: Cell, module: str) -> list[str]:
 
         return macos.prefix(cell) + inside
     return inside
+
+
+def tie(process: subprocess.Popen):
+    """Windows: an object whose `close` ends the process with all that it started; our own end does so too. Elsewhere None.
+
+    None also where the system refuses: processes.end_tree, and the closed line to the worker, are left then.
+    """
+    if sys.platform != "win32":
+        return None
+    from autoresearch.sandbox import windows
+
+    try:
+        return windows.Job(process)
+    except OSError:
+        return None

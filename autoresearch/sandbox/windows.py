@@ -1,8 +1,8 @@
 """Windows: an AppContainer without capabilities for the fence, and a job object that ends all processes with the harness.
 
-Not run on Windows yet, and so not used: the level there is 0, and WSL2, where the Linux sandbox works, is the recommended way.
-What is here is the data and the calls that a worker needs, so that whoever has a Windows machine can try them:
-`grants` once for the folders of a cell, `make_container`, a process started with it (SECURITY_CAPABILITIES), `end_with_us`.
+Not run on Windows yet. So the container is not used: the level there is 0, and WSL2, where the Linux sandbox works, is the
+recommended way. Its data and calls are here for whoever has a Windows machine: `grants` once for the folders of a cell,
+`make_container`, and a process started with it (SECURITY_CAPABILITIES). The job object holds every worker (launch.py).
 """
 
 import ctypes
@@ -41,18 +41,22 @@ def job_limits() -> ExtendedLimits:
     return limits
 
 
-def end_with_us(process: subprocess.Popen) -> int:
-    """Put a process into a new job; the job's handle, to be kept open as long as the process may live. Raises OSError."""
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    kernel.CreateJobObjectW.restype = ctypes.c_void_p
-    job, limits = kernel.CreateJobObjectW(None, None), job_limits()
-    for ok in (
-        job and kernel.SetInformationJobObject(ctypes.c_void_p(job), EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)),
-        job and kernel.AssignProcessToJobObject(ctypes.c_void_p(job), ctypes.c_void_p(int(process._handle))),
-    ):
-        if not ok:
+class Job:
+    """A job object with one process and all that it starts: they end when it is closed, and when we end. Raises OSError."""
+
+    def __init__(self, process: subprocess.Popen):
+        self._kernel = kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.CreateJobObjectW.restype = ctypes.c_void_p
+        self._job, limits = ctypes.c_void_p(kernel.CreateJobObjectW(None, None)), job_limits()
+        if not (
+            self._job
+            and kernel.SetInformationJobObject(self._job, EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits))
+            and kernel.AssignProcessToJobObject(self._job, ctypes.c_void_p(int(process._handle)))
+        ):
             raise ctypes.WinError(ctypes.get_last_error())
-    return job
+
+    def close(self) -> None:
+        self._kernel.CloseHandle(self._job)
 
 
 def make_container() -> ctypes.c_void_p:

@@ -4,7 +4,9 @@ import ctypes
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+from autoresearch import child
 from autoresearch.sandbox import launch, macos, windows
 from autoresearch.sandbox.policy import Cell
 
@@ -43,6 +45,32 @@ def test_the_job_object_ends_everything_with_its_last_handle():
     if ctypes.sizeof(ctypes.c_void_p) == 8:
         assert ctypes.sizeof(windows.ExtendedLimits) == 144  # winnt.h, 64 bits
         assert windows.ExtendedLimits.ProcessMemoryLimit.offset == 112
+
+
+def test_a_worker_on_windows_is_held_by_a_job_for_its_life(tmp_path, monkeypatch):
+    """Everything but the system's calls: those were never run."""
+    calls = []
+
+    class Kernel:
+        def __getattr__(self, name):
+            def call(*arguments):
+                calls.append(name)
+                return name not in refused
+
+            return call
+
+    refused = ()
+    monkeypatch.setattr(ctypes, "WinDLL", lambda *_, **__: Kernel(), raising=False)
+    monkeypatch.setattr(ctypes, "WinError", OSError, raising=False)
+    monkeypatch.setattr(ctypes, "get_last_error", lambda: 5, raising=False)
+    monkeypatch.setattr(subprocess.Popen, "_handle", 7, raising=False)
+    monkeypatch.setattr(launch, "sys", SimpleNamespace(platform="win32"))
+    with child.Worker({"type": "none"}, tmp_path, module="this"):
+        assert calls == ["CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject"]
+    assert calls[3:] == ["CloseHandle"]
+    refused = ("AssignProcessToJobObject",)
+    with child.Worker({"type": "none"}, tmp_path, module="this") as worker:
+        assert worker.process.wait() == 0
 
 
 def test_a_container_is_let_into_the_folders_of_the_cell_only(tmp_path):
