@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from autoresearch.choices import VARIABLES
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.measure.channel import Channel
 from autoresearch.measure.clock import awake_seconds
@@ -25,11 +24,8 @@ WORKER = "autoresearch.measure.worker"
 
 # What a worker without a cell gets of our environment: enough for compilers, drivers and temporary files, and no keys.
 KEPT_VARIABLES = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "PROGRAMDATA",
-    "PROGRAMFILES", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "CC", "CXX", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES",
-    "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "HF_HOME", "OMP_NUM_THREADS", "AUTORESEARCH_DTYPE",
-    *VARIABLES.values(),
+    *policy.PASSED_ON, "PATH", "HOME", "USER", "LOGNAME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "TMPDIR", "TEMP", "TMP",
+    "HF_HOME",
 )  # fmt: skip
 
 
