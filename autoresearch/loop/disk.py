@@ -53,8 +53,8 @@ def size_bytes(folder: Path) -> int:
 
 
 def is_full(error: Exception) -> bool:
-    """libgit2's errors have no number, only the system's words."""
-    if isinstance(error, OSError):
+    """libgit2's errors have no number, only the system's words; pygit2 makes OSErrors of some."""
+    if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
     return any(os.strerror(number) in str(error) for number in FULL)
 

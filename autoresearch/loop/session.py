@@ -83,9 +83,7 @@ class Session:
             try:
                 return write()
             except (OSError, pygit2.GitError) as error:
-                if not disk.is_full(error):
-                    self.ledger.close(error)
-                    raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
+                self._end_if_broken(error)
             if not self._disk.drop_ballast():
                 self._pause("the disk is full")
 
@@ -219,10 +217,18 @@ class Session:
         self._record_if_possible("stop", reason)
 
     def _record_if_possible(self, event: str, reason: str) -> None:
-        with contextlib.suppress(OSError):
+        try:
             entry = self.ledger.append(event, reason=reason)
-            self.state.apply(entry)
-            self._tell("event", entry)
+        except OSError as error:
+            return self._end_if_broken(error)
+        self.state.apply(entry)
+        self._tell("event", entry)
+
+    def _end_if_broken(self, error: Exception) -> None:
+        """A full disk can be waited for; after any other error of it nothing more is written."""
+        if not disk.is_full(error):
+            self.ledger.close(error)
+            raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
 
     def _pause(self, reason: str) -> None:
         if not self.ledger.events or self.ledger.events[-1]["event"] != "pause":

@@ -12,10 +12,10 @@ import pytest
 import studies
 from studies import BETTER, BROKEN, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, check_in_line, git, play, state_of
 
-from autoresearch import constants, durable, paths
+from autoresearch import constants, durable, faults, paths
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
-from autoresearch.errors import UsageError
+from autoresearch.errors import BrokenDisk, UsageError
 from autoresearch.loop import disk, loop, stop, terms, workspace
 from autoresearch.loop.loop import try_edit
 from autoresearch.report import table
@@ -225,6 +225,19 @@ def test_a_full_disk_pauses_the_study_and_loses_nothing(fresh, tmp_path, corpus,
     assert any(note.startswith("paused: the disk is full") for note in recorder.notes)
     assert [one.verdict for one in state_of(study).experiments] == ["keep", "keep", "discard"]
     check_in_line(study)
+
+
+def test_a_disk_that_breaks_at_the_last_word_is_told(fresh):
+    study, setup = fresh
+
+    def broken(kind: str, _, *detail) -> None:
+        if kind == "write" and b'"event":"stop"' in detail[1]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with faults.armed(broken), pytest.raises(BrokenDisk, match="Input/output error; mend that and run again"):
+        play(study, setup, [], experiments=0)
+    assert state_of(study).best.number == 0
+    assert play(study, setup, [], experiments=0)[0].exit_status == 0
 
 
 def test_a_disk_without_room_for_a_run_is_waited_for(fresh, monkeypatch):

@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 
+import pygit2
 import pytest
 
 from autoresearch import durable, faults
+from autoresearch.loop import disk
 from autoresearch.loop.ledger import Ledger
 
 
@@ -94,3 +96,17 @@ def test_a_half_line_that_could_not_be_cut_is_cut_before_the_next(tmp_path):
     assert ledger.path.read_bytes().count(b"seq") == 2, "the fault also hit the cut"
     ledger.append("pause", reason="3")
     assert [event["reason"] for event in Ledger(ledger.path).events] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "words"), True),
+        (OSError(errno.EIO, "No space left on device"), False),
+        (OSError("failed to write out file: No space left on device"), True),  # as pygit2 1.21 says it
+        (pygit2.GitError("could not write: Disk quota exceeded"), True),
+        (pygit2.GitError("could not write: Input/output error"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_its_number_and_libgit2s_by_its_words(error, full):
+    assert disk.is_full(error) == full
