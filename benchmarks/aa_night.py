@@ -19,7 +19,6 @@ from pathlib import Path
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.commands.init import make_study
-from autoresearch.commands.options import CONSTRAINTS
 from autoresearch.loop import answers, ledger, loop, terms, workspace
 from autoresearch.loop.night import Night, gaussian
 from autoresearch.loop.state import State
@@ -58,9 +57,9 @@ def opened(options) -> tuple:
         profile = options.folder.with_name(options.folder.name + ".profile.toml") if options.backend == "null" else "cpu"
         if options.backend == "null":
             profile.write_text(NULL_PROFILE, encoding="utf-8")
-    chosen = dict.fromkeys(CONSTRAINTS) | {
+    chosen = {
         "tag": "aa", "profile": str(profile), "backend": options.backend, "corpus": "stdlib", "no_autotune": True,
-        "train_seconds": options.train_seconds, "decide": "confirmed", "stop_early": False, "seed": options.seed,
+        "train_seconds": options.train_seconds, "decide": "confirmed", "seed": options.seed,
     }  # fmt: skip
     return make_study(options.folder, chosen, plain=True, say=print)
 

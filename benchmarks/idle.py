@@ -22,7 +22,6 @@ from autoresearch.agents import space
 from autoresearch.agents.base import Proposal, View
 from autoresearch.agents.mix import Agents
 from autoresearch.commands.init import make_study
-from autoresearch.commands.options import CONSTRAINTS
 from autoresearch.loop import ledger
 from autoresearch.loop.loop import Limits, run_study
 from autoresearch.report.history import History
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    chosen = dict.fromkeys(("tag", "seed", *CONSTRAINTS)) | {
+    chosen = {
         "backend": options.backend, "profile": options.profile, "no_autotune": True, "corpus": "stdlib", "decide": "strict",
         "train_seconds": TRAIN_SECONDS * options.scale,
     }  # fmt: skip

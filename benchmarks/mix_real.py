@@ -22,7 +22,6 @@ from wire.server import KEY, WireServer
 from autoresearch import agents
 from autoresearch.agents.mix import Agents
 from autoresearch.commands.init import make_study
-from autoresearch.commands.options import CONSTRAINTS
 from autoresearch.loop import experiment, ledger
 from autoresearch.loop.loop import Limits, run_study
 from autoresearch.loop.state import State
@@ -86,7 +85,7 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=len(IDEAS))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mix_real.json")
     options = parser.parse_args()
-    chosen = dict.fromkeys(("tag", "seed", *CONSTRAINTS)) | {
+    chosen = {
         "backend": options.backend, "profile": options.profile, "no_autotune": True, "corpus": "stdlib", "decide": "strict",
         "train_seconds": options.seconds,
     }  # fmt: skip

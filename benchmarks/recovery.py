@@ -20,7 +20,6 @@ import pygit2
 
 from autoresearch import constants, durable
 from autoresearch.commands.init import make_study
-from autoresearch.commands.options import CONSTRAINTS
 from autoresearch.hardware import detect
 from autoresearch.loop import terms, workspace
 from autoresearch.loop.ledger import Ledger
@@ -29,8 +28,7 @@ from autoresearch.loop.session import opened
 from autoresearch.loop.store import Store
 from autoresearch.measure.summary import RunResult
 
-OPTIONS = {"profile": "null", "backend": "null", "corpus": "stdlib", "tag": "recovery", "decide": "strict", "seed": None,
-           "train_seconds": None, "no_autotune": True} | dict.fromkeys(CONSTRAINTS)  # fmt: skip
+OPTIONS = {"profile": "null", "backend": "null", "corpus": "stdlib", "tag": "recovery", "decide": "strict", "no_autotune": True}
 LIMIT_SECONDS = 1.0
 
 

@@ -33,7 +33,10 @@ def command(folder, plain, **chosen):
 
 
 def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], None], quiet: bool = False):
-    """(Study, Setup): look at the machine, choose, prepare the text, make the workspace; say each choice and its reason."""
+    """(Study, Setup): look at the machine, choose, prepare the text, make the workspace; say each choice and its reason.
+
+    chosen: this command's options by name; profile, backend and corpus have to be there.
+    """
     from autoresearch.commands.prepare import bars, looking
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
@@ -41,6 +44,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     from autoresearch.loop import terms, workspace
     from autoresearch.loop.constraints import Constraints
 
+    chosen = dict.fromkeys(one.name for one in command.params) | chosen
     tag = chosen["tag"] or workspace.today()
     terms.check_tag(tag)
     workspace.check_free(folder)
