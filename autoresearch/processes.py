@@ -5,12 +5,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 # For Popen: a group of its own, so that Ctrl-C in the terminal is ours to handle and the whole group can be ended.
 OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
 
-
 _ROUNDS, _ROUND_SECONDS = 20, 0.5  # chosen: what a process may start while it is being ended
+_LAST_SECONDS = 5.0  # that the system may take to end what was killed
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
@@ -38,10 +39,10 @@ def end_tree(process: subprocess.Popen) -> None:
         root = psutil.Process(process.pid)
         for _ in range(_ROUNDS):
             tree = root.children(recursive=True)
-            if not tree or not root.is_running() or root.status() == psutil.STATUS_ZOMBIE:
+            if not any(map(_is_alive, tree)) or not _is_alive(root):
                 break
             _kill(tree)
-            psutil.wait_procs(tree, timeout=_ROUND_SECONDS)
+            _wait(tree, _ROUND_SECONDS)
         tree.append(root)
     except psutil.NoSuchProcess:
         pass
@@ -52,7 +53,23 @@ def end_tree(process: subprocess.Popen) -> None:
         except (ProcessLookupError, PermissionError):  # the group is gone (macOS says EPERM of zombies)
             pass
     process.wait()
-    psutil.wait_procs(tree, timeout=5)
+    _wait(tree, _LAST_SECONDS)
+
+
+def _is_alive(member) -> bool:
+    """A zombie is not: it waits for a parent that may never look. It is killed all the same: its threads may go on."""
+    import psutil
+
+    try:
+        return member.is_running() and member.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _wait(tree: list, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while any(map(_is_alive, tree)) and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def _kill(tree: list) -> None:

@@ -65,6 +65,7 @@ def results(folder):
     return {one.contract: one for one in outcomes}
 
 
+@pytest.mark.slow
 def test_the_smallest_backend_keeps_every_contract_but_the_golden_state():
     found = results(SMALLEST)
     assert {name: one.result for name, one in found.items()} == dict.fromkeys(CONTRACTS, suite.PASS) | GOLDEN

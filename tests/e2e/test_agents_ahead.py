@@ -66,6 +66,7 @@ def by(study) -> list[str]:
     return [one.agent for one in state_of(study).experiments[1:]]
 
 
+@pytest.mark.slow
 def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus, train_seconds=0.3)
     started = threading.Event()
@@ -88,6 +89,7 @@ def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, co
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_an_answer_to_an_older_best_is_made_again_on_the_new_one(fresh):
     study, setup = fresh
     slow = Slow(lambda view: BETTER, lambda view: {"MATRIX_LR": 0.05})
@@ -99,6 +101,7 @@ def test_an_answer_to_an_older_best_is_made_again_on_the_new_one(fresh):
     assert "DEPTH = 8 " in text and "MATRIX_LR = 0.05 " in text
 
 
+@pytest.mark.slow
 def test_an_answer_that_fits_no_longer_goes_back_with_the_reason(fresh):
     study, setup = fresh
     slow = Slow(lambda view: {"DEPTH": 8}, lambda view: {"DEPTH": 7}, lambda view: {"ASPECT_RATIO": 64})
@@ -110,6 +113,7 @@ def test_an_answer_that_fits_no_longer_goes_back_with_the_reason(fresh):
     assert [one.description for one in state_of(study).experiments[1:]] == ["slow 1", "slow 3"]
 
 
+@pytest.mark.slow
 def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(fresh):
     study, setup = fresh
     slow = Slow(lambda view: "x = (", lambda view: BROKEN, lambda view: BROKEN + "y = 1\n", lambda view: WORSE)
@@ -125,6 +129,7 @@ def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(
     assert "Traceback" in crash.log and crash.agent == "slow"
 
 
+@pytest.mark.slow
 def test_a_slow_agent_alone_that_only_fails_ends_the_study(fresh):
     study, setup = fresh
     slow = Slow(*(lambda view, n=n: f"{BROKEN}y = {n}\n" for n in range(9)))
@@ -133,6 +138,7 @@ def test_a_slow_agent_alone_that_only_fails_ends_the_study(fresh):
     assert len(state_of(study).rejections) == 5
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_ready_survives_a_stop(fresh):
     study, setup = fresh
     slow = Slow(lambda view: WORSE, lambda view: BETTER)
@@ -146,6 +152,7 @@ def test_an_answer_that_is_ready_survives_a_stop(fresh):
     assert state_of(study).experiments[2].verdict == "keep" and state_of(study).waiting is None
 
 
+@pytest.mark.slow
 def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(fresh, monkeypatch):
     study, setup = fresh
     monkeypatch.setattr(thinker, "FIRST_WAIT_SECONDS", 0.2)
@@ -160,6 +167,7 @@ def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(
     assert by(study)[:2] == ["scripted", "scripted"] and by(study)[-1] == "slow"
 
 
+@pytest.mark.slow
 def test_a_rejected_key_stops_with_the_reason_and_no_more_ideas_leave_the_night_to_the_search(fresh):
     study, setup = fresh
     outcome, recorder = play(study, setup, Slow(), [WORSE], experiments=1)
@@ -173,6 +181,7 @@ def test_a_rejected_key_stops_with_the_reason_and_no_more_ideas_leave_the_night_
     assert (outcome.exit_status, outcome.reason) == (1, "the key was rejected; set another")
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_for_after_the_last_experiment(fresh):
     study, setup = fresh
     slow = Slow(lambda view: WORSE, lambda view: BETTER)
@@ -180,6 +189,7 @@ def test_nothing_is_asked_for_after_the_last_experiment(fresh):
     assert len(slow.views) == 1 and state_of(study).waiting is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
@@ -199,6 +209,7 @@ def test_a_constraint_is_enforced(fresh, limits, reason):
         assert state.experiments[1].verdict == "discard"
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_where_train_py_says_nothing_of_them(fresh):
     study, setup = fresh
     text = git(study.folder, "show", "HEAD:train.py").replace("num_params=run.spec.vocab_size, ", "")

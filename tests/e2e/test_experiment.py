@@ -144,6 +144,7 @@ def test_what_goes_wrong_is_named(setup, tmp_path, name):
     assert reason in result.reason and "\n" not in result.reason
 
 
+@pytest.mark.slow
 def test_never_asking_for_data_is_a_timeout(setup, tmp_path):
     result = run(setup, body("    time.sleep(60)"), tmp_path, startup_limit_seconds=1.5)
     assert result.status == "timeout" and "run.steps()" in result.reason
@@ -213,6 +214,7 @@ def _wait_for(condition, seconds=30):
     raise TimeoutError(f"not within {seconds} s")
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_get_the_same_batches(setup, tmp_path):
     text = HEAD + LOOP.replace("np.add.at", "step == 0 and print(x.tolist(), flush=True); np.add.at")
     logs = []

@@ -82,6 +82,7 @@ def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
         list(pool.map(check, copies.made))
 
 
+@pytest.mark.slow
 def test_a_killed_init_is_finished_or_begun_again(tmp_path, corpus):
     folder = tmp_path / "study"
     folder.mkdir()
@@ -111,7 +112,8 @@ def run_until(study, sign: str) -> None:
     assert not alive, "a worker outlived the process that it worked for"
 
 
-@pytest.mark.parametrize("phase", ["training", pytest.param("scoring", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["training", "scoring"])
 def test_kill_9_in_the_middle_of_a_run(tmp_path, corpus, phase):
     study, setup = studies.make(tmp_path / "study", corpus, train_seconds=1.0)
     run_until(study, f'"phase": "{phase}"')

@@ -24,6 +24,7 @@ def autoresearch(study, *arguments):
     return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
 
 
+@pytest.mark.slow
 def test_noise_runs_what_is_missing_and_prints_what_can_be_told(confirmed):
     study, setup = confirmed
     ended = autoresearch(study, "noise", "--runs", "4", "--json", "--on-battery")
@@ -42,6 +43,7 @@ def test_noise_runs_what_is_missing_and_prints_what_can_be_told(confirmed):
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_noise_goes_on_where_it_was_cut_short(confirmed):
     study, setup = confirmed
     play(study, setup, [], experiments=0)
@@ -59,6 +61,7 @@ def test_noise_goes_on_where_it_was_cut_short(confirmed):
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_noise_says_in_one_line_why_it_can_not(tmp_path, confirmed):
     study, _ = confirmed
     alone = subprocess.run(
@@ -71,6 +74,7 @@ def test_noise_says_in_one_line_why_it_can_not(tmp_path, confirmed):
     assert "nothing ran twice" in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_keep_is_run_again_and_reported_by_those_runs_alone(confirmed):
     study, setup = confirmed
     _, recorder = play(study, setup, [BETTER])
@@ -86,6 +90,7 @@ def test_a_keep_is_run_again_and_reported_by_those_runs_alone(confirmed):
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_killed_while_the_best_runs_again_it_ends_the_same(confirmed, tmp_path):
     study, setup = confirmed
     play(study, setup, [BETTER])
@@ -108,6 +113,7 @@ def test_killed_while_the_best_runs_again_it_ends_the_same(confirmed, tmp_path):
 CURVED = "from autoresearch.measure import run as reporting\n\nreporting.REPORT_EVERY_SECONDS = 0.0\n"
 
 
+@pytest.mark.slow
 def test_stop_early_ends_a_hopeless_training_as_a_discard(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus, stop_early=True, train_seconds=1.0)
     text = (study.folder / "train.py").read_text(encoding="utf-8")

@@ -64,6 +64,7 @@ def test_a_night_in_small(tmp_path, corpus):
     assert [event["n"] for event in recorder.events if event["event"] == "tested"] == [0, 1]
 
 
+@pytest.mark.slow
 def test_confirmed_measures_the_noise_and_repeats_what_looks_better(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus, decide="confirmed")
     play(study, setup, [BETTER, WORSE])
@@ -85,6 +86,7 @@ def test_it_goes_on_where_it_stopped(fresh):
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_a_baseline_that_fails_stops_with_its_reason_and_can_be_mended(fresh):
     study, setup = fresh
     good = text_of(study)
@@ -99,6 +101,7 @@ def test_a_baseline_that_fails_stops_with_its_reason_and_can_be_mended(fresh):
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_an_edit_before_the_first_run_is_the_baseline_one_during_it_is_left_alone(fresh):
     study, setup = fresh
     mine = constants.write(text_of(study), {"DEPTH": 8})
@@ -113,6 +116,7 @@ def test_an_edit_before_the_first_run_is_the_baseline_one_during_it_is_left_alon
     assert git(study.folder, "status", "--porcelain") == "M train.py"
 
 
+@pytest.mark.slow
 def test_try_takes_one_step_with_the_users_edit(fresh):
     study, setup = fresh
     first = text_of(study)
@@ -178,6 +182,7 @@ def test_stray_files_and_a_lost_state_folder_do_no_harm(fresh):
     assert len(state_of(study).experiments) == 1
 
 
+@pytest.mark.slow
 def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
     study, setup = fresh
     outcome, recorder = play(study, setup, [f"x = {'(' * n}" for n in range(1, 9)])
@@ -227,6 +232,7 @@ def test_a_full_disk_pauses_the_study_and_loses_nothing(fresh, tmp_path, corpus,
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_a_disk_that_breaks_at_the_last_word_is_told(fresh):
     study, setup = fresh
 
@@ -351,6 +357,7 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     assert refused.splitlines()[-1].startswith("error: ") and "Traceback" not in refused
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused(fresh):
     study, setup = fresh
     from autoresearch.loop import lock
@@ -360,7 +367,8 @@ def test_a_second_process_is_refused(fresh):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console signal can't be sent to one process there")
-@pytest.mark.parametrize("presses", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
     # strict: the baseline is one run. One press is followed by the rest of it, two end it.
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds={1: 1.0, 2: 5.0}[presses])

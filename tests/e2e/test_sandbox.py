@@ -97,6 +97,7 @@ def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
     assert answers(tmp_path / "outside")["train reads val"] == "got", "without a sandbox the same code reads it"
 
 
+@pytest.mark.slow
 @needs_level_2
 def test_nothing_learned_is_carried_over(made, tmp_path):
     """What is written once the tokens are there is gone; what was compiled before that is not."""
@@ -114,6 +115,7 @@ def test_nothing_learned_is_carried_over(made, tmp_path):
     assert "SEES ['early'] ['compile']" in (tmp_path / "b" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 @needs_level_2
 def test_a_study_in_the_sandbox(made):
     study, setup = made
@@ -142,6 +144,7 @@ def test_a_daemon_ends_with_the_run(made, tmp_path, level):
     assert (folder / "log.txt").read_text() == said
 
 
+@pytest.mark.slow
 @needs_level_2
 @pytest.mark.parametrize("level", [0, *LEVELS])
 def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
@@ -214,6 +217,7 @@ def may_fail_outside(name: str) -> bool:
     return one.ends_with_cell or not one.is_harmless or one.needs is not None
 
 
+@pytest.mark.slow
 @needs_level_2
 def test_a_sample_of_attempts_is_real_and_is_refused():
     outside = {result.name: result for result in trial.run(0, SAMPLE)}

@@ -71,6 +71,7 @@ def compare(backend, folder, left=lambda: 60.0, memory_bytes=5000):
     return chosen, {(one.name, one.value): one for one in changes}, opened
 
 
+@pytest.mark.slow
 def test_a_faster_choice_is_taken_and_the_others_are_compared_with_it(waits, tmp_path):
     chosen, changes, opened = compare(waits, tmp_path)
     assert chosen == {"compile": False}
@@ -80,6 +81,7 @@ def test_a_faster_choice_is_taken_and_the_others_are_compared_with_it(waits, tmp
     assert opened == [{}, {"compile": False}, *({"compile": False, "attention": kind} for kind in "bc")]
 
 
+@pytest.mark.slow
 def test_what_time_and_memory_do_not_allow_is_said(waits, tmp_path):
     seconds = iter([60.0, 60.0, 60.0, *[0.0] * 9])  # before the first change, then its first two rounds: the budget ends there
     chosen, changes, _ = compare(waits, tmp_path / "time", lambda: next(seconds))
@@ -126,6 +128,7 @@ def test_a_profiles_choices_reach_the_training_and_the_scoring(tmp_path, monkeyp
     assert "chosen False 1 sdpa __main__" in log and "chosen False 1 sdpa train" in log
 
 
+@pytest.mark.slow
 def test_more_threads_than_cores_and_a_wrong_dtype_are_status_2(tmp_path):
     def check(**variables):
         return subprocess.run(

@@ -40,6 +40,7 @@ def outcome_of(study) -> list[tuple]:
     return [(one[2], one[4], [run[1] for run in one[5]]) for one in verdicts(study)]
 
 
+@pytest.mark.slow
 def test_a_sleep_makes_a_run_invalid_and_the_same_commit_runs_again_with_its_seed(tmp_path, corpus, capsys):
     quiet, setup = studies.make(tmp_path / "quiet", corpus)
     play(quiet, setup, [BETTER, WORSE], Machine())
@@ -71,6 +72,7 @@ def test_a_sleep_makes_a_run_invalid_and_the_same_commit_runs_again_with_its_see
     assert "0 lost, 1 invalid since the machine was disturbed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_sleep_outside_of_a_training_costs_nothing(made):
     study, setup = made
     machine = Machine()
@@ -83,6 +85,7 @@ def test_a_sleep_outside_of_a_training_costs_nothing(made):
     assert not seen.of("invalid") and len(seen.of("run")) == 2
 
 
+@pytest.mark.slow
 def test_after_a_sleep_a_crash_is_not_the_ideas(made):
     study, setup = made
     machine = Machine()
@@ -96,6 +99,7 @@ def test_after_a_sleep_a_crash_is_not_the_ideas(made):
     assert state_of(study).experiments[1].state == "crash"  # it does so awake too
 
 
+@pytest.mark.slow
 def test_others_load_makes_a_run_invalid_a_few_times_and_then_it_is_normal(made):
     """Where the processors' speed is not checked, so that nothing waits for it to go."""
     study, setup = made
@@ -121,6 +125,7 @@ def test_others_load_makes_a_run_invalid_a_few_times_and_then_it_is_normal(made)
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_others_load_that_came_in_a_run_is_waited_for_before_it_runs_again(made):
     study, setup = made
     machine = Machine()
@@ -138,6 +143,7 @@ def test_others_load_that_came_in_a_run_is_waited_for_before_it_runs_again(made)
     assert state_of(study).experiments[1].runs[0].disturbed is None and state_of(study).reference.taken == 0.0
 
 
+@pytest.mark.slow
 def test_a_crash_under_load_is_the_ideas(made):
     study, setup = made
     machine = Machine()
@@ -162,6 +168,7 @@ def test_a_slow_idea_is_late_once_and_a_second_time_only_under_load(made):
     assert [one.state for one in state_of(study).experiments] == ["baseline", "timeout", "timeout"]
 
 
+@pytest.mark.slow
 def test_a_slow_machine_is_waited_for(made):
     study, setup = made
     machine = Machine()
@@ -180,6 +187,7 @@ def test_a_slow_machine_is_waited_for(made):
     assert not seen.of("invalid") and [one.verdict for one in state_of(study).experiments][-1] == "keep"
 
 
+@pytest.mark.slow
 def test_a_machine_that_stays_slow_is_the_new_normal_and_no_night_waits_for_ever(made):
     study, setup = made
     machine = Machine()
@@ -197,6 +205,7 @@ def test_a_machine_that_stays_slow_is_the_new_normal_and_no_night_waits_for_ever
     assert state_of(study).reference.median("before") == 60.0
 
 
+@pytest.mark.slow
 def test_one_check_that_is_off_is_repeated_at_once(made):
     study, setup = made
     machine = Machine()
@@ -209,6 +218,7 @@ def test_one_check_that_is_off_is_repeated_at_once(made):
     assert not [event for event in seen.of("speed") if event["reason"]] and not machine.waits and not machine.rates
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_slow_after_a_run_had_been_slow_in_it(made):
     study, setup = made
     machine = Machine()
@@ -222,6 +232,7 @@ def test_a_machine_that_is_slow_after_a_run_had_been_slow_in_it(made):
     assert state_of(study).experiments[1].verdict == "keep" and "slow" in state_of(study).experiments[1].runs[0].disturbed
 
 
+@pytest.mark.slow
 def test_our_own_agent_beside_a_training_makes_nothing_invalid(made):
     study, setup = made
     machine = Machine()
@@ -236,6 +247,7 @@ def test_our_own_agent_beside_a_training_makes_nothing_invalid(made):
     assert state_of(study).reference.median("before") == 100.0
 
 
+@pytest.mark.slow
 def test_an_accelerator_that_is_throttled_as_its_driver_says(made, monkeypatch):
     monkeypatch.setattr(watch, "DEVICE_SECONDS", 1.0)
     study, setup = made
@@ -251,6 +263,7 @@ def test_an_accelerator_that_is_throttled_as_its_driver_says(made, monkeypatch):
     assert state_of(study).experiments[1].verdict == "keep"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a test sends no Ctrl-C to itself there")
 def test_ctrl_c_ends_a_wait(made):
     study, setup = made

@@ -36,6 +36,7 @@ def check(answer: dict, dtype: str) -> None:
         assert golden.beyond(found, dtype) == {}, (kernels, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=slow), pytest.param("float16", marks=slow)])
 @pytest.mark.parametrize("backend, framework, kernels", [("cpu", "torch", {"own", "generic"}), ("mlx", "mlx", {"own"})])
 def test_eager_it_follows_the_golden_state(backend, framework, kernels, dtype, compile_cache):

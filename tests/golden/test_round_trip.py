@@ -61,6 +61,7 @@ def study(tmp_path_factory):
         yield prepared, checkpoint, weights, reference_bpb(prepared, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", real_backends())
 def test_weights_go_through_a_backend_unchanged_and_score_as_the_reference(backend, study, tmp_path):
     facts = detect.probe(backend)

@@ -94,6 +94,7 @@ def test_placeholders_and_then_nothing_on_stdin(agent, tmp_path, place):
         assert said == "x# Tas True True\n"
 
 
+@pytest.mark.slow
 def test_a_tree_that_outlives_the_time_limit_is_ended(agent, tmp_path):
     pids = tmp_path / "pids"
     child = f"import os, time; open({str(pids)!r}, 'a').write(str(os.getpid()) + ' '); time.sleep(600)"

@@ -1,5 +1,6 @@
 """What an LLM is told, and how much of it stays the same from one experiment to the next."""
 
+import functools
 import json
 
 import pytest
@@ -12,6 +13,11 @@ from autoresearch.agents.base import REJECTED, Past, View
 TORCH = (paths.shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
 
 
+@functools.cache
+def edited(number: int) -> str:
+    return constants.write(TORCH, {"MATRIX_LR": 0.04 + number / 1000})
+
+
 def night(count: int, keeps=(), texts=None) -> tuple[Past, ...]:
     """A baseline and count - 1 experiments on the learning rate; those in keeps are kept."""
     history, best = [], 1.5
@@ -19,8 +25,7 @@ def night(count: int, keeps=(), texts=None) -> tuple[Past, ...]:
         status = "baseline" if number == 0 else "keep" if number in keeps else "discard"
         score = best if number == 0 else best - 0.01 if status == "keep" else best + 0.002
         best = min(best, score)
-        text = constants.write(TORCH, {"MATRIX_LR": 0.04 + number / 1000})
-        history.append(Past(number, f"MATRIX_LR {number}", status, score, text, None, "claude"))
+        history.append(Past(number, f"MATRIX_LR {number}", status, score, edited(number % 100), None, "claude"))
     return tuple(history)
 
 

@@ -169,6 +169,7 @@ def test_nothing_to_change_is_said_in_one_line():
         Search().propose(view(start(), "DEPTH = = 1\n"))
 
 
+@pytest.mark.slow
 def test_every_shipped_move_can_be_made_on_the_torch_backend():
     from autoresearch.paths import shipped
 

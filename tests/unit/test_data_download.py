@@ -116,6 +116,7 @@ def test_a_file_arrives_checked_and_is_not_fetched_twice(hub, tmp_path):
     assert download.known_hash(FILE, tmp_path) == hashlib.sha256(hub.files[FILE.name]).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_download_that_broke_off_goes_on_where_it_was(hub, tmp_path):
     hub.files[FILE.name] = bytes(range(256)) * 100_000
     hub.stop_after = 24_000_000
@@ -128,6 +129,7 @@ def test_a_download_that_broke_off_goes_on_where_it_was(hub, tmp_path):
     assert gets(hub) == [(FILE.name, f"bytes={20 << 20}-")]  # the hub's client writes 10 MiB at a time
 
 
+@pytest.mark.slow
 def test_what_is_left_of_an_older_version_is_not_continued(hub, tmp_path):
     hub.files[FILE.name] = b"old" * 5_000_000
     hub.stop_after = 12_000_000

@@ -185,6 +185,7 @@ def test_a_second_prepare_waits_for_the_first(corpus):
     assert done[0].folder.exists()
 
 
+@pytest.mark.slow
 def test_a_large_vocabulary_takes_four_bytes_a_token(corpus):
     letters = random.Random(0)
     words = ("".join(letters.choices("abcdefghij", k=8)) for _ in range(90_000))

@@ -41,6 +41,7 @@ def rows(name: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
+@pytest.mark.slow
 def test_the_document_has_the_tables_that_the_profiles_give(monkeypatch):
     run(monkeypatch, ROOT / "docs" / "profiles.md", "--check")
 

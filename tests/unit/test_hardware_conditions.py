@@ -150,6 +150,7 @@ print(json.dumps([used, load.compare(first, second, 1, 1, 1)[0].processors, cond
 """
 
 
+@pytest.mark.slow
 def test_a_busy_process_is_seen_and_our_own_is_not():
     with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE) as busy:
         try:

@@ -74,6 +74,7 @@ def test_a_probe_sees_the_users_settings_and_no_keys(tmp_path, monkeypatch):
     assert detect.probe(backend(tmp_path / "looks", code)).reason.endswith("RuntimeError: ['XLA_SETTING']")
 
 
+@pytest.mark.slow
 def test_a_probe_that_hangs_is_stopped_with_its_children(tmp_path):
     code = "\n".join(
         [

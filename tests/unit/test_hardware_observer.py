@@ -100,6 +100,7 @@ def test_what_others_took(used, cores, expected):
     assert taken(*used, *cores) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_our_own_tree_is_nobody_else(busy):
     busy()
     own = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -178,6 +179,7 @@ def test_sleep_is_held_off_inside_and_the_program_is_gone_after(program):
     assert awake.note() == "held off while a study runs, by systemd-inhibit; a closed lid is not"
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_a_process_that_is_killed(program):
     folder = program('echo $$ > "$0.pid"; exec cat')
     code = "import time\nfrom autoresearch.hardware import awake\nwith awake.held(): time.sleep(60)"

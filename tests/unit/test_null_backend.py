@@ -29,6 +29,7 @@ def setup(tmp_path_factory):
         )
 
 
+@pytest.mark.slow
 def test_the_score_follows_the_landscape_and_repeats(setup, tmp_path):
     far = constants.write(TRAIN, {"DEPTH": 16, "ASPECT_RATIO": 128})  # too large: off the cliff
     first, again, worse = (

@@ -39,6 +39,7 @@ def test_its_train_py_stays_short(name):
     assert len(TEXTS[name].train_py.read_text(encoding="utf-8").splitlines()) <= 630
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 def test_the_probe_gives_its_choices_with_reasons_or_a_reason_in_one_line(name):
     facts = facts_of(name)

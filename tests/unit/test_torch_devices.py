@@ -50,6 +50,7 @@ def test_cuda_takes_the_fastest_attention_that_is_there(capability, compiles, no
     assert chosen == kind and words in reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads, groups, width", [(4, 4, 16), (4, 2, 16), (2, 1, 256)])
 def test_flex_attention_in_a_graph_equals_sdpa_and_makes_each_mask_once(heads, groups, width):
     """Its kernels need a GPU; its mask, its shapes and its place in one whole graph do not."""

@@ -129,6 +129,7 @@ def test_schedules():
     assert [train.muon_momentum(progress) for progress in (0.0, 0.1, 1.0)] == pytest.approx([0.85, 0.95, 0.95])
 
 
+@pytest.mark.slow
 def test_a_warm_up_leaves_no_trace(train):
     losses = []
     for warm_up in (False, True):
@@ -189,13 +190,14 @@ def on_a_device_with_room(rows):
     return weights_after(train.Trainer(awake_model(train), SPEC.seq_len))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "most_rows, calls_before",
     [
         (2, 0),  # at once
-        pytest.param(1, 4, marks=pytest.mark.slow),  # in the second pass of the first step
-        pytest.param(2, 4, marks=pytest.mark.slow),
-        pytest.param(2, 10, marks=pytest.mark.slow),  # in the second step, inside the clock
+        (1, 4),  # in the second pass of the first step
+        (2, 4),
+        (2, 10),  # in the second step, inside the clock
     ],
 )
 def test_a_full_device_gets_smaller_portions_of_the_same_step(monkeypatch, capsys, most_rows, calls_before):
@@ -216,6 +218,7 @@ def test_a_full_device_gets_smaller_portions_of_the_same_step(monkeypatch, capsy
             assert torch.equal(value, exact[name]), name
 
 
+@pytest.mark.slow
 def test_the_warm_up_finds_out_how_many_rows_fit(monkeypatch):
     train = torch_backend.train(DEVICE_BATCH_SIZE=6, TOTAL_BATCH_SIZE=6 * 24)
     trainer = train.Trainer(awake_model(train), SPEC.seq_len)
@@ -282,6 +285,7 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_follows(train, monkeypa
     assert trainer.loss_scale == 2.0**128  # as at the start: stand-in tokens say nothing of the real ones
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_it_learns(train, dtype, monkeypatch):
     runtime = torch_backend.runtime()
