@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,28 +40,29 @@ class Figures:
 
 
 class Snapshots:
-    """A hook that copies a folder before each operation in it."""
+    """A hook that copies a folder before each operation in it: those copies that `keep` chooses of all, at most `limit`."""
 
-    def __init__(self, folder: Path, target: Path, limit: int | None = None):
+    def __init__(self, folder: Path, target: Path, keep: slice = slice(None), limit: int = 1 << 20):
         self._folder, self._target, self._limit = folder, target, limit
+        self._wanted = range(keep.start or 0, 1 << 30, keep.step or 1)
+        self._count = 0
         self.made: list[Path] = []
 
     def __call__(self, kind: str, path, *detail) -> None:
-        inside = str(path).startswith(("refs/", str(self._folder)))
-        if not inside or (self._limit is not None and len(self.made) >= self._limit):
+        if not str(path).startswith(("refs/", str(self._folder))):
             return
         name = str(path).removeprefix(str(self._folder)).strip("/").replace("/", "+")
-        copy = self._copy(f"{kind}-{name}")
-        if detail:
-            half = self._copy(f"half-{name}")
+        self._copy(f"{kind}-{name}")
+        if detail and (half := self._copy(f"half-{name}")):
             with open(half / os.path.relpath(path, self._folder), "ab") as file:
                 file.write(detail[1][: len(detail[1]) // 2])
-        del copy
 
-    def _copy(self, name: str) -> Path:
-        copy = nights.copy(self._folder, self._target / f"{len(self.made):03d}-{name}"[:120])
-        self.made.append(copy)
-        return copy
+    def _copy(self, name: str) -> Path | None:
+        number, self._count = self._count, self._count + 1
+        if number not in self._wanted or len(self.made) >= self._limit:
+            return None
+        self.made.append(nights.copy(self._folder, self._target / f"{number:03d}-{name}"[:120]))
+        return self.made[-1]
 
 
 def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice_every: int = 0) -> Figures:
@@ -70,10 +70,7 @@ def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice_ev
     figures, night = Figures(f"kill: {name}"), NIGHTS[name]
     started = time.monotonic()
     with quick_workers():
-        undisturbed, points = record(stage, name, night)
-        chosen = points[keep]
-        for unwanted in set(points) - set(chosen):
-            shutil.rmtree(unwanted)
+        undisturbed, chosen = record(stage, name, night, keep)
         twice = set(chosen[::twice_every]) if twice_every else set()
         for point, again, trouble in each(lambda point: resume(stage, night, point, undisturbed, point in twice), chosen):
             figures.add(f"{name}/{point.name}", trouble)
@@ -85,14 +82,14 @@ def killed_anywhere(stage: Stage, name: str, keep: slice = slice(None), twice_ev
     return figures
 
 
-def record(stage: Stage, name: str, night: Night) -> tuple[dict, list[Path]]:
-    """An undisturbed night: its facts, and a copy of its folder at every point. In a process of its own."""
+def record(stage: Stage, name: str, night: Night, keep: slice) -> tuple[dict, list[Path]]:
+    """An undisturbed night: its facts, and a copy of its folder at the points `keep`. In a process of its own."""
     target = stage.folder / f"{name}-points"
     stage.setup(night.decide)
 
     def undisturbed(_) -> tuple[dict, list[Path]]:
         folder = stage.fresh(night, f"{name}-undisturbed")
-        with faults.armed(Snapshots(folder, target)) as snapshots:
+        with faults.armed(Snapshots(folder, target, keep)) as snapshots:
             stage.play(night, folder)
         found = nights.facts(folder)
         nights.check(folder, found, [])
@@ -114,7 +111,7 @@ def resume(stage: Stage, night: Night, point: Path, undisturbed: dict, twice: bo
     tip = pygit2.Repository(str(point)).references["refs/heads/autoresearch/t"].target
     kept = {one.commit for one in state.experiments if one.verdict == "keep"}
     assert str(tip) in kept or (state.best is None), "the branch is ahead of the ledger"
-    with faults.armed(Snapshots(point, _again(point), 12 if twice else 0)) as snapshots:
+    with faults.armed(Snapshots(point, _again(point), limit=12 if twice else 0)) as snapshots:
         stage.play(night, point)
     nights.check(point, undisturbed, prefix)
     return snapshots.made
@@ -129,7 +126,7 @@ def killed_in_create(stage: Stage, keep: slice = slice(None)) -> Figures:
     figures = Figures("kill: init")
     started = time.monotonic()
     folder, target = stage.folder / "init", stage.folder / "init-points"
-    with faults.armed(Snapshots(folder, target)) as snapshots:
+    with faults.armed(Snapshots(folder, target, keep)) as snapshots:
         study, _ = studies.make(folder, stage.corpus)
 
     def check(point: Path) -> None:
@@ -140,7 +137,7 @@ def killed_in_create(stage: Stage, keep: slice = slice(None)) -> Figures:
 
     stage.setup("strict")
     with quick_workers():
-        for point, _, trouble in each(check, snapshots.made[keep]):
+        for point, _, trouble in each(check, snapshots.made):
             figures.add(f"init/{point.name}", trouble)
             shutil.rmtree(point)
     figures.seconds = time.monotonic() - started
@@ -201,8 +198,3 @@ def _grown(folder: Path, before: list[dict]) -> tuple[list[dict], str | None]:
     events = folder / ".autoresearch" / "events.jsonl"
     now = lines.parse(lines.content(events), events).events
     return now, None if now[: len(before)] == before else "the ledger lost lines"
-
-
-def parts(items: list, part: int, of: int) -> Iterator:
-    """Every of-th item, from the part-th."""
-    return iter(items[part - 1 :: of])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from autoresearch.data.prepare import prepare
 from autoresearch.hardware import registry
 from autoresearch.loop.experiment import Setup, evaluate, execute
 from autoresearch.measure.bpb import ValidationText
+from autoresearch.sandbox import levels
 
 # One layer, as wide as products are split over threads. What is trained and whose gradients are compared is one graph, so that the
 # second test loads what the first has compiled.
@@ -108,12 +110,22 @@ def text(setup):
 
 
 @pytest.mark.slow
-def test_the_real_train_py_is_trained_and_scored(setup, text, tmp_path):
-    result = execute(replace(setup, seq_len=SEQ_LEN), text, 1, tmp_path)
-    assert result.ok, (result, (tmp_path / "log.txt").read_text())
+def test_the_real_train_py_is_trained_and_scored(setup, text, tmp_path, compile_cache, monkeypatch):
+    """As `run` does it: in the best cell that there is, with g++ and its processes. What was compiled is there for the next run."""
+    setup = replace(setup, seq_len=SEQ_LEN, sandbox=levels.reach().level)
+    result = execute(setup, text, 1, tmp_path / "first")
+    assert result.ok, (result, (tmp_path / "first" / "log.txt").read_text())
     assert result.num_steps >= 1 and result.depth == 1 and result.peak_memory_bytes > 2**20
     uniform = math.log2(VOCAB_SIZE) / setup.prepared.mean_token_bytes
     assert 0 < result.val_bpb < 1.1 * uniform, "not worse than knowing nothing, however few steps the machine made"
+
+    copy = tmp_path / "cache" / "compile"  # which no other test adds to meanwhile
+    shutil.copytree(compile_cache, copy)
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(copy.parent))
+    compiled = set(copy.rglob("*.so"))
+    assert compiled or not shutil.which("g++")
+    assert execute(setup, text, 2, tmp_path / "second").ok
+    assert set(copy.rglob("*.so")) == compiled
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +13,10 @@ import psutil
 import pytest
 import studies
 
-from autoresearch import constants
 from autoresearch.child import Worker
-from autoresearch.conformance import bench
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.hardware import registry
 from autoresearch.loop import experiment
 from autoresearch.loop.ledger import read
-from autoresearch.loop.setup import Setup
 from autoresearch.sandbox import levels, policy, room, trial
 from autoresearch.sandbox.attacks.attempt import ALL
 
@@ -258,22 +253,3 @@ def test_doctor_attack(typed, monkeypatch):
     monkeypatch.setattr(trial, "run", lambda level: [trial.Result("x", "a way out", True, "it went", True)])
     status, out, _ = typed("doctor", "--attack")
     assert status == 1 and "BROKEN: a way out" in out and "SECURITY.md" in out
-
-
-@pytest.mark.slow
-@needs_level_2
-def test_torch_compiles_and_trains_inside(compile_cache, tmp_path, monkeypatch):
-    """With g++ and the processes of its compiler; what they made is there for the next run, which does not start g++ again."""
-    pytest.importorskip("torch")
-    if not shutil.which("g++"):
-        pytest.skip("there is no g++")
-    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(compile_cache.parent))
-    backend = registry.scan()["cpu"]
-    text = constants.write(backend.train_py.read_text(encoding="utf-8"), bench.TINY | {"DEPTH": 1})
-    setup = Setup(backend, bench.prepared_text(), bench.SEQ_LEN, 2000, 2.0, 300.0, sandbox=2)
-    first = experiment.execute(setup, text, 1, tmp_path / "a")
-    assert first.ok, (first, (tmp_path / "a" / "log.txt").read_text())
-    made = set(compile_cache.rglob("*.so"))
-    assert made
-    assert experiment.execute(setup, text, 2, tmp_path / "b").ok
-    assert set(compile_cache.rglob("*.so")) == made
