@@ -25,8 +25,11 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     measured = [trial for trial in found.trials if trial.tokens_per_second]
     assert measured and all(trial.tokens_per_second > 0 for trial in measured)
     assert found.limits.matmul_flops > 1e9 and found.limits.bandwidth > 1e8
-    assert first.profile.name == "auto" and "autotune" in first.profile_reason
-    assert Sizes.of(first.profile, made.choice.backend.train_py.read_text(encoding="utf-8")) == found.sizes
+    # Beside a busy process a smaller model may be no better than the named one: then that stays.
+    assert first.profile.name == ("auto" if found.sizes or found.runtime else "cpu-small")
+    assert "autotune" in first.profile_reason
+    train_py = made.choice.backend.train_py.read_text(encoding="utf-8")
+    assert Sizes.of(first.profile, train_py) == (found.sizes or Sizes.of(profile, train_py))
 
     offered = made.choice.facts.choices
     assert {change.name for change in found.changes} == set(offered) >= {"attention"} and "compile" not in offered
