@@ -65,4 +65,4 @@ def tested(state) -> str:
         return f"test_bpb n/a until `autoresearch run` ends; the baseline has {baseline.test_bpb:.6f}"
     below = baseline.test_bpb - best.test_bpb
     percent = 100 * below / baseline.test_bpb
-    return f"test_bpb {best.test_bpb:.6f}, {below:.6f} ({percent:.2f} %) below the baseline, on text that no decision saw"
+    return f"test_bpb {best.test_bpb:.6f}, {below:.6f} ({percent:.2f} %) below the baseline's, on text that no decision saw"

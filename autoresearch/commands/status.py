@@ -40,7 +40,7 @@ def lines(facts: dict) -> list[str]:
         "machine": f"{facts['device'] or 'n/a'}, backend {facts['backend']}, profile {facts['profile']}",
         "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}, decide {facts['decide']}",
         "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
-        "gain": f"{_number(facts['gain_bpb'])} +- {_number(facts['gain_error_bpb'])} bpb",
+        "gain": "none yet" if facts["gain_bpb"] is None else f"{facts['gain_bpb']:.6f} +- {_number(facts['gain_error_bpb'])} bpb",
         "baseline": _number(facts["baseline_val_bpb"]),
         "noise": f"sigma {_number(facts['sigma'])}, {facts['sigma_dof'] or 0} degrees of freedom",
         "verdicts": f"{counts}; {facts['rejected']} rejected before training",

@@ -335,6 +335,7 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     out, _ = call(tmp_path, *same, "--experiments", "1", "--plain")
     folder = tmp_path / "autoresearch-a"
     assert "asked for by name" in out and f"go on    autoresearch run --workspace {folder}" in out
+    assert "\ntest_bpb " in out, "the end of a run tells the score on the test text"
     out, _ = call(tmp_path, *same, "--experiments", "1", "--json")  # the same call again goes on
     assert '"reason": "1 experiment done"' in out.splitlines()[-1]
     study = workspace.load(folder)
