@@ -1,6 +1,5 @@
 """A model that remembers rows from one process to the next: what sandbox level 0 lets pass, and how a keep is revoked."""
 
-import importlib.util
 from dataclasses import replace
 
 import pytest
@@ -12,20 +11,11 @@ from autoresearch.loop.session import opened
 from autoresearch.loop.views import Views
 from autoresearch.report import picture
 from autoresearch.report.history import History
+from autoresearch.sandbox import levels
 
 pytestmark = pytest.mark.slow  # whole studies
-HAS_SANDBOX = importlib.util.find_spec("autoresearch.sandbox") is not None
-
-
-def level() -> int:
-    if not HAS_SANDBOX:
-        return 0
-    from autoresearch.sandbox import levels
-
-    return levels.reach().level
-
-
-needs_level_2 = pytest.mark.skipif(level() < 2, reason="no sandbox of level 2 here: a process can write for the next")
+LEVEL = levels.reach().level
+needs_level_2 = pytest.mark.skipif(LEVEL < 2, reason="no sandbox of level 2 here: a process can write for the next")
 
 
 def remembers(study, uses: int) -> str:
@@ -86,7 +76,7 @@ def test_at_level_0_a_memory_on_disk_passes(tmp_path, corpus):
 @needs_level_2
 def test_at_level_2_there_is_no_memory_on_disk(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus)
-    studies.play(study, replace(setup, sandbox=level()), [remembers(study, uses=1000)])
+    studies.play(study, replace(setup, sandbox=LEVEL), [remembers(study, uses=1000)])
     cheat = studies.state_of(study).experiments[1]
     assert cheat.verdict == "crash"
     assert "PermissionError" in cheat.reason or "Read-only file system" in cheat.reason, "the second with bubblewrap"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from e2e import studies
 from processes import BUILD, READY, STEP, Cheat, before
-from test_memory import level, needs_level_2
+from test_memory import LEVEL, needs_level_2
 
 from autoresearch.agents.base import LARGEST_BYTES
 from autoresearch.loop.constraints import Constraints
@@ -70,7 +70,7 @@ def test_at_level_2_neither_the_text_nor_the_network_is_reached(made, lines):
         text = knows_the_text(study, setup)
     else:
         text = before(READY, "import socket\nsocket.create_connection(('127.0.0.1', 9))", "").applied(text_of(study))
-    studies.play(study, replace(setup, sandbox=level()), [text])
+    studies.play(study, replace(setup, sandbox=LEVEL), [text])
     state = studies.state_of(study)
     assert len(state.experiments) == 1 and "PermissionError" in state.rejections[0].reason
 
