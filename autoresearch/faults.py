@@ -43,10 +43,11 @@ class Fault:
         self.count = self.hits = 0
 
     def __call__(self, kind: str, path, *detail) -> None:
-        if self._of not in (None, kind) or (self._what == "ENOSPC" and kind == "unlink"):  # which gives space
+        if self._of not in (None, kind):
             return
         self.count += 1
-        if not self._first <= self.count < self._first + self._repeats:
+        is_due = self._first <= self.count < self._first + self._repeats
+        if not is_due or (self._what == "ENOSPC" and kind == "unlink"):  # which gives space
             return
         self.hits += 1
         if detail and self._what != "kill":  # a write

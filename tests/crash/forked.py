@@ -9,6 +9,7 @@ import inspect
 import os
 import pickle
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +47,29 @@ def fork() -> int:
     with warnings.catch_warnings():  # Python 3.12 warns of threads; ours only wait in read()
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def interruptible(work: Callable[[], int]) -> int:
+    """The id of a new process that does work and ends with its status, or with 130 by SIGINT, as the command line does.
+
+    The signal is held back until the process can take it: else it would unwind what it has inherited, and clear away our folders.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pid = fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+                status = work()
+            except KeyboardInterrupt:  # before the study was open, or after its end
+                status = 130
+            finally:
+                os._exit(status)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return pid
 
 
 def _become_worker(given: dict) -> None:

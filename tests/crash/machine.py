@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from autoresearch import faults
 from autoresearch.errors import BrokenDisk, StoredStateError
-from autoresearch.loop import disk, lines, repair, stop, workspace
+from autoresearch.loop import disk, lines, repair, stop
 
 from . import nights
-from .forked import each, fork, quick_workers
+from .forked import each, fork, interruptible, quick_workers
 from .kills import Figures
 from .nights import Night, Stage
 
@@ -204,14 +204,4 @@ class Study(RuleBasedStateMachine):
         assert trouble is None, trouble
 
     def _started(self) -> int:
-        pid = fork()
-        if pid == 0:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            status = 1
-            try:
-                status = studies.play(workspace.load(self.folder), self.on.setup("strict"), self.steps)[0].exit_status
-            except KeyboardInterrupt:
-                status = 130
-            finally:
-                os._exit(status)
-        return pid
+        return interruptible(lambda: self.on.outcome(self.night, self.folder).exit_status)
