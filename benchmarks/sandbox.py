@@ -2,6 +2,7 @@
 
     python benchmarks/sandbox.py                  the first two, in some seconds
     python benchmarks/sandbox.py --rounds 60      and training steps, in and out by turns, on the CPU
+    python benchmarks/sandbox.py --trainings 10   only whole trainings of 20 s, in and out by turns: results/sandbox_trainings.json
 
 Prints medians and writes benchmarks/results/sandbox.json. Each round has steps of every level, so that a machine that gets slower
 hits all alike; two processes outside of any cell show what the comparison is worth.
@@ -20,10 +21,14 @@ from pathlib import Path
 
 from autoresearch import constants
 from autoresearch.child import Worker
+from autoresearch.data.prepare import prepare
 from autoresearch.hardware import registry, stopwatch
+from autoresearch.loop import experiment
+from autoresearch.loop.setup import Setup
 from autoresearch.sandbox import levels, policy, room
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
+TRAIN_SECONDS = 20.0
 STEPS_AT_ONCE = 5  # the fastest of these counts
 ENTER = """
 import sys, time
@@ -42,18 +47,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--trainings", type=int, default=0, help="pairs, at least 2")
     parser.add_argument("--backend", default="cpu")
     arguments = parser.parse_args()
-    reach = levels.reach()
+    reach, results = levels.reach(), Path(__file__).parent / "results"
+    if arguments.trainings:
+        with tempfile.TemporaryDirectory() as folder:
+            write(results / "sandbox_trainings.json", trainings(Path(folder), arguments, reach.level))
+        return
     found = {"system": platform.platform(), "python": platform.python_version(), "reach": reach.to_dict()}
     with tempfile.TemporaryDirectory() as folder:
         found |= entering(Path(folder), arguments.repeats) | starting(Path(folder), arguments.repeats, reach.level)
-        print(json.dumps(found, indent=1))
         if arguments.rounds:
             found["training"] = training(Path(folder), arguments, [level for level in (2, 3) if level <= reach.level])
-            print(json.dumps(found["training"], indent=1))
-    path = Path(__file__).parent / "results" / "sandbox.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(results / "sandbox.json", found)
+
+
+def write(path: Path, found: dict) -> None:
+    text = json.dumps(found, indent=1)
+    print(text)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def trainings(folder: Path, arguments, level: int) -> dict:
+    """Tokens a second of whole runs of train.py by the harness, each in a new process; one pair a round, in turning order."""
+    backend, prepared = registry.scan()[arguments.backend], prepare("stdlib", 2048)
+    text = written(backend)
+    speeds: dict[int, list[float]] = {0: [], level: []}
+    for index in range(-1, arguments.trainings):  # the first pair fills the compile cache, and does not count
+        for one in (0, level) if index % 2 else (level, 0):
+            setup = Setup(backend, prepared, 256, 20_000, TRAIN_SECONDS, 600.0, sandbox=one)
+            result = experiment.execute(setup, text, index + 2, folder / f"{index}-{one}")
+            assert result.ok, result
+            if index >= 0:
+                speeds[one].append(result.total_tokens / result.training_seconds)
+    ratios = [inside / outside for inside, outside in zip(speeds[level], speeds[0], strict=True)]
+    return {
+        "backend": arguments.backend, "level": level, "train_seconds": TRAIN_SECONDS, "trainings": arguments.trainings,
+        "tokens_per_second": {"outside": spread(speeds[0]), "inside": spread(speeds[level])},
+        "inside_to_outside": spread(ratios) | {
+            "mean": round(statistics.mean(ratios), 4), "standard_error": round(statistics.stdev(ratios) / len(ratios) ** 0.5, 4),
+        },
+    }  # fmt: skip
 
 
 def entering(folder: Path, repeats: int) -> dict:
@@ -86,9 +121,7 @@ def training(folder: Path, arguments, levels_tried: list[int]) -> dict:
     steps in turn, in another order each round, so that each round is a comparison on the same machine.
     """
     backend = registry.scan()[arguments.backend]
-    source = backend.train_py.read_text(encoding="utf-8")
-    own = constants.read(source)
-    text = constants.write(source, {name: value for name, value in SIZES.items() if name in own})
+    text = written(backend)
     with contextlib.ExitStack() as stack:
         ask = {}
         for name, level in ({"outside": 0, "outside again": 0} | {f"level {level}": level for level in levels_tried}).items():
@@ -104,6 +137,13 @@ def training(folder: Path, arguments, levels_tried: list[int]) -> dict:
         "step_ms": {name: spread([1e3 * one for one in found]) for name, found in times.items()},
         "time_to_outside": {name: spread(found) for name, found in ratios.items() if name != "outside"},
     }  # fmt: skip
+
+
+def written(backend) -> str:
+    """Its train.py, with those of the SIZES that it knows."""
+    source = backend.train_py.read_text(encoding="utf-8")
+    own = constants.read(source)
+    return constants.write(source, {name: value for name, value in SIZES.items() if name in own})
 
 
 @contextlib.contextmanager
