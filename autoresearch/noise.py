@@ -51,6 +51,28 @@ def noise_group(scores: list[float], again: list[float], was_chosen: bool) -> li
     return scores[was_chosen:] + again
 
 
+class Scored:
+    """For what has `number` (0 is the baseline), `scores` (its verdict was made from them) and `again` (its runs since then)."""
+
+    number: int
+    scores: list[float]
+    again: list[float]
+
+    @property
+    def fair(self) -> list[float]:
+        """Those of its scores that chance did not choose: what it is reported by."""
+        return fair_scores(self.scores, self.again, was_chosen=self.number > 0)
+
+    @property
+    def noise_group(self) -> list[float]:
+        """Those that tell of the noise."""
+        return noise_group(self.scores, self.again, was_chosen=self.number > 0)
+
+    @property
+    def val_bpb(self) -> float | None:
+        return mean(self.fair) if self.scores else None
+
+
 def pooled_noise(groups: list[list[float]]) -> Noise | None:
     """The noise from groups of scores, each of one commit on several seeds; None when no commit has two."""
     groups = [group for group in groups if len(group) > 1]

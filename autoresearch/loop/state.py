@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from autoresearch.loop.decide import CHECK_RUNS
 from autoresearch.loop.validity import Reference
 from autoresearch.measure.summary import RunResult
-from autoresearch.noise import Gain, Noise, fair_scores, gain, mean, noise_group, pooled_noise
+from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Audit:
 
 
 @dataclass
-class Experiment:
+class Experiment(Scored):
     number: int  # 0 is the baseline
     commit: str
     parent: str | None
@@ -80,23 +80,9 @@ class Experiment:
         return math.fsum(self.tests.values()) / len(self.tests) if self.tests else None
 
     @property
-    def fair(self) -> list[float]:
-        """Those of its scores that chance did not choose: what it is reported by."""
-        return fair_scores(self.scores, self.again, was_chosen=self.number > 0)
-
-    @property
     def counted(self) -> list[float]:
         """Those that take part in decisions: all."""
         return self.scores + self.again
-
-    @property
-    def noise_group(self) -> list[float]:
-        """Those that tell of the noise."""
-        return noise_group(self.scores, self.again, was_chosen=self.number > 0)
-
-    @property
-    def val_bpb(self) -> float | None:
-        return mean(self.fair) if self.scores else None
 
     @property
     def can_rerun(self) -> bool:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from autoresearch.noise import Gain, Noise, fair_scores, gain, mean, noise_group, pooled_noise
+from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
 
 LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
 
 
 @dataclass(eq=False)
-class Experiment:
+class Experiment(Scored):
     """One that was decided."""
 
     number: int
@@ -21,14 +21,6 @@ class Experiment:
     scores: list[float]
     description: str
     again: list[float] = field(default_factory=list)  # of its runs since then
-
-    @property
-    def fair(self) -> list[float]:
-        return fair_scores(self.scores, self.again, was_chosen=self.number > 0)
-
-    @property
-    def val_bpb(self) -> float | None:
-        return mean(self.fair) if self.scores else None
 
 
 @dataclass
@@ -69,8 +61,7 @@ class History:
 
     @property
     def noise(self) -> Noise | None:
-        groups = (noise_group(one.scores, one.again, was_chosen=one.number > 0) for one in self.experiments)
-        return pooled_noise(list(groups))
+        return pooled_noise([one.noise_group for one in self.experiments])
 
     @property
     def gain(self) -> Gain | None:
