@@ -4,13 +4,14 @@ import os
 import random
 import re
 import subprocess
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import detect, profiles
+from autoresearch.hardware import detect, profile_file
 from autoresearch.loop import terms, workspace
 from autoresearch.loop.ledger import read
 from autoresearch.loop.loop import Limits, run_study
@@ -63,14 +64,9 @@ class Recorder:
         return [event["reason"] for event in self.events if event["event"] == "note"]
 
 
-def write_profile(folder: Path, **budget: float) -> Path:
-    """A profile file; budget replaces lines of [budget]."""
-    text = PROFILE
-    for name, value in budget.items():
-        lines = [f"{name} = {value}" if line.startswith(f"{name} =") else line for line in text.splitlines()]
-        text = "\n".join(lines) + "\n"
+def write_profile(folder: Path) -> Path:
     path = folder / "test.toml"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(PROFILE, encoding="utf-8")
     return path
 
 
@@ -83,9 +79,10 @@ def write_corpus(folder: Path) -> Path:
 
 
 def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = False, **budget: float):
-    """(Study, Setup) of a new workspace in folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    profile = profiles.load(write_profile(folder.parent, **budget))
+    """(Study, Setup) of a new workspace in folder; budget replaces values of [budget]."""
+    table = tomllib.loads(PROFILE)
+    table["budget"] |= budget
+    profile = profile_file.parse(table, "test", "PROFILE")
     choice = detect.detect("null")
     prepared = prepare(str(corpus), profile.data["vocab_size"])
     study = workspace.create(
