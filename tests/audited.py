@@ -161,14 +161,16 @@ def train_py(framework: str, extra: str) -> str:
     return HEADS[framework] + TABLE + "".join(f"    {line}\n" for line in lines) + TRAINING
 
 
-def model(framework: str, source: str, weights: dict[str, np.ndarray] | None, folder: Path):
-    """What the score worker makes of a train.py and its checkpoint. weights: by default those that build_model begins with."""
+def model(framework: str, source: str, weights: dict[str, np.ndarray] | bytes | None, folder: Path):
+    """What the score worker makes of a train.py and its checkpoint. weights: that, its bytes, or None for build_model's."""
     backend = runtime(framework)
     module = types.ModuleType("train")
     exec(compile(source, "train.py", "exec"), module.__dict__)
     if weights is None:
         backend.seed(0)
         backend.save_weights(module.build_model(SPEC), folder / "checkpoint")
+    elif isinstance(weights, bytes):
+        (folder / "checkpoint").write_bytes(weights)
     else:
         save_file(weights, folder / "checkpoint")
     return backend.load_weights(module.build_model(SPEC), folder / "checkpoint")

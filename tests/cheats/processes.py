@@ -32,6 +32,8 @@ class Cheat:
 def model(body: str, verdicts: str, words: str = "") -> Cheat:
     """A model whose logits `out` [B, T, V] (the honest table's) are changed by the body."""
     text = (
+        "    def to(x, dtype):\n"
+        "        return x.astype(dtype)\n\n"
         "    class Model(runtime.Table):\n"
         "        calls, seen = 0, {}\n\n"
         "        def __call__(self, ids):\n"
@@ -40,7 +42,7 @@ def model(body: str, verdicts: str, words: str = "") -> Cheat:
         f"{indent(body.strip(chr(10)), ' ' * 12)}\n            return out\n\n"
         "    return Model(spec.vocab_size)\n"
     )
-    return Cheat((BUILD, "    import numpy as np\n\n" + text), verdicts, words)
+    return Cheat((BUILD, "    import numpy as np\n    import numpy as xp\n\n" + text), verdicts, words)
 
 
 def before(place: str, lines: str, verdicts: str, words: str = "") -> Cheat:
@@ -109,6 +111,21 @@ def link(path):
 
 """
 
+# What a model does to its logits, once for numpy, torch and MLX: `xp` is any of them. (lines, verdict, words of the reason)
+NUMBERS = {
+    "NaN": ("out[0, 0, 0] = xp.nan", "invalid", "NaN or infinite"),
+    "infinite at the target": ("out[:, 1, 3] = xp.inf", "invalid", "NaN or infinite"),
+    "minus infinity but for one": ("out[:, 5] = -xp.inf\nout[:, 5, 7] = 0", "invalid", "NaN or infinite"),
+    "over float16's range": ("out *= 1e6\nout[:, :, 0] = 1e6", "invalid", "NaN or infinite"),
+    "another vocabulary": ("out = out[..., :-20]", "crash", "broadcast"),
+    "another length": ("out = out[:, : ids.shape[1] // 2]", "crash", "broadcast"),
+    "one number for all": ("out = out[..., :1]", "no effect", ""),
+    "all zeros": ("out[:] = 0", "no effect", ""),
+    "a constant added": ("out += 8", "no effect", ""),
+    "integers": ("out = to(out, 'int32')", "no effect", ""),
+    "probabilities that sum to 277": ("out[:] = 277 * xp.exp(out - out.max())", "no effect", ""),
+}
+
 CHEATS = {
     # State between rows and calls
     "looks ahead": model(LOOK, "cheat", "changed by"),
@@ -133,18 +150,7 @@ np.add.at(counts, (ids[:, :-1], ids[:, 1:]), 1)
 """,
         "cheat",
     ),
-    # Numbers
-    "NaN": model("out[0, 0, 0] = np.nan", "invalid", "NaN or infinite"),
-    "infinite at the target": model("out[:, 1, 3] = np.inf", "invalid", "NaN or infinite"),
-    "minus infinity but for one": model("out[:, 5] = -np.inf\nout[:, 5, 7] = 0", "invalid", "NaN or infinite"),
-    "over float16's range": model("out *= 1e6\nout[:, :, 0] = 1e6", "invalid", "NaN or infinite"),
-    "another vocabulary": model("out = out[..., :-20]", "crash", "broadcast"),
-    "another length": model("out = out[:, : ids.shape[1] // 2]", "crash", "broadcast"),
-    "one number for all": model("out = out[..., :1]", "no effect"),
-    "all zeros": model("out[:] = 0", "no effect"),
-    "a constant added": model("out += 8", "no effect"),
-    "integers": model("out = out.astype(np.int64)", "no effect"),
-    "probabilities that sum to 277": model("out[:] = 277 * np.exp(out - out.max())", "no effect"),
+    **{name: model(*row) for name, row in NUMBERS.items()},
     # What it says
     "prints a score": before(
         END,
