@@ -1,0 +1,116 @@
+"""What `run` says of a study in words: of one event, of what runs, of the best, of the night so far."""
+
+from datetime import datetime, timedelta
+
+from autoresearch.report.history import History, span
+
+MORNING_HOUR = 7  # what "by 07:00" counts to
+
+
+def sentence(event: dict, history: History) -> str | None:
+    """The event for a reader; None when it says nothing that one waits for. `history` already holds the event."""
+    kind, number = event["event"], event.get("n")
+    match kind:
+        case "study":
+            return f"study {event['tag']}"
+        case "start":
+            return f"experiment {number}: {event['description']}"
+        case "begin":
+            who = "the best, " if history.again is not None else ""
+            return f"{who}experiment {number} run {event['k']} starts, seed {event['seed']}"
+        case "run":
+            score = f"val_bpb {event['val_bpb']:.6f}" if event["status"] == "ok" else f"{event['status']}: {event['reason']}"
+            late = history.late_startup
+            beyond = "; start-up {:.0f} s, baseline {:.0f} s".format(*late) if late and number > 0 else ""
+            disturbed = "; it counts although it was disturbed" if (event.get("watched") or {}).get("state") else ""
+            return f"experiment {number} run {event['k']}: {score}{beyond}{disturbed}"
+        case "verdict":
+            return f"experiment {number} {history.experiments[-1].outcome}: {event['reason']}; {best(history)}"
+        case "audit":
+            worst = "no log-probabilities" if event["worst_nats"] is None else f"worst difference {event['worst_nats']:.4f} nats"
+            passed = "passed" if event["reason"] is None else f"failed: {event['reason']}"
+            return f"experiment {number}: audit of {event['cuts']} cuts, {worst}, {passed}"
+        case "tested":
+            return f"experiment {number} run {event['k']}: test_bpb {event['test_bpb']:.6f}, which no decision sees"
+        case "revoked":
+            return f"experiment {number} is no longer the best: {event['reason']}"
+        case "lost":
+            return f"experiment {number} run {event['k']} lost: {event['reason']}"
+        case "invalid":
+            return f"experiment {number} run {event['k']} invalid ({event['state']}): {event['reason']}; the same commit runs again"
+        case "speed":
+            wait = f"; the next check in {event['wait_seconds']:.0f} s" if event["wait_seconds"] else ""
+            return f"{event['state']}: {event['reason']}{wait}" if event["reason"] else None
+        case "rejected":
+            return f"proposal rejected: {event['reason']}"
+        case "note":
+            return event["reason"]
+        case "check":
+            return f"checking what may be experiment {number}: {event['description']}"
+        case "asked":
+            return None if event["outcome"] == "answered" else f"{event['agent']}: {event['outcome']}"
+        case "proposed":
+            return f"{event['agent']} has an idea ready: {event['description']}"
+        case "noise":
+            return f"the best, experiment {number}, is to run until it has {event['wanted']} runs since its verdict"
+        case "mix":
+            wish = ", and is asked for a structural move" if event["wish"] else ""
+            return f"the LLM proposes {event['share']:.0%} from now on{wish}: {event['reason']}"
+        case _:
+            return f"{kind}: {event['reason']}" if event.get("reason") else None
+
+
+def running(history: History) -> str:
+    if history.running is None:
+        if history.again is None:
+            return ""
+        return f"the best, experiment {history.again}, runs again (run {history.run}, seed {history.seed})"
+    number, description = history.running
+    if history.again is not None:
+        return f"the best, experiment {history.again}, runs again (run {history.run}, seed {history.seed}), for experiment {number}"
+    run = "" if history.run is None else f" run {history.run} (seed {history.seed})"
+    return f"experiment {number}{run}: {description}"
+
+
+def best(history: History) -> str:
+    if history.best is None:
+        return "no val_bpb yet"
+    text = f"best val_bpb {bpb(history.best)}"
+    if not history.gain:
+        return f"{text}, the baseline"
+    percent = 100 * history.gain.bpb / history.baseline
+    error = "" if history.gain.error is None else f" +- {history.gain.error:.4f}"
+    return f"{text} by experiment {history.best_number}, {history.gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline"
+
+
+def tally(history: History) -> str:
+    counts = ", ".join(f"{count} {word}" for word, count in history.counts.items())
+    if history.invalid:
+        counts += f", {history.invalid} invalid and done again"
+    seconds = history.experiment_seconds
+    if not seconds:
+        return counts
+    now = datetime.now()
+    morning = now.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
+    morning += timedelta(days=1) * (morning <= now)
+    expected = sum(history.counts.values()) + int((morning - now).total_seconds() / seconds)
+    return f"{counts}; {span(seconds)} each, at this pace {expected} by {morning:%H:%M}"
+
+
+def numbers(progress) -> list[str]:
+    """What is known of the running phase, as short words."""
+    found = []
+    if progress.phase == "startup" or not progress.fraction:  # start-up has a limit, but no known length
+        found.append(span(progress.elapsed_seconds))
+    else:
+        found.append(f"{100 * progress.fraction:.0f} %")
+        found.append(f"{span(progress.elapsed_seconds / progress.fraction - progress.elapsed_seconds)} left")
+    if progress.tokens_per_second is not None:
+        found.append(f"{progress.tokens_per_second:,.0f} tok/s")
+    if progress.loss is not None:
+        found.append(f"loss {progress.loss:.3f}")
+    return found
+
+
+def bpb(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
