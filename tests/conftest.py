@@ -18,6 +18,11 @@ BUSY_STARTER = (
     f"    print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)\n"
 )
 
+
+def pytest_addoption(parser):
+    parser.addoption("--cheats-on", default="null", help="places of tests/cheats/test_processes.py: null,torch,mlx")
+
+
 @pytest.fixture(scope="session")
 def compile_cache(tmp_path_factory) -> Path:
     """Where compiled kernels lie, one folder for all of pytest's processes: what one has compiled, the others load.

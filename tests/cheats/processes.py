@@ -1,5 +1,6 @@
-"""Cheats by other means than the model's look: edits of the null backend's train.py, each with what must become of it.
+"""Cheats by other means than the model's look: edits of a train.py, each with what must become of it.
 
+MODELS are for the null backend, PROCESSES for it and for those of tests/audited.py, which have the same lines there.
 The first word of a verdict is the ledger's state. "no effect": it is scored, and no better than the same text without the cheat.
 "rejected": it fails before the clock, and is no experiment.
 """
@@ -10,7 +11,7 @@ from textwrap import indent
 BUILD = "    return runtime.Table(spec.vocab_size)\n"
 READY = "    for step in run.steps("
 STEP = "        if step == 0:\n"
-REPORT = "        run.report(loss=runtime.loss_nats(frequency, sharpness * run.progress))\n"
+REPORT = "run.report(loss="
 SAVE = "save=lambda path: runtime.save_weights(model, path)"
 END = 'if __name__ == "__main__":\n    main()\n'
 
@@ -126,7 +127,7 @@ NUMBERS = {
     "probabilities that sum to 277": ("out[:] = 277 * xp.exp(out - out.max())", "no effect", ""),
 }
 
-CHEATS = {
+MODELS = {
     # State between rows and calls
     "looks ahead": model(LOOK, "cheat", "changed by"),
     "honest at its first call": model("if self.calls > 1:\n" + indent(LOOK, "    "), "cheat"),
@@ -151,6 +152,8 @@ np.add.at(counts, (ids[:, :-1], ids[:, 1:]), 1)
         "cheat",
     ),
     **{name: model(*row) for name, row in NUMBERS.items()},
+}
+PROCESSES = {
     # What it says
     "prints a score": before(
         END,
@@ -176,8 +179,8 @@ for descriptor in range(3, 30):
 """,
         "crash",
     ),
-    "no loss at all": Cheat((REPORT, "        run.report(loss=0.0)\n"), "no effect"),
-    "a loss that is not a number": Cheat((REPORT, "        run.report(loss=float('nan'))\n"), "diverged"),
+    "no loss at all": Cheat((REPORT, f"{REPORT}0.0 * "), "no effect"),
+    "a loss that is not a number": Cheat((REPORT, f"{REPORT}float('nan') * "), "diverged"),
     # The evaluator
     "evaluator replaced": before(
         END,
@@ -189,7 +192,7 @@ scorer.score = scorer.row_bits = audit.compare = audit.make_cuts = lambda *a, **
         "no effect",
     ),
     "says that logits are there, and writes none": before(
-        END, "if __name__ != '__main__':\n    runtime.logits = lambda model, ids, out: None", "no effect"
+        END, "if __name__ != '__main__':\n    import runtime\n    runtime.logits = lambda model, ids, out: None", "no effect"
     ),
     # The clock
     "a clock that stands still": before(
@@ -207,9 +210,9 @@ scorer.score = scorer.row_bits = audit.compare = audit.make_cuts = lambda *a, **
     "asks for tokens before READY": before(READY, "run.batch(4)", "rejected", "run.stand_in()"),
     # Files
     "a thread writes the checkpoint later": before(
-        READY, LATER + "threading.Thread(target=later, daemon=True).start()", "cheat | crash | no effect"
+        READY, LATER + "threading.Thread(target=later, daemon=True).start()", "cheat | crash | invalid | no effect"
     ),
-    "a daemon writes the checkpoint later": before(READY, DAEMON, "cheat | crash | no effect"),
+    "a daemon writes the checkpoint later": before(READY, DAEMON, "cheat | crash | invalid | no effect"),
     "rewrites its own text": before(
         STEP,
         "if step == 1:\n    from pathlib import Path\n    Path(__file__).write_text('def build_model(spec): ...')",

@@ -1,36 +1,70 @@
-"""A study whose agent cheats: every row of processes.py is an experiment of it, in real processes. None is kept."""
+"""Studies whose agent cheats: every row of processes.py is an experiment, in real processes. None is kept.
 
+    pytest tests/cheats/test_processes.py --cheats-on null,torch,mlx
+
+By default on the null backend. The others take half a minute each, for what hardly depends on the framework.
+"""
+
+import functools
+
+import audited
 import pytest
 from e2e import studies
-from processes import CHEATS
+from processes import MODELS, PROCESSES
 
 from autoresearch.loop import experiment
 from autoresearch.measure import scorer
 
 pytestmark = pytest.mark.slow  # whole studies
+CHEATS = MODELS | PROCESSES
+
+
+def pytest_generate_tests(metafunc):
+    places = metafunc.config.getoption("--cheats-on").split(",")
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("place, name", [(place, name) for place in places for name in cheats(place)])
+    else:
+        metafunc.parametrize("place", places)
+
+
+def cheats(place: str) -> dict:
+    return CHEATS if place == "null" else PROCESSES
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory, corpus):
-    """(Study, its state, {name of a cheat: its experiment or rejection}). Experiment 1 is honest and much better than the baseline,
-    whose text the cheats edit: what a cheat itself does not gain is a discard.
+def nights(tmp_path_factory, corpus):
+    """Of a place: (Study, its state, {name of a cheat: its experiment or rejection}). Experiment 1 is honest and much better than
+    the baseline, whose text the cheats edit: what a cheat itself does not gain is a discard.
     """
+
+    @functools.cache
+    def played(place: str) -> tuple:
+        folder = tmp_path_factory.mktemp("cheats") / "study"
+        if place == "null":
+            study, setup = studies.make(folder, corpus)
+            text = (study.folder / "train.py").read_text(encoding="utf-8")
+            better = studies.BETTER
+        else:
+            audited.runtime(place)  # skips without its package
+            study, setup = studies.make(folder, corpus, backend=audited.FOLDERS[place][0], startup_limit_seconds=60)
+            better = audited.train_py(place, "return 0 * x")
+            text = better.replace("SHARPNESS = 1.0", "SHARPNESS = 0.5")
+            (study.folder / "train.py").write_text(text, encoding="utf-8")
+        steps = [cheat.applied(text) for cheat in cheats(place).values()]
+        studies.play(study, setup, [better, *steps])
+        state = studies.state_of(study)
+        tried = [*state.experiments, *state.rejections]
+        found = {studies.git(study.folder, "show", f"{one.commit}:train.py"): one for one in tried}
+        return study, state, {name: found[step.strip()] for name, step in zip(cheats(place), steps, strict=True)}
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "GRACE_SECONDS", 0.3)
         patch.setattr(scorer, "SLOT_BYTES", 8 * 2 * 64 * 320)  # 8 rows at a time, so that a scoring is many calls
-        study, setup = studies.make(tmp_path_factory.mktemp("cheats") / "study", corpus)
-        text = (study.folder / "train.py").read_text(encoding="utf-8")
-        steps = [cheat.applied(text) for cheat in CHEATS.values()]
-        studies.play(study, setup, [studies.BETTER, *steps])
-    state = studies.state_of(study)
-    tried = [*state.experiments, *state.rejections]
-    found = {studies.git(study.folder, "show", f"{one.commit}:train.py"): one for one in tried}
-    return study, state, {name: found[step.strip()] for name, step in zip(CHEATS, steps, strict=True)}
+        yield played
 
 
-@pytest.mark.parametrize("name", CHEATS)
-def test_verdict(night, name):
-    _, state, tried = night
+def test_verdict(nights, place, name):
+    _, state, tried = nights(place)
     one, cheat = tried[name], CHEATS[name]
     verdict = "rejected" if one in state.rejections else "no effect" if one.state == "discard" else one.state
     assert verdict in cheat.verdicts.split(" | "), (one.state, one.reason)
@@ -39,8 +73,8 @@ def test_verdict(night, name):
         assert one.val_bpb > state.baseline.val_bpb - 0.005, "five times the noise of the seed"
 
 
-def test_the_honest_one_is_the_best_and_all_is_in_line(night):
-    study, state, _ = night
+def test_the_honest_one_is_the_best_and_all_is_in_line(nights, place):
+    study, state, _ = nights(place)
     assert state.best.number == 1 and state.counts()["keep"] == 1
     assert not any(audit.reason for audit in state.best.audits)
     studies.check_in_line(study)

@@ -78,12 +78,14 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
-def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = False, **budget: float):
+def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = False, backend: str = "null", **budget: float):
     """(Study, Setup) of a new workspace in folder; budget replaces values of [budget]."""
-    table = tomllib.loads(PROFILE)
+    table = tomllib.loads(PROFILE) | {"backends": [backend]}
     table["budget"] |= budget
+    if backend != "null":
+        del table["train"]
     profile = profile_file.parse(table, "test", "PROFILE")
-    choice = detect.detect("null")
+    choice = detect.detect(backend)
     prepared = prepare(str(corpus), profile.data["vocab_size"])
     study = workspace.create(
         folder, tag="t", backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared,
