@@ -33,6 +33,9 @@ def lines(facts: dict) -> list[str]:
         under_way = f"experiment {pending['experiment']}, run {max(1, pending['runs'])}: {pending['description']}"
     if facts["best_runs_again"]:
         under_way = f"the best, experiment {facts['best_experiment']}, runs again" + (f", for {under_way}" if pending else "")
+    requests = "none to an agent's service"
+    if facts["asked"]:
+        requests = f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known"
     running = f"running in process {process}" if process else f"not running; last stop: {facts['last_stop'] or 'n/a'}"
     rows = {
         "study": f"{facts['tag']} in {facts['workspace']}",
@@ -45,7 +48,7 @@ def lines(facts: dict) -> list[str]:
         "noise": f"sigma {_number(facts['sigma'])}, {facts['sigma_dof'] or 0} degrees of freedom",
         "verdicts": f"{counts}; {facts['rejected']} rejected before training",
         "runs again": f"{facts['lost']} lost, {facts['invalid']} invalid since the machine was disturbed",
-        "requests": f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known",
+        "requests": requests,
         "under way": under_way,
     }
     return [f"{name:<10} {value}" for name, value in rows.items()]
