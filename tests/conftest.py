@@ -20,7 +20,8 @@ BUSY_STARTER = (
 
 
 def pytest_addoption(parser):
-    parser.addoption("--cheats-on", default="null", help="places of tests/cheats/test_processes.py: null,torch,mlx")
+    places, what = ("null", "torch", "mlx"), "where the nights of tests/cheats/test_processes.py train"
+    parser.addoption("--cheats-on", nargs="+", choices=places, default=["null"], help=what)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Studies whose agent cheats: every row of processes.py is an experiment, in real processes. None is kept.
 
-    pytest tests/cheats/test_processes.py --cheats-on null,torch,mlx
+    pytest tests/cheats/test_processes.py --cheats-on null torch mlx
 
 By default on the null backend. The others take half a minute each, for what hardly depends on the framework.
 """
@@ -16,25 +16,22 @@ from autoresearch.loop import experiment
 from autoresearch.measure import scorer
 
 pytestmark = pytest.mark.slow  # whole studies
-CHEATS = MODELS | PROCESSES
+CHEATS = {"null": MODELS | PROCESSES, "torch": PROCESSES, "mlx": PROCESSES}
 
 
 def pytest_generate_tests(metafunc):
-    places = metafunc.config.getoption("--cheats-on").split(",")
+    places = metafunc.config.getoption("--cheats-on")
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("place, name", [(place, name) for place in places for name in cheats(place)])
+        metafunc.parametrize("place, name", [(place, name) for place in places for name in CHEATS[place]])
     else:
         metafunc.parametrize("place", places)
-
-
-def cheats(place: str) -> dict:
-    return CHEATS if place == "null" else PROCESSES
 
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory, corpus):
     """Of a place: (Study, its state, {name of a cheat: its experiment or rejection}). Experiment 1 is honest and much better than
-    the baseline, whose text the cheats edit: what a cheat itself does not gain is a discard.
+    the baseline, whose text the cheats edit: what a cheat itself does not gain is a discard. A function and no parameter of the
+    fixture: by those pytest would order the tests so that a night is played several times.
     """
 
     @functools.cache
@@ -50,12 +47,12 @@ def nights(tmp_path_factory, corpus):
             better = audited.train_py(place, "return 0 * x")
             text = better.replace("SHARPNESS = 1.0", "SHARPNESS = 0.5")
             (study.folder / "train.py").write_text(text, encoding="utf-8")
-        steps = [cheat.applied(text) for cheat in cheats(place).values()]
-        studies.play(study, setup, [better, *steps])
+        steps = {name: cheat.applied(text) for name, cheat in CHEATS[place].items()}
+        studies.play(study, setup, [better, *steps.values()])
         state = studies.state_of(study)
         tried = [*state.experiments, *state.rejections]
         found = {studies.git(study.folder, "show", f"{one.commit}:train.py"): one for one in tried}
-        return study, state, {name: found[step.strip()] for name, step in zip(cheats(place), steps, strict=True)}
+        return study, state, {name: found[step.strip()] for name, step in steps.items()}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "GRACE_SECONDS", 0.3)
@@ -65,7 +62,7 @@ def nights(tmp_path_factory, corpus):
 
 def test_verdict(nights, place, name):
     _, state, tried = nights(place)
-    one, cheat = tried[name], CHEATS[name]
+    one, cheat = tried[name], CHEATS[place][name]
     verdict = "rejected" if one in state.rejections else "no effect" if one.state == "discard" else one.state
     assert verdict in cheat.verdicts.split(" | "), (one.state, one.reason)
     assert cheat.words in one.reason

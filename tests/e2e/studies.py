@@ -83,7 +83,7 @@ def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = 
     table = tomllib.loads(PROFILE) | {"backends": [backend]}
     table["budget"] |= budget
     if backend != "null":
-        del table["train"]
+        del table["train"]  # constants of the null backend's train.py
     profile = profile_file.parse(table, "test", "PROFILE")
     choice = detect.detect(backend)
     prepared = prepare(str(corpus), profile.data["vocab_size"])

@@ -8,7 +8,9 @@ from studies import check_in_line, state_of
 from wire.server import KEY, WireServer, answers
 
 from autoresearch import agents
+from autoresearch.commands import status
 from autoresearch.errors import UsageError
+from autoresearch.loop import answers as answers_of
 from autoresearch.loop import thinker
 from autoresearch.loop.ledger import read
 from autoresearch.loop.loop import Limits, run_study
@@ -71,6 +73,8 @@ def test_a_night_of_fifty_experiments(tmp_path, corpus, monkeypatch):
     asked = [event for event in read(study.events) if event["event"] == "asked"]
     assert len(asked) == len(requests) == state.asked
     assert state.cost_usd == pytest.approx(sum(event["cost_usd"] or 0 for event in asked)) and state.cost_usd > 0.1
+    shown = "\n".join(status.lines(answers_of.status(study)))
+    assert f"{state.asked} to an agent's service, {state.cost_usd:.2f} USD" in shown
     answered = [event for event in asked if event["outcome"].startswith("answered")]
     assert len(asked) - len(answered) >= len(FAULTS) - 2, "faults are seen"
     assert max(event["cache_read_tokens"] for event in answered) > 2000

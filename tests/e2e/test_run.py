@@ -342,7 +342,8 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     assert len(state_of(study).experiments) == 3
     check_in_line(study)
     assert call(tmp_path, "results")[0].splitlines()[0].split()[3] == "baseline"
-    assert "verdicts" in call(folder, "status")[0]
+    said = call(folder, "status")[0]
+    assert "verdicts" in said and "requests   none to an agent's service" in said
     assert "--- train.py" in call(folder, "show", "1")[0]
     call(folder, "best", "--output", str(tmp_path / "best.py"))
     assert (tmp_path / "best.py").read_text(encoding="utf-8") == text_of(study)
