@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py WORKSPACE [--out benchmarks/results/overhead.json]
 
-Read from the ledger, in seconds: an experiment lasts from the verdict before it to its own, with the runs of the best on its behalf.
+Read from the ledger, in seconds: an experiment lasts from the verdict before it to its own, with the runs of the best for it.
 `checks` are those of the machine's speed before each run, and what lies between a training's end and its scoring: the check after
 it, and the end of its processes. A cell is entered within start-up and scoring.
 """
