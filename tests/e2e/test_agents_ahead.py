@@ -157,13 +157,15 @@ def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(
     study, setup = fresh
     monkeypatch.setattr(thinker, "FIRST_WAIT_SECONDS", 0.2)
 
-    def busy(view):
-        raise Unavailable("529 overloaded", retry_seconds=0.5)
+    def busy_until_two_are_done(view):
+        if sum(past.number > 0 for past in view.history) < 2:
+            raise Unavailable("529 overloaded", retry_seconds=0.1)
+        return BETTER
 
-    slow = Slow(busy, busy, *[lambda view: BETTER] * 9)  # again, should noise have kept one of the others meanwhile
+    slow = Slow(*[busy_until_two_are_done] * 999)
     until = Leaver(event="start", agent="slow")
     play(study, setup, slow, [{"DEPTH": 45 + n} for n in range(60)], experiments=60, recorder=until)
-    assert sum("529 overloaded" in note for note in until.notes) == 2
+    assert any("529 overloaded" in note for note in until.notes)
     assert by(study)[:2] == ["scripted", "scripted"] and by(study)[-1] == "slow"
 
 
