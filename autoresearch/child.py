@@ -1,26 +1,38 @@
 """A worker process and its line to us: started with its own log and environment, waited for with limits, ended as a whole.
 
-With a cell (sandbox/policy.py) no code of the agent runs before the process has said that it is inside.
+With a cell (sandbox/policy.py) no code of the agent runs before the process has said that it is inside. What it says comes through
+border/messages.py, what it prints through border/log.py. Two threads of ours read these, a third writes to it: a worker that stops
+reading, or says too much, holds up nothing here.
 """
 
+import contextlib
 import os
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch.errors import EnvironmentFailure
-from autoresearch.measure.channel import Channel
+from autoresearch.border.log import Log
+from autoresearch.border.messages import Conversation, Protocol, invalid
+from autoresearch.errors import EnvironmentFailure, RunFailed
+from autoresearch.measure.channel import encode
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.paths import PACKAGE
 from autoresearch.processes import OWN_GROUP, end_tree
-from autoresearch.sandbox import launch, policy, room
+from autoresearch.sandbox import launch, locking, policy, room
 from autoresearch.sandbox.policy import Cell
+
+__all__ = ["RunFailed", "Worker"]
 
 POLL_SECONDS = 0.5
 WORKER = "autoresearch.measure.worker"
+READ_BYTES = 1 << 16
+PIPE_BYTES = 1 << 20  # what Linux gives to any user
+INBOX_MESSAGES = 1000  # that wait here; more stay in the pipe, and then the worker waits
+OUTBOX_BYTES = 1 << 28  # that a worker has asked for and not read
 
 # What a worker without a cell gets of our environment: enough for compilers, drivers and temporary files, and no keys.
 KEPT_VARIABLES = (
@@ -28,64 +40,76 @@ KEPT_VARIABLES = (
     "HF_HOME",
 )  # fmt: skip
 
+# Answers a message in the thread that reads them, at once: (header, payload). None: the message is for `wait`.
+Server = Callable[[dict], tuple[dict, bytes] | None]
 
-class RunFailed(Exception):
-    """The run has no score. kind is the ledger's state for it."""
 
-    def __init__(self, kind: str, reason: str):
-        super().__init__(reason)
-        self.kind, self.reason = kind, reason
+@dataclass(frozen=True)
+class _End:
+    """What is in the inbox after the last message: why there is no more, where the worker is to blame."""
+
+    failure: RunFailed | None = None
 
 
 class Worker:
     """A child process with its channel; leaving the `with` ends its whole tree."""
 
     def __init__(
-        self, job: dict, folder: Path, module: str = WORKER, variables: dict[str, str] | None = None, cell: Cell | None = None
-    ):
+        self, job: dict, folder: Path, protocol: Protocol, module: str = WORKER, variables: dict[str, str] | None = None,
+        cell: Cell | None = None, serve: Server = lambda message: None,
+    ):  # fmt: skip
         """folder: where log.txt goes. module, variables: what runs there and what its environment has beyond a worker's.
 
         cell: where it runs; its folder `work`, made by sandbox/room.py, is removed at the end. Without one it is code of our own,
-        runs in `folder`, and shares the compile cache.
+        runs in `folder`, and has a compile cache that no cell can write.
         """
-        self._cell, self._is_inside = cell, cell is None
-        self._log = open(folder / "log.txt", "ab")  # noqa: SIM115, closed in __exit__
+        self._cell, self._is_inside, self._serve, self._job = cell, cell is None, serve, job
+        self._conversation = Conversation(protocol, self._is_inside)
         command = launch.command(cell, module) if cell else [sys.executable, "-m", module]
-        try:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=cell.work if cell else folder,
-                env=_environment(cell) | (variables or {}), **OWN_GROUP,
-            )  # fmt: skip
-        except BaseException:
-            self._log.close()
-            raise
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+            cwd=cell.work if cell else folder, env=_environment(cell) | (variables or {}), **OWN_GROUP,
+        )  # fmt: skip
+        _widen(self.process.stdin)
         self._tie = launch.tie(self.process)
-        self._channel = Channel(self.process.stdout, self.process.stdin)
-        self._inbox: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.send(job)
+        self._trusted: frozenset[int] = frozenset()  # processes that are ours although they belong to the worker
+        self._inbox: queue.Queue[dict | _End] = queue.Queue(INBOX_MESSAGES)
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._waiting_bytes = 0  # in the outbox
+        self._is_over = False
+        try:
+            self._log = Log(folder / "log.txt", self.process.stderr.fileno())
+            self._threads = [threading.Thread(target=one, daemon=True) for one in (self._read, self._write, self._log.pump)]
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            end_tree(self.process)
+            raise
+        if self._is_inside:
+            self._send(job)
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *_) -> None:
+        self._is_over = True
         end_tree(self.process)
         if self._tie:
             self._tie.close()
+        self._outbox.put(None)
+        for thread in self._threads:
+            thread.join(timeout=5)  # a process that got away (macOS) may hold their pipes open
         self._log.close()
-        for pipe in (self.process.stdin, self.process.stdout):
-            try:
-                pipe.close()
-            except OSError:  # what was still buffered for a dead process
-                pass
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            pipe.close()
         if self._cell:
             room.remove(Path(self._cell.work))
 
-    def send(self, message: dict, payload: bytes = b"") -> None:
-        try:
-            self._channel.send(message, payload)
-        except OSError:
-            pass  # it died; the next wait says so
+    def send(self, message: dict, payload: bytes = b"", then: str | None = None) -> None:
+        """Ask; it never waits for the worker. then: the state of the conversation from now on (border/messages.py)."""
+        if then:
+            self._conversation.move(then)
+        self._send(message, payload)
 
     def wait(self, kind: str, limit_seconds: float, late: str, handle=lambda message: None, tick=lambda message: None) -> dict:
         """The next message of that kind; others go to handle; tick is called at each message and twice a second."""
@@ -102,13 +126,10 @@ class Worker:
             if not self._is_inside:
                 self._go_inside(message)
                 continue
-            if message is None or message["type"] in ("failed", "ended"):
-                raise RunFailed(*self._last_words(message))
-            try:
-                handle(message)
-                tick(message)
-            except (KeyError, TypeError, ValueError) as error:
-                raise RunFailed("invalid", f"a malformed message came from the training process: {message}"[:300]) from error
+            if isinstance(message, _End) or message["type"] in ("failed", "ended"):
+                raise self._failure(message)
+            handle(message)
+            tick(message)
             if message["type"] == kind:
                 return message
 
@@ -120,43 +141,112 @@ class Worker:
                 message = self._inbox.get(timeout=left_seconds)
             except queue.Empty:
                 return
-            if message is None or message["type"] in ("failed", "ended"):
+            if isinstance(message, _End) or message["type"] in ("failed", "ended"):
                 return
             handle(message)
 
-    def _go_inside(self, message: dict | None) -> None:
+    def used_seconds(self) -> float:
+        """Processor time of the worker and all that it has started so far."""
+        return locking.used_seconds(self.process.pid)
+
+    def lock_in(self) -> None:
+        """Before it is shown held-out text: nothing it prints is kept any more, and in a cell it opens no file any more.
+
+        RunFailed("invalid") when it starts processes so fast that not all of them can be locked in.
+        """
+        self._log.mute()
+        if self._cell and self._cell.level and not locking.close_doors(self.process.pid, self._trusted):
+            raise invalid("no answer that could be trusted: it kept on starting processes")
+
+    def _go_inside(self, message: dict | _End) -> None:
         """The first message: no agent code has run yet, so anything but `entered` is the machine's failure."""
-        if message is None or message["type"] != "entered":
-            why = message["reason"] if message and "reason" in message else self._last_words(None)[1]
+        if isinstance(message, _End) or message["type"] != "entered":
+            why = self._failure(message).reason if isinstance(message, _End) else message["reason"]
             raise EnvironmentFailure(f"the sandbox could not be entered ({why}); `autoresearch doctor` says what is there")
         self._is_inside = True
 
     def _read(self) -> None:
+        """In a thread: messages from the pipe to the inbox, or to `serve`. Never more than a line and a block in memory."""
+        pipe, held = self.process.stdout.fileno(), b""
         try:
-            while (message := self._channel.receive()) is not None:
-                self._inbox.put(message)
-        except (ValueError, OSError):
-            pass  # not our protocol any more: as good as gone
-        self._inbox.put(None)
+            while data := os.read(pipe, READ_BYTES):
+                *lines, held = (held + data).split(b"\n")
+                for line in lines:
+                    self._take(line)
+                if len(held) > self._conversation.line_bytes:
+                    self._take(held)  # which refuses it
+            self._put(_End())
+        except RunFailed as failure:
+            self._put(_End(failure))
+        except (OSError, ValueError):  # the pipe was closed
+            self._put(_End())
 
-    def _last_words(self, message: dict | None) -> tuple[str, str]:
-        """(kind, reason) for a worker that stopped before its work was done."""
-        if message and message["type"] == "failed":
-            return str(message["kind"]), str(message["reason"])
-        if message and message["type"] == "ended":
-            return "crash", "train.py ended before the harness's clock did; its loop is `for step in run.steps(save=...)`"
+    def _take(self, line: bytes) -> None:
+        message = self._conversation.take(line)
+        if message["type"] == "entered":  # it has no job yet, so none of the processes there are now is the agent's
+            self._trusted = locking.guards(self.process.pid)
+            self._send(self._job)
+        answer = self._serve(message)
+        if answer is None:
+            self._put(message)
+            return
+        if self._waiting_bytes > OUTBOX_BYTES:
+            raise invalid("more questions than it takes answers")
+        self._send(*answer)
+
+    def _put(self, message: dict | _End) -> None:
+        while not self._is_over:
+            try:
+                return self._inbox.put(message, timeout=POLL_SECONDS)
+            except queue.Full:
+                pass
+
+    def _send(self, message: dict, payload: bytes = b"") -> None:
+        data = encode(message) + payload
+        self._waiting_bytes += len(data)
+        self._outbox.put(data)
+
+    def _write(self) -> None:
+        """In a thread: what waits in the outbox into the pipe. A worker that died takes nothing; the next wait says so."""
+        try:
+            while (data := self._outbox.get()) is not None:
+                view = memoryview(data)
+                while view:
+                    view = view[self.process.stdin.write(view) :]
+                self._waiting_bytes -= len(data)
+        except (OSError, ValueError):
+            pass
+
+    def _failure(self, message: dict | _End) -> RunFailed:
+        """Why a worker stopped before its work was done."""
+        if isinstance(message, _End) and message.failure:
+            return message.failure
+        if not isinstance(message, _End) and message["type"] == "failed":
+            return RunFailed(message["kind"], message["reason"])
+        if not isinstance(message, _End):
+            reason = "train.py ended before the harness's clock did; its loop is `for step in run.steps(save=...)`"
+            return RunFailed("crash", reason)
         try:
             status = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            return "crash", "the training process closed its line to the harness"
+            return RunFailed("crash", "the training process closed its line to the harness")
         if status in (-9, 128 + 9):  # the second: said by bwrap of the process in it
-            return "oom", "the system killed the process (signal 9), as it does when memory runs out"
-        return "crash", f"the process ended by signal {-status}" if status < 0 else f"the process ended with status {status}"
+            return RunFailed("oom", "the system killed the process (signal 9), as it does when memory runs out")
+        return RunFailed("crash", f"the process ended {f'by signal {-status}' if status < 0 else f'with status {status}'}")
+
+
+def _widen(pipe) -> None:
+    """Room for a batch of text, so that it takes few turns between the two processes. Where that can't be had, it takes more."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _environment(cell: Cell | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    compiled = Path(cell.work, room.COMPILED) if cell else room.shared_cache()
+    compiled = Path(cell.work, room.COMPILED) if cell else room.own_layer()
     return (policy.environment(cell) if cell else kept) | {
         "PYTHONPATH": str(PACKAGE.parent),  # also when it is not installed; SAFEPATH: the run's folder is not searched
         "PYTHONSAFEPATH": "1",

@@ -36,6 +36,14 @@ class BrokenDisk(AutoresearchError):
     exit_status = 1
 
 
+class RunFailed(Exception):
+    """A run has no score: an ordinary discard or crash, which ends nothing. kind is the ledger's state for it."""
+
+    def __init__(self, kind: str, reason: str):
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
+
+
 def nearest(name: str, names) -> str:
     """`; did you mean X?` for a name that is close to one of names, else an empty string."""
     import difflib

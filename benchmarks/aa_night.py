@@ -25,6 +25,7 @@ from autoresearch.loop.state import State
 from autoresearch.loop.workspace import Study
 from autoresearch.noise import Noise
 from autoresearch.report import panel
+from autoresearch.sandbox import levels
 
 NIGHTS = 4000  # simulated
 # About half a second a run. A table of fewer tokens has a noise of its own, with heavy tails.
@@ -50,7 +51,7 @@ def opened(options) -> tuple:
     """(Study, Setup): a new one in the folder, or the one that lies there."""
     if workspace.is_workspace(options.folder):
         study = workspace.load(options.folder)
-        return study, terms.ready(study)
+        return study, terms.ready(study, levels.reach().level)
     profile = options.profile
     if profile is None:
         options.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def opened(options) -> tuple:
         "tag": "aa", "profile": str(profile), "backend": options.backend, "corpus": "stdlib", "no_autotune": True,
         "train_seconds": options.train_seconds, "decide": "confirmed", "seed": options.seed,
     }  # fmt: skip
-    return make_study(options.folder, chosen, plain=True, say=print)
+    return make_study(options.folder, chosen, True, print, levels.reach().level)
 
 
 def edits(study: Study, count: int) -> list[str]:

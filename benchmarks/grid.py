@@ -88,7 +88,7 @@ def measure(backend, dtype: str, corpus: str, cell: Cell, seconds: float, seed: 
         "DEVICE_BATCH_SIZE": min(TOKENS_A_PASS, batch) // seq_len, "TOTAL_BATCH_SIZE": batch,
     }  # fmt: skip
     prepared = prepare(corpus, vocab_size)
-    setup = Setup(backend, prepared, seq_len, profile.data["eval_bytes"], seconds, profile.budget["startup_limit_seconds"])
+    setup = Setup(backend, prepared, seq_len, profile.data["eval_bytes"], seconds, profile.budget["startup_limit_seconds"], 0)
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), values)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -26,6 +26,7 @@ from autoresearch.loop import ledger
 from autoresearch.loop.loop import Limits, run_study
 from autoresearch.report.history import History
 from autoresearch.report.panel import PlainLines
+from autoresearch.sandbox import levels
 
 THINK_SECONDS, TRAIN_SECONDS = 60.0, 300.0
 
@@ -73,7 +74,7 @@ def main() -> None:
         "train_seconds": TRAIN_SECONDS * options.scale,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        study, setup = make_study(Path(folder) / "study", chosen, True, print)
+        study, setup = make_study(Path(folder) / "study", chosen, True, print, levels.reach().level)
         both = Agents(agents.make("search"), Slow(THINK_SECONDS * options.scale), options.share)
         with PlainLines(sys.stdout, "", History()) as listener:
             run_study(study, setup, both, Limits(options.experiments), listener)

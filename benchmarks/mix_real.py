@@ -27,6 +27,7 @@ from autoresearch.loop.loop import Limits, run_study
 from autoresearch.loop.state import State
 from autoresearch.report.history import History
 from autoresearch.report.panel import PlainLines
+from autoresearch.sandbox import levels
 
 ARMS = {"search alone": (True, 0.0), "LLM alone": (False, 1.0), "mix 0.3": (True, 0.3)}  # search takes part, the LLM's share
 NOISE_RUNS = 4
@@ -93,7 +94,7 @@ def main() -> None:
     table = {"seconds": options.seconds, "experiments": options.experiments, "backend": options.backend, "arms": {}}
     with tempfile.TemporaryDirectory() as folder:
         for arm, (has_search, share) in ARMS.items():
-            study, setup = make_study(Path(folder) / arm.replace(" ", "-"), chosen, True, print)
+            study, setup = make_study(Path(folder) / arm.replace(" ", "-"), chosen, True, print, levels.reach().level)
             with WireServer(Script()) as server, PlainLines(sys.stdout, "", History()) as listener:
                 os.environ["ANTHROPIC_BASE_URL"] = server.url
                 slow = agents.make("claude") if share else None

@@ -72,7 +72,7 @@ def fill(folder: Path, lines: int) -> int:
 
 def open_once(folder: Path) -> float:
     study = workspace.load(folder)
-    setup = terms.setup(study, detect.detect("null").backend, None)
+    setup = terms.setup(study, detect.detect("null").backend, None, 0)
     started = time.perf_counter()
     with opened(study, setup, Silent()) as session:
         seconds = time.perf_counter() - started
@@ -96,7 +96,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "study"
-        make_study(folder, OPTIONS, True, lambda line: None, quiet=True)
+        make_study(folder, OPTIONS, True, lambda line: None, 0, quiet=True)
         experiments = fill(folder, chosen.lines)
         first = measured(folder, 1)[0]  # no ref is there yet
         again = measured(folder, 5)

@@ -23,6 +23,7 @@ from autoresearch.hardware.profiles import Profile
 from autoresearch.hardware.stopwatch import UNTIMED, Limits, Started, Stopwatch, limits_of
 from autoresearch.loop.experiment import Setup, execute
 from autoresearch.measure.summary import RunResult
+from autoresearch.sandbox import levels
 
 ROUNDS, QUICK_ROUNDS = 15, 5
 QUICK_TRAIN_SECONDS, QUICK_STEPS = 2.0, 3  # the longer of both: start-up and scoring are what is wanted
@@ -112,7 +113,7 @@ def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: 
     data, budget, runtime = profile.data, profile.budget, choices.variables(profile.runtime)
     return Setup(
         choice.backend, prepared, data["seq_len"], data["eval_bytes"], train_seconds, budget["startup_limit_seconds"],
-        variables=runtime,
+        levels.choose("auto"), variables=runtime,
     )  # fmt: skip
 
 

@@ -25,17 +25,18 @@ def command(folder, plain, **chosen):
     """
     from autoresearch.loop import workspace
     from autoresearch.paths import expanded
+    from autoresearch.sandbox import levels
 
     folder = expanded(folder or f"autoresearch-{chosen['tag'] or workspace.today()}").resolve()
-    study, _ = make_study(folder, chosen, plain, click.echo)
+    study, _ = make_study(folder, chosen, plain, click.echo, levels.reach().level)
     click.echo(f"study {study.tag} in {study.folder}: edit train.py or program.md, then")
     click.echo(f"  autoresearch run --workspace {study.folder}")
 
 
-def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], None], quiet: bool = False):
+def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], None], sandbox: int, quiet: bool = False):
     """(Study, Setup): look at the machine, choose, prepare the text, make the workspace; say each choice and its reason.
 
-    chosen: this command's options by name; profile, backend and corpus have to be there.
+    chosen: this command's options by name; profile, backend and corpus have to be there. sandbox: the level of the cells.
     """
     from autoresearch.commands.prepare import bars, looking
     from autoresearch.data import corpora
@@ -73,4 +74,4 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
         constraints=Constraints(**{name: chosen[name] for name in CONSTRAINTS}),
     )  # fmt: skip
     say(f"workspace {folder}")
-    return study, terms.setup(study, choice.backend, prepared)
+    return study, terms.setup(study, choice.backend, prepared, sandbox)

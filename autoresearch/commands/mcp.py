@@ -8,7 +8,6 @@ verdict later. When the client goes away altogether, the training is ended, and 
 import functools
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -69,7 +68,7 @@ class Trying:
         try:
             power.refuse_on_battery(power.supply(), self._on_battery)
             self.words = "looking at the machine and the prepared text"
-            setup = replace(terms.ready(self._study), sandbox=levels.choose(self._sandbox))
+            setup = terms.ready(self._study, levels.choose(self._sandbox))
             tried, outcome = answers.try_edit(self._study, setup, description, self, train_py)
             return tried or AutoresearchError(f"no verdict: {outcome.reason}\n{outcome.detail}".strip())
         except (AutoresearchError, OSError) as error:

@@ -14,9 +14,9 @@ from autoresearch.commands.options import options
     "--runs", type=click.IntRange(2, 1000), default=5, show_default=True, metavar="N", help="How often the best has to have run."
 )
 @click.option("--new", "is_new", is_flag=True, help="Train it N times more, however often it ran. Default: only what is missing.")
-@options("on_battery", "json", "plain")
+@options("sandbox", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, workspace, runs, is_new, on_battery, as_json, plain):
+def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plain):
     """Measure the noise: how far the seed alone moves val_bpb here.
 
     Trains the study's best (at first: the baseline) on new seeds until it ran N times, and prints sigma, its 95 % interval, and
@@ -31,13 +31,15 @@ def command(context, workspace, runs, is_new, on_battery, as_json, plain):
     from autoresearch.loop.workspace import find
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
+    from autoresearch.sandbox import levels
 
     study = find(workspace)
     exit_status = 0
     if measure_noise.missing(answers.state_of(study), runs, is_new):
         power.refuse_on_battery(power.supply(), on_battery)
+        level = levels.choose(sandbox, unattended=True)
         with bars(quiet=as_json, plain=plain) as on_progress:
-            setup = terms.ready(study, on_progress)
+            setup = terms.ready(study, level, on_progress)
         machine = machine_line(study.facts.device, study.backend, study.profile.name)
         past = ledger.read(study.events)
         with panel.choose(False, plain or as_json, sys.stderr, machine, past) as listener:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 
 import click
 
@@ -45,14 +44,13 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
         proposers, reason = agents.choose(chosen, study.seed)
         say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
         with bars(quiet=as_json, plain=plain) as on_progress:
-            setup = terms.ready(study, on_progress)
+            setup = terms.ready(study, level, on_progress)
     else:
         from autoresearch.commands.init import make_study
 
         seed = workspaces.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"]
         proposers, reason = agents.choose(chosen, seed)  # first: what can't work leaves no study behind
-        study, setup = make_study(folder, chosen, plain, say, quiet=as_json)
-    setup = replace(setup, sandbox=level)
+        study, setup = make_study(folder, chosen, plain, say, level, quiet=as_json)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     say(f"agent     {reason}")

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from dataclasses import replace
 
 import click
 
@@ -33,7 +32,7 @@ def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
-        setup = replace(terms.ready(study, on_progress), sandbox=levels.choose(sandbox))
+        setup = terms.ready(study, levels.choose(sandbox), on_progress)
     if not as_json:
         for warning in conditions_for(setup).warnings:
             click.echo(f"warning: {warning}", err=True)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 
 import click
 
@@ -35,7 +34,7 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
-        setup = replace(terms.ready(study, on_progress), sandbox=levels.choose(sandbox))
+        setup = terms.ready(study, levels.choose(sandbox), on_progress)
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     stream = sys.stderr  # the answer alone goes to stdout
     with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:

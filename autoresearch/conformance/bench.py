@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch import constants
+from autoresearch.border.messages import ENDED, Kind, Protocol, failed, flag, many, number, text
 from autoresearch.child import Worker
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.hardware import detect
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.registry import Backend
-from autoresearch.loop.experiment import Setup, job_for
+from autoresearch.loop.experiment import Feeder, Setup, job_for
 from autoresearch.measure.summary import RunResult
 from autoresearch.paths import cache_dir
+from autoresearch.sandbox import levels
 
 VOCAB_SIZE, SEQ_LEN = 320, 64  # the smallest vocabulary of a profile
 # Width 32, 2 query heads, 1 key/value head, a short window, two passes a step: each feature is there, nothing is large.
@@ -30,6 +32,22 @@ STEPS = 8  # enough that every weight has moved, those that start at zero too
 SEED = 1
 EVAL_BYTES = 8000  # some 50 rows
 LIMIT_SECONDS = 600.0  # of a start or of a whole counted run: room for compilation on a slow machine
+
+
+_LOSSES = many(number(-1e9, 1e9), 1000)
+PROTOCOL = Protocol("starting", {
+    "facts": Kind({"starting": "starting", "going": "going"}, {"facts": lambda value: isinstance(value, dict)}, most=100),
+    "ready": Kind({"starting": "starting"}),
+    "batch": Kind(
+        {"going": "going"}, {"rows": number(1, 1e6, whole=True), "seq_len": number(1, 1e6, whole=True), "ahead": flag}, most=1000
+    ),
+    "step": Kind({"going": "going"}, {"loss": number(-1e9, 1e9), "progress": number(0, 1)}, most=1000),
+    "done": Kind(
+        {"starting": ENDED, "going": ENDED},
+        spare={"losses": _LOSSES, "is_model_saved": flag, "known": many(text(10_000), 100_000)},
+    ),
+    "failed": failed("starting", "going"),
+}, line_bytes=1 << 24)  # fmt: skip
 
 
 class Fault(Exception):
@@ -70,7 +88,8 @@ class Bench:
 
     @cached_property
     def setup(self) -> Setup:
-        return Setup(self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS)
+        level = levels.choose("auto")
+        return Setup(self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS, level)
 
     def train_py(self, values: dict) -> str:
         """The backend's train.py with those of the constants that it has."""
@@ -97,19 +116,20 @@ class Bench:
         np.save(folder / "ids.npy", some_tokens(4))
         job = job_for(setup, folder) | {"type": "steps", "seed": seed, "stand_in_seed": stand_in_seed, "steps": STEPS}
         job |= {"budget_seconds": self.budget_seconds} | files(folder)
-        with Worker(job, folder, "autoresearch.conformance.probe") as worker:
+        job["checkpoint"] = str(folder / "checkpoint")
+        with Worker(job, folder, PROTOCOL, "autoresearch.conformance.probe", serve=Feeder(setup, seed).serve) as worker:
             late = f"did not ask for training data within {LIMIT_SECONDS:.0f} s of its start; use run.steps()"
             worker.wait("ready", LIMIT_SECONDS, late)
-            worker.send({"type": "go", "tokens": str(setup.prepared.train_folder / "tokens.bin"), "dtype": setup.prepared.dtype})
+            worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")
             done = worker.wait("done", LIMIT_SECONDS, f"made no {STEPS} steps within {LIMIT_SECONDS:.0f} s")
         return Counted(folder, done["losses"], done["is_model_saved"], done["known"], job)
 
     def logits(self, checkpoint: Path, ids: np.ndarray) -> np.ndarray:
-        """float16 [B, T, V] of a checkpoint for ids int32 [B, T], from a fresh process, as the scorer gets them."""
+        """float32 [B, T, V] of a checkpoint for ids int32 [B, T], from a fresh process, as the scorer gets them."""
         folder = self.new_folder(f"logits-{len(list(self.folder.iterdir()))}")
         np.save(folder / "ids.npy", ids)
         job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
-        with Worker(job, folder, "autoresearch.conformance.probe") as worker:
+        with Worker(job, folder, PROTOCOL, "autoresearch.conformance.probe") as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
         return np.load(folder / "logits.npy")
 
@@ -138,4 +158,4 @@ def prepared_text() -> Prepared:
 
 def files(folder: Path) -> dict:
     """Where a job's arrays lie."""
-    return {"ids": str(folder / "ids.npy"), "logits": str(folder / "logits.npy"), "logits_dtype": "float16"}
+    return {"ids": str(folder / "ids.npy"), "logits": str(folder / "logits.npy"), "logits_dtype": "float32"}

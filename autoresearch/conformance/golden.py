@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch.child import RunFailed, Worker
-from autoresearch.conformance.bench import LIMIT_SECONDS, Bench, Fault, files
+from autoresearch.conformance.bench import LIMIT_SECONDS, PROTOCOL, Bench, Fault, files
 from autoresearch.loop.experiment import job_for
 
 _FOLDER = Path(__file__).resolve().parent
@@ -62,7 +62,7 @@ def _deviations(bench: Bench, about: dict, state: Mapping[str, np.ndarray], vari
     np.save(folder / "steps.npy", ids)
     job = job_for(setup, folder) | files(folder) | {"type": "trainer", "logits_dtype": "float32"}
     job |= {"steps": str(folder / "steps.npy"), "after": str(folder / "after")}
-    with Worker(job, folder, "autoresearch.conformance.probe", variables) as worker:
+    with Worker(job, folder, PROTOCOL, "autoresearch.conformance.probe", variables) as worker:
         losses = worker.wait("done", LIMIT_SECONDS, f"made no ten steps within {LIMIT_SECONDS:.0f} s")["losses"]
     logits = np.load(folder / "logits.npy")
 

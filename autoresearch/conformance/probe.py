@@ -5,7 +5,6 @@ arrays go through files that the job names, and the harness does all comparing.
 """
 
 import os
-import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ import psutil
 
 from autoresearch.measure import run as run_module
 from autoresearch.measure import worker
-from autoresearch.measure.batches import TrainingTokens
 from autoresearch.measure.channel import Channel
 from autoresearch.measure.run import Run
 
@@ -33,8 +31,8 @@ class CountedRun(Run):
         self._save(save)
         self._checkpoint.replace(self._checkpoint.with_name("weights-at-go"))
         self._channel.send({"type": "ready"})
-        go = self._go.get()
-        self._tokens = TrainingTokens(Path(go["tokens"]), go["dtype"], self.seed)
+        self._go.get()
+        self._start_feed()
         for step in range(self._steps):
             self.progress = step / self._steps
             yield step
@@ -54,7 +52,7 @@ def steps(channel: Channel, job: dict) -> None:
 
     models = _remember_saved(runtime)
     sys.argv = [job["train_py"]]
-    runpy.run_path(job["train_py"], run_name="__main__")
+    worker.execute(job["train_py"], "__main__")
     if models:
         _write_logits(models[-1], job)
     known = [*opened.copy(), *_mapped(), *os.environ.values(), *sys.argv, *sys.path]

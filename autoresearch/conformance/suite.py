@@ -20,7 +20,7 @@ from autoresearch.conformance.bench import SEED, STEPS, TINY, Bench, Fault, NotA
 from autoresearch.errors import UsageError
 from autoresearch.hardware.detect import ProbeFault
 from autoresearch.hardware.registry import Backend
-from autoresearch.loop.experiment import GRACE_SECONDS, evaluate, execute
+from autoresearch.loop.experiment import evaluate, execute, grace_seconds
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.summary import RunResult
 
@@ -191,7 +191,8 @@ def clock(bench: Bench) -> str:
     result = _timed(bench)
     if result.training_seconds is None:
         raise Fault(f"{result.status}: {result.reason}; train only inside `for step in run.steps(save=...)`", result.status)
-    return f"{result.training_seconds:.2f} s of {bench.budget_seconds:g} s (grace {GRACE_SECONDS:g} s), {result.num_steps} steps"
+    grace = grace_seconds(bench.budget_seconds)
+    return f"{result.training_seconds:.2f} s of {bench.budget_seconds:g} s (grace {grace:g} s), {result.num_steps} steps"
 
 
 def summary(bench: Bench) -> str:

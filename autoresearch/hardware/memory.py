@@ -15,7 +15,7 @@ from autoresearch.hardware.model import Sizes
 
 FLOAT32 = 4  # bytes
 LOSS_ELEMENTS = 1 << 23  # of a chunk of logits: torch_runtime.LOSS_ELEMENTS_AT_ONCE
-SLOT_BYTES, SLOTS = 64 << 20, 2  # float16 logits between the scorer and its worker: measure/scorer.py
+SLOT_BYTES, SLOTS = 64 << 20, 2  # float32 logits between the scorer and its worker: measure/scorer.py
 # What cuBLAS takes for itself: ":4096:2:16:8" in KiB, PyTorch's default before Hopper (docs/stable/notes/cuda.html).
 CUBLAS_BYTES = (2 * 4096 + 8 * 16) << 10
 # Bytes for one logit of a chunk. Compiled: the logits and their slope in the products' dtype. Eager: five float32 temporaries too.
@@ -122,13 +122,13 @@ def scoring_bytes(sizes: Sizes, product_bytes: int) -> int:
     The logits are eager: once in the products' dtype and, in the soft cap, twice in float32.
     """
     row = sizes.seq_len * sizes.vocab_size
-    rows = max(1, SLOT_BYTES // (2 * row))
+    rows = max(1, SLOT_BYTES // (4 * row))
     tokens = rows * sizes.seq_len
     stream = tokens * product_bytes * (4 * sizes.width + 2 * sizes.mlp_width)
     logits = rows * row * max(product_bytes + FLOAT32, 2 * FLOAT32)
     largest = max(rows * columns for rows, columns in model.matrices(sizes))
     weights = FLOAT32 * model.num_params(sizes) + product_bytes * max(largest, model.head_params(sizes))
-    return weights + max(stream, logits) + (SLOTS + 1) * 2 * rows * row  # the scorer copies a slot before it reads it
+    return weights + max(stream, logits) + 2 * SLOTS * 4 * rows * row  # the harness copies both
 
 
 def _attention_bytes(sizes: Sizes, b: int, attention: str) -> int:

@@ -10,11 +10,13 @@ speed.py what that offers: `product RxIxC`, `copy BYTES` (the machine's limits) 
 Several watches may be open at once; `alternate` asks them in turn, so that a noisy machine hits all of them alike.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autoresearch.border.messages import KINDS_OF_FAILURE, Kind, Protocol, failed, many, number, word
 from autoresearch.child import Worker
 from autoresearch.hardware.registry import Backend
 from autoresearch.measure.clock import awake_seconds
@@ -24,6 +26,17 @@ START_LIMIT_SECONDS = 1200.0  # as the longest start-up limit of a shipped profi
 PIECE_LIMIT_SECONDS = 600.0  # of one piece: compiling what it needs counts
 UNTIMED = "untimed"  # kind of the RunFailed of a train.py that has no Trainer: it may run well all the same
 LIMITS, PARTS = ("product", "copy"), ("forward", "loss", "forward_backward", "optimizer")
+
+_SECONDS = number(0, 1e9)
+PROTOCOL = Protocol("starting", {
+    "warm": Kind({"starting": "warm"}, {"offers": many(word(*LIMITS, *PARTS), 16)}, spare={
+        "rows": number(1, 1e9, whole=True), "passes": number(1, 1e9, whole=True), "flops_per_token": number(0, 1e18, whole=True),
+        "import_seconds": _SECONDS, "warm_up_seconds": _SECONDS,
+    }),
+    "timed": Kind({"warm": "warm"}, spare={"seconds": _SECONDS, "value": lambda value: value is None or number(0, 2**63)(value)},
+                  most=math.inf),
+    "failed": failed("starting", "warm", kinds=(*KINDS_OF_FAILURE, UNTIMED)),
+})  # fmt: skip
 
 PRODUCT_SIZES = (1024, 2048, 4096, 8192, 16384)  # up to the first that takes PRODUCT_SECONDS
 PRODUCT_SECONDS = 0.02  # chosen: a hundred times a GPU's launch overhead
@@ -35,7 +48,7 @@ class Watch:
 
     def __init__(self, job: dict, folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str] | None):
         start = awake_seconds()
-        self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, worker, variables)
+        self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, PROTOCOL, worker, variables)
         try:
             late = f"was not warm {start_limit_seconds:.0f} s after its start"
             about = self._worker.wait("warm", start_limit_seconds, late)

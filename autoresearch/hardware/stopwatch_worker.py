@@ -98,7 +98,7 @@ def loader(trainer, spec: Spec, folder: Path) -> Callable[[], None]:
 
     def run() -> None:
         for _ in range(trainer.passes):
-            tokens.batch(trainer.rows, spec.seq_len)
+            tokens.rows(trainer.rows, spec.seq_len)
 
     return run
 

@@ -2,8 +2,11 @@
 
 WORK is a folder in the run's, new for each process and gone with it. Nothing else in the run's folder is writable but a scoring's
 slots, so that neither train.py nor the checkpoint can be changed between training and scoring.
+
+Neither gets a file of text: training rows come over the line once the clock runs (measure/batches.py), held-out rows as well.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from autoresearch.loop.setup import Setup
@@ -11,21 +14,30 @@ from autoresearch.sandbox import policy, room
 from autoresearch.sandbox.policy import Cell
 
 WORK = "work"
+SCORING_FILE_BYTES = 256 << 20  # of a file that a scoring may write: what a compiler of its own makes
 
 
-def training(setup: Setup, folder: Path) -> Cell:
-    """Reads the train.py in folder, and the tokens once they are lent."""
-    work = room.make(folder / WORK)
-    reads = [*_shared(setup), folder / "train.py", room.lent(work)]
-    return policy.cell(setup.sandbox, work, reads, needs=setup.backend.sandbox)
+def training(setup: Setup, folder: Path, train_py: str, file_bytes: int) -> Cell:
+    """Reads the train.py in folder, whose text is train_py; its files grow to file_bytes at most."""
+    layers = _layers(setup, train_py)
+    work = room.make(folder / WORK, layers)
+    return _cell(setup, work, [folder / "train.py", *layers], file_bytes=file_bytes)
 
 
-def scoring(setup: Setup, folder: Path, slots: list[Path]) -> Cell:
-    """Reads train.py and checkpoint, writes the slots."""
-    work = room.make(folder / WORK)
-    reads = [*_shared(setup), folder / "train.py", folder / "checkpoint"]
-    return policy.cell(setup.sandbox, work, reads, slots, setup.backend.sandbox)
+def scoring(setup: Setup, folder: Path, train_py: str, slots: list[Path]) -> Cell:
+    """Reads train.py, and the weights once they are lent; writes the slots."""
+    layers = _layers(setup, train_py)
+    work = room.make(folder / WORK, layers)
+    file_bytes = max(SCORING_FILE_BYTES, *(path.stat().st_size for path in slots))
+    return _cell(setup, work, [folder / "train.py", room.lent(work), *layers], slots, file_bytes)
 
 
-def _shared(setup: Setup) -> list[Path]:
-    return [*setup.backend.python_path, room.shared_cache()]
+def _cell(setup: Setup, work: Path, reads: list[Path], writes: Iterable[Path] = (), file_bytes: int | None = None) -> Cell:
+    reads = [*setup.backend.python_path, *reads]
+    return policy.cell(setup.sandbox, work, reads, writes, setup.backend.sandbox)
+
+
+def _layers(setup: Setup, train_py: str) -> list[Path]:
+    """Of the compile cache: what the harness, the baseline's text and this text have compiled, in this order."""
+    texts = [text for text in (setup.baseline, train_py) if text is not None]
+    return [room.own_layer(), *(room.layer(text) for text in texts)]

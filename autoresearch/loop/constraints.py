@@ -1,20 +1,16 @@
 """What the owner allows a train.py to be, beyond the score: enforced by the harness, not by the words of program.md.
 
-    max_params     parameters, counted in the checkpoint that is scored
+    max_params     parameters that the checkpoint which is scored can hold (border/files.py)
     max_memory_gb  peak memory of the training, as the backend's runtime reports it
-    min_tok_s      tokens a second of the training, by the harness's clock
+    min_tok_s      tokens a second of the training, that the harness has handed out, by its clock
 
 What is known before the training (READY) is checked there, so that it costs no training time; speed from a tenth of the training
 on; all is checked after it.
-Not covered: a train.py that lies about its memory; the runtime's figure comes out of the process that agent code runs in.
+Not covered: a train.py that lies about its memory (the runtime's figure comes out of the process that agent code runs in), or that
+asks for text and does not train on it.
 """
 
-import json
-import struct
 from dataclasses import asdict, dataclass
-from pathlib import Path
-
-import numpy as np
 
 from autoresearch.errors import UsageError, nearest
 
@@ -52,20 +48,4 @@ class Constraints:
             return f"it takes {peak_memory_bytes / 2**30:.2f} GiB, and --max-memory-gb allows {self.max_memory_gb:g}"
         if self.min_tok_s is not None and tokens_per_second is not None and tokens_per_second < self.min_tok_s:
             return f"it trains {tokens_per_second:,.0f} tokens a second, and --min-tok-s asks for {self.min_tok_s:,.0f}"
-        return None
-
-
-def stored_parameters(checkpoint: Path) -> int | None:
-    """The numbers in a file of weights, safetensors or npz, by its headers alone. None for anything else."""
-    try:
-        with open(checkpoint, "rb") as file:
-            if file.read(2) == b"PK":
-                with np.load(checkpoint, allow_pickle=False) as arrays:
-                    return sum(arrays[name].size for name in arrays.files)
-            file.seek(0)
-            (size,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(size, 100 << 20)))
-        header.pop("__metadata__", None)
-        return sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in header.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         return None

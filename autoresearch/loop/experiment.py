@@ -4,29 +4,32 @@ A run has two halves. `warm_up` starts the process, which compiles and makes two
 fails there and costs no training time. `execute` goes on with that process, or warms one up itself.
 
 Promises: no process of the run is left when this returns or raises; nothing but the run's folder is written; the training
-process is given the training tokens only when it says READY, and never told where the validation text lies. Each process runs in a
+process is given training rows one batch at a time, once its clock runs, and never told where any text lies. Each process runs in a
 cell (cells.py) of the level that the setup asks for.
 """
 
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from autoresearch.border import files, messages
 from autoresearch.child import RunFailed, Worker
-from autoresearch.loop import cells, constraints, disk
+from autoresearch.loop import bounds, cells, constraints, disk
 from autoresearch.loop.cells import WORK
 from autoresearch.loop.futility import FUTILE, Futility
 from autoresearch.loop.scoring import BITS, digest, evaluate, seal
 from autoresearch.loop.setup import OnProgress, Progress, Setup, job_for
+from autoresearch.measure.batches import Feed
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.summary import RunResult
 from autoresearch.sandbox import room
 
-GRACE_SECONDS = 2.0  # past the budget, for the last step and the checkpoint; then the process tree is stopped
+# Past the budget, for a last step that took longer than those before: a share of it, in bounds. Then the process tree is stopped.
+GRACE_SHARE, GRACE_LEAST_SECONDS, GRACE_MOST_SECONDS = 0.01, 0.5, 2.0
 EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
 SPEED_KNOWN = 0.1  # chosen: after this share of the budget a training that is too slow ends
 
@@ -52,6 +55,7 @@ class Warm:
     """A training process that has said READY and waits for the training tokens. Leaving its `with` ends it."""
 
     worker: Worker
+    feed: "Feeder"
     folder: Path
     seed: int
     started: float  # awake_seconds
@@ -74,6 +78,30 @@ class Warm:
             raise
 
 
+class Feeder:
+    """Hands out training rows to one worker, in the thread that reads its messages."""
+
+    def __init__(self, setup: Setup, seed: int):
+        tokens = setup.prepared.train_folder / "tokens.bin"
+        self._feed = Feed(tokens, setup.prepared.dtype, seed)
+
+    @property
+    def tokens(self) -> int:
+        """That it was given and did not ask for in vain."""
+        return self._feed.tokens
+
+    def serve(self, message: dict) -> tuple[dict, bytes] | None:
+        """For Worker. A batch of more than MOST_TOKENS, or longer than the text, is the train.py's fault."""
+        if message["type"] != "batch":
+            return None
+        if message["rows"] * (message["seq_len"] + 1) > messages.MOST_TOKENS:
+            raise RunFailed("crash", f"asked for a batch of more than {messages.MOST_TOKENS:,} tokens")
+        try:
+            return self._feed.answer(message)
+        except ValueError as error:
+            raise RunFailed("crash", str(error)) from error
+
+
 def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: OnProgress = lambda progress: None) -> Warm:
     """The first half of a run of the text train_py in folder, which then holds train.py and log.txt.
 
@@ -92,16 +120,20 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoint").unlink(missing_ok=True)
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
-        cell = cells.training(setup, folder)
+        cell = cells.training(setup, folder, train_py, _bounds(setup).checkpoint_bytes)
         job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}
-        worker = Worker(job | {"checkpoint": str(Path(cell.work, "checkpoint"))}, folder, variables=setup.variables, cell=cell)
+        job["checkpoint"] = str(Path(cell.work, "checkpoint"))
+        feed = Feeder(setup, seed)
+        protocol = messages.training(setup.train_seconds)
+        worker = Worker(job, folder, protocol, variables=setup.variables, cell=cell, serve=feed.serve)
     try:
         late = f"did not ask for training data within {limit_seconds:.0f} s of its start; use run.steps()"
         worker.wait("ready", limit_seconds, late, lambda message: _describe(described, message), tick)
-        room.harvest(folder / WORK)
-        known = {name: _count(described.get(name)) for name in ("num_params", "peak_memory_bytes")}
+        startup_seconds = awake_seconds() - started
+        room.harvest(folder / WORK, train_py)
+        known = {name: messages.count(described.get(name)) for name in ("num_params", "peak_memory_bytes")}
         _refuse(setup.constraints.objection(**known))
-        return Warm(worker, folder, seed, started, awake_seconds() - started, described)
+        return Warm(worker, feed, folder, seed, started, startup_seconds, described)
     except BaseException:
         worker.__exit__()
         raise
@@ -138,7 +170,7 @@ def execute(
             seal(folder, train_py, facts["checkpoint"])
             np.save(folder / "documents.npy", np.stack([result.document_bits, result.document_bytes]))
             np.save(folder / BITS, result.bits)
-            facts |= {"val_bpb": result.val_bpb, "bits": digest(folder / BITS)}
+            facts |= {"val_bpb": result.val_bpb, "bits": digest(folder / BITS), "costs": asdict(result.costs)}
             facts["scoring_seconds"] = awake_seconds() - scoring_start
             status, reason = "ok", None
         except RunFailed as failure:
@@ -149,23 +181,21 @@ def execute(
 
 def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch: Watch, futility: Futility | None) -> None:
     """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
-    folder, worker, described = warm.folder, warm.worker, warm.described
-    tokens = room.lend(setup.prepared.train_folder, folder / WORK)
+    folder, worker, feed, described = warm.folder, warm.worker, warm.feed, warm.described
     with open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
 
         def handle(message: dict) -> None:
             _describe(described, message)
             if message["type"] == "step":
-                facts["total_tokens"] = int(message["tokens"])
                 elapsed = awake_seconds() - start
-                curve.write(json.dumps({"seconds": round(elapsed, 3)} | message) + "\n")
+                curve.write(json.dumps({"seconds": round(elapsed, 3)} | message | {"tokens": feed.tokens}) + "\n")
 
         def tick(message: dict | None) -> None:
             watch.tick()
             elapsed = awake_seconds() - start
             speed = loss = None
             if message and message["type"] == "step":
-                speed, loss = facts["total_tokens"] / elapsed, float(message["loss"])
+                speed, loss = feed.tokens / elapsed, float(message["loss"])
                 if futility and (hopeless := futility.objection(elapsed / setup.train_seconds, loss)):
                     raise RunFailed(FUTILE, hopeless)
                 if elapsed >= SPEED_KNOWN * setup.train_seconds:
@@ -174,22 +204,32 @@ def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch
 
         watch.start()
         start = awake_seconds()
-        worker.send({"type": "go", "tokens": str(tokens), "dtype": setup.prepared.dtype})
-        late = f"no checkpoint {GRACE_SECONDS:.0f} s after its {setup.train_seconds:.0f} s of training"
-        saved = worker.wait("saved", setup.train_seconds + GRACE_SECONDS, late, handle, tick)
+        worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")
+        grace = grace_seconds(setup.train_seconds)
+        late = f"no checkpoint {grace:.2f} s after its {setup.train_seconds:g} s of training"
+        saved = worker.wait("saved", setup.train_seconds + grace, late, handle, tick)
         facts["training_seconds"] = awake_seconds() - start
-        facts["num_steps"] = int(saved["steps"])
+        facts |= {"num_steps": saved["steps"], "total_tokens": feed.tokens}
         checkpoint = folder / "checkpoint"
-        if not room.take(folder / WORK, "checkpoint", checkpoint):
+        if not files.take(folder / WORK, "checkpoint", checkpoint, _bounds(setup).checkpoint_bytes):
             raise RunFailed("crash", "said that it saved a checkpoint, but there is none")
-        facts["checkpoint"] = digest(checkpoint)
+        facts |= {"checkpoint": digest(checkpoint), "checkpoint_bytes": checkpoint.stat().st_size}
         worker.drain(EXIT_SECONDS, handle)
-    facts |= {name: _count(described.get(name)) for name in ("depth", "num_params", "peak_memory_bytes")}
-    speed = facts["total_tokens"] / facts["training_seconds"] if facts.get("total_tokens") else None
-    flops_per_token = _count(described.get("flops_per_token"))
+    facts |= {name: messages.count(described.get(name)) for name in ("depth", "num_params", "peak_memory_bytes")}
+    speed = facts["total_tokens"] / facts["training_seconds"]
+    flops_per_token = messages.count(described.get("flops_per_token"))
     if flops_per_token and setup.peak_flops and speed:
         facts["mfu_percent"] = 100 * flops_per_token * speed / setup.peak_flops
-    _refuse(setup.constraints.objection(constraints.stored_parameters(checkpoint), facts["peak_memory_bytes"], speed))
+    stored = files.parameters(checkpoint) if setup.constraints.max_params is not None else None
+    _refuse(setup.constraints.objection(stored, facts["peak_memory_bytes"], speed))
+
+
+def grace_seconds(train_seconds: float) -> float:
+    return min(max(GRACE_LEAST_SECONDS, GRACE_SHARE * train_seconds), GRACE_MOST_SECONDS)
+
+
+def _bounds(setup: Setup) -> bounds.Bounds:
+    return setup.bounds or bounds.Bounds(setup.train_seconds)
 
 
 def _refuse(objection: str | None) -> None:
@@ -201,8 +241,3 @@ def _describe(described: dict, message: dict) -> None:
     if message["type"] == "facts":
         described.update(message["facts"])
 
-
-def _count(value) -> int | None:
-    """A number that agent code reported, or None when it is not one."""
-    is_number = isinstance(value, (int, float)) and 0 <= value < 2**63  # neither NaN nor beyond what a float can divide
-    return int(value) if is_number else None

@@ -1,14 +1,15 @@
-"""`--stop-early`: end a training whose loss is hopelessly behind the best's, as a discard. Pure; off by default.
+"""`--stop-early`: end a training whose loss is hopelessly behind the baseline's, as a discard. Pure; off by default.
 
-The rule: at CHECKPOINTS of the time, a candidate's training loss is compared with the loss that the best had after LAG of that
-time. A candidate that is above it, by more than the noise of the batches, has needed 2.5 times as long as the best for what
+The rule: at CHECKPOINTS of the time, a candidate's training loss is compared with the loss that the baseline had after LAG of that
+time. A candidate that is above it, by more than the noise of the batches, has needed 2.5 times as long as the baseline for what
 it has learnt, and too little time is left to make that good. A lag in time, and not a difference in loss, because losses of other
 schedules cross: before its learning rate falls, a good candidate may lie well above the best at the same moment, but not above
 where the best was so much earlier. Losses are means over the last WINDOW of the time that has gone by; with fewer than
 MIN_POINTS of them (trainings under about 50 s) nothing is stopped.
 
-Not covered: train.py reports its loss itself. One that reports too high a loss is stopped and so harms itself; one that reports
-too low a loss is trained to the end and scored as any other.
+train.py reports its loss itself. One that reports too high a loss is stopped and so harms itself; one that reports too low a loss
+is trained to the end and scored as any other. It is the baseline's curve that others are held against, and not the best's, which
+saves less time late in a night: the baseline is the one text that no agent has written.
 """
 
 import json
@@ -28,8 +29,8 @@ Curve = list[tuple[float, float]]  # (progress in [0, 1] by the harness's clock,
 class Futility:
     """Follows one training. `objection` is to be called with each reported loss, in order."""
 
-    def __init__(self, best: Curve):
-        self._best = best
+    def __init__(self, baseline: Curve):
+        self._baseline = baseline
         self._curve: Curve = []
         self._left = list(CHECKPOINTS)
 
@@ -38,7 +39,7 @@ class Futility:
         self._curve.append((progress, loss))
         if not self._left or progress < self._left[0]:
             return None
-        return _objection(self._best, self._curve, self._left.pop(0))
+        return _objection(self._baseline, self._curve, self._left.pop(0))
 
 
 def read_curve(path: Path, train_seconds: float) -> Curve:
@@ -50,8 +51,8 @@ def read_curve(path: Path, train_seconds: float) -> Curve:
         return []
 
 
-def _objection(best: Curve, curve: Curve, at: float) -> str | None:
-    now, then = _level(curve, at), _level(best, LAG * at)
+def _objection(baseline: Curve, curve: Curve, at: float) -> str | None:
+    now, then = _level(curve, at), _level(baseline, LAG * at)
     if now is None or then is None:
         return None
     margin = MARGIN * math.hypot(now[1], then[1])
@@ -59,7 +60,7 @@ def _objection(best: Curve, curve: Curve, at: float) -> str | None:
         return None
     return (
         f"ended early, hopeless: after {at:.0%} of the time its training loss is {now[0]:.3f},"
-        f" and the best had {then[0]:.3f} after {LAG * at:.0%} (noise of the batches {margin:.3f})"
+        f" and the baseline had {then[0]:.3f} after {LAG * at:.0%} (noise of the batches {margin:.3f})"
     )
 
 

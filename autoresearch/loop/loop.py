@@ -174,11 +174,15 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
 
 
 def _futility(session: Session, subject: Experiment) -> Futility | None:
-    """What may end this run early: only the first of an experiment, and only beside the curve of the best."""
-    best = session.state.best
-    if not session.study.stop_early or best is None or subject.verdict is not None or len(subject.runs) > 1:
+    """What may end this run early: only the first of an experiment, and only beside the curve of the baseline.
+
+    Not of the best: a train.py reports its losses itself, and a keep that reports too low ones would end every later run.
+    """
+    state = session.state
+    if not session.study.stop_early or state.best is None or subject.verdict is not None or len(subject.runs) > 1:
         return None
-    return Futility(read_curve(session.study.runs / best.runs[0].folder / "curve.jsonl", session.setup.train_seconds))
+    curve = session.study.runs / state.baseline.runs[0].folder / "curve.jsonl"
+    return Futility(read_curve(curve, session.setup.train_seconds))
 
 
 def judge(session: Session, subject: Experiment) -> dict | Experiment:

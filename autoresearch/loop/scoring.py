@@ -1,29 +1,33 @@
 """A checkpoint's score on a held-out text, and its audit: each in a fresh process, which sees token ids and gives logits.
 
 Promises: what is scored is the text and the weights that the clock stopped at; the processes are told neither which rows they
-get nor why, and are gone when a function here returns. Nothing but the run's folder is written.
+get nor why, and are gone when a function here returns. Nothing but the run's folder is written. A process has seen no held-out text
+until it is locked in (sandbox/locking.py), and takes about as long as the baseline's did (bounds.py).
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from autoresearch.border import messages
 from autoresearch.child import RunFailed, Worker
-from autoresearch.loop import cells
+from autoresearch.loop import bounds, cells
+from autoresearch.loop.bounds import Bounds, Seconds
+from autoresearch.loop.cells import WORK
 from autoresearch.loop.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.measure.audit import Cuts
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
 from autoresearch.measure.clock import awake_seconds
-from autoresearch.measure.scorer import Score, row_bits, rows_per_slot, score, slots
+from autoresearch.measure.scorer import SLOTS, Costs, Score, row_bits, rows_per_slot, score, slots
+from autoresearch.sandbox import room
 
 BITS = "bits.npy"  # float32 [rows, seq_len]: what each target of the validation text cost
 CHEAT = "cheat"  # a run's status, and a verdict's state
-
-# (inputs, targets), int32 [rows, seq_len] each -> float32 [rows, seq_len]: the bits of each target
-Asker = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def digest(path: Path) -> str:
@@ -59,8 +63,9 @@ def evaluate(
     text_folder: of the text, by default the validation text. Raises RunFailed, and OSError for what the disk does.
     """
     text = held_out(setup, text_folder or setup.prepared.val_folder)
-    with _asking(setup, folder, on_progress, "scoring", rows) as ask:
-        return score(text, setup.seq_len, ask(*text.rows(setup.seq_len)))
+    with _asking(setup, folder, on_progress, "scoring", rows) as asking:
+        found = score(text, setup.seq_len, asking.ask(*text.rows(setup.seq_len)))
+        return replace(found, costs=asking.costs)
 
 
 @contextmanager
@@ -68,38 +73,85 @@ def asking_cuts(
     setup: Setup, folder: Path, on_progress: OnProgress = lambda progress: None
 ) -> Iterator[Callable[[Cuts], np.ndarray]]:
     """What the targets of cut rows cost the folder's model, float32 [n, seq_len]. Raises as `evaluate` does."""
-    with _asking(setup, folder, on_progress, "audit") as ask:
-        yield lambda cuts: ask(cuts.inputs, cuts.targets)
+    with _asking(setup, folder, on_progress, "audit") as asking:
+        yield lambda cuts: asking.ask(cuts.inputs, cuts.targets)
+
+
+class Asking:
+    """A process with a folder's model, which has seen no held-out text yet. What it may take is in the setup's bounds."""
+
+    def __init__(self, setup: Setup, worker: Worker, places: list, rows: int, limit_seconds: float, tick: Callable[[float], None]):
+        self.costs: Costs | None = None  # of the last `ask`
+        self._bounds = setup.bounds or Bounds(setup.train_seconds)
+        self._worker, self._places, self._rows, self._tick = worker, places, rows, tick
+        self._late = f"scoring took more than {limit_seconds:.0f} s"
+        self._end = awake_seconds() + limit_seconds
+
+    def load(self, checkpoint: Path, work: Path) -> None:
+        """Give it the weights; when this returns it has answered on stand-in tokens, and can open no file any more."""
+        self._wait("built")
+        before = self._now()
+        room.lend(checkpoint, work)
+        self._worker.send({"type": "load"}, then="loading")
+        self._wait("ready")
+        self._loading = _since(before, self._now())
+        self._bounds.check_loading(self._loading)
+        self._worker.lock_in()
+
+    def ask(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The bits of each target, float32 [rows, seq_len]. Raises RunFailed."""
+        times = [self._now()]
+
+        def send(slot: int, ids: np.ndarray) -> None:
+            self._worker.send({"type": "rows", "slot": slot}, ids.tobytes(), then="asked")
+
+        def receive(slot: int) -> np.ndarray:
+            if self._wait("scored")["slot"] != slot:
+                raise messages.invalid("logits that were not asked for")
+            times.append(self._now())
+            return self._places[slot].read()
+
+        try:
+            bits = row_bits(inputs, targets, self._rows, send, receive, self._tick)
+        except InvalidLogits as error:
+            raise RunFailed("invalid", str(error)) from error
+        batches = [_since(one, other) for one, other in pairwise(times)]
+        took, usual = _since(times[0], times[-1]), bounds.median(batches)
+        self._bounds.check_loading(self._loading, usual)
+        self._bounds.check_rows(len(inputs), took, batches)
+        self.costs = Costs(len(inputs), self._loading, took, usual)
+        return bits
+
+    def _wait(self, kind: str) -> dict:
+        return self._worker.wait(kind, self._end - awake_seconds(), self._late)
+
+    def _now(self) -> Seconds:
+        return awake_seconds(), self._worker.used_seconds()
+
+
+def _since(before: Seconds, now: Seconds) -> Seconds:
+    """Processor time of a process that has ended unseen is lost, so that the sum may fall."""
+    return now[0] - before[0], max(0.0, now[1] - before[1])
 
 
 @contextmanager
-def _asking(setup: Setup, folder: Path, on_progress: OnProgress, phase: str, rows: int | None = None) -> Iterator[Asker]:
+def _asking(setup: Setup, folder: Path, on_progress: OnProgress, phase: str, rows: int | None = None) -> Iterator[Asking]:
     """A fresh process with the folder's model."""
     vocab_size = setup.prepared.vocab_size
     rows = rows or rows_per_slot(setup.seq_len, vocab_size)
     limit_seconds = setup.startup_limit_seconds + max(120.0, 2 * setup.train_seconds)
-    late = f"scoring took more than {limit_seconds:.0f} s"
     start = awake_seconds()
 
     def tick(fraction: float) -> None:
         on_progress(Progress(phase, awake_seconds() - start, fraction))
 
-    with slots(folder, rows, setup.seq_len, vocab_size) as (paths, views):
-        job = job_for(setup, folder) | {"type": "score", "rows": rows, "slots": [str(path) for path in paths]}
-        with Worker(job, folder, variables=setup.variables, cell=cells.scoring(setup, folder, paths)) as worker:
-            worker.wait("ready", limit_seconds, late)
-
-            def send(slot: int, ids: np.ndarray) -> None:
-                worker.send({"type": "rows", "slot": slot, "count": len(ids)}, ids.tobytes())
-
-            def receive() -> int:
-                left_seconds = start + limit_seconds - awake_seconds()
-                return int(worker.wait("scored", left_seconds, late)["slot"])
-
-            def ask(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-                try:
-                    return row_bits(inputs, targets, views, send, receive, tick)
-                except InvalidLogits as error:
-                    raise RunFailed("invalid", str(error)) from error
-
-            yield ask
+    train_py = (folder / "train.py").read_text(encoding="utf-8")
+    with slots(folder, rows, setup.seq_len, vocab_size) as places:
+        cell = cells.scoring(setup, folder, train_py, [place.path for place in places])
+        work = folder / WORK
+        job = job_for(setup, folder) | {"type": "score", "rows": rows, "slots": [str(place.path) for place in places]}
+        job["checkpoint"] = str(room.lent(work) / "checkpoint")
+        with Worker(job, folder, messages.scoring(SLOTS), variables=setup.variables, cell=cell) as worker:
+            asking = Asking(setup, worker, places, rows, limit_seconds, tick)
+            asking.load(folder / "checkpoint", work)
+            yield asking

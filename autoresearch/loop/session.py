@@ -5,20 +5,22 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 """
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pygit2
 
 from autoresearch import durable
+from autoresearch.border import files
 from autoresearch.errors import BrokenDisk, StoredStateError, UsageError
 from autoresearch.hardware import awake, conditions, cores
 from autoresearch.hardware.conditions import Conditions
 from autoresearch.hardware.observer import Observer
 from autoresearch.loop import disk, experiment, lock
+from autoresearch.loop.bounds import Bounds
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger
@@ -52,7 +54,7 @@ class Session:
 
     def __init__(self, study: Study, setup: Setup, listener: Listener, observer: Observer | None = None):
         """observer: what the machine is seen through, for tests."""
-        self.study, self.setup = study, setup
+        self.study, self._setup = study, setup
         threads = cores.usable() if study.facts.threads else None  # a backend that names its threads trains on the processors
         self.observer = observer or Observer(threads, setup.backend)
         self._listener: Listener | None = listener
@@ -65,6 +67,15 @@ class Session:
         self.state = State.from_events(self.ledger.events)
         self.store = Store(study.folder, study.tag)
         self._recover()
+
+    @property
+    def setup(self) -> Setup:
+        """With what the baseline has shown so far: its text, and what its scoring took."""
+        baseline = self.state.baseline
+        if baseline is None:
+            return self._setup
+        found = Bounds.of(self._setup.train_seconds, baseline.results)
+        return replace(self._setup, baseline=self.store.text(baseline.commit), bounds=found)
 
     def record(self, event: str, **fields) -> dict:
         """Write an event durably, waiting for space when the disk is full; then fold and show it."""
@@ -210,7 +221,7 @@ class Session:
                 self._pruned.add(folder.name)
                 for path in folder.iterdir():
                     if path.name not in _KEPT_FILES:
-                        _remove(path)
+                        files.remove(path)
 
     def stop(self, reason: str) -> None:
         """The last word of a call; unlike `record` it does not wait for space."""
@@ -268,7 +279,7 @@ def train_outside(study: Study, setup: Setup, seed: int, on_progress: Callable) 
             raise UsageError(f"no readable train.py in {study.folder} ({error}); {cure}") from error
         folder = study.runs / "train"
         if folder.exists():
-            shutil.rmtree(folder)
+            files.remove(folder)
         return experiment.execute(setup, text, seed, folder, on_progress)
 
 
@@ -281,16 +292,10 @@ def conditions_for(setup: Setup, before: Conditions | None = None) -> Conditions
 def log_tail(path: Path, lines: int = 20) -> str:
     """The end of a run's log, or an empty string when there is none."""
     try:
-        text = path.read_bytes()[-20_000:].decode("utf-8", "replace")
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - 20_000))
+            text = file.read(20_000).decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
 
-
-def _remove(path: Path) -> None:
-    """A file that a dying process still holds open (Windows) is left for the next time."""
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

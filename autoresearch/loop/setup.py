@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autoresearch.data.prepare import Prepared
 from autoresearch.hardware.registry import Backend
+from autoresearch.loop.bounds import Bounds
 from autoresearch.loop.constraints import Constraints
 
 
@@ -19,10 +20,12 @@ class Setup:
     eval_bytes: int
     train_seconds: float
     startup_limit_seconds: float
+    sandbox: int  # the level of every worker's cell (sandbox/levels.py); there is no default, so that nobody forgets it
     peak_flops: float | None = None  # the device's data-sheet peak at the training dtype, FLOP/s
     constraints: Constraints = field(default_factory=Constraints)
     variables: dict[str, str] = field(default_factory=dict)  # of every worker's environment: the profile's [runtime]
-    sandbox: int = 0  # the level of every worker's cell
+    baseline: str | None = None  # the study's first train.py: what it has compiled, every run may read
+    bounds: Bounds | None = None  # what scoring may take, once the baseline has shown it; None: nothing is bounded
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,10 @@ OnProgress = Callable[[Progress], None]
 
 
 def job_for(setup: Setup, folder: Path) -> dict:
-    """What every worker of a run is told; no text is in it."""
+    """What every worker of a run is told; no text is in it, and not where its checkpoint lies."""
     return {
         "python_path": [str(path) for path in setup.backend.python_path],
         "train_py": str(folder / "train.py"),
-        "checkpoint": str(folder / "checkpoint"),
         "vocab_size": setup.prepared.vocab_size,
         "seq_len": setup.seq_len,
     }

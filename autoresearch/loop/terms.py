@@ -22,8 +22,8 @@ _NEW = "or begin a new study in another folder: `autoresearch run --workspace NE
 _COMPARED = ("device", "dtype", "compile", "attention")
 
 
-def ready(study, on_progress: OnProgress | None = None) -> Setup:
-    """Look at the machine and the prepared text again, and return what every run of the study needs.
+def ready(study, sandbox: int, on_progress: OnProgress | None = None) -> Setup:
+    """Look at the machine and the prepared text again, and return what every run of the study needs. sandbox: the cells' level.
 
     Raises UsageError naming what changed, UsageError or EnvironmentFailure when the backend or the text can't be had.
     """
@@ -31,10 +31,10 @@ def ready(study, on_progress: OnProgress | None = None) -> Setup:
     on_progress(detect.LOOKING, 0, None)
     choice = detect.detect(study.backend, choices.variables(study.profile.runtime))
     check_machine(study, choice.backend, choice.facts)
-    return setup(study, choice.backend, prepared_again(study, on_progress))
+    return setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
 
 
-def setup(study, backend: Backend, prepared: Prepared) -> Setup:
+def setup(study, backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
     return Setup(
         backend=backend,
         prepared=prepared,
@@ -42,6 +42,7 @@ def setup(study, backend: Backend, prepared: Prepared) -> Setup:
         eval_bytes=study.profile.data["eval_bytes"],
         train_seconds=study.profile.budget["train_seconds"],
         startup_limit_seconds=study.profile.budget["startup_limit_seconds"],
+        sandbox=sandbox,
         peak_flops=study.facts.peak_flops,
         constraints=study.constraints,
         variables=choices.variables(study.profile.runtime),

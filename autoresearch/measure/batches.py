@@ -5,12 +5,19 @@ start of the next, exactly as the validation rows do. docs/design/data.md has th
 
 The documents lie in the file in a random order. Here each epoch shifts the cuts by a random offset and walks the rows with a
 random stride that is coprime to their number: a permutation that costs no memory and no start-up time at any corpus size.
+
+The rows are cut by the harness, and handed to the training process when it asks for them (`Feed`): there is no file of tokens that
+it could read before its clock starts, and how many it was given is the harness's own count. The process asks for the next batch
+while it computes on the last one, so that it waits for none (`Asker`).
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+MOST_SHAPES = 4096  # of batches, in one training
 
 
 class Rows:
@@ -36,8 +43,8 @@ class Rows:
         self.used = 0
 
     def take(self, rows: int) -> np.ndarray:
-        """The next rows, int32 [rows, seq_len + 1]; consecutive rows of the text overlap by the one token that is a target only."""
-        batch = np.empty((rows, self.seq_len + 1), np.int32)
+        """The next rows, [rows, seq_len + 1]; consecutive rows of the text overlap by the one token that is a target only."""
+        batch = np.empty((rows, self.seq_len + 1), self.tokens.dtype)
         for row in range(rows):
             if self.used == self.count:
                 self._next_epoch()
@@ -55,9 +62,64 @@ class TrainingTokens:
         self._seed = seed
         self._rows: dict[int, Rows] = {}
 
-    def batch(self, rows: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
-        """(inputs, targets), int32 [rows, seq_len] each; targets are the inputs' next tokens."""
+    def rows(self, rows: int, seq_len: int) -> np.ndarray:
+        """[rows, seq_len + 1] in the file's dtype: consecutive rows of the text share the one token that is a target only."""
         if seq_len not in self._rows:
             self._rows[seq_len] = Rows(self._tokens, seq_len, self._seed)
-        tokens = self._rows[seq_len].take(rows)
-        return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
+        return self._rows[seq_len].take(rows)
+
+
+class Feed:
+    """The harness's half: answers requests {"rows", "seq_len", "ahead"}, and counts the tokens that were used.
+
+    A request ahead of need is counted when the next of its shape comes: the last one of each shape was for nothing.
+    """
+
+    def __init__(self, path: Path, dtype: str, seed: int):
+        self._tokens = TrainingTokens(path, dtype, seed)
+        self._dtype = dtype
+        self._ahead: set[tuple[int, int]] = set()  # shapes of which one batch was handed out ahead
+        self._shapes: set[tuple[int, int]] = set()
+        self.tokens = 0
+
+    def answer(self, message: dict) -> tuple[dict, bytes]:
+        """(reply, tokens of its rows [rows, seq_len + 1] in the token file's dtype). ValueError where the text is too short."""
+        rows, seq_len, ahead = message["rows"], message["seq_len"], message["ahead"]
+        shape = (rows, seq_len)
+        self._shapes.add(shape)
+        if len(self._shapes) > MOST_SHAPES:
+            raise ValueError(f"batches of more than {MOST_SHAPES} shapes")
+        if shape in self._ahead:
+            self.tokens += rows * seq_len
+        if not ahead:
+            self.tokens += rows * seq_len
+        (self._ahead.add if ahead else self._ahead.discard)(shape)
+        return {"type": "batch", "rows": rows, "seq_len": seq_len}, self._tokens.rows(rows, seq_len).tobytes()
+
+
+class Asker:
+    """The training process's half. ask(rows, seq_len, ahead) sends a request; take() waits for the next reply, in order."""
+
+    def __init__(self, ask: Callable[[int, int, bool], None], take: Callable[[], tuple[tuple[int, int], np.ndarray]]):
+        self._ask, self._take = ask, take
+        self._arrived: dict[tuple[int, int], np.ndarray] = {}
+        self._pending: set[tuple[int, int]] = set()
+        self._last: tuple[int, int] | None = None
+
+    def batch(self, rows: int, seq_len: int) -> np.ndarray:
+        """The next batch of that shape, [rows, seq_len + 1]. From the second in a row on, the next one is asked for ahead."""
+        shape = (rows, seq_len)
+        is_ahead = shape in self._pending or shape in self._arrived
+        if not is_ahead:
+            self._ask(rows, seq_len, False)
+            self._pending.add(shape)
+        while shape not in self._arrived:
+            arrived, tokens = self._take()
+            self._arrived[arrived] = tokens
+            self._pending.discard(arrived)
+        found = self._arrived.pop(shape)
+        if is_ahead or shape == self._last:
+            self._ask(rows, seq_len, True)
+            self._pending.add(shape)
+        self._last = shape
+        return found

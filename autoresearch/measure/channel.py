@@ -1,7 +1,8 @@
-"""The line between the harness and a worker: JSON lines, some followed by raw bytes, over the worker's stdin and stdout.
+"""The worker's end of its line to the harness: JSON lines, some followed by raw bytes, over stdin and stdout.
 
 Pipes that every system has, no socket: a sandbox may forbid sockets. The worker moves the two descriptors away before agent
-code runs and points stdout at stderr, which is the run's log; so a `print` can't be taken for a message.
+code runs and points stdout at stderr, which becomes the run's log; so a `print` can't be taken for a message. The harness's end is
+child.py's, and what comes out there is checked by border/messages.py.
 """
 
 import json
@@ -10,32 +11,29 @@ import threading
 from typing import BinaryIO
 
 
+def encode(message: dict) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
 class Channel:
-    """send() may be called from several threads; receive() from one."""
+    """The worker's end. send() may be called from several threads; receive() from one."""
 
     def __init__(self, reader: BinaryIO, writer: BinaryIO):
         self._reader, self._writer = reader, writer
         self._lock = threading.Lock()
 
-    def send(self, message: dict, payload: bytes | memoryview = b"") -> None:
-        """One message; payload bytes follow its line, and the receiver knows their number from the message."""
-        line = json.dumps(message, allow_nan=True).encode() + b"\n"
+    def send(self, message: dict) -> None:
         with self._lock:
-            self._writer.write(line)
-            self._writer.write(payload)
+            self._writer.write(encode(message))
             self._writer.flush()
 
     def receive(self) -> dict | None:
-        """The next message, or None when the other side is gone. ValueError for what is not a message."""
+        """The next message, or None when the harness is gone."""
         line = self._reader.readline()
-        if not line.endswith(b"\n"):
-            return None
-        message = json.loads(line)
-        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-            raise ValueError(f"not a message: {line[:80]!r}")
-        return message
+        return json.loads(line) if line.endswith(b"\n") else None
 
     def receive_bytes(self, count: int) -> bytes:
+        """The payload that follows a message, whose length is known from it."""
         data = self._reader.read(count)
         if len(data) != count:
             raise EOFError("the harness is gone")

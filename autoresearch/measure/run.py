@@ -4,6 +4,7 @@ The clock here only guides (progress, when to stop). The one that counts is the 
 process at the deadline, whatever this process believes.
 """
 
+import math
 import os
 import queue
 import threading
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch.errors import UsageError
-from autoresearch.measure.batches import TrainingTokens
+from autoresearch.measure.batches import Asker
 from autoresearch.measure.channel import Channel
 from autoresearch.measure.clock import awake_seconds
 
 REPORT_EVERY_SECONDS = 0.25
-LOSS_LIMIT = 100.0  # nats; an untrained model is at log(vocab_size), about 9
+LOSS_LIMIT = 100.0  # nats; an untrained model is at log(vocab_size), about 9, or above where its logits start large
+LOSS_LIMIT_FROM = 0.1  # of the time: before it a loss may be larger
 
 
 class Diverged(Exception):
@@ -45,12 +47,12 @@ class Run:
         self.progress = 0.0  # fraction of the budget used, in [0, 1], fixed at the start of a step
         self._channel = channel
         self._checkpoint = Path(job["checkpoint"])
-        self._tokens: TrainingTokens | None = None
-        self._count = 0
+        self._asker: Asker | None = None
         self._reported_at = -1.0
         self._report: dict | None = None
         self._stand_in = np.random.default_rng(0)
         self._go: queue.SimpleQueue[dict] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[tuple[tuple[int, int], np.ndarray]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def stand_in(self, rows: int, seq_len: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -70,9 +72,9 @@ class Run:
         reserve_seconds = 2 * (awake_seconds() - before) + 0.01
         self._checkpoint.unlink()
         self._channel.send({"type": "ready"})
-        go = self._go.get()
+        self._go.get()
         start = awake_seconds()
-        self._tokens = TrainingTokens(Path(go["tokens"]), go["dtype"], self.seed)
+        self._start_feed()
         recent: deque[float] = deque(maxlen=5)
         step, now = 0, 0.0
         while not recent or now + max(recent) + reserve_seconds <= self.budget_seconds:
@@ -89,17 +91,16 @@ class Run:
 
     def batch(self, rows: int, seq_len: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The next training batch: (inputs, targets), int32 [rows, seq_len] each. Only inside `steps`."""
-        if self._tokens is None:
+        if self._asker is None:
             raise RuntimeError("run.batch() gives tokens inside `for step in run.steps(...)`; before it, use run.stand_in()")
-        seq_len = seq_len or self.spec.seq_len
-        self._count += rows * seq_len
-        return self._tokens.batch(rows, seq_len)
+        tokens = self._asker.batch(int(rows), int(seq_len or self.spec.seq_len))
+        return tokens[:, :-1].astype(np.int32), tokens[:, 1:].astype(np.int32)
 
     def report(self, loss: float) -> None:
-        """Once a step: the training loss in nats. Ends the run when it is not a sane number (NaN too)."""
-        if not loss <= LOSS_LIMIT:
+        """Once a step: the training loss in nats. Ends the run when it is no number, or absurd after a tenth of the time."""
+        if not math.isfinite(loss) or (loss > LOSS_LIMIT and self.progress >= LOSS_LIMIT_FROM):
             raise Diverged(f"the training loss is {loss}")
-        self._report = {"type": "step", "loss": float(loss), "tokens": self._count, "progress": self.progress}
+        self._report = {"type": "step", "loss": float(loss), "progress": self.progress}
         now = awake_seconds()
         if now - self._reported_at >= REPORT_EVERY_SECONDS:
             self._reported_at = now
@@ -114,10 +115,23 @@ class Run:
         save(temporary)
         os.replace(temporary, self._checkpoint)
 
+    def _start_feed(self) -> None:
+        self._asker = Asker(self._ask, self._batches.get)
+
+    def _ask(self, rows: int, seq_len: int, ahead: bool) -> None:
+        self._channel.send({"type": "batch", "rows": rows, "seq_len": seq_len, "ahead": ahead})
+
     def _listen(self) -> None:
-        """Wait for GO; after it nothing comes but the end of the pipe: the harness is gone, and this process with it."""
+        """Wait for GO, then for batches, at last for the end of the pipe: the harness is gone, and this process with it."""
         while (message := self._channel.receive()) is not None:
-            self._go.put(message)
+            if message["type"] == "go":
+                dtype = np.dtype(message["dtype"])
+                self._go.put(message)
+            else:
+                shape = (message["rows"], message["seq_len"])
+                size = shape[0] * (shape[1] + 1)
+                tokens = np.frombuffer(self._channel.receive_bytes(size * dtype.itemsize), dtype)
+                self._batches.put((shape, tokens.reshape(shape[0], shape[1] + 1)))
         os._exit(1)
 
 

@@ -22,7 +22,9 @@ class RunResult:
     num_params: int | None = None
     depth: int | None = None
     checkpoint: str | None = None  # digest of the weights when the clock stopped; None where there are none
+    checkpoint_bytes: int | None = None
     bits: str | None = None  # digest of the scored bits of every target, which an audit compares with
+    costs: dict | None = None  # scorer.Costs of the score
 
     @property
     def ok(self) -> bool:

@@ -4,10 +4,9 @@ train: runs train.py as `__main__`. score: imports build_model from it, loads th
 Whatever goes wrong in there is one message with a reason, and a traceback in the run's log.
 """
 
-import importlib.util
+import builtins
 import mmap
 import os
-import runpy
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -40,7 +39,7 @@ def main(work: Mapping[str, Callable[[Channel, dict], None]] | None = None) -> N
     except BaseException as error:
         traceback.print_exc()
         sys.stderr.flush()
-        channel.send({"type": "failed", **_explain(error)})
+        channel.send({"type": "failed", **_explain(error), **_where(error, job.get("train_py"))})
         os._exit(1)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -50,44 +49,65 @@ def main(work: Mapping[str, Callable[[Channel, dict], None]] | None = None) -> N
 def train(channel: Channel, job: dict) -> None:
     run_module._run = Run(channel, job)
     sys.argv = [job["train_py"]]
-    runpy.run_path(job["train_py"], run_name="__main__")
+    execute(job["train_py"], "__main__")
     channel.send({"type": "ended"})
 
 
 def score(channel: Channel, job: dict) -> None:
-    """Answer {"type": "rows", slot, count} + int32 ids [count, T] with float16 logits [count, T, V] in the slot's file."""
+    """Answer {"type": "rows", slot} + int32 ids [rows, T] with float32 logits [rows, T, V] in the slot's file.
+
+    The weights are there only once the model is built, and before the first rows all is tried out on stand-in tokens: what can go
+    wrong does so before this process has seen any text.
+    """
     import runtime  # the backend's
 
-    model = loaded_model(import_train(job), job)
+    model = import_train(job).build_model(spec_of(job))
     shape = (job["rows"], job["seq_len"], job["vocab_size"])
     slots = [_map_slot(path, shape) for path in job["slots"]]
+    channel.send({"type": "built"})
+    channel.receive()
+    model = runtime.load_weights(model, Path(job["checkpoint"]))
+    stand_in = np.random.default_rng(0).integers(shape[2], size=shape[:2], dtype=np.int32)
+    runtime.logits(model, stand_in, slots[0])
     channel.send({"type": "ready"})
     while (message := channel.receive()) is not None:
-        count = message["count"]
-        ids = np.frombuffer(channel.receive_bytes(count * job["seq_len"] * 4), np.int32).reshape(count, -1)
-        runtime.logits(model, ids, slots[message["slot"]][:count])
+        ids = np.frombuffer(channel.receive_bytes(4 * shape[0] * shape[1]), np.int32).reshape(shape[:2])
+        runtime.logits(model, ids, slots[message["slot"]])
         channel.send({"type": "scored", "slot": message["slot"]})
+
+
+def execute(train_py: str, name: str) -> ModuleType:
+    """Run a train.py as the module of that name, which sys.modules then holds.
+
+    The text that runs is the text that was checked: read as UTF-8, whatever a comment in it says of its encoding.
+    """
+    text = Path(train_py).read_text(encoding="utf-8")
+    module = ModuleType(name)
+    module.__file__, module.__builtins__ = train_py, builtins
+    sys.modules[name] = module
+    exec(compile(text, train_py, "exec", dont_inherit=True), module.__dict__)
+    return module
 
 
 def import_train(job: dict) -> ModuleType:
     """The job's train.py as a module; its `if __name__ == "__main__"` does not hold."""
-    agent_code = importlib.util.spec_from_file_location("train", job["train_py"])
-    module = importlib.util.module_from_spec(agent_code)
-    sys.modules["train"] = module
-    agent_code.loader.exec_module(module)
-    return module
+    return execute(job["train_py"], "train")
+
+
+def spec_of(job: dict) -> Spec:
+    return Spec(job["vocab_size"], job["seq_len"])
 
 
 def loaded_model(module: ModuleType, job: dict):
     """A model of the job's sizes with the weights of its checkpoint."""
     import runtime
 
-    return runtime.load_weights(module.build_model(Spec(job["vocab_size"], job["seq_len"])), Path(job["checkpoint"]))
+    return runtime.load_weights(module.build_model(spec_of(job)), Path(job["checkpoint"]))
 
 
 def _map_slot(path: str, shape: tuple[int, int, int]) -> np.ndarray:
     with open(path, "r+b") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0), np.float16).reshape(shape)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0), np.float32).reshape(shape)
 
 
 def _explain(error: BaseException) -> dict:
@@ -99,6 +119,13 @@ def _explain(error: BaseException) -> dict:
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _OUT_OF_MEMORY):
         return {"kind": "oom", "reason": reason}
     return {"kind": "crash", "reason": reason}
+
+
+def _where(error: BaseException, train_py: str | None) -> dict:
+    """Python's own name for the error, or for what it is a kind of, and the last line of train.py on the way to it."""
+    name = next(kind.__name__ for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == train_py]
+    return {"error": name, "line": lines[-1] if lines else 0}
 
 
 if __name__ == "__main__":

@@ -1,129 +1,102 @@
 """A worker's own folder: made new for each worker, removed after it, and the only place where it may write.
 
-Beside it lies `<its name>-lent`, empty and only to read, where the training tokens are put once the worker has said READY.
+Beside it lies `<its name>-lent`, empty and only to read, where a scoring finds the weights once it has built its model.
 
-The compile cache in it is made of links into the shared one, which a cell may only read. What a training compiles goes into the
-shared one when it says READY, before it has seen a training token: so no later run finds anything there that was learned from text.
+The compile cache in it is made of links into layers of a shared one, which a cell may only read. A layer holds what one text of
+train.py has compiled, under the digest of that text: so a process reads what the same text, the study's baseline, or the harness
+itself (which runs shipped code only, and reads none of the others) has compiled, and nothing that another experiment has put
+there. It is filled when a training says READY, before it has seen a training token: nothing learned is carried over.
 """
 
 import contextlib
-import errno
+import hashlib
 import os
 import shutil
-import stat
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
+from autoresearch.border import files
 from autoresearch.paths import cache_dir
 
 COMPILED = "compile"
+OWN_LAYER = "harness"  # of what the harness runs outside of cells
 LOCK = ".lock"  # how compilers' lock files end: each worker has its own
-CACHE_LIMIT_FILES = 20_000  # chosen: beyond it the shared cache begins anew; links to so many take about half a second
+LINKS = 20_000  # chosen: so many take about half a second
+LAYERS = 100  # chosen: the oldest are removed beyond it
 
 
-def make(work: Path) -> Path:
-    """An empty folder, but for the compile cache; and the empty one beside it."""
+def make(work: Path, layers: Iterable[Path] = ()) -> Path:
+    """An empty folder, but for the compile cache with the files of the layers; and the empty one beside it."""
     remove(work)
     work.mkdir(parents=True)
     lent(work).mkdir()
-    shared = shared_cache()
-    shared.mkdir(exist_ok=True)
-    for folder, _, names in os.walk(shared):
-        own = work / COMPILED / Path(folder).relative_to(shared)
-        own.mkdir()
-        for name in names:
-            if not name.endswith(LOCK):
-                _link(os.path.join(folder, name), os.path.join(own, name))
+    (work / COMPILED).mkdir()
+    left = LINKS
+    for layer in dict.fromkeys(layers):
+        with contextlib.suppress(OSError):
+            os.utime(layer)
+            left -= _link_all(layer, work / COMPILED, left)
     return work
 
 
 def remove(work: Path) -> None:
-    """Whatever a dying process still holds open (Windows) is left for the next time."""
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(lent(work), ignore_errors=True)
+    files.remove(work)
+    files.remove(lent(work))
 
 
 def lent(work: Path) -> Path:
     return work.with_name(work.name + "-lent")
 
 
-def harvest(work: Path) -> None:
-    """Add what was compiled to the shared cache: plain files with new names, each put there whole. A full disk only costs time.
-
-    The worker is still there and may swap a file for a link meanwhile: no link is followed, whatever was seen before.
-    """
-    own, shared = work / COMPILED, shared_cache()
-    with contextlib.suppress(OSError):
-        if sum(len(names) for _, _, names in os.walk(shared)) > CACHE_LIMIT_FILES:
-            shutil.rmtree(shared, ignore_errors=True)
-        for folder, names, place in _walk(own):
-            there = shared / Path(folder).relative_to(own)
-            for name in names:
-                if not name.endswith(LOCK) and not (there / name).exists():
-                    with contextlib.suppress(OSError), open(_opened(folder, name, place), "rb") as source:
-                        _put(source, there / name)
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, list[str], int | None]]:
-    """(folder, its files' names, its descriptor where the system has such)."""
-    if hasattr(os, "fwalk"):
-        for path, _, names, place in os.fwalk(folder, follow_symlinks=False):
-            yield path, names, place
-    else:
-        for path, _, names in os.walk(folder):
-            yield path, names, None
-
-
-def _opened(folder: str, name: str, place: int | None) -> int:
-    """A plain file's descriptor; OSError for a link or anything else."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    found = os.open(os.path.join(folder, name), flags) if place is None else os.open(name, flags, dir_fd=place)
-    if stat.S_ISREG(os.fstat(found).st_mode):
-        return found
-    os.close(found)
-    raise OSError(errno.EINVAL, "no plain file", name)
-
-
-def _put(source: BinaryIO, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = shared_cache().parent / f"{COMPILED}-{uuid.uuid4().hex}.part"
-    with open(part, "wb") as file:
-        shutil.copyfileobj(source, file)
-    os.replace(part, target)
-
-
-def lend(train_folder: Path, work: Path) -> Path:
-    """The training tokens where the cell may read them: the same file under a second name, or a copy on another disk."""
-    target = lent(work) / "tokens.bin"
+def lend(file: Path, work: Path) -> Path:
+    """A file where the cell may read it: under a second name, or a copy on another disk."""
+    target = lent(work) / file.name
     try:
-        os.link(train_folder / "tokens.bin", target)
+        os.link(file, target)
     except OSError:
-        shutil.copyfile(train_folder / "tokens.bin", target)
+        shutil.copyfile(file, target)
     return target
 
 
-def take(work: Path, name: str, target: Path) -> bool:
-    """Move a plain file out of the folder; False when there is none (or a link, which could point anywhere).
-
-    Looked at when it is out of the worker's reach.
-    """
-    try:
-        os.replace(work / name, target)
-    except OSError:
-        return False
-    if stat.S_ISREG(os.lstat(target).st_mode):
-        return True
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    else:
-        target.unlink()
-    return False
+def layer(train_py: str) -> Path:
+    """Where what a text has compiled is kept."""
+    return _layers() / hashlib.blake2b(train_py.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def shared_cache() -> Path:
+def own_layer() -> Path:
+    """The compile cache of what the harness runs outside of cells, shipped code alone. Made when missing."""
+    found = _layers() / OWN_LAYER
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def harvest(work: Path, train_py: str) -> None:
+    """Add what a training has compiled to the layer of its text, and remove the layers that were not used for longest."""
+    target = layer(train_py)
+    files.harvest(work / COMPILED, target)
+    with contextlib.suppress(OSError):
+        os.utime(target)
+        others = [path for path in _layers().iterdir() if path.name != OWN_LAYER]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime)[:-LAYERS]:
+            files.remove(path)
+
+
+def _layers() -> Path:
     return cache_dir() / COMPILED
+
+
+def _link_all(layer: Path, own: Path, most: int) -> int:
+    """Links to a layer's files in a worker's own folder, where no earlier layer had them. How many were made."""
+    made = 0
+    for folder, _, names in os.walk(layer):
+        here = own / Path(folder).relative_to(layer)
+        here.mkdir(exist_ok=True)
+        for name in islice(names, most - made):
+            if not name.endswith(LOCK) and not os.path.lexists(here / name):
+                _link(os.path.join(folder, name), os.path.join(here, name))
+                made += 1
+    return made
 
 
 def _link(source: str, target: str) -> None:

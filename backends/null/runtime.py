@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 # Bytes a token, measured (stdlib of Python 3.11, 512 tokens): turns bits per byte into bits per token.
 BYTES_PER_TOKEN = 2.1
@@ -61,18 +62,16 @@ def _mix(frequency: np.ndarray, sharpness: float) -> np.ndarray:
 
 
 def save_weights(model: Table, path: Path) -> None:
-    with open(path, "wb") as file:  # an open file: np.savez would add .npz to a name
-        np.savez(file, logits=model.logits)
+    save_file({"logits": model.logits}, path)
 
 
 def load_weights(model: Table, path: Path) -> Table:
-    with np.load(path, allow_pickle=False) as weights:
-        model.logits = weights["logits"]
+    model.logits = load_file(path)["logits"]
     return model
 
 
 def logits(model: Table, ids: np.ndarray, out: np.ndarray) -> None:
-    """ids int32 [B, T] -> out float16 [B, T, V]."""
+    """ids int32 [B, T] -> out [B, T, V] of any float type."""
     out[:] = model(ids)
 
 

@@ -92,7 +92,7 @@ def test_in_real_processes(framework, tmp_path, corpus):
     """Trained, scored and audited each in a process of its own, by the shipped backend."""
     audited.runtime(framework)  # skips without its package
     backend = registry.scan(shipped("backends"))[audited.FOLDERS[framework][0]]
-    setup = Setup(backend, prepare(str(corpus), 320), seq_len=64, eval_bytes=10000, train_seconds=1.0, startup_limit_seconds=120)
+    setup = Setup(backend, prepare(str(corpus), 320), 64, eval_bytes=10000, train_seconds=1.0, startup_limit_seconds=120, sandbox=0)
     inputs, targets = scoring.held_out(setup, setup.prepared.val_folder).rows(setup.seq_len)
     scores, found = {}, {}
     for name, extra in {"honest": "return 0 * x", "cheat": CHEATS["mask off by one"]}.items():

@@ -55,8 +55,8 @@ def nights(tmp_path_factory, corpus):
         return study, state, {name: found[step.strip()] for name, step in steps.items()}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "GRACE_SECONDS", 0.3)
-        patch.setattr(scorer, "SLOT_BYTES", 8 * 2 * 64 * 320)  # 8 rows at a time, so that a scoring is many calls
+        patch.setattr(experiment, "GRACE_MOST_SECONDS", 0.3)
+        patch.setattr(scorer, "SLOT_BYTES", 8 * 4 * 64 * 320)  # 8 rows at a time, so that a scoring is many calls
         yield played
 
 

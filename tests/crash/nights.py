@@ -73,7 +73,7 @@ class Stage:
     def setup(self, decide: str):
         if decide not in self.setups:
             study = workspace.load(self.new(decide))
-            self.setups[decide] = terms.setup(study, null().backend, self.prepared)
+            self.setups[decide] = terms.setup(study, null().backend, self.prepared, 0)
         return self.setups[decide]
 
     def fresh(self, night: Night, name: str) -> Path:

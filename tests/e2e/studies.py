@@ -91,7 +91,7 @@ def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = 
         folder, tag="t", backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared,
         corpus=prepared.corpus, decide=decide, stop_early=stop_early,
     )  # fmt: skip
-    return study, terms.setup(study, choice.backend, prepared)
+    return study, terms.setup(study, choice.backend, prepared, sandbox=0)
 
 
 def play(study, setup, steps, experiments: int | None = None):

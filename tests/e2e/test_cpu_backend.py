@@ -93,7 +93,7 @@ def setup(tmp_path_factory, module_cache):
     for index, line in enumerate(words):
         (corpus / f"{index}.txt").write_text(f"{index} " + " ".join(line))
     prepared = prepare(str(corpus), VOCAB_SIZE)
-    return Setup(registry.scan()["cpu"], prepared, seq_len=64, eval_bytes=8000, train_seconds=2, startup_limit_seconds=300)
+    return Setup(registry.scan()["cpu"], prepared, 64, eval_bytes=8000, train_seconds=2, startup_limit_seconds=300, sandbox=0)
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def setup(tmp_path_factory):
     os.environ["AUTORESEARCH_CACHE_DIR"] = str(folder / "cache")
     prepared = prepare(str(corpus), 300)
     backend = registry.scan(folder / "backends")["unigram"]
-    yield Setup(backend, prepared, seq_len=32, eval_bytes=4000, train_seconds=0.3, startup_limit_seconds=30)
+    yield Setup(backend, prepared, seq_len=32, eval_bytes=4000, train_seconds=0.3, startup_limit_seconds=30, sandbox=0)
     if previous is None:
         del os.environ["AUTORESEARCH_CACHE_DIR"]
     else:
@@ -155,7 +155,7 @@ def test_never_asking_for_data_is_a_timeout(setup, tmp_path):
 def test_overrunning_the_deadline_is_a_timeout_and_takes_its_children_along(setup, tmp_path, monkeypatch):
     child = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
     text = HEAD + LOOP.replace("time.sleep(0.002)", f"print('child', {child}.pid, flush=True); time.sleep(60)")
-    monkeypatch.setattr(experiment, "GRACE_SECONDS", 0.5)  # time
+    monkeypatch.setattr(experiment, "GRACE_MOST_SECONDS", 0.5)  # time
     before = time.monotonic()
     result = run(setup, text, tmp_path)
     assert result.status == "timeout" and "checkpoint" in result.reason
@@ -189,7 +189,7 @@ def test_the_worker_ends_when_the_harness_is_killed(setup, tmp_path):
         "from autoresearch.data.prepare import Prepared; from autoresearch.hardware import registry\n"
         "from autoresearch.loop.experiment import Setup, execute\n"
         "prepared, backends, folder = map(Path, sys.argv[1:])\n"
-        "setup = Setup(registry.scan(backends)['unigram'], Prepared.load(prepared), 32, 4000, 120, 30)\n"
+        "setup = Setup(registry.scan(backends)['unigram'], Prepared.load(prepared), 32, 4000, 120, 30, 0)\n"
         "execute(setup, (folder / 'train.txt').read_text(), 1, folder / 'run')\n"
     )
     arguments = [setup.prepared.folder, setup.backend.folder.parent, tmp_path]

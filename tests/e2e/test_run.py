@@ -289,11 +289,11 @@ def test_terms_are_kept(fresh, monkeypatch):
     for option, value in others.items():
         with pytest.raises(UsageError, match=rf"--{option.replace('_', '-')} {value}: .*keeps it"):
             terms.check_options(study, {option: value})
-    assert terms.ready(study) == setup
+    assert terms.ready(study, 0) == setup
     monkeypatch.setitem(study.checksums, "measure", "0")
     monkeypatch.setitem(study.facts.versions, "numpy", "1.0")
     with pytest.raises(UsageError, match=r"numpy was 1.0, is .*measuring code"):
-        terms.ready(study)
+        terms.ready(study, 0)
     (study.folder / "study.toml").write_text(study.to_toml() + "\n", encoding="utf-8")
     with pytest.raises(UsageError, match="changed by hand"):
         play(study, setup, [])

@@ -121,7 +121,7 @@ def test_a_profiles_choices_reach_the_training_and_the_scoring(tmp_path, monkeyp
     says = "\nimport torch\nprint('chosen', runtime.compile_on, torch.get_num_threads(), runtime.attention_kind, __name__)\n"
     text = constants.write(backend.train_py.read_text(encoding="utf-8"), TINY)
     head, main = text.split('\nif __name__ == "__main__":')
-    setup = Setup(backend, prepared_text(), SEQ_LEN, 10_000, 1.0, 300.0, variables=variables)
+    setup = Setup(backend, prepared_text(), SEQ_LEN, 10_000, 1.0, 300.0, 0, variables=variables)
     result = execute(setup, f'{head}{says}\nif __name__ == "__main__":{main}', 1, tmp_path / "run")
     assert result.ok, result.reason
     log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")

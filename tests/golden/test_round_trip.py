@@ -79,7 +79,7 @@ def test_weights_go_through_a_backend_unchanged_and_score_as_the_reference(backe
     for name, weight in weights.items():
         assert saved[name].dtype == weight.dtype, name
         np.testing.assert_array_equal(saved[name], weight, err_msg=name)
-    setup = Setup(backend, prepared, SEQ_LEN, EVAL_BYTES, train_seconds=1, startup_limit_seconds=120)
+    setup = Setup(backend, prepared, SEQ_LEN, EVAL_BYTES, train_seconds=1, startup_limit_seconds=120, sandbox=0)
     assert evaluate(setup, tmp_path).val_bpb == pytest.approx(expected, abs=1e-3), "bits per byte"
 
 

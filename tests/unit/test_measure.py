@@ -2,14 +2,14 @@
 
 import math
 import os
-import weakref
+import queue
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.measure.batches import Rows, TrainingTokens
+from autoresearch.measure.batches import Asker, Feed, Rows, TrainingTokens
 from autoresearch.measure.bpb import InvalidLogits, ValidationText, target_bits
 from autoresearch.measure.scorer import row_bits, score, slots
 from autoresearch.measure.summary import RunResult
@@ -38,21 +38,20 @@ def load(val_folder, eval_bytes=10**9):
 
 
 def bigram_logits(ids: np.ndarray) -> np.ndarray:
-    """A model that depends on the last token only: float16 [..., VOCAB]."""
-    table = (3 * np.random.default_rng(1).standard_normal((VOCAB, VOCAB))).astype(np.float16)
+    """A model that depends on the last token only: float32 [..., VOCAB]."""
+    table = (3 * np.random.default_rng(1).standard_normal((VOCAB, VOCAB))).astype(np.float32)
     return table[ids]
 
 
 def run_score(text, seq_len, rows):
     """Score in this process: the worker's half is a function call."""
-    views = [np.zeros((rows, seq_len, VOCAB), np.float16) for _ in range(2)]
-    filled = []
+    filled = {}
 
     def send(slot, ids):
-        views[slot][: len(ids)] = bigram_logits(ids)
-        filled.append(slot)
+        assert ids.shape == (rows, seq_len) and slot not in filled
+        filled[slot] = bigram_logits(ids)
 
-    return score(text, seq_len, row_bits(*text.rows(seq_len), views, send, lambda: filled.pop(0)))
+    return score(text, seq_len, row_bits(*text.rows(seq_len), rows, send, filled.pop))
 
 
 def slow_bpb(text) -> float:
@@ -124,19 +123,45 @@ def test_batches_differ_by_seed_and_targets_are_the_next_tokens(tmp_path):
     np.arange(5000, dtype=np.uint16).tofile(tmp_path / "tokens.bin")
 
     def batch(seed):
-        return TrainingTokens(tmp_path / "tokens.bin", "uint16", seed).batch(6, 32)
+        return TrainingTokens(tmp_path / "tokens.bin", "uint16", seed).rows(6, 32)
 
-    inputs, targets = batch(1)
-    assert inputs.dtype == targets.dtype == np.int32 and inputs.shape == targets.shape == (6, 32)
-    assert np.array_equal(targets, inputs + 1)
-    assert np.array_equal(inputs, batch(1)[0]) and not np.array_equal(inputs, batch(2)[0])
+    rows = batch(1)
+    assert rows.shape == (6, 33) and np.array_equal(rows[:, 1:], rows[:, :-1] + 1)
+    assert np.array_equal(rows, batch(1)) and not np.array_equal(rows, batch(2))
 
 
-def test_no_slot_is_mapped_when_its_file_is_removed(tmp_path):
-    with slots(tmp_path, rows=2, seq_len=3, vocab_size=5) as (paths, views):
-        maps = [weakref.ref(view) for view in views]
-        assert [path.stat().st_size for path in paths] == [60, 60]
-    assert [one() for one in maps] == [None, None] and os.listdir(tmp_path) == []
+@given(shapes=st.lists(st.sampled_from([(1, 8), (2, 8), (3, 16)]), min_size=1, max_size=40))
+def test_what_was_asked_for_ahead_is_given_in_order_and_counted_when_it_is_used(tmp_path_factory, shapes):
+    path = tmp_path_factory.getbasetemp() / "tokens.bin"
+    if not path.exists():
+        np.arange(5000, dtype=np.uint16).tofile(path)
+    feed, replies = Feed(path, "uint16", 1), queue.SimpleQueue()
+
+    def ask(rows, seq_len, ahead):
+        _, payload = feed.answer({"rows": rows, "seq_len": seq_len, "ahead": ahead})
+        replies.put(((rows, seq_len), np.frombuffer(payload, "uint16").reshape(rows, seq_len + 1)))
+
+    asker = Asker(ask, replies.get_nowait)
+    given_rows = {shape: [] for shape in shapes}
+    for shape in shapes:
+        given_rows[shape].append(asker.batch(*shape))
+    assert feed.tokens == sum(rows * seq_len for rows, seq_len in shapes)
+    for shape, batches in given_rows.items():
+        assert all(batch.shape == (shape[0], shape[1] + 1) for batch in batches)
+    if len(given_rows) == 1:
+        direct = TrainingTokens(path, "uint16", 1)
+        assert all(np.array_equal(batch, direct.rows(*shapes[0])) for batch in given_rows[shapes[0]])
+
+
+def test_a_slot_that_was_cut_short_is_no_logits_and_its_file_is_removed(tmp_path):
+    with slots(tmp_path, rows=2, seq_len=3, vocab_size=5) as places:
+        assert [place.path.stat().st_size for place in places] == [120, 120]
+        np.arange(30, dtype=np.float32).tofile(places[0].path)
+        assert np.array_equal(places[0].read(), np.arange(30, dtype=np.float32).reshape(2, 3, 5))
+        os.truncate(places[0].path, 64)
+        with pytest.raises(InvalidLogits, match="cut short"):
+            places[0].read()
+    assert os.listdir(tmp_path) == []
 
 
 def test_summary_block_prints_unknown_as_na_and_upstream_names():

@@ -1,0 +1,199 @@
+"""Every file that a cell has written: taken out, counted, copied and removed without trusting its name, kind, size or content.
+
+Nothing here parses what a checkpoint holds but `parameters`, by a header of bounded length, and nothing maps a file that a worker
+could shorten. What breaks a limit is RunFailed("invalid"); nothing else is raised but OSError of our own disk.
+"""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import shutil
+import stat
+import struct
+import sys
+import uuid
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from autoresearch.errors import RunFailed
+
+CHECKPOINT_BYTES = 64 << 30  # of a checkpoint where nothing is known of the baseline's
+HEADER_BYTES = 16 << 20  # of a safetensors file
+HEADER_OF_TENSOR_BYTES = 512  # of it for each tensor, whose entry takes about 100; what is more could hold weights
+# Bits of an element in safetensors' names. What is no floating-point number could be anything: each of its bits is a parameter.
+FLOATS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4}
+OTHERS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64, "C64": 64}
+# Of what one training may add to the compile cache. Chosen: 40 times what the largest shipped train.py compiles to on a CPU.
+HARVEST_FILES, HARVEST_BYTES, HARVEST_DEPTH = 5_000, 1 << 30, 12
+
+
+def take(work: Path, name: str, target: Path, most_bytes: int = CHECKPOINT_BYTES) -> bool:
+    """Move a plain file out of a worker's folder; False when there is none (or a link, which could point anywhere).
+
+    Looked at when it is out of the worker's reach. RunFailed when it is larger than it may be, in its size or in what it promises
+    to be (a file with holes).
+    """
+    try:
+        os.replace(work / name, target)
+    except OSError:
+        return False
+    found = os.lstat(target)
+    if not stat.S_ISREG(found.st_mode):
+        remove(target)
+        return False
+    if found.st_size > most_bytes or found.st_nlink > 1 or _has_holes(found):
+        target.unlink()
+        what = "it has holes or another name" if found.st_size <= most_bytes else f"it has {found.st_size:,} bytes"
+        raise RunFailed("invalid", f"its checkpoint is refused: {what}; {most_bytes:,} bytes are allowed")
+    return True
+
+
+def _has_holes(found: os.stat_result) -> bool:
+    """Fewer blocks than bytes. File systems that compress have fewer too, or keep small files elsewhere: a quarter is enough."""
+    blocks = getattr(found, "st_blocks", None)
+    return blocks is not None and found.st_size > 1 << 20 and blocks * 512 < found.st_size // 4
+
+
+def parameters(checkpoint: Path) -> int:
+    """How many parameters a file of weights can hold: of safetensors its floats, and of what else is in it the bits.
+
+    A file that is no well-formed safetensors counts a parameter a byte. In any case there are at least a quarter of its bytes, so
+    that nothing is gained by packing several numbers into one.
+    """
+    size = checkpoint.stat().st_size
+    try:
+        return _elements(checkpoint, size)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error):
+        return size
+
+
+def _elements(checkpoint: Path, size: int) -> int:
+    """By the header. ValueError and the like where it is not what safetensors writes: shapes, types and places that agree."""
+    with open(checkpoint, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > min(size - 8, HEADER_BYTES):
+            raise ValueError(length)
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    counted, places = 0, []
+    for entry in header.values():
+        shape, (start, end) = entry["shape"], entry["data_offsets"]
+        if not all(type(one) is int and one >= 0 for one in (*shape, start, end)):
+            raise ValueError(shape)
+        bits = FLOATS.get(entry["dtype"]) or OTHERS[entry["dtype"]]
+        elements = math.prod(shape)
+        if elements * bits != 8 * (end - start):
+            raise ValueError(shape)
+        counted += elements if entry["dtype"] in FLOATS else elements * bits
+        places.append((start, end))
+    end_before = 0
+    for start, end in sorted(places):
+        if start != end_before:
+            raise ValueError(places)
+        end_before = end
+    if end_before != size - 8 - length:
+        raise ValueError(end_before)
+    hidden = max(0, length - HEADER_OF_TENSOR_BYTES * (1 + len(places)))
+    return max(counted, -(-end_before // 4)) + hidden
+
+
+def harvest(own: Path, layer: Path) -> None:
+    """Add what a worker has compiled in `own` to a layer of the cache: plain files with new names, each put there whole.
+
+    The worker is still there and may swap files and folders for links meanwhile: what is opened is looked at, not what was seen
+    before. Beyond the limits nothing more is taken. A full disk only costs time.
+    """
+    files, size = 0, 0
+    with contextlib.suppress(OSError):
+        for path, name in _plain_files(own):
+            if files >= HARVEST_FILES:
+                break
+            with contextlib.suppress(OSError), open(_opened(path, own), "rb") as source:
+                found = os.fstat(source.fileno())
+                is_plain = found.st_nlink == 1 and not _has_holes(found) and size + found.st_size <= HARVEST_BYTES
+                if is_plain and not (layer / name).exists():
+                    files, size = files + 1, size + found.st_size
+                    _put(source, found.st_size, layer / name, layer)
+
+
+def _plain_files(folder: Path, inside: Path = Path(), depth: int = 0) -> Iterator[tuple[Path, Path]]:
+    """(path, path relative to the first folder) of what looks like a file, HARVEST_DEPTH deep and HARVEST_FILES wide at most."""
+    with os.scandir(folder) as entries:
+        for entry in islice(entries, HARVEST_FILES):
+            if not entry.is_dir(follow_symlinks=False):
+                yield Path(entry.path), inside / entry.name
+            elif depth < HARVEST_DEPTH and not entry.is_symlink():
+                with contextlib.suppress(OSError):
+                    yield from _plain_files(Path(entry.path), inside / entry.name, depth + 1)
+
+
+def _opened(path: Path, within: Path) -> int:
+    """A plain file's descriptor; OSError for a link, for anything else, and for what no longer lies in the folder."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    found = os.open(path, flags)
+    if stat.S_ISREG(os.fstat(found).st_mode) and _lies_in(found, within):
+        return found
+    os.close(found)
+    raise OSError(errno.EINVAL, "no plain file of that folder", str(path))
+
+
+def _lies_in(opened: int, folder: Path) -> bool:
+    """Whether an open file is in a folder, by what the kernel calls it: a folder on its path may have become a link."""
+    if sys.platform != "linux":
+        return True  # elsewhere a path is looked up once more, which leaves a moment; the file is still only copied
+    return Path(os.readlink(f"/proc/self/fd/{opened}")).is_relative_to(folder.resolve())
+
+
+def _put(source: BinaryIO, size: int, target: Path, layer: Path) -> None:
+    """Its first `size` bytes: what the worker adds meanwhile is left out."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = layer.with_name(f"{layer.name}-{uuid.uuid4().hex}.part")
+    try:
+        with open(part, "wb") as file:
+            while size > 0 and (block := source.read(min(size, 1 << 20))):
+                file.write(block)
+                size -= len(block)
+        os.replace(part, target)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def remove(path: Path) -> None:
+    """A file or a folder with all that is in it, however deep and whatever its modes; what is not there is no error.
+
+    Without recursion: folders are moved up beside the first before they are emptied, so that no path grows long. What a dying
+    process still holds open (Windows) is left for the next time.
+    """
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            path.unlink()
+            return
+    except OSError:
+        return
+    if os.name == "nt":
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    moved = [path]
+    while moved:
+        folder = moved.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(folder, 0o700)
+            while entries := _some_entries(folder):
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        os.chmod(entry.path, 0o700)  # moving a folder writes in it
+                        moved.append(path.with_name(f"{path.name}-{uuid.uuid4().hex}.removed"))
+                        os.rename(entry.path, moved[-1])
+                    else:
+                        os.unlink(entry.path)
+            os.rmdir(folder)
+
+
+def _some_entries(folder: Path) -> list[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        return list(islice(entries, 1000))

@@ -1,0 +1,93 @@
+"""What a process that scores may take, against what the baseline's took: no second training between the clock and the score.
+
+Weights come to the process only when its model is built, and text never does: whatever it could train on lies in the weights, and
+time that it spends before the first row is time spent on them. Two quantities are bounded, as processor time of all its processes
+and by the clock (a GPU's work is not in the former): `loading`, from the weights to the first answers on stand-in rows, and each
+batch of rows against the other batches. A training that is spread over the batches is an audit's to find: rows that are asked in
+another order score differently (measure/audit.py).
+
+The allowances are chosen: SHARE of a training's time is what the grace after its clock is too, and on a busy machine the same work
+was seen to take a third more processor time and several times as long by the clock.
+"""
+
+import statistics
+from dataclasses import dataclass
+
+from autoresearch.border import files
+from autoresearch.errors import RunFailed
+from autoresearch.measure.scorer import Costs
+from autoresearch.measure.summary import RunResult
+
+SHARE = 0.01  # of the training's time
+LEAST_SECONDS, LEAST_WALL_SECONDS = 0.5, 2.0  # of the allowance: of processor time, by the clock
+WALL = 2.0  # by the clock so much more of everything: other programs are waited for
+LOADING = 2.0  # times the baseline's
+OWN_BATCHES = 1.5  # and so many of its own later batches: a larger model's stand-in rows take longer
+ROWS = 10.0  # times the baseline's: a model may be that much slower, and trained the less
+ONE_BATCH = 3.0  # times the median of its batches
+CHECKPOINT, CHECKPOINT_BYTES = 16, 64 << 20  # times the baseline's, and so much more
+KIND = "limit"
+
+Seconds = tuple[float, float]  # by the clock, of processor time
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """From the baseline's costs; without them nothing is refused."""
+
+    train_seconds: float
+    costs: Costs | None = None
+    checkpoint: int | None = None  # bytes of the baseline's
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """The largest file of weights that is taken."""
+        return files.CHECKPOINT_BYTES if self.checkpoint is None else CHECKPOINT_BYTES + CHECKPOINT * self.checkpoint
+
+    def check_loading(self, took: Seconds, batch: Seconds | None = None) -> None:
+        """RunFailed when it took longer than loading weights and a forward pass can. batch: its own median one.
+
+        While that is not known yet, the most that a batch may take stands for it.
+        """
+        if self.costs:
+            own = batch or _times(ROWS, self.costs.batch)
+            allowed = _sum(_times(LOADING, self.costs.loading), _times(OWN_BATCHES, own))
+            self._check("from its weights to its first answer", took, allowed)
+
+    def check_rows(self, rows: int, took: Seconds, batches: list[Seconds]) -> None:
+        """RunFailed when so many rows took far longer than the baseline's, or one batch much longer than the others."""
+        if self.costs:
+            self._check("for its rows", took, _times(ROWS * rows / self.costs.rows, self.costs.all_rows))
+            most = (max(one[0] for one in batches), max(one[1] for one in batches))
+            self._check("for one batch of rows", most, _times(ONE_BATCH, median(batches)))
+
+    def _check(self, what: str, took: Seconds, most: Seconds) -> None:
+        share = SHARE * self.train_seconds
+        allowed = (WALL * most[0] + max(LEAST_WALL_SECONDS, share), most[1] + max(LEAST_SECONDS, share))
+        for seconds, limit, kind in zip(took, allowed, ("", " of processor time"), strict=True):
+            if seconds > limit:
+                raise RunFailed(KIND, f"scoring took {seconds:.1f} s{kind} {what}, and {limit:.1f} are allowed")
+
+    @classmethod
+    def of(cls, train_seconds: float, baseline: list[RunResult]) -> "Bounds":
+        """baseline: its runs that have a score; the one that took longest counts."""
+        known = [one for one in baseline if one.ok and one.costs]
+        if not known:
+            return cls(train_seconds)
+        slowest = max(known, key=lambda one: one.costs["loading"][1] + one.costs["all_rows"][1]).costs
+        rows, *pairs = (slowest[name] for name in ("rows", "loading", "all_rows", "batch"))
+        return cls(train_seconds, Costs(rows, *map(tuple, pairs)), max(one.checkpoint_bytes or 0 for one in known))
+
+
+def median(batches: list[Seconds]) -> Seconds:
+    """Of each of the two. The first and the last are started and ended in other ways; of few batches they count as well."""
+    inner = batches[1:-1] or batches
+    return statistics.median(one[0] for one in inner), statistics.median(one[1] for one in inner)
+
+
+def _times(factor: float, seconds: Seconds) -> Seconds:
+    return factor * seconds[0], factor * seconds[1]
+
+
+def _sum(one: Seconds, other: Seconds) -> Seconds:
+    return one[0] + other[0], one[1] + other[1]
