@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.border.log import Log
-from autoresearch.border.messages import Conversation, Protocol, invalid
+from autoresearch.border.messages import Conversation, Protocol, invalid, lines
 from autoresearch.errors import EnvironmentFailure, RunFailed
 from autoresearch.measure.channel import encode
 from autoresearch.measure.clock import awake_seconds
@@ -166,15 +166,11 @@ class Worker:
         self._is_inside = True
 
     def _read(self) -> None:
-        """In a thread: messages from the pipe to the inbox, or to `serve`. Never more than a line and a block in memory."""
-        pipe, held = self.process.stdout.fileno(), b""
+        """In a thread: messages from the pipe to the inbox, or to `serve`."""
+        pipe = self.process.stdout.fileno()
         try:
-            while data := os.read(pipe, READ_BYTES):
-                *lines, held = (held + data).split(b"\n")
-                for line in lines:
-                    self._take(line)
-                if len(held) > self._conversation.line_bytes:
-                    self._take(held)  # which refuses it
+            for line in lines(lambda: os.read(pipe, READ_BYTES), self._conversation.line_bytes):
+                self._take(line)
             self._put(_End())
         except RunFailed as failure:
             self._put(_End(failure))

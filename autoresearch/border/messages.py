@@ -11,7 +11,7 @@ import builtins
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from autoresearch.errors import RunFailed
@@ -168,6 +168,19 @@ class Conversation:
         for key, value in message.items():
             if key != "type" and key not in kind.fields and not (key in kind.spare and kind.spare[key](value)):
                 raise invalid(f"the message `{name}` with something that does not belong there")
+
+
+def lines(read: Callable[[], bytes], most_bytes: int) -> Iterator[bytes]:
+    """The lines of what read() gives in blocks, until it gives nothing. One that grows longer than most_bytes is the last: it is
+    given cut, longer than it may be. Never more than a line and a block is in memory.
+    """
+    held = b""
+    while data := read():
+        *whole, held = (held + data).split(b"\n")
+        yield from whole
+        if len(held) > most_bytes:
+            yield held
+            return
 
 
 def invalid(what: str) -> RunFailed:

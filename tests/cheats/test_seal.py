@@ -1,0 +1,154 @@
+"""What a train.py tries between its clock and its score, and between one run and the next: whole runs in real cells."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from e2e import studies
+
+from autoresearch.loop.bounds import Bounds
+from autoresearch.loop.experiment import execute
+from autoresearch.sandbox import levels, room
+
+pytestmark = pytest.mark.slow  # real trainings
+BUILD = "    return runtime.Table(spec.vocab_size)\n"
+# A table of its own class: `begin` runs when its weights are there, `body` at each call, with `out` for logits.
+MODEL = """
+    import os, time
+    import numpy as np
+
+    class Model(runtime.Table):
+        calls = 0
+
+        def __call__(self, ids):
+            out = np.array(super().__call__(ids), np.float32)
+            self.calls += 1
+{body}
+            return out
+
+    return Model(spec.vocab_size)
+"""
+SPOIL = "            out[:] = 0"  # which costs a bit per byte or more: seen in the score
+OPENS = """            doors = [
+                lambda: os.open("/dev/null", os.O_RDONLY), lambda: os.pipe(), lambda: os.memfd_create("note"), lambda: os.dup(0),
+                lambda: os.open("note", os.O_WRONLY | os.O_CREAT), lambda: os.listdir("/usr"), child_opens,
+            ]
+            for door in doors if self.calls > 1 else ():
+                try:
+                    door()
+                    out[:] = 0
+                except OSError:
+                    pass"""
+CHILD = """
+def child_opens():
+    import os
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.open("/dev/null", os.O_RDONLY)
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    if os.waitpid(pid, 0)[1]:
+        raise OSError("no")
+
+"""
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory, corpus):
+    """(setup, text, its result), in the best cell that there is."""
+    folder = tmp_path_factory.mktemp("seal")
+    study, setup = studies.make(folder / "study", corpus, train_seconds=0.3)
+    text = (study.folder / "train.py").read_text(encoding="utf-8")
+    setup = replace(setup, sandbox=levels.reach().level)
+    result = execute(setup, text, 1, folder / "honest")
+    assert result.ok, result.reason
+    return replace(setup, baseline=text, bounds=Bounds.of(setup.train_seconds, [result])), text, result
+
+
+def with_model(text: str, body: str, head: str = "") -> str:
+    assert text.count(BUILD) == 1
+    return text.replace(BUILD, MODEL.format(body=body)).replace("\ndef build_model", f"{head}\ndef build_model")
+
+
+@pytest.mark.skipif(levels.reach().level < 2, reason="no cell here")
+@pytest.mark.parametrize("level", [2, 3])
+def test_a_process_that_has_seen_text_opens_nothing_any_more(honest, tmp_path, level):
+    setup, text, result = honest
+    if levels.reach().level < level:
+        pytest.skip("no bubblewrap")
+    setup = replace(setup, sandbox=level)
+    found = execute(setup, with_model(text, OPENS, CHILD), 1, tmp_path / "tries")
+    assert found.ok and found.val_bpb == result.val_bpb, found.reason
+    found = execute(setup, with_model(text, OPENS.replace("> 1", "> 0"), CHILD), 1, tmp_path / "tries on stand-in rows")
+    assert found.ok and found.val_bpb == result.val_bpb, "before it has seen any it may, which spoils stand-in rows only"
+
+
+def test_what_it_prints_or_fails_with_holds_no_text(honest, tmp_path):
+    setup, text, _ = honest
+    body = "            print('seen', ids.shape, flush=True)\n            if self.calls > 1: raise ValueError(f'seen {ids[0]}')"
+    found = execute(setup, with_model(text, body), 1, tmp_path)
+    assert found.status == "crash" and found.reason.startswith("ValueError at line ") and "seen" not in found.reason
+    assert (tmp_path / "log.txt").read_text().count("seen") <= 1, "of the stand-in rows"
+
+
+def test_a_second_training_before_the_score_takes_too_long(honest, tmp_path):
+    setup, text, result = honest
+    burns = (
+        "            end = time.process_time() + {seconds} * (self.calls == {call})\n"
+        "            while time.process_time() < end: pass"
+    )
+    for call in (1, 2):
+        found = execute(setup, with_model(text, burns.format(seconds=3, call=call)), 1, tmp_path / str(call))
+        assert found.status == "limit" and "scoring took" in found.reason, found
+    found = execute(setup, with_model(text, burns.format(seconds=0.1, call=1)), 1, tmp_path / "a little")
+    assert found.ok and found.val_bpb == result.val_bpb
+
+
+def test_what_one_text_has_compiled_no_other_reads(honest, tmp_path):
+    setup, text, _ = honest
+    place = "os.path.join(os.environ['AUTORESEARCH_COMPILE_CACHE'], {name!r})"
+    ready = "    for step in run.steps("
+    plant = f"    import os\n    open({place.format(name='fxgraph')}, 'w').write('planted')\n{ready}"
+    sees = f"    import os\n    print('sees', os.path.exists({place.format(name='fxgraph')}), flush=True)\n{ready}"
+    other = text.replace(ready, sees)
+    both = text.replace(ready, plant.replace(ready, sees))
+
+    def seen(text, name, **changes):
+        assert execute(replace(setup, **changes), text, 1, tmp_path / name).ok
+        return "sees True" in (tmp_path / name / "log.txt").read_text()
+
+    assert not seen(other, "before")
+    seen(both, "planted")
+    assert (room.layer(both) / "fxgraph").read_text() == "planted"
+    assert not seen(other, "another text")
+    assert seen(other, "with that text as baseline", baseline=both)
+    assert not list(room.own_layer().iterdir()), "and nothing that runs outside of a cell reads it"
+
+
+LATE = {
+    "a little more time": ("    for step in run.steps(", "    run.budget_seconds += 1.8\n    for step in run.steps(", "timeout"),
+    "a clock that is late": (
+        "    for step in run.steps(",
+        "    from autoresearch.measure import run as inner\n    real, start = inner.awake_seconds, inner.awake_seconds()\n"
+        "    inner.awake_seconds = lambda: start + (real() - start) / 4\n    for step in run.steps(",
+        "timeout",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_time_that_is_not_its_own_is_not_given(honest, tmp_path, name):
+    setup, text, _ = honest
+    old, new, status = LATE[name]
+    found = execute(setup, text.replace(old, new, 1), 1, tmp_path)
+    assert found.status == status and "no checkpoint" in found.reason
+
+
+def test_tokens_are_counted_by_those_who_hand_them_out(honest, tmp_path):
+    setup, text, result = honest
+    lies = text.replace("    for step in run.steps(", "    run._count = 10**12\n    for step in run.steps(", 1)
+    assert execute(setup, lies, 1, tmp_path).total_tokens < 10 * result.total_tokens
+    curve = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    assert curve[-1]["tokens"] < 10 * result.total_tokens

@@ -1,0 +1,1 @@
+"""A million mutants of recorded conversations and checkpoints: `python -m tests.fuzz`, from the checkout's folder."""
