@@ -25,7 +25,7 @@ from autoresearch.data.prepare import prepare
 from autoresearch.hardware import registry, stopwatch
 from autoresearch.loop import experiment
 from autoresearch.loop.setup import Setup
-from autoresearch.sandbox import levels, policy, room
+from autoresearch.sandbox import levels, policy, room, trial
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
 TRAIN_SECONDS = 20.0
@@ -110,7 +110,7 @@ def starting(folder: Path, repeats: int, most: int) -> dict:
             start = time.perf_counter()
             cell = policy.cell(level, room.make(run / "work"), [])
             job = {"type": "attempt", "name": "standard_library", "targets": {}}
-            with Worker(job, run, NOTHING, cell=cell) as worker:
+            with Worker(job, run, trial.PROTOCOL, NOTHING, cell=cell) as worker:
                 worker.wait("done", 60, "late")
             found.append(1e3 * (time.perf_counter() - start))
     return {"worker_ms": {level: spread(found) for level, found in times.items()}}
@@ -151,15 +151,15 @@ def stepping(backend, text: str, folder: Path, level: int):
     """A warm train.py in a cell: calling what this gives makes one step, and returns its seconds."""
     folder.mkdir()
     (folder / "train.py").write_text(text, encoding="utf-8", newline="")
-    work = room.make(folder / "work")
+    work = room.make(folder / "work", [room.layer(text)])
     job = {
         "type": "serve", "python_path": [str(path) for path in backend.python_path], "train_py": str(folder / "train.py"),
         "vocab_size": 320, "seq_len": 256, "folder": str(work), "offers": [],
     }  # fmt: skip
-    cell = policy.cell(level, work, [*backend.python_path, folder / "train.py", room.shared_cache()], needs=backend.sandbox)
-    with Worker(job, folder, stopwatch.WORKER, cell=cell) as worker:
+    cell = policy.cell(level, work, [*backend.python_path, folder / "train.py", room.layer(text)], needs=backend.sandbox)
+    with Worker(job, folder, stopwatch.PROTOCOL, stopwatch.WORKER, cell=cell) as worker:
         worker.wait("warm", 600, "did not get warm")
-        room.harvest(work)
+        room.harvest(work, text)
 
         def step() -> float:
             worker.send({"type": "time", "piece": "step"})
