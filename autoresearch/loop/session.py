@@ -67,7 +67,11 @@ class Session:
         self._recover()
 
     def record(self, event: str, **fields) -> dict:
-        """Write an event durably, waiting for space when the disk is full; then fold and show it."""
+        """Write an event durably, waiting for space when the disk is full; then fold and show it.
+
+        LedgerRefusal for one that the ledger does not take (schema.py, places.py).
+        """
+        self.state.demand(event, fields)
         with self.interrupts.whole():
             entry = self.persist(lambda: self.ledger.append(event, **fields))
             self.state.apply(entry)
@@ -175,6 +179,8 @@ class Session:
         for folder in (self.study.folder, self.study.state_folder):
             durable.remove_leftovers(folder)
         self._check_terms()
+        if self.state.skipped_line:
+            self.note(self.state.skipped_line)
         for one in self.state.experiments:
             if not self.store.has(one.commit):
                 raise StoredStateError(
@@ -197,7 +203,7 @@ class Session:
                 f"{self.study.folder / STUDY} was changed by hand; `git checkout HEAD {STUDY}` puts it back,"
                 " a new study in another folder can have other terms (`autoresearch run --workspace NEW_FOLDER`, with options)"
             )
-        if not self.ledger.events:
+        if not self.state.study:
             self.record("study", tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text)
 
     def _prune_runs(self) -> None:

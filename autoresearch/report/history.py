@@ -1,4 +1,7 @@
-"""What the panel and the picture know of a study: a small fold over the ledger's events, one at a time, as they come."""
+"""What the panel and the picture know of a study: a small fold over the ledger's events, one at a time, as they come.
+
+Those that come live have been written, so they are sound; those of a file are looked through first.
+"""
 
 import math
 import statistics
@@ -7,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from autoresearch.loop.state import sound
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
 
 LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
@@ -42,8 +46,9 @@ class History:
 
     @classmethod
     def of(cls, events: Iterable[dict]) -> "History":
+        """Of a ledger's events, those that have no place in it left out (loop/state.py)."""
         history = cls()
-        for event in events:
+        for event in sound(events):
             history.add(event)
         return history
 
