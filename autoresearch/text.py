@@ -11,6 +11,7 @@ import unicodedata
 
 DESCRIPTION_CHARACTERS = 200  # chosen: of a row of results.tsv and a commit's subject
 LONGEST = 400_000  # chosen: of a text with many lines, twice the largest train.py: a diff of all of it
+HIDDEN = "\ufffd"  # stands in a diff for what nobody would see
 _MARKS = 4  # chosen: over one letter; Vietnamese has two, Hebrew with all its points three
 _DIFF_LINES = 1000  # of the changed part, on each side: Python's difflib may need seconds for more (its time grows as the square)
 # Printable for Python, and seen by nobody: joiners, fillers and variation selectors (Unicode's Default_Ignorable_Code_Point).

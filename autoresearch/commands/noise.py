@@ -6,6 +6,8 @@ import sys
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import one_line
 
 
 @click.command("noise")
@@ -44,13 +46,13 @@ def command(context, workspace, runs, is_new, on_battery, as_json, plain):
             outcome = measure_noise.measure(study, setup, runs, is_new, listener)
         exit_status = outcome.exit_status
         if exit_status:
-            click.echo(f"{outcome.detail}\nnot measured to the end: {outcome.reason}".lstrip("\n"), err=True)
+            say(f"{outcome.detail}\nnot measured to the end: {outcome.reason}".lstrip("\n"), err=True)
     facts = measure_noise.facts(study, answers.state_of(study))
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
         for line in lines(facts):
-            click.echo(line)
+            say(line)
     context.exit(exit_status)
 
 
@@ -66,5 +68,5 @@ def lines(facts: dict) -> list[str]:
     ]
     for one in facts["measured"]:
         scores = " ".join(f"{score:.6f}" for score in one["scores"])
-        found.append(f"runs      experiment {one['experiment']}, {one['description']}: {scores}")
+        found.append(f"runs      experiment {one['experiment']}, {one_line(one['description'])}: {scores}")
     return found

@@ -26,6 +26,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     """
     from autoresearch import agents
     from autoresearch.commands.prepare import bars
+    from autoresearch.commands.say import say as tell
     from autoresearch.hardware import power
     from autoresearch.loop import ledger, loop, terms
     from autoresearch.loop import workspace as workspaces
@@ -63,7 +64,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
         click.echo(json.dumps(end))
     else:
         for line in farewell(study, outcome):
-            click.echo(line)
+            tell(line)
     context.exit(outcome.exit_status)
 
 
@@ -79,6 +80,7 @@ def farewell(study, outcome) -> list[str]:
         *([outcome.detail] if outcome.detail else []),
         f"stopped: {outcome.reason}",
         f"{gain(state)}; {counts}",
+        *([state.skipped_line] if state.skipped else []),
         *([tested(state)] if state.best else []),
         f"go on    autoresearch run --workspace {study.folder}",
         f"look     autoresearch results --workspace {study.folder}; {study.folder / 'progress.png'}",

@@ -8,6 +8,8 @@ from dataclasses import replace
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import without_colours
 
 _EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
 
@@ -45,8 +47,8 @@ def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
     elif result.ok:
         click.echo(result.summary_block())
     else:
-        click.echo(log_tail(study.runs / "train" / "log.txt"), err=True)
-        click.echo(f"the training failed ({result.status}): {result.reason}", err=True)
+        say(without_colours(log_tail(study.runs / "train" / "log.txt")), err=True)
+        say(f"the training failed ({result.status}): {result.reason}", err=True)
     context.exit(0 if result.ok else 1)
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import without_colours
 
 
 @click.command("try")
@@ -41,14 +43,14 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:
         tried, outcome = answers.try_edit(study, setup, message, listener)
     if tried is None:
-        click.echo(outcome.detail, err=True, nl=bool(outcome.detail))
-        click.echo(f"no verdict: {outcome.reason}", err=True)
+        say(without_colours(outcome.detail), err=True, nl=bool(outcome.detail))
+        say(f"no verdict: {outcome.reason}", err=True)
         context.exit(outcome.exit_status or 1)
     if as_json:
         click.echo(json.dumps(tried))
     else:
         score = "n/a" if tried["val_bpb"] is None else f"{tried['val_bpb']:.6f}"
-        click.echo(f"{tried['verdict']}  val_bpb {score}  experiment {tried['number']}: {tried['reason']}")
+        say(f"{tried['verdict']}  val_bpb {score}  experiment {tried['number']}: {tried['reason']}")
         if tried["verdict"] != "keep":
             click.echo(f"train.py is the best again; the edit is kept: git checkout {tried['ref']} -- train.py")
     context.exit(1 if tried["verdict"] == "crash" else 0)

@@ -22,7 +22,8 @@ FAILED = ("crash", "oom", "diverged", "timeout", "invalid", "limit", "cheat", "f
 STATES = ("baseline", "keep", "discard", "inconclusive", *FAILED)  # of a verdict
 DISTURBED = ("suspended", "contended", "throttled", "slow")  # what a machine may be while something trains
 CHARACTERS = {  # at most; longer ones are cut before they are written
-    "description": 1000, "reason": 4000, "reasoning": 8000, "log": 20_000, "wish": 2000, "outcome": 1000, "model": 200, "agent": 200,
+    "description": 1000, "reason": 4000, "reasoning": 8000, "log": 20_000, "wish": 2000, "outcome": 1000, "model": 200,
+    "agent": 200,
 }  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def or_null(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
 
-class later:  # noqa: N801, it reads as the functions beside it
+class later:
     """A field that older ledgers lack."""
 
     def __init__(self, check: Check):
@@ -117,10 +118,11 @@ _reason = _words["reason"]
 _cost_usd = number(high=1e6)
 _bpb = number(0.0, _WORST_BPB, above=0.0)
 _share = number(-1e6, 1e6)
+_nats = number(-1e9, 1e9)
 _seconds = later(or_null(number(high=1e9)))
 _count = later(or_null(whole()))
 _digest = later(or_null(name()))
-_proposal = {"description": _words["description"], "reasoning": _words["reasoning"], "agent": _words["agent"], "cost_usd": _cost_usd}
+_proposal = {key: _words[key] for key in ("description", "reasoning", "agent")} | {"cost_usd": _cost_usd}
 _watched = {
     "state": or_null(word(*DISTURBED)), "reason": or_null(_reason), "asleep_seconds": later(number(high=1e9)),
     "taken": or_null(_share), "device_throttled": or_null(flag),
@@ -160,8 +162,8 @@ EVENTS: dict[str, dict[str, Check]] = {
         "helpers": later(or_null(_share)), "clock_mhz": or_null(number(high=1e9)), "wait_seconds": or_null(number(high=1e6)),
     },
     "audit": {
-        "n": _n, "k": _k, "cuts": whole(1, 10**9), "worst_nats": or_null(number(high=1e9)), "shift_nats": or_null(number(-1e9, 1e9)),
-        "allowed": many(number(high=1e9), 2, 2), "reason": or_null(_reason), "seconds": number(high=1e9),
+        "n": _n, "k": _k, "cuts": whole(1, 10**9), "worst_nats": or_null(_nats), "shift_nats": or_null(_nats),
+        "allowed": many(_nats, 2, 2), "reason": or_null(_reason), "seconds": number(high=1e9),
     },
     "verdict": {
         "n": _n, "verdict": word("keep", "discard", "crash"), "state": word(*STATES), "reason": or_null(_reason),

@@ -104,7 +104,10 @@ class Store:
         self._point(self.ref_name(number), commit)
 
     def has(self, commit: str) -> bool:
-        return commit in self._repo
+        try:
+            return commit in self._repo
+        except (ValueError, pygit2.GitError):  # not an id of git's
+            return False
 
     def base(self, best: str) -> str:
         """The commit that proposals build on: the best, or what the user committed on top of it without changing train.py."""

@@ -34,7 +34,10 @@ def test_what_was_tried_is_named(state):
     assert objection("X = 2  # again", state) == "this program was tried before, as experiment 1 (crash): number 1"
 
 
-@pytest.mark.parametrize("text", ["def f(:\n", "X = '\udc80'\n", "(" * 900 + ")" * 900, "X = -" + "-" * 1900 + "1", "X = (a" + "\n.b" * 3000 + ")"])
+NESTED = "(" * 900 + ")" * 900, "X = -" + "-" * 1900 + "1", "X = (a" + "\n.b" * 3000 + ")"
+
+
+@pytest.mark.parametrize("text", ["def f(:\n", "X = '\udc80'\n", *NESTED])
 def test_what_is_no_program_is_refused_in_one_line(state, text):
     reason = objection(text, state)
     assert reason.startswith("train.py does not parse: ") and "\n" not in reason
