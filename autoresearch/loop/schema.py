@@ -19,7 +19,7 @@ _LARGEST = 2**63  # of a whole number
 _WORST_BPB = 1e6  # five times what the worst logits that a float16 holds can cost on a token of one byte
 
 FAILED = ("crash", "oom", "diverged", "timeout", "invalid", "limit", "cheat", "futile")  # how a run may end without a score
-STATES = ("baseline", "keep", "discard", "inconclusive", *FAILED)  # of a verdict
+KEPT = ("baseline", "keep")  # states of a verdict that keeps
 DISTURBED = ("suspended", "contended", "throttled", "slow")  # what a machine may be while something trains
 CHARACTERS = {  # at most; longer ones are cut before they are written
     "description": 1000, "reason": 4000, "reasoning": 8000, "log": 20_000, "wish": 2000, "outcome": 1000, "model": 200,
@@ -47,6 +47,11 @@ def name(longest: int = 64) -> Check:
 
 def word(*allowed: str) -> Check:
     return lambda value: None if isinstance(value, str) and value in allowed else f"is none of {', '.join(allowed)}"
+
+
+def any_word(value: object) -> str | None:
+    """A state that a newer version may have and this one not: it is shown, and nothing depends on it."""
+    return None if isinstance(value, str) and re.fullmatch(r"[a-z][a-z-]{0,19}", value) else "is no word"
 
 
 def number(low: float = 0.0, high: float = 1e15, above: float | None = None) -> Check:
@@ -166,7 +171,7 @@ EVENTS: dict[str, dict[str, Check]] = {
         "allowed": many(_nats, 2, 2), "reason": or_null(_reason), "seconds": number(high=1e9),
     },
     "verdict": {
-        "n": _n, "verdict": word("keep", "discard", "crash"), "state": word(*STATES), "reason": or_null(_reason),
+        "n": _n, "verdict": word("keep", "discard", "crash"), "state": any_word, "reason": or_null(_reason),
         "val_bpb": or_null(_bpb), "scores": many(_bpb, 10_000), "commit": _commit,
     },
     "tested": {"n": _n, "k": _k, "test_bpb": _bpb},
@@ -182,8 +187,10 @@ def _of_run(fields: dict) -> str | None:
 
 
 def _of_verdict(fields: dict) -> str | None:
-    is_unmeasured = fields["val_bpb"] is None or not fields["scores"]
-    return "verdict is keep without val_bpb and scores" if fields["verdict"] == "keep" and is_unmeasured else None
+    is_keep = fields["verdict"] == "keep"
+    if is_keep and (fields["val_bpb"] is None or not fields["scores"]):
+        return "verdict is keep without val_bpb and scores"
+    return None if (fields["state"] in KEPT) == is_keep else f"verdict is {fields['verdict']} and state {fields['state']}"
 
 
 def _of_rejected(fields: dict) -> str | None:
