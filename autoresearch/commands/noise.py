@@ -29,7 +29,7 @@ def command(context, workspace, runs, is_new, on_battery, as_json, plain):
     """
     from autoresearch.commands.prepare import bars
     from autoresearch.hardware import power
-    from autoresearch.loop import answers, ledger, measure_noise, terms
+    from autoresearch.loop import answers, measure_noise, terms
     from autoresearch.loop.workspace import find
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
@@ -41,7 +41,7 @@ def command(context, workspace, runs, is_new, on_battery, as_json, plain):
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, on_progress)
         machine = machine_line(study.facts.device, study.backend, study.profile.name)
-        past = ledger.read(study.events)
+        past = answers.events(study)
         with panel.choose(False, plain or as_json, sys.stderr, machine, past) as listener:
             outcome = measure_noise.measure(study, setup, runs, is_new, listener)
         exit_status = outcome.exit_status

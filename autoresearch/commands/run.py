@@ -28,7 +28,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     from autoresearch.commands.prepare import bars
     from autoresearch.commands.say import say as tell
     from autoresearch.hardware import power
-    from autoresearch.loop import ledger, loop, terms
+    from autoresearch.loop import answers, loop, terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
@@ -57,7 +57,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     say(f"agent     {reason}")
-    with panel.choose(as_json, plain, sys.stdout, machine, ledger.read(study.events)) as listener:
+    with panel.choose(as_json, plain, sys.stdout, machine, answers.events(study)) as listener:
         outcome = loop.run_study(study, setup, proposers, loop.Limits(experiments, hours), listener)
     if as_json:
         end = {"event": "end", "reason": outcome.reason, "exit_status": outcome.exit_status, "workspace": str(study.folder)}

@@ -38,7 +38,7 @@ def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
         setup = replace(terms.ready(study, on_progress), sandbox=levels.choose(sandbox))
     if not as_json:
         for warning in conditions_for(setup).warnings:
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
     show = _Line(quiet=as_json, overwrite=sys.stderr.isatty() and not plain)
     result = train_outside(study, setup, study.seed if seed is None else seed, show)
     show.end()

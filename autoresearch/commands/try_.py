@@ -28,7 +28,7 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     """
     from autoresearch.commands.prepare import bars
     from autoresearch.hardware import power
-    from autoresearch.loop import answers, ledger, terms
+    from autoresearch.loop import answers, terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
@@ -40,7 +40,7 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
         setup = replace(terms.ready(study, on_progress), sandbox=levels.choose(sandbox))
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     stream = sys.stderr  # the answer alone goes to stdout
-    with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:
+    with panel.choose(False, plain or as_json, stream, machine, answers.events(study)) as listener:
         tried, outcome = answers.try_edit(study, setup, message, listener)
     if tried is None:
         say(without_colours(outcome.detail), err=True, nl=bool(outcome.detail))

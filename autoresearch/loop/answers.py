@@ -19,7 +19,7 @@ from autoresearch.loop.experiment import Setup
 from autoresearch.loop.ledger import read
 from autoresearch.loop.loop import Outcome
 from autoresearch.loop.session import Listener, log_tail
-from autoresearch.loop.state import Experiment, State
+from autoresearch.loop.state import Experiment, State, sound
 from autoresearch.loop.store import TRAIN_PY, diff, head_file, text_of
 from autoresearch.loop.workspace import Study
 from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
@@ -151,6 +151,11 @@ def experiment(study: Study, number: int) -> Experiment:
         known = f"there are 0 to {len(experiments) - 1}" if experiments else "there is none yet"
         raise UsageError(f"no experiment {number}: {known}; `autoresearch results` lists them")
     return experiments[number]
+
+
+def events(study: Study) -> list[dict]:
+    """What the ledger holds, without the lines that say what can't be: for the panel and the picture."""
+    return sound(read(study.events))
 
 
 def state_of(study: Study) -> State:

@@ -24,7 +24,7 @@ from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger
 from autoresearch.loop.proposals import described
 from autoresearch.loop.scoring import BITS
-from autoresearch.loop.state import State
+from autoresearch.loop.state import State, sound
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult
@@ -161,7 +161,7 @@ class Session:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
         try:
             machine = machine_line(self.study.facts.device, self.study.backend, self.study.profile.name)
-            picture.draw(self.ledger.events, self.study.folder / "progress.png", machine)
+            picture.draw(sound(self.ledger.events), self.study.folder / "progress.png", machine)
         except Exception as error:
             self.note(f"progress.png could not be drawn: {type(error).__name__}: {error}")
 

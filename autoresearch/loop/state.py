@@ -15,6 +15,7 @@ from autoresearch.loop.decide import CHECK_RUNS
 from autoresearch.loop.validity import Reference
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
+from autoresearch.text import one_line
 
 
 @dataclass
@@ -236,16 +237,17 @@ class State:
         """Take one event in, or skip it. Whether it was taken; one that is not known here is, and changes nothing."""
         wrong = schema.entry_objection(event) or places.objection(self, event["event"], event)
         if wrong:
-            known = isinstance(event, dict) and isinstance(event.get("event"), str)
-            self.skipped.append(Skipped(line, event["event"][:20] if known else "n/a", wrong))
+            name = event.get("event") if isinstance(event, dict) else None
+            self.skipped.append(Skipped(line, one_line(name, 20) if isinstance(name, str) else "n/a", wrong))
             return False
         if event["event"] in schema.EVENTS and (handler := getattr(self, f"_on_{event['event']}", None)):
             handler(event)
         return True
 
     def demand(self, event: str, fields: dict) -> None:
-        """LedgerRefusal for an event that has no place here; its fields are the schema's to check, first."""
-        if schema.objection(event, fields) is None and (wrong := places.objection(self, event, fields)):
+        """LedgerRefusal for an event that can't be written next."""
+        fields = schema.fit(fields)
+        if wrong := schema.objection(event, fields) or places.objection(self, event, fields):
             raise LedgerRefusal(event, wrong)
 
     def _on_study(self, event: dict) -> None:

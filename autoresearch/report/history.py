@@ -1,6 +1,6 @@
 """What the panel and the picture know of a study: a small fold over the ledger's events, one at a time, as they come.
 
-Those that come live have been written, so they are sound; those of a file are looked through first.
+It takes sound events: those that come live have just been written, those of a file are looked through first (loop/state.py).
 """
 
 import math
@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from autoresearch.loop.state import sound
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
 
 LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
@@ -46,9 +45,9 @@ class History:
 
     @classmethod
     def of(cls, events: Iterable[dict]) -> "History":
-        """Of a ledger's events, those that have no place in it left out (loop/state.py)."""
+        """Of a ledger's events, of which those that say what can't be were left out (loop/state.py, sound)."""
         history = cls()
-        for event in sound(events):
+        for event in events:
             history.add(event)
         return history
 

@@ -60,8 +60,8 @@ def test_no_reader_breaks_on_what_stands_in_a_ledger(events):
 @settings(max_examples=2, deadline=None, derandomize=True, database=None)
 @given(mutants(most=12))
 def test_nor_do_the_picture_and_the_panel(events):
-    picture.compose(History.of(events))
-    Panel(io.StringIO(), "machine", History.of(events)).renderable()
+    picture.compose(History.of(sound(events)))
+    Panel(io.StringIO(), "machine", History.of(sound(events))).renderable()
 
 
 def of(kind: str, events: list[dict]) -> dict:
