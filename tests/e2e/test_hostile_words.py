@@ -18,7 +18,8 @@ SAYS = f"import sys; print('{NASTY}', file=sys.stderr, flush=True); "
 BEFORE_READY = f"{START}{SAYS}raise RuntimeError('{NASTY}' + 'x' * 5000)\n"
 WHILE_TRAINING = f"{TRAINS}{SAYS}raise RuntimeError('{NASTY}')\n"
 BAD_NUMBERS = f"{TRAINS}run._channel.send({{'type': 'step', 'loss': 1.0, 'tokens': 10**30, 'progress': 0.5}})\n"
-WHILE_SCORED = f"{TRAINS}pass\ndef build_model(spec): {SAYS}raise RuntimeError('THE-ROWS-I-SAW')\n"
+AS_MAIN = "if __name__ == '__main__':\n run = measure.start()\n for step in run.steps(lambda path: path.write_bytes(b'x')): pass\n"
+WHILE_SCORED = f"{START}def build_model(spec): {SAYS}raise RuntimeError('THE-ROWS-I-SAW')\n{AS_MAIN}"
 
 
 def is_harmless(text: str) -> bool:
@@ -49,8 +50,8 @@ def test_a_night_of_attacks_on_its_readers(tmp_path, corpus, typed):
     told = "".join(block["text"] for block in prompt.content(views.view(state), ""))
     assert is_harmless(told.replace(state.best.commit, "")) and "evil" in told
     assert is_harmless((study.folder / "results.tsv").read_text(encoding="utf-8").replace("\t", " "))
-    _, _, complaint = typed("show", "99", *names)
-    assert "no experiment 99" in complaint
+    _, _, complaint = typed("show", "1", "--workspace", "no\x1b[2J\u202ewhere")
+    assert "where" in complaint and is_harmless(complaint)
     skipped_lines_are_told(study, typed)
     again, recorder = play(study, setup, [BEFORE_READY, WHILE_TRAINING, BAD_NUMBERS, WHILE_SCORED, BETTER])
     assert "steps are done" in again.reason and any("skipped 1 of the ledger's lines" in note for note in recorder.notes)
@@ -61,6 +62,7 @@ def skipped_lines_are_told(study, typed) -> None:
     events = read(study.events)
     at = next(event for event in events if event["event"] == "verdict" and event["n"] == 4)
     at |= {"val_bpb": None, "scores": []}
+    next(event for event in events if event["event"] == "start" and event["n"] == 3)["reasoning"] = "a\x1b[2Jb\n\u202ec\x9b"
     check, data = "", b""
     for event in events:
         line, check = lines.encode(event, check)
@@ -70,4 +72,6 @@ def skipped_lines_are_told(study, typed) -> None:
     names = ("--workspace", str(study.folder))
     assert why in typed("status", *names)[1] and why in typed("results", *names)[2]
     assert json.loads(typed("status", *names, "--json")[1])["skipped"] == 1
+    shown = typed("show", "3", *names)[1]
+    assert "  a [2Jb\n   c" in shown and is_harmless(shown)
     assert typed("best", *names)[0] == typed("show", "4", *names)[0] == typed("report", *names)[0] == 0
