@@ -7,6 +7,7 @@ import sys
 import click
 
 from autoresearch import __version__
+from autoresearch.commands.say import say
 from autoresearch.errors import AutoresearchError, UsageError
 
 # command: (module in autoresearch.commands, one line for --help)
@@ -93,14 +94,14 @@ def main() -> None:
     except KeyboardInterrupt:
         status = 130
     except click.ClickException as error:
-        click.echo(f"error: {_with_cure(error)}", err=True)
+        say(f"error: {_with_cure(error)}", err=True)
         status = error.exit_code
     except AutoresearchError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         status = error.exit_status
     except OSError as error:
         # The edge: a folder or a file of the user's that the system refuses. What is ours to handle was handled below.
-        click.echo(f"error: {error}; mend that (a path, permissions, space) and run again", err=True)
+        say(f"error: {error}; mend that (a path, permissions, space) and run again", err=True)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
 

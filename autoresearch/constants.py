@@ -22,6 +22,7 @@ import operator
 import re
 import threading
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 
 from autoresearch.errors import UsageError, nearest
@@ -137,7 +138,7 @@ def _assignments(source: str) -> dict[str, tuple[ast.Assign | ast.AnnAssign, Val
         raise UsageError(f"train.py does not parse: line {error.lineno}: {error.msg}; correct that line") from None
     except (ValueError, RecursionError, MemoryError, UnicodeError) as error:  # zero bytes, surrogates, absurd nesting
         raise UsageError(f"train.py does not parse: {str(error) or 'nested too deeply'}; restore it from git") from None
-    bound = _bound_names(tree)
+    bound = Counter(_bound_names(tree))
     found = {}
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
@@ -146,7 +147,7 @@ def _assignments(source: str) -> dict[str, tuple[ast.Assign | ast.AnnAssign, Val
             target = statement.target
         else:
             continue
-        if isinstance(target, ast.Name) and _NAME.match(target.id) and bound.count(target.id) == 1:
+        if isinstance(target, ast.Name) and _NAME.match(target.id) and bound[target.id] == 1:
             value = evaluate(statement.value)
             if value is not None:
                 found[target.id] = (statement, value)
@@ -214,7 +215,7 @@ def _remark(lines: list[bytes], statement: ast.stmt, value: Value) -> tuple[str,
 def _annotation(text: str, value: Value, line: int) -> Annotation:
     def refuse(why: str) -> UsageError:
         return UsageError(
-            f"train.py line {line}: [{text}] at the end of the line {why}; write [low..high], [low..high log], "
+            f"train.py line {line}: [{text:.80}] at the end of the line {why}; write [low..high], [low..high log], "
             "[a, b, c] or [fixed], or put something after the bracket"
         )
 
@@ -226,7 +227,7 @@ def _annotation(text: str, value: Value, line: int) -> Annotation:
         if flag or not _is_number(low) or not _is_number(high):
             raise refuse("is not a range of numbers")
         if isinstance(value, bool | str):
-            raise refuse(f"is a range, and {value!r} is not a number")
+            raise refuse(f"is a range, and {value!r:.80} is not a number")
         if not low < high:
             raise refuse("is empty")
         log = text.endswith(" log")
@@ -239,14 +240,14 @@ def _annotation(text: str, value: Value, line: int) -> Annotation:
     if not isinstance(values, tuple) or len(values) < 2 or len(set(map(repr, values))) < len(values):
         raise refuse("is not an annotation")
     if not all(_fits(value, choice) for choice in values):
-        raise refuse(f"has a choice of another type than {value!r}")
+        raise refuse(f"has a choice of another type than {value!r:.80}")
     return Choices(values)
 
 
 def _parsed(text: str) -> Value | tuple[Value, ...] | None:
     try:
         node = syntax_tree(text.strip(), "eval").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if isinstance(node, ast.List):
         values = tuple(evaluate(element) for element in node.elts)
@@ -274,9 +275,10 @@ def _fits(old: Value, new) -> bool:
 
 def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> str:
     """new as source text, in the form of the literal `text` where it can be."""
-    if not _fits(old, new) or (_is_number(new) and not math.isfinite(new)):
+    numbers = new if isinstance(new, tuple | list) else [new] if _is_number(new) else []
+    if not _fits(old, new) or not all(-_LARGEST <= number <= _LARGEST for number in numbers):  # NaN is not, either
         kind = "tuple of numbers" if isinstance(old, tuple) else type(old).__name__
-        raise UsageError(f"{name} is a {kind} in train.py ({text}), and {new!r} is not one; give it a {kind}")
+        raise UsageError(f"{name} is a {kind} in train.py ({text:.80}), and {_brief(new)} is not one; give it a {kind}")
     if isinstance(new, tuple | list):
         pairs = [(value, old[min(index, len(old) - 1)]) for index, value in enumerate(new)]
         parts = [_number_text(float(value) if isinstance(was, float) else value, text) for value, was in pairs]
@@ -289,6 +291,15 @@ def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> st
     if isinstance(old, float):
         return _number_text(float(new), text)
     return _power_text(text, node, new) or _number_text(new, text)
+
+
+_LARGEST = 1e300  # of a number that is written; a whole number beyond it has more digits than Python likes to print
+
+
+def _brief(value) -> str:
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        return "so large a number"
+    return f"{value!r:.80}"
 
 
 def _power_text(text: str, node: ast.expr, value: int) -> str | None:

@@ -5,6 +5,7 @@
       StoredStateError         3   the workspace's or the cache's stored state is damaged
       EnvironmentFailure       1   no disk, no device, no network: not an experiment's fault; tried again
       BrokenDisk               1   a durable write failed, and not for want of space: nothing is written any more
+      LedgerRefusal            1   an event that the ledger does not take; nothing was written
 
 The message is one line (or a few) and ends in what to do next. Our own bugs are `assert`s and tracebacks.
 """
@@ -42,6 +43,16 @@ class RunFailed(Exception):
     def __init__(self, kind: str, reason: str):
         super().__init__(reason)
         self.kind, self.reason = kind, reason
+
+
+class LedgerRefusal(AutoresearchError):
+    """It is a fault of ours, or of what came out of a cell and should have been stopped before; the study is as it was."""
+
+    exit_status = 1
+
+    def __init__(self, event: str, reason: str):
+        super().__init__(f"the ledger takes no such `{event}` ({reason}); nothing was written: please report it, and run again")
+        self.reason = reason
 
 
 def nearest(name: str, names) -> str:

@@ -56,7 +56,7 @@ _RULE = re.compile(r"# ?-{20,}")
 _CONSTANT = re.compile(r"([A-Z][A-Z0-9_]*)\s*(?::[^=]+)?=(?!=)")
 _DEFINITION = re.compile(r"(?:async )?(?:def|class)\s+(\w+)")
 _METHOD = re.compile(r"(?: {4}|\t)(?:async )?def\s+(\w+)")
-_COMMENT = re.compile(r"""(?:^|\s)#[^"']*$""")  # a "#" inside a string is none
+_COMMENT = re.compile(r"(?:^|\s)#")
 
 
 @lru_cache(maxsize=64)  # the best texts of a night
@@ -91,9 +91,15 @@ def _placed(lines: Iterable[str], place: _Place, before: str) -> Iterator[tuple[
 def _code(placed: Iterable[tuple[_Place, str]]) -> Iterator[tuple[_Place, str]]:
     """The lines that do something, without their comments."""
     for place, line in placed:
-        code = (_COMMENT.sub("", line) if "#" in line else line).strip()
+        code = (_without_comment(line) if "#" in line else line).strip()
         if code:
             yield place, code
+
+
+def _without_comment(line: str) -> str:
+    """A "#" inside a string is none: it has a quote behind it."""
+    comment = _COMMENT.search(line, max(line.rfind('"'), line.rfind("'")) + 1)
+    return line[: comment.start()] if comment else line
 
 
 # ---------------------------------------------------------------------------------------------------------- parts

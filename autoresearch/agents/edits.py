@@ -5,18 +5,22 @@ of its edits is another idea, which nobody had. An error says what to do next an
 """
 
 import difflib
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autoresearch import constants
 from autoresearch.errors import UsageError
-from autoresearch.text import one_line
+from autoresearch.text import harmless, one_line
 
 EDITOR = "str_replace_based_edit_tool"
 FILE = "train.py"
 NOTES_CHARACTERS = 8000  # of notes.md; chosen: about 2,000 tokens, read with every request
 REASONING_CHARACTERS = 4000  # of what the ledger keeps; chosen: two pages
+
+_PLACES = 20  # chosen: of a text that is there many times, the places that are named
+_COMPARED, _SEARCHED = 160, 3000  # characters of a line, lines: the nearest is looked for in, since the time grows as their square
 
 _ONE_LINE = {"type": "string", "description": "one line, the change itself: 'MATRIX_LR 0.04 -> 0.06', 'SwiGLU for relu**2'"}
 _WHY = {"type": "string", "description": "two or three sentences: why it should lower val_bpb here, and where the idea is from"}
@@ -122,8 +126,8 @@ def whole_file(answer: str) -> str | None:
 
 
 def plain(text: str) -> str:
-    """Fit for the ledger and for a terminal: no control characters but line ends, and not too long."""
-    return "".join(letter for letter in text if letter == "\n" or letter.isprintable()).strip()[:REASONING_CHARACTERS]
+    """Fit for the ledger and for a terminal: harmless, and not too long."""
+    return harmless(text[: 2 * REASONING_CHARACTERS], stand_in="").strip()[:REASONING_CHARACTERS]
 
 
 # ---------------------------------------------------------------------------------------------------------- the tools
@@ -188,8 +192,8 @@ def _replaced(text: str, old: str, new: str) -> tuple[str, str]:
         line = text[: text.index(old)].count("\n") + 1
         return text.replace(old, new), f"replaced at line {line}"
     if count > 1:
-        starts = [match.start() for match in re.finditer(re.escape(old), text)]
-        lines = ", ".join(str(text[:start].count("\n") + 1) for start in starts)
+        starts = [match.start() for match in itertools.islice(re.finditer(re.escape(old), text), _PLACES)]
+        lines = ", ".join(str(text[:start].count("\n") + 1) for start in starts) + ", ..." * (count > _PLACES)
         raise ValueError(f"old_str is in {FILE} {count} times, at lines {lines}; add lines around it until it is unique")
     near = _nearest(text, old)
     raise ValueError(f"old_str is not in {FILE}; copy it exactly, with its indentation. The nearest lines are:\n{near}")
@@ -202,13 +206,13 @@ def _nearest(text: str, old: str) -> str:
         return "(none)"
     longest = max(wanted, key=len)
     matcher = difflib.SequenceMatcher(autojunk=False)
-    matcher.set_seq2(longest)
+    matcher.set_seq2(longest[:_COMPARED])
 
     def likeness(line: str) -> float:
-        matcher.set_seq1(line.strip())
+        matcher.set_seq1(line.strip()[:_COMPARED])
         return matcher.ratio() if matcher.quick_ratio() > 0.4 else 0.0  # the exact figure takes ten times as long
 
-    best = max(range(len(lines)), key=lambda index: likeness(lines[index]))
+    best = max(range(min(len(lines), _SEARCHED)), key=lambda index: likeness(lines[index]))
     start = max(0, best - wanted.index(longest))
     return _numbered(lines, start, min(len(lines), max(start + len(wanted), best + 1)))
 
@@ -249,7 +253,7 @@ def _value(value: object):
     if isinstance(value, str) and re.fullmatch(r"[-+*/ ().\d_eE]+", value) and any(map(str.isdigit, value)):
         try:
             number = constants.evaluate(constants.syntax_tree(value, "eval").body)
-        except SyntaxError:
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return value
         return value if number is None else number
     return value

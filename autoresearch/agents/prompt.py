@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from autoresearch.agents.base import REJECTED, Past, View
 from autoresearch.agents.categories import category
 from autoresearch.agents.mix import tallies
-from autoresearch.text import one_line
+from autoresearch.text import harmless, one_line
 
 CHUNK = 10  # experiments in a block of history; about 500 tokens, so that a new block is worth its write to the cache
 FAILURES = 3  # of the last failed experiments whose log is shown
@@ -79,12 +79,12 @@ def content(view: View, notes: str) -> list[dict]:
 
 def as_data(text: str, limit: int) -> str:
     """The end of a program's output as a marked block that it can't close, without control characters."""
-    visible = "".join(letter for letter in _ESCAPES.sub("", text) if letter in "\n\t" or letter.isprintable())
+    visible = harmless(_ESCAPES.sub("", text[-20 * limit :]), stand_in="")  # that much, so that 20 MB cost nothing
     return f"<data>\n{_MARKS.sub('(', visible[-limit:].strip())}\n</data>"
 
 
 _MARKS = re.compile(r"<(?=\s*/?\s*data)", re.IGNORECASE)
-# A terminal's colours and titles. The rest of what is invisible, direction marks among it, is not printable for Python.
+# A terminal's colours and titles. The rest of what is invisible, direction marks among it, text.py takes out.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 
 
@@ -106,7 +106,7 @@ def _line(one: Past, kind: str, delta: float | None) -> str:
     score = "n/a" if one.val_bpb is None else f"{one.val_bpb:.4f}"
     score += "" if delta is None else f" ({delta:+.4f})"
     verdict = one.status if one.status in ("keep", "discard", "baseline") else one_line(f"{one.status}: {one.reason or 'n/a'}")
-    return " | ".join([str(one.number), kind or "-", one_line(one.description), score, verdict, one.agent or "n/a"])
+    return " | ".join([str(one.number), kind or "-", one_line(one.description), score, verdict, one_line(one.agent) or "n/a"])
 
 
 def _tally(past: Sequence[Past]) -> str:

@@ -8,7 +8,6 @@ characters: it is data, and the files say so. The folder is a git repository of 
 root upwards, and would otherwise take the workspace's AGENTS.md, which is for somebody else, for theirs.
 """
 
-import difflib
 import json
 import os
 import stat
@@ -17,6 +16,7 @@ from pathlib import Path
 from autoresearch import constants
 from autoresearch.agents.base import FAILED, LARGEST_BYTES, REJECTED, Past, View
 from autoresearch.errors import UsageError
+from autoresearch.text import unified_diff
 
 TRAIN_PY, TASK, DESCRIPTION = "train.py", "TASK.md", "description.txt"
 NOTES = ("program.md", "history.md", "machine.md")
@@ -88,7 +88,7 @@ def described(old: str, new: str) -> str:
     except UsageError:
         before = after = {}
     changed = [f"{name} {before[name]} -> {after[name]}" for name in before if name in after and before[name] != after[name]]
-    rows = list(difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm=""))[2:]
+    rows = unified_diff(old, new, "", "").splitlines()[2:]
     added, removed = ([row[1:].strip() for row in rows if row.startswith(sign)] for sign in "+-")
     if changed and len(added) == len(removed) == len(changed):
         return ", ".join(changed)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
 
 
 @click.command("best")
@@ -34,13 +35,13 @@ def command(workspace, as_json, output):
         click.echo(json.dumps(facts, indent=2))
         return
     state = answers.state_of(study)
-    click.echo(gain(state))
-    click.echo(tested(state))
-    click.echo(f"commit {facts['commit']} on branch {facts['branch']} in {study.folder}: {facts['description']}")
+    say(gain(state))
+    say(tested(state))
+    say(f"commit {facts['commit']} on branch {facts['branch']} in {study.folder}: {facts['description']}")
     if output:
-        click.echo(f"written to {output}")
+        say(f"written to {output}")
     else:
-        click.echo(f"`--output FILE` writes it; `autoresearch show {facts['experiment']}` says what it changed")
+        say(f"`--output FILE` writes it; `autoresearch show {facts['experiment']}` says what it changed")
 
 
 def gain(state) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.text import harmless
 
 
 @click.command()
@@ -32,7 +33,8 @@ def command(context, backend, profile, corpus, sandbox, attack, as_json, plain):
     else:
         for line in lines(report):
             heading = line and not line.startswith(" ")
-            click.echo(click.style(line, bold=True) if heading and not plain else line)
+            shown = harmless(line)  # it may name another program's process
+            click.echo(click.style(shown, bold=True) if heading and not plain else shown)
     if report["chosen"] is None:
         context.exit(1)
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.text import harmless, one_line
 
 BEAT_SECONDS = 5.0  # chosen: clients that count silence give up after 30 s or more
 END_SECONDS = 20.0  # chosen: what ending a training's processes may take
@@ -78,7 +79,7 @@ class Trying:
 
     def event(self, event: dict) -> None:
         if event["event"] == "note":
-            self.words = event["reason"]
+            self.words = one_line(event["reason"])
 
     def progress(self, number: int, run: int, progress) -> None:
         if self._stopping.is_set():
@@ -113,7 +114,7 @@ def serve(study, trying: Trying):
             try:
                 return function(*arguments, **named)
             except AutoresearchError as error:
-                raise ToolError(str(error)) from error
+                raise ToolError(harmless(str(error))) from error
 
         return server.tool(annotations=ToolAnnotations(read_only_hint=True))(tool)
 
@@ -157,7 +158,7 @@ def serve(study, trying: Trying):
             found = await anyio.to_thread.run_sync(trying.step, description, train_py, abandon_on_cancel=True)
             group.cancel_scope.cancel()
         if isinstance(found, Exception):
-            raise ToolError(str(found)) from found
+            raise ToolError(harmless(str(found))) from found
         return found
 
     return server

@@ -6,6 +6,8 @@ import sys
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import one_line
 
 
 @click.command("noise")
@@ -27,7 +29,7 @@ def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plai
     """
     from autoresearch.commands.prepare import bars
     from autoresearch.hardware import power
-    from autoresearch.loop import answers, ledger, measure_noise, terms
+    from autoresearch.loop import answers, measure_noise, terms
     from autoresearch.loop.workspace import find
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
@@ -41,18 +43,18 @@ def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plai
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress)
         machine = machine_line(study.facts.device, study.backend, study.profile.name)
-        past = ledger.read(study.events)
+        past = answers.events(study)
         with panel.choose(False, plain or as_json, sys.stderr, machine, past) as listener:
             outcome = measure_noise.measure(study, setup, runs, is_new, listener)
         exit_status = outcome.exit_status
         if exit_status:
-            click.echo(f"{outcome.detail}\nnot measured to the end: {outcome.reason}".lstrip("\n"), err=True)
+            say(f"{outcome.detail}\nnot measured to the end: {outcome.reason}".lstrip("\n"), err=True)
     facts = measure_noise.facts(study, answers.state_of(study))
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
         for line in lines(facts):
-            click.echo(line)
+            say(line)
     context.exit(exit_status)
 
 
@@ -68,5 +70,5 @@ def lines(facts: dict) -> list[str]:
     ]
     for one in facts["measured"]:
         scores = " ".join(f"{score:.6f}" for score in one["scores"])
-        found.append(f"runs      experiment {one['experiment']}, {one['description']}: {scores}")
+        found.append(f"runs      experiment {one['experiment']}, {one_line(one['description'])}: {scores}")
     return found

@@ -3,6 +3,7 @@
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
 
 SHOWN = 12  # lines that are cut off, at most
 
@@ -30,7 +31,7 @@ def command(workspace, yes):
         click.echo(f"{study.events}: line {found.line} is damaged; {found.line - 1} good lines stand before it")
         click.echo(f"cut off are {len(cut)} lines:")
         for number, said in cut[:SHOWN]:
-            click.echo(f"  {number:>6}  {said}")
+            say(f"  {number:>6}  {said}")
         if len(cut) > SHOWN:
             click.echo(f"  ... and {len(cut) - SHOWN} more")
         if yes:

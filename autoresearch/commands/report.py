@@ -19,7 +19,7 @@ def command(workspace: Path | None, output: Path | None) -> None:
     It may be called while the study runs. Example: `autoresearch report --output ~/night.png`
     """
     from autoresearch.errors import UsageError
-    from autoresearch.loop import ledger
+    from autoresearch.loop import answers
     from autoresearch.loop.workspace import find
     from autoresearch.paths import expanded
     from autoresearch.report.history import machine_line
@@ -33,5 +33,5 @@ def command(workspace: Path | None, output: Path | None) -> None:
             raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
     study = find(workspace)
     path = output or study.folder / "progress.png"
-    draw(ledger.read(study.events), path, machine_line(study.facts.device, study.backend, study.profile.name))
+    draw(answers.events(study), path, machine_line(study.facts.device, study.backend, study.profile.name))
     click.echo(path)

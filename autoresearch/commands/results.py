@@ -5,6 +5,8 @@ import json
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import one_line
 
 
 @click.command("results")
@@ -19,17 +21,20 @@ def command(workspace, as_json, last):
     from autoresearch.loop.workspace import find
 
     study = find(workspace)
+    state = answers.state_of(study)
+    if state.skipped_line:
+        say(state.skipped_line, err=True)
     if as_json:
         click.echo(json.dumps(answers.results(study, last), indent=2))
         return
-    experiments = answers.state_of(study).experiments[-(last or 0) :]
+    experiments = state.experiments[-(last or 0) :]
     if not experiments:
         click.echo("no experiment yet; `autoresearch run` trains the first")
     for experiment in experiments:
-        click.echo(line(experiment))
+        say(line(experiment))
 
 
 def line(experiment) -> str:
     score = "n/a" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
     word = experiment.state or "pending"
-    return f"{experiment.number:>5}  {experiment.commit[:7]}  {score:>9}  {word:<12}  {experiment.description}"
+    return f"{experiment.number:>5}  {experiment.commit[:7]}  {score:>9}  {word:<12}  {one_line(experiment.description)}"

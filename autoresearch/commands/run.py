@@ -25,8 +25,9 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     """
     from autoresearch import agents
     from autoresearch.commands.prepare import bars
+    from autoresearch.commands.say import say as tell
     from autoresearch.hardware import power
-    from autoresearch.loop import ledger, loop, terms
+    from autoresearch.loop import answers, loop, terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
@@ -54,14 +55,14 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     say(f"agent     {reason}")
-    with panel.choose(as_json, plain, sys.stdout, machine, ledger.read(study.events)) as listener:
+    with panel.choose(as_json, plain, sys.stdout, machine, answers.events(study)) as listener:
         outcome = loop.run_study(study, setup, proposers, loop.Limits(experiments, hours), listener)
     if as_json:
         end = {"event": "end", "reason": outcome.reason, "exit_status": outcome.exit_status, "workspace": str(study.folder)}
         click.echo(json.dumps(end))
     else:
         for line in farewell(study, outcome):
-            click.echo(line)
+            tell(line)
     context.exit(outcome.exit_status)
 
 
@@ -77,6 +78,7 @@ def farewell(study, outcome) -> list[str]:
         *([outcome.detail] if outcome.detail else []),
         f"stopped: {outcome.reason}",
         f"{gain(state)}; {counts}",
+        *([state.skipped_line] if state.skipped else []),
         *([tested(state)] if state.best else []),
         f"go on    autoresearch run --workspace {study.folder}",
         f"look     autoresearch results --workspace {study.folder}; {study.folder / 'progress.png'}",

@@ -5,6 +5,10 @@ import json
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import one_line
+
+WIDE = 4000  # characters of a reason
 
 
 @click.command("show")
@@ -24,22 +28,22 @@ def command(number, workspace, as_json):
         click.echo(json.dumps(shown, indent=2))
         return
     for text in lines(answers.experiment(study, number), shown):
-        click.echo(text)
+        say(text)
 
 
 def lines(experiment, shown: dict) -> list[str]:
-    """shown: what answers.show gives."""
+    """shown: what answers.show gives. The caller makes the texts harmless."""
     ref, patch, tail = shown["ref"], shown["diff"], shown["log_tail"]
     score = "n/a" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
     found = [
-        f"experiment {experiment.number}: {experiment.description}",
-        f"{experiment.state or 'pending'}  val_bpb {score}  {experiment.reason or ''}".rstrip(),
+        f"experiment {experiment.number}: {one_line(experiment.description)}",
+        f"{experiment.state or 'pending'}  val_bpb {score}  {one_line(experiment.reason or '', WIDE)}".rstrip(),
         f"commit {experiment.commit}  ({ref}), proposed by {experiment.agent}, {experiment.started}",
     ]
     if shown["startup_seconds"] is not None:
         baseline = shown["baseline_startup_seconds"]
         found.append(f"start-up {shown['startup_seconds']:.0f} s, baseline {'n/a' if baseline is None else f'{baseline:.0f} s'}")
-    found += [f"run {one.k} was invalid ({one.state}) and done again: {one.reason}" for one in experiment.invalid]
+    found += [f"run {one.k} was invalid ({one.state}) and done again: {one_line(one.reason, WIDE)}" for one in experiment.invalid]
     if experiment.reasoning:
         found += ["", *(f"  {line}" for line in experiment.reasoning.splitlines())]
     for run in experiment.runs:
@@ -47,7 +51,7 @@ def lines(experiment, shown: dict) -> list[str]:
         if run.result is None:
             found += ["", f"{head}: no result yet"]
         else:
-            failed = "" if run.result.ok else f" {run.result.status}: {run.result.reason}"
+            failed = "" if run.result.ok else f" {run.result.status}: {one_line(run.result.reason or '', WIDE)}"
             found += ["", f"{head}:{failed}", run.result.summary_block()]
             if run.disturbed:
                 found.append(f"counted although it was disturbed ({run.disturbed}): it was the last of several tries")

@@ -5,6 +5,7 @@ import json
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
 
 
 @click.command("status")
@@ -22,7 +23,7 @@ def command(workspace, as_json):
         click.echo(json.dumps(facts, indent=2))
         return
     for line in lines(facts):
-        click.echo(line)
+        say(line)
 
 
 def lines(facts: dict) -> list[str]:
@@ -51,6 +52,7 @@ def lines(facts: dict) -> list[str]:
         "requests": requests,
         "under way": under_way,
     }
+    rows |= {"ledger": facts["skipped_why"]} if facts["skipped_why"] else {}
     return [f"{name:<10} {value}" for name, value in rows.items()]
 
 

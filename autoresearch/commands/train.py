@@ -7,6 +7,8 @@ import time
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import without_colours
 
 _EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
 
@@ -35,7 +37,7 @@ def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
         setup = terms.ready(study, levels.choose(sandbox), on_progress)
     if not as_json:
         for warning in conditions_for(setup).warnings:
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
     show = _Line(quiet=as_json, overwrite=sys.stderr.isatty() and not plain)
     result = train_outside(study, setup, study.seed if seed is None else seed, show)
     show.end()
@@ -44,8 +46,8 @@ def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
     elif result.ok:
         click.echo(result.summary_block())
     else:
-        click.echo(log_tail(study.runs / "train" / "log.txt"), err=True)
-        click.echo(f"the training failed ({result.status}): {result.reason}", err=True)
+        say(without_colours(log_tail(study.runs / "train" / "log.txt")), err=True)
+        say(f"the training failed ({result.status}): {result.reason}", err=True)
     context.exit(0 if result.ok else 1)
 
 

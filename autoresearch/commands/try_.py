@@ -6,6 +6,8 @@ import sys
 import click
 
 from autoresearch.commands.options import options
+from autoresearch.commands.say import say
+from autoresearch.text import without_colours
 
 
 @click.command("try")
@@ -25,7 +27,7 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     """
     from autoresearch.commands.prepare import bars
     from autoresearch.hardware import power
-    from autoresearch.loop import answers, ledger, terms
+    from autoresearch.loop import answers, terms
     from autoresearch.loop import workspace as workspaces
     from autoresearch.report import panel
     from autoresearch.report.history import machine_line
@@ -37,17 +39,17 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
         setup = terms.ready(study, levels.choose(sandbox), on_progress)
     machine = machine_line(study.facts.device, study.backend, study.profile.name)
     stream = sys.stderr  # the answer alone goes to stdout
-    with panel.choose(False, plain or as_json, stream, machine, ledger.read(study.events)) as listener:
+    with panel.choose(False, plain or as_json, stream, machine, answers.events(study)) as listener:
         tried, outcome = answers.try_edit(study, setup, message, listener)
     if tried is None:
-        click.echo(outcome.detail, err=True, nl=bool(outcome.detail))
-        click.echo(f"no verdict: {outcome.reason}", err=True)
+        say(without_colours(outcome.detail), err=True, nl=bool(outcome.detail))
+        say(f"no verdict: {outcome.reason}", err=True)
         context.exit(outcome.exit_status or 1)
     if as_json:
         click.echo(json.dumps(tried))
     else:
         score = "n/a" if tried["val_bpb"] is None else f"{tried['val_bpb']:.6f}"
-        click.echo(f"{tried['verdict']}  val_bpb {score}  experiment {tried['number']}: {tried['reason']}")
+        say(f"{tried['verdict']}  val_bpb {score}  experiment {tried['number']}: {tried['reason']}")
         if tried["verdict"] != "keep":
             click.echo(f"train.py is the best again; the edit is kept: git checkout {tried['ref']} -- train.py")
     context.exit(1 if tried["verdict"] == "crash" else 0)

@@ -2,23 +2,27 @@
 and for MCP alike.
 
 The readers write nothing and may be called beside a running study; their keys are an interface, so none is dropped or renamed.
-Each raises UsageError for what does not exist and StoredStateError for what is damaged.
+Each raises UsageError for what does not exist and StoredStateError for what is damaged. Texts in them are harmless (text.py), save
+the best's train.py, which the next edit starts from: that one is as it was scored.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import pygit2
 
 from autoresearch import durable
-from autoresearch.errors import UsageError
+from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.loop import lock, loop
 from autoresearch.loop.experiment import Setup
 from autoresearch.loop.ledger import read
 from autoresearch.loop.loop import Outcome
 from autoresearch.loop.session import Listener, log_tail
-from autoresearch.loop.state import Experiment, State
+from autoresearch.loop.state import Experiment, State, sound
 from autoresearch.loop.store import TRAIN_PY, diff, head_file, text_of
 from autoresearch.loop.workspace import Study
+from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
 
 
 def results(study: Study, last: int | None = None) -> list[dict]:
@@ -29,10 +33,12 @@ def results(study: Study, last: int | None = None) -> list[dict]:
 def show(study: Study, number: int) -> dict:
     """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log."""
     one = experiment(study, number)
-    patch = diff(study.folder, one.parent, one.commit) if one.parent else ""
+    with _stored(study, one):
+        patch = diff(study.folder, one.parent, one.commit) if one.parent else ""
     tail = log_tail(study.runs / one.runs[-1].folder / "log.txt") if one.runs else ""
     startup = {"startup_seconds": one.startup_seconds, "baseline_startup_seconds": state_of(study).baseline.startup_seconds}
-    return record(one) | startup | {"ref": ref(study, number), "diff": patch, "log_tail": tail}
+    words = {"diff": harmless(patch, stand_in=HIDDEN), "log_tail": harmless(without_colours(tail))}
+    return record(one) | startup | {"ref": ref(study, number)} | words
 
 
 def best(study: Study) -> dict:
@@ -40,9 +46,11 @@ def best(study: Study) -> dict:
     state = state_of(study)
     if state.best is None:
         raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
+    with _stored(study, state.best):
+        train_py = text_of(study.folder, state.best.commit)
     return {
         "experiment": state.best.number,
-        "description": state.best.description,
+        "description": one_line(state.best.description),
         "commit": state.best.commit,
         "branch": f"autoresearch/{study.tag}",
         "val_bpb": state.best.val_bpb,
@@ -52,7 +60,7 @@ def best(study: Study) -> dict:
         "gain_bpb": state.gain.bpb if state.gain else None,
         "gain_error_bpb": state.gain.error if state.gain else None,
         "sigma": state.noise.sigma if state.noise else None,
-        "train_py": text_of(study.folder, state.best.commit),
+        "train_py": train_py,
     }
 
 
@@ -60,7 +68,7 @@ def status(study: Study) -> dict:
     """Where the study stands; process is the id of the process that is at work in it, or None."""
     state = state_of(study)
     best, baseline, pending = state.best, state.baseline, state.pending
-    under_way = pending and {"experiment": pending.number, "description": pending.description, "runs": len(pending.runs)}
+    under_way = pending and {"experiment": pending.number, "description": one_line(pending.description), "runs": len(pending.runs)}
     return {
         "tag": study.tag,
         "workspace": str(study.folder),
@@ -87,7 +95,9 @@ def status(study: Study) -> dict:
         "cost_usd": state.cost_usd,
         "pending": under_way,
         "best_runs_again": bool(best and best.unfinished),
-        "last_stop": state.last_stop,
+        "last_stop": state.last_stop and harmless(state.last_stop),
+        "skipped": len(state.skipped),
+        "skipped_why": state.skipped_line,
     }
 
 
@@ -143,6 +153,11 @@ def experiment(study: Study, number: int) -> Experiment:
     return experiments[number]
 
 
+def events(study: Study) -> list[dict]:
+    """What the ledger holds, without the lines that say what can't be: for the panel and the picture."""
+    return sound(read(study.events))
+
+
 def state_of(study: Study) -> State:
     return State.from_events(read(study.events))
 
@@ -153,9 +168,20 @@ def ref(study: Study, number: int) -> str:
 
 
 def record(one: Experiment) -> dict:
-    """An experiment for programs: what the ledger holds of it."""
+    """An experiment for programs: what the ledger holds of it, its texts harmless."""
     table = asdict(one) | {"val_bpb": one.val_bpb, "peak_memory_bytes": one.peak_memory_bytes}
     for run in table["runs"]:
         result = run.pop("result") or {}
         run |= {name: value for name, value in result.items() if name not in run}
-    return table
+    return harmless_table(table)
+
+
+@contextlib.contextmanager
+def _stored(study: Study, one: Experiment) -> Iterator[None]:
+    """For what is read out of git: StoredStateError where that does not hold an experiment."""
+    try:
+        yield
+    except (KeyError, ValueError, pygit2.GitError) as error:  # no such commit, no such file in it, no UTF-8; no repository
+        raise StoredStateError(
+            f"{study.folder / '.git'} does not hold experiment {one.number} ({one.commit}); bring .git back from a copy"
+        ) from error

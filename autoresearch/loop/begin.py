@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop import experiment, watch
+from autoresearch.loop import experiment, schema, watch
 from autoresearch.loop.experiment import Warm
 from autoresearch.loop.proposals import clean, described, program_key
 from autoresearch.loop.proposer import NoMore, Proposer
@@ -116,11 +116,12 @@ def warm_up(
 
 def _rejection(session: Session, proposal: Proposal, failure: RunFailed) -> dict:
     """What the ledger keeps of a proposal that failed before READY; its commit has a ref."""
-    number, state = len(session.state.experiments), session.state
+    number, known = len(session.state.experiments), session.state
     tail = clean(log_tail(session.study.runs / f"{number:04d}-1" / "log.txt"))
     message = f"{described(proposal.description)}\n\nnot trained: {clean(failure.reason)}\n"
-    parent = session.store.base(state.best.commit)
+    parent = session.store.base(known.best.commit)
     commit, _ = session.persist(lambda: session.store.propose(parent, proposal.train_py, message))
-    session.persist(lambda: session.store.name(f"rejected-{len(state.rejections) + 1}", commit))
+    session.persist(lambda: session.store.name(f"rejected-{len(known.rejections) + 1}", commit))
     key = program_key(proposal.train_py)
-    return {"state": failure.kind, "reason": failure.reason, "log": tail, "commit": commit, "key": key}
+    state = failure.kind if failure.kind in schema.FAILED else "crash"
+    return {"state": state, "reason": failure.reason, "log": tail, "commit": commit, "key": key}

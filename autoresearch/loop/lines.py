@@ -1,7 +1,8 @@
 """The lines of a ledger as bytes: what makes a line good, and what a damaged file still says.
 
 A line is JSON with its sequence number first and its checksum last. The checksum is over the line and the checksum of the line
-before, so that a good line in the wrong place, or of another ledger, is a bad one.
+before, so that a good line in the wrong place, or of another ledger, is a bad one. So is a line that is longer than any that was
+ever written, or nested so deeply that Python's JSON does not read it.
 """
 
 import hashlib
@@ -10,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoresearch.errors import StoredStateError
+
+LONGEST_LINE_BYTES = 32 << 20  # of a line that is read; earlier versions cut no reason, and one may have 20 MB
+LARGEST_BYTES = 1 << 30  # of a ledger that is read: a thousand times the largest that was seen
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -25,7 +29,14 @@ class Parsed:
 
 
 def content(path: Path) -> bytes:
+    """A ledger's bytes; none where there is no file. StoredStateError for a file that can't be one, which is not read."""
     try:
+        size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise StoredStateError(
+                f"{path} has {size >> 20:,} MiB, and no ledger has {LARGEST_BYTES >> 20:,}; put a copy of it back, or begin a new"
+                " study: `autoresearch run --workspace NEW_FOLDER`"
+            )
         return path.read_bytes()
     except FileNotFoundError:
         return b""
@@ -64,10 +75,12 @@ def parse(data: bytes, path: Path, strict: bool = True) -> Parsed:
 
 def _decode(line: bytes, seq: int, before: str) -> tuple[dict, str] | None:
     """The event and its checksum, or None when the line is not, byte for byte, what was written as number seq after before."""
+    if len(line) > LONGEST_LINE_BYTES:
+        return None
     try:
         entry = json.loads(line)
         del entry["check"]
         again, check = encode(entry, before)
         return (entry, check) if entry["seq"] == seq and again == line + b"\n" else None
-    except (ValueError, KeyError, TypeError):  # not JSON or not UTF-8; no checksum; not an object
+    except (ValueError, KeyError, TypeError, RecursionError):  # not JSON or not UTF-8; no checksum; not an object; nested
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from autoresearch.agents.base import Proposal
 from autoresearch.agents.mix import Agents
-from autoresearch.errors import EnvironmentFailure, UsageError
+from autoresearch.errors import EnvironmentFailure, LedgerRefusal, UsageError
 from autoresearch.hardware.observer import Observer
 from autoresearch.loop import audits, constraints, decide, experiment, watch
 from autoresearch.loop.begin import Begun, begin, begin_edit, record_start
@@ -24,7 +24,9 @@ from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail
 from autoresearch.loop.state import Experiment
 from autoresearch.loop.stop import Outcome, Stop, environment_failed, stop_if_asked
 from autoresearch.loop.store import work_tree_text
+from autoresearch.loop.views import in_our_words
 from autoresearch.loop.workspace import Study
+from autoresearch.measure.summary import RunResult
 from autoresearch.noise import fair_scores, mean, pooled_noise
 
 
@@ -168,7 +170,12 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
         session.record("lost", n=number, k=k, reason=f"the disk is full ({result.reason})")
         return EnvironmentFailure("the disk is full")
     session.sync_run(folder)
-    session.record("run", n=number, k=k, folder=folder.name, **result.to_json(), watched=watching.watched.to_dict())
+    where = {"n": number, "k": k, "folder": folder.name, "watched": watching.watched.to_dict()}
+    try:
+        session.record("run", **where, **in_our_words(result).to_json())
+    except LedgerRefusal as refusal:  # numbers that can't be have come out of a cell: it has failed, and ends no night
+        failed = RunResult("invalid", seed, f"its result can't be: {refusal.reason}")
+        session.record("run", **where, **failed.to_json())
     session.scored_here.add(folder.name)
     return None
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch import durable
-from autoresearch.loop import lines
+from autoresearch.loop import lines, schema
+from autoresearch.text import one_line
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ def repair(found: Damage) -> Path:
 
 
 def _said(line: bytes) -> str:
+    if len(line) > schema.LONGEST_LINE_BYTES:
+        return f"not readable, {len(line):,} bytes"
     try:
         entry = json.loads(line)
         words = [str(entry["event"]), *(f"{name} {entry[name]}" for name in ("n", "k", "verdict", "val_bpb") if name in entry)]
-        return ", ".join(words)[:120]
-    except (ValueError, KeyError, TypeError):
+        return one_line(", ".join(words), 120)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "not readable"

@@ -19,6 +19,7 @@ from autoresearch.child import RunFailed, Worker
 from autoresearch.loop import bounds, cells
 from autoresearch.loop.bounds import Bounds, Seconds
 from autoresearch.loop.cells import WORK
+from autoresearch.loop.schema import WORST_BPB
 from autoresearch.loop.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.measure.audit import Cuts
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
@@ -65,7 +66,9 @@ def evaluate(
     text = held_out(setup, text_folder or setup.prepared.val_folder)
     with _asking(setup, folder, on_progress, "scoring", rows) as asking:
         found = score(text, setup.seq_len, asking.ask(*text.rows(setup.seq_len)))
-        return replace(found, costs=asking.costs)
+    if not 0 < found.val_bpb < WORST_BPB:  # infinity and NaN are not, either
+        raise RunFailed("invalid", f"its predictions cost {found.val_bpb:.3g} bits per byte: that is no score")
+    return replace(found, costs=asking.costs)
 
 
 @contextmanager

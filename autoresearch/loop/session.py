@@ -26,7 +26,7 @@ from autoresearch.loop.interrupts import Interrupts
 from autoresearch.loop.ledger import Ledger
 from autoresearch.loop.proposals import described
 from autoresearch.loop.scoring import BITS
-from autoresearch.loop.state import State
+from autoresearch.loop.state import State, sound
 from autoresearch.loop.store import Store, head_file
 from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult
@@ -78,7 +78,11 @@ class Session:
         return replace(self._setup, baseline=self.store.text(baseline.commit), bounds=found)
 
     def record(self, event: str, **fields) -> dict:
-        """Write an event durably, waiting for space when the disk is full; then fold and show it."""
+        """Write an event durably, waiting for space when the disk is full; then fold and show it.
+
+        LedgerRefusal for one that the ledger does not take (schema.py, places.py).
+        """
+        self.state.demand(event, fields)
         with self.interrupts.whole():
             entry = self.persist(lambda: self.ledger.append(event, **fields))
             self.state.apply(entry)
@@ -168,7 +172,7 @@ class Session:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
         try:
             machine = machine_line(self.study.facts.device, self.study.backend, self.study.profile.name)
-            picture.draw(self.ledger.events, self.study.folder / "progress.png", machine)
+            picture.draw(sound(self.ledger.events), self.study.folder / "progress.png", machine)
         except Exception as error:
             self.note(f"progress.png could not be drawn: {type(error).__name__}: {error}")
 
@@ -186,6 +190,8 @@ class Session:
         for folder in (self.study.folder, self.study.state_folder):
             durable.remove_leftovers(folder)
         self._check_terms()
+        if self.state.skipped_line:
+            self.note(self.state.skipped_line)
         for one in self.state.experiments:
             if not self.store.has(one.commit):
                 raise StoredStateError(
@@ -208,7 +214,7 @@ class Session:
                 f"{self.study.folder / STUDY} was changed by hand; `git checkout HEAD {STUDY}` puts it back,"
                 " a new study in another folder can have other terms (`autoresearch run --workspace NEW_FOLDER`, with options)"
             )
-        if not self.ledger.events:
+        if not self.state.study:
             self.record("study", tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text)
 
     def _prune_runs(self) -> None:

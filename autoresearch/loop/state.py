@@ -1,13 +1,21 @@
-"""Where a study stands: a pure fold over the events of its ledger (ledger.py says what they hold)."""
+"""Where a study stands: a pure fold over the events of its ledger (ledger.py says what they hold).
+
+Promises: it raises nothing, whatever JSON values stand in the place of events. One that is not as schema.py says, or has no place
+(places.py) among the events before it, changes nothing and is noted in `skipped`.
+"""
 
 import math
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from autoresearch.errors import LedgerRefusal
+from autoresearch.loop import places, schema
 from autoresearch.loop.decide import CHECK_RUNS
 from autoresearch.loop.validity import Reference
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
+from autoresearch.text import one_line
 
 
 @dataclass
@@ -20,6 +28,11 @@ class Run:
     sandbox: int | None = None  # the level of its cell; None in ledgers from before there was one
     result: RunResult | None = None
     disturbed: str | None = None  # why it would not have counted, had it not been the last try
+
+    @property
+    def ended_after_training(self) -> bool:
+        """Whether the weights were there: what failed since then is its scoring, or a limit."""
+        return self.result is not None and self.result.checkpoint is not None
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,18 @@ class Waiting:
     cost_usd: float
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A line of the ledger that says what can't be."""
+
+    line: int
+    event: str
+    reason: str
+
+
+_SHOWN = 3  # of those, in the one line about them
+
+
 @dataclass
 class State:
     """Where a study stands, from its events alone."""
@@ -155,13 +180,23 @@ class State:
     asked: int = 0
     cost_usd: float = 0.0  # of all requests whose price is known
     last_stop: str | None = None
+    skipped: list[Skipped] = field(default_factory=list)
 
     @classmethod
-    def from_events(cls, events: list[dict]) -> "State":
+    def from_events(cls, events: Iterable[dict]) -> "State":
         state = cls()
-        for event in events:
-            state.apply(event)
+        for line, event in enumerate(events, 1):
+            state.apply(event, line)
         return state
+
+    @property
+    def skipped_line(self) -> str | None:
+        """One line about what was skipped, where something was."""
+        if not self.skipped:
+            return None
+        which = "; ".join(f"line {one.line}, {one.event}: {one.reason}" for one in self.skipped[:_SHOWN])
+        rest = f"; and {len(self.skipped) - _SHOWN} more" if len(self.skipped) > _SHOWN else ""
+        return f"skipped {len(self.skipped)} of the ledger's lines, which say what can't be ({which}{rest})"
 
     @property
     def pending(self) -> Experiment | None:
@@ -198,10 +233,22 @@ class State:
         words = [experiment.verdict for experiment in self.experiments[1:]]
         return {word: words.count(word) for word in ("keep", "discard", "crash")}
 
-    def apply(self, event: dict) -> None:
-        handler = getattr(self, f"_on_{event['event']}", None)
-        if handler is not None:
+    def apply(self, event: dict, line: int = 0) -> bool:
+        """Take one event in, or skip it. Whether it was taken; one that is not known here is, and changes nothing."""
+        wrong = schema.entry_objection(event) or places.objection(self, event["event"], event)
+        if wrong:
+            name = event.get("event") if isinstance(event, dict) else None
+            self.skipped.append(Skipped(line, one_line(name, 20) if isinstance(name, str) else "n/a", wrong))
+            return False
+        if event["event"] in schema.EVENTS and (handler := getattr(self, f"_on_{event['event']}", None)):
             handler(event)
+        return True
+
+    def demand(self, event: str, fields: dict) -> None:
+        """LedgerRefusal for an event that can't be written next."""
+        fields = schema.fit(fields)
+        if wrong := schema.objection(event, fields) or places.objection(self, event, fields):
+            raise LedgerRefusal(event, wrong)
 
     def _on_study(self, event: dict) -> None:
         self.study = event
@@ -233,7 +280,6 @@ class State:
         started = Experiment(event["n"], started=event["time"], **{name: event[name] for name in names})
         if self.best is None:
             self.experiments.clear()  # a baseline that failed is tried again as number 0
-        assert started.number == len(self.experiments), "experiments are numbered in order"
         self.experiments.append(started)
         self.keys.setdefault(started.key, started.number)
         self.blobs.add(started.blob)
@@ -291,3 +337,9 @@ class State:
 
     def _on_stop(self, event: dict) -> None:
         self.last_stop = event["reason"]
+
+
+def sound(events: Iterable[dict]) -> list[dict]:
+    """The events that a State takes in, for other folds over the same ledger."""
+    state = State()
+    return [event for line, event in enumerate(events, 1) if state.apply(event, line)]

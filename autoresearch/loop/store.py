@@ -12,7 +12,6 @@ the objects, in any order: `update` may be called at any time and ends in the sa
 """
 
 import contextlib
-import difflib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import pygit2
 from pygit2.enums import FileMode, RepositoryOpenFlag
 
 from autoresearch import durable
+from autoresearch.text import unified_diff
 
 TRAIN_PY = "train.py"
 
@@ -104,7 +104,10 @@ class Store:
         self._point(self.ref_name(number), commit)
 
     def has(self, commit: str) -> bool:
-        return commit in self._repo
+        try:
+            return commit in self._repo
+        except (ValueError, pygit2.GitError):  # not an id of git's
+            return False
 
     def base(self, best: str) -> str:
         """The commit that proposals build on: the best, or what the user committed on top of it without changing train.py."""
@@ -293,8 +296,8 @@ def text_of(folder: Path, commit: str) -> str:
 def diff(folder: Path, before: str, after: str) -> str:
     """What changed in train.py between two commits, as a patch."""
     repo = _reader(folder)
-    old, new = (repo[commit].tree[TRAIN_PY].data.decode("utf-8").splitlines(keepends=True) for commit in (before, after))
-    return "".join(difflib.unified_diff(old, new, f"{TRAIN_PY} {before[:7]}", f"{TRAIN_PY} {after[:7]}"))
+    old, new = (repo[commit].tree[TRAIN_PY].data.decode("utf-8") for commit in (before, after))
+    return unified_diff(old, new, f"{TRAIN_PY} {before[:7]}", f"{TRAIN_PY} {after[:7]}")
 
 
 def _reader(folder: Path) -> pygit2.Repository:

@@ -1,4 +1,7 @@
-"""What the panel and the picture know of a study: a small fold over the ledger's events, one at a time, as they come."""
+"""What the panel and the picture know of a study: a small fold over the ledger's events, one at a time, as they come.
+
+It takes sound events: those that come live have just been written, those of a file are looked through first (loop/state.py).
+"""
 
 import math
 import statistics
@@ -42,6 +45,7 @@ class History:
 
     @classmethod
     def of(cls, events: Iterable[dict]) -> "History":
+        """Of a ledger's events, of which those that say what can't be were left out (loop/state.py, sound)."""
         history = cls()
         for event in events:
             history.add(event)

@@ -9,6 +9,8 @@ events.jsonl has the same with null for unknown, and the finer states. memory_gb
 
 from collections.abc import Iterable
 
+from autoresearch.text import one_line
+
 _HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
 
 
@@ -25,5 +27,5 @@ def _row(experiment) -> tuple[str, ...]:
         f"{experiment.val_bpb or 0.0:.6f}",
         f"{(experiment.peak_memory_bytes or 0) / 2**30:.1f}",
         experiment.verdict,
-        " ".join(experiment.description.split()),
+        one_line(experiment.description),
     )

@@ -15,15 +15,18 @@ def study(outcomes, description="MATRIX_LR 0.04 -> 0.06", baseline=(0.801, 0.800
 
     add("study", tag="jan02", seed=1, decide="confirmed")
     for number, scores in enumerate([list(baseline), *([] if score is None else [score] for score in outcomes)]):
-        add("start", n=number, description=description if number else "baseline")
+        commit = {"commit": f"c{number}", "parent": None, "blob": f"b{number}", "key": f"k{number}"}
+        words = {"description": description if number else "baseline", "reasoning": "", "agent": "a", "cost_usd": 0.0}
+        add("start", n=number, **commit, **words)
         for run, score in enumerate(scores or [None], 1):
             add("begin", n=number, k=run, seed=run, folder=f"{number}-{run}")
             failed = {"status": "crash", "reason": "no [red]memory[/red]"} if score is None else {"status": "ok", "reason": None}
-            add("run", n=number, k=run, seed=run, val_bpb=score, **failed)
+            add("run", n=number, k=run, seed=run, folder=f"{number}-{run}", val_bpb=score, **failed)
         mean = sum(scores) / len(scores) if scores else None
         verdict = "crash" if mean is None else "keep" if number == 0 or mean < best else "discard"
         best = mean if verdict == "keep" else best
-        add("verdict", n=number, verdict=verdict, reason="the numbers say so", val_bpb=mean, scores=scores)
+        decided = {"verdict": verdict, "state": verdict, "reason": "the numbers say so", "val_bpb": mean, "scores": scores}
+        add("verdict", n=number, commit=f"c{number}", **decided)
     return events
 
 

@@ -17,14 +17,15 @@ def test_fold_counts_the_best_and_the_noise():
 
 def test_a_revoked_keep_gives_the_best_back():
     events = study([0.79, 0.78])
-    history = History.of([*events, {"seq": 0, "time": events[-1]["time"], "event": "revoked", "n": 2, "reason": "it cheats"}])
+    history = History.of([*events, {"seq": 99, "time": events[-1]["time"], "event": "revoked", "n": 2, "reason": "it cheats"}])
     assert history.best_number == 1 and history.counts == {"keep": 1, "discard": 1, "crash": 0}
     assert history.experiments[-1].val_bpb is None
 
 
 def test_the_best_measured_again_is_reported_by_those_runs():
     events = study([0.79, 0.82])
-    more = [{"event": "begin", "n": 1, "k": 2, "seed": 9}, {"event": "run", "n": 1, "k": 2, "status": "ok", "val_bpb": 0.795}]
+    which = {"seq": 99, "time": events[-1]["time"], "n": 1, "k": 2, "seed": 9, "folder": "1-2"}
+    more = [{"event": "begin", **which}, {"event": "run", **which, "status": "ok", "val_bpb": 0.795}]
     history = History.of([*events, *more])
     assert history.best == 0.795 and abs(history.gain.bpb - 0.005) < 1e-12 and history.again is None
     assert History.of([*events, *more[:1]]).again == 1

@@ -1,0 +1,135 @@
+"""What a ledger takes, and that nothing that stands in one breaks its readers."""
+
+import io
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from ledger_mutants import NIGHT, mutants, night
+
+from autoresearch.commands import results, show
+from autoresearch.errors import LedgerRefusal, StoredStateError
+from autoresearch.loop import answers, ledger, lines, schema
+from autoresearch.loop.ledger import Ledger
+from autoresearch.loop.state import State, sound
+from autoresearch.report import picture, table, words
+from autoresearch.report.history import History
+from autoresearch.report.panel import Panel, PlainLines
+
+
+def test_a_night_of_an_earlier_version_is_taken_whole():
+    state = State.from_events(ledger.read(NIGHT))
+    assert state.skipped == [] and state.skipped_line is None and state.best.number == 4
+    assert {event["event"] for event in night()} == set(schema.EVENTS), "the recorded night has every kind of event"
+
+
+def test_each_event_that_a_state_reads_has_a_row():
+    assert {name.removeprefix("_on_") for name in dir(State) if name.startswith("_on_")} <= set(schema.EVENTS)
+
+
+def read_all(events: list) -> State:
+    """What every reader does with a ledger's events."""
+    state = State.from_events(events)
+    assert len(state.skipped) + len(sound(events)) == len(events)
+    json.dumps([answers.record(one) for one in state.experiments])
+    table.tsv(state.experiments)
+    for one in state.experiments:
+        results.line(one)
+        shown = {"ref": "r", "diff": "", "log_tail": "", "startup_seconds": one.startup_seconds, "baseline_startup_seconds": None}
+        show.lines(one, shown)
+    assert (state.gain is None) == (state.best is None or state.best.number == 0)
+    assert state.best is None or math.isfinite(state.best.val_bpb)
+    history = History()
+    plain = PlainLines(io.StringIO(), "", history)
+    for event in sound(events):
+        plain.event(event)
+        words.running(history)
+    words.best(history)
+    words.tally(history)
+    return state
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@given(mutants())
+def test_no_reader_breaks_on_what_stands_in_a_ledger(events):
+    state = read_all(events)
+    assert state.skipped_line is None or len(state.skipped_line) < 1000
+
+
+@settings(max_examples=2, deadline=None, derandomize=True, database=None)
+@given(mutants(most=12))
+def test_nor_do_the_picture_and_the_panel(events):
+    picture.compose(History.of(sound(events)))
+    Panel(io.StringIO(), "machine", History.of(sound(events))).renderable()
+
+
+def of(kind: str, events: list[dict]) -> dict:
+    return next(event for event in events if event["event"] == kind)
+
+
+POISON = (
+    ("run", {"val_bpb": None}), ("run", {"val_bpb": 0.0}), ("run", {"total_tokens": 2**64}), ("run", {"num_steps": -1}),
+    ("run", {"status": "keep"}), ("run", {"training_seconds": 1e308}), ("run", {"depth": 1.5}), ("run", {"k": 7}),
+    ("run", {"seed": 3}), ("run", {"folder": "../../etc"}), ("verdict", {"val_bpb": None}), ("verdict", {"scores": []}),
+    ("verdict", {"state": "crash"}), ("verdict", {"scores": [0.0]}), ("audit", {"allowed": [1]}), ("start", {"n": 5}),
+    ("tested", {"test_bpb": -1.0}), ("begin", {"folder": ".."}), ("stop", {"reason": None}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "change"), POISON)
+def test_what_an_attack_wrote_is_skipped_with_a_word_and_the_rest_still_read(kind, change):
+    events = night()
+    of(kind, events).update(change)
+    state = read_all(events)
+    assert state.skipped[0].event == kind and state.skipped[0].line == of(kind, events)["seq"]
+    assert f"(line {state.skipped[0].line}, {kind}: {state.skipped[0].reason}" in state.skipped_line
+
+
+def test_what_breaks_the_schema_is_not_written(tmp_path):
+    kept = Ledger(tmp_path / "events.jsonl")
+    kept.append("study", tag="t", seed=1, decide="strict")
+    before = kept.path.read_bytes()
+    result = {"n": 0, "k": 1, "seed": 1, "folder": "0000-1", "status": "ok", "val_bpb": 1.0}
+    for change in ({"val_bpb": None}, {"total_tokens": float("inf")}, {"val_bpb": float("nan")}, {"status": "fine"}):
+        with pytest.raises(LedgerRefusal, match="ledger takes no such `run`"):
+            kept.append("run", **result | change)
+    for more in ({"newer": float("nan")}, {"newer": "x" * 2_000_000}, {"newer": object()}):
+        with pytest.raises(LedgerRefusal):
+            kept.append("of a newer version", **more)
+    assert kept.path.read_bytes() == before and len(kept.events) == 1
+    state = State.from_events(kept.events)
+    with pytest.raises(LedgerRefusal, match="run 1 of experiment 0 is not under way"):
+        state.demand("run", result)
+
+
+def test_words_of_others_are_cut_before_they_are_written(tmp_path):
+    kept = Ledger(tmp_path / "events.jsonl")
+    log = "x" * 20_000_000 + "the end"
+    rejected = {"n": 0, "description": "d" * 9999, "reasoning": "", "agent": "a", "cost_usd": 0.0, "state": "crash", "key": "k"}
+    kept.append("rejected", **rejected, reason="r" * 20_000_000, log=log, commit="c")
+    kept.append("stop", reason="s" * 20_000_000)
+    assert kept.path.stat().st_size < 40_000
+    again = ledger.read(kept.path)
+    assert State.from_events(again).skipped == [] and again[0]["log"].endswith("xthe end") and again[0]["reason"].endswith("r…")
+
+
+BAD_LINES = b"[" * 100_000, b'{"seq":2,"a":' + b"[" * 990 + b"]" * 990 + b"}", b"x" * (lines.LONGEST_LINE_BYTES + 1)
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_line_that_python_can_not_read_or_is_endless_is_a_bad_line(tmp_path, line):
+    kept = Ledger(tmp_path / "events.jsonl")
+    kept.append("pause", reason="1")
+    with open(kept.path, "ab") as file:
+        file.write(line + b"\n{}\n")
+    with pytest.raises(StoredStateError, match="line 2 is damaged"):
+        ledger.read(kept.path)
+
+
+def test_a_file_that_no_ledger_can_be_is_not_read(tmp_path):
+    path = tmp_path / "events.jsonl"
+    with open(path, "wb") as file:
+        file.truncate(lines.LARGEST_BYTES + 1)
+    with pytest.raises(StoredStateError, match="put a copy of it back"):
+        ledger.read(path)
