@@ -53,13 +53,17 @@ def knows_the_text(study, setup) -> str:
     return text.replace(old, old + "            model.logits = np.concatenate([model.logits, text.astype(np.float32)])\n")
 
 
-def test_at_level_0_the_validation_text_can_be_read_and_the_test_text_shows_it(made):
-    """It is no look ahead: no audit of rows can find it. `best` compares the gain on both texts."""
+def test_at_level_0_the_validation_text_can_be_read_and_the_audit_slice_shows_it(made):
+    """It is no look ahead: no audit of rows can find it. The honest step after it is kept."""
     study, setup = made
-    studies.play(study, setup, [knows_the_text(study, setup)])
-    baseline, cheat = studies.state_of(study).experiments
-    assert cheat.verdict == "keep" and cheat.val_bpb < baseline.val_bpb - 0.3
-    assert cheat.test_bpb > baseline.test_bpb - 0.3, "nothing of it is true of other text"
+    studies.play(study, setup, [knows_the_text(study, setup), studies.BETTER])
+    state = studies.state_of(study)
+    baseline, cheat, honest = state.experiments
+    assert not any(audit.reason for audit in cheat.audits)
+    assert (cheat.verdict, cheat.state, cheat.val_bpb) == ("discard", "val-only", None)
+    assert cheat.runs[0].result.val_bpb < baseline.val_bpb - 0.3 and "gains on val alone" in cheat.reason
+    assert state.best is honest and honest.slices[-1].reason is None and state.val_only == [1]
+    studies.check_in_line(study)
 
 
 @needs_level_2
