@@ -49,7 +49,10 @@ def main() -> None:
     sizes, bits = documents(prepare("stdlib", 2048))
     pairs = [(a, b) for a, b in itertools.permutations(bits, 2) if bits[a].sum() > bits[b].sum()]
     gains = {(a, b): (bits[a].sum() - bits[b].sum()) / sizes.sum() for a, b in pairs}
-    print(f"{len(sizes)} documents; honest pairs: {len(pairs)}, gains {min(gains.values()):.4f} to {max(gains.values()):.4f} bpb")
+    print(f"{len(sizes)} documents, weighted by bytes as good as {sizes.sum() ** 2 / (sizes.astype(float) ** 2).sum():.0f} alike")
+    most = max(((bits[a] - bits[b]) / sizes).max() for a, b in pairs)
+    span = f"{min(gains.values()):.4f} to {max(gains.values()):.4f} bpb, up to {most:.1f} in one document"
+    print(f"honest pairs: {len(pairs)}, gains {span}")
     print(f"memorised text beside a gain of {gains[BESIDE]:.4f}, from {bits[BESIDE[0]].sum() / sizes.sum():.2f} bpb")
     rows = []
     for counts in SIZES:

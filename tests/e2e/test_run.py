@@ -62,10 +62,10 @@ def test_a_night_in_small(tmp_path, corpus):
     found = [(event["n"], event["cuts"], event["reason"]) for event in recorder.events if event["event"] == "audit"]
     assert found == [(0, 160, None), (1, 32, None), (0, 32, None), (1, 256, None)], "baseline, keep, the best beside it, the end"
     assert [event["n"] for event in recorder.events if event["event"] == "tested"] == [0, 1]
-    slices = [event for event in recorder.events if event["event"] == "slice"]
-    assert [(event["n"], event["place"], event["against"]) for event in slices] == [(0, "baseline", None), (1, "keep", 0), (1, "end", 0)]
-    gains = state.slice_gain
-    assert gains.gain_val[0] == pytest.approx(state.gain.bpb, rel=1e-4) and gains.gain_slice[0] == pytest.approx(state.gain.bpb, rel=0.2)
+    found = [(event["n"], event["place"], event["against"]) for event in recorder.events if event["event"] == "slice"]
+    assert found == [(0, "baseline", None), (1, "keep", 0), (1, "end", 0)]
+    assert state.slice_gain.gain_val[0] == pytest.approx(state.gain.bpb, rel=1e-4)
+    assert state.slice_gain.gain_slice[0] == pytest.approx(state.gain.bpb, rel=0.2)
 
 
 @pytest.mark.slow
