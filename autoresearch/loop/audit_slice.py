@@ -11,6 +11,7 @@ given here for a later training.
 """
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -22,33 +23,33 @@ from autoresearch.loop.val_only import Documents, Texts, compare, unlike
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import score
 
+Tick = Callable[[], None]
+Intact = Callable[[Session, Experiment], Iterator[Run]]  # an experiment's runs whose weights are those that were scored
 VAL_ONLY = "val-only"  # a verdict's state
 TRIES = 2  # a process that fails is not the model's fault at once
 NONE = "the text is too small to spare an audit slice: nothing shows whether a gain is one on val alone"
 
 
-def of_baseline(session: Session, baseline: Experiment, runs: list[Run], tick) -> None:
-    """Score it, and find out whether the two texts compare at all. runs: those whose weights are there."""
+def of_baseline(session: Session, baseline: Experiment, intact: Intact, tick: Tick) -> None:
+    """Score it, and find out whether the two texts compare at all."""
     if not session.setup.prepared.slice_documents:
         session.note(NONE)
-    elif not baseline.slices and runs:
+    elif not baseline.slices and (run := next(intact(session, baseline), None)):
         start = awake_seconds()
         try:
-            found = _score(session, baseline, runs[0], tick)
+            found = _score(session, baseline, run, tick)
         except RunFailed as failure:
             return session.note(f"the baseline was not scored on the audit slice: {failure.reason}")
         reason = unlike(found)
         if reason:
             session.note(f"{reason}; so nothing is held for gaining on val alone")
-        _record(session, baseline, runs[0], "baseline", found, start, reason=reason)
+        _record(session, baseline, run, "baseline", found, start, reason=reason)
 
 
-def objection(
-    session: Session, one: Experiment, runs: list[Run], than: Experiment, than_runs: list[Run], place: str, tick
-) -> str | None:
+def objection(session: Session, one: Experiment, than: Experiment, place: str, intact: Intact, tick: Tick) -> str | None:
     """Why `one`, which is better than `than` on the validation text, gains there alone; None: it doesn't, or nobody knows.
 
-    runs, than_runs: those whose weights are there. place: keep, or end. What the ledger has already is not done again.
+    place: keep, or end. What the ledger has already is not done again.
     """
     if not session.setup.prepared.slice_documents:
         return None
@@ -56,16 +57,16 @@ def objection(
     if known:
         return known.reason
     try:
-        before = _known(session, than) or _anew(session, than, than_runs, tick)
+        before = _known(session, than) or _anew(session, than, intact, tick)
     except RunFailed:
         before = None
     if before is None:
         session.note(f"experiment {one.number} is not compared on the audit slice: {than.number} has no weights and no figures")
         return None
-    start, after, run = awake_seconds(), None, _unscored(one, runs)
+    start, after, run = awake_seconds(), None, _unscored(session, one, intact)
     if run is None:
         after = _known(session, one)
-        run = _last_scored(one) if after else next(iter(runs), None)
+        run = _last_scored(one) if after else next(intact(session, one), None)
     try:
         after = after or (run and _score(session, one, run, tick))
     except RunFailed as failure:
@@ -86,10 +87,10 @@ def _decides(session: Session) -> bool:
     return all(found.reason is None for found in session.state.baseline.slices)
 
 
-def _unscored(one: Experiment, runs: list[Run]) -> Run | None:
+def _unscored(session: Session, one: Experiment, intact: Intact) -> Run | None:
     """Weights that have not been scored on it yet."""
     scored = {found.k for found in one.slices if found.documents}
-    return next((run for run in runs if run.k not in scored), None)
+    return next((run for run in intact(session, one) if run.k not in scored), None)
 
 
 def _last_scored(one: Experiment) -> Run:
@@ -108,16 +109,15 @@ def _known(session: Session, one: Experiment) -> Texts | None:
     return None
 
 
-def _anew(session: Session, one: Experiment, runs: list[Run], tick) -> Texts | None:
-    if not runs:
-        return None
-    start = awake_seconds()
-    found = _score(session, one, runs[0], tick)
-    _record(session, one, runs[0], "again", found, start)
+def _anew(session: Session, one: Experiment, intact: Intact, tick: Tick) -> Texts | None:
+    start, run = awake_seconds(), next(intact(session, one), None)
+    found = run and _score(session, one, run, tick)
+    if found:
+        _record(session, one, run, "again", found, start)
     return found
 
 
-def _score(session: Session, one: Experiment, run: Run, tick) -> Texts:
+def _score(session: Session, one: Experiment, run: Run, tick: Tick) -> Texts:
     """A run's weights on both texts; the figures are in its folder then, and durable. Raises RunFailed when they fail twice."""
     setup, folder = session.setup, session.study.runs / run.folder
     on_progress = session.progress_to(one.number, run.k, tick)

@@ -65,13 +65,12 @@ def _of_keep(session: Session, subject: Experiment, verdict: dict, tick: Tick) -
         return _cheat(reason)
     if best is None:
         _test(session, subject, tick)
-        audit_slice.of_baseline(session, subject, _intact_runs(session, subject), tick)
+        audit_slice.of_baseline(session, subject, _intact_runs, tick)
         return verdict
     _again(session, best, KEEP_CUTS, tick)
-    runs = _intact_runs(session, subject)
-    if not runs and not subject.slices:
+    if not subject.slices and _intact(session, subject) is None:
         return None
-    reason = audit_slice.objection(session, subject, runs, best, _intact_runs(session, best), "keep", tick)
+    reason = audit_slice.objection(session, subject, best, "keep", _intact_runs, tick)
     return verdict if reason is None else _refused(VAL_ONLY, reason)
 
 
@@ -115,9 +114,7 @@ def _again(session: Session, best: Experiment, count: int, tick: Tick) -> None:
 
 def _gains_elsewhere(session: Session, best: Experiment, tick: Tick) -> None:
     """The best's gain over the baseline, on the audit slice too; else it is revoked."""
-    baseline = session.state.experiments[0]
-    runs = [_intact_runs(session, one) for one in (best, baseline)]
-    reason = audit_slice.objection(session, best, runs[0], baseline, runs[1], "end", tick)
+    reason = audit_slice.objection(session, best, session.state.experiments[0], "end", _intact_runs, tick)
     if reason is not None:
         session.record("revoked", n=best.number, reason=reason, state=VAL_ONLY)
         raise BestRevoked
@@ -183,11 +180,12 @@ def _test(session: Session, one: Experiment, tick: Tick) -> None:
 
 def _intact(session: Session, one: Experiment) -> Run | None:
     """A run of an experiment whose files are those that were scored: a power loss may have taken some."""
-    return next((run for run in one.runs if _is_intact(session, one, run)), None)
+    return next(_intact_runs(session, one), None)
 
 
-def _intact_runs(session: Session, one: Experiment) -> list[Run]:
-    return [run for run in one.runs if _is_intact(session, one, run)]
+def _intact_runs(session: Session, one: Experiment) -> Iterator[Run]:
+    """Each is looked at when it is asked for: a large checkpoint takes a while."""
+    return (run for run in one.runs if _is_intact(session, one, run))
 
 
 def _is_intact(session: Session, one: Experiment, run: Run) -> bool:

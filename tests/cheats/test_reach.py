@@ -66,6 +66,21 @@ def test_at_level_0_the_validation_text_can_be_read_and_the_audit_slice_shows_it
     studies.check_in_line(study)
 
 
+def test_a_best_that_gains_on_the_validation_text_alone_is_revoked_when_a_call_ends(made):
+    """As one does whose steps were each too small to tell. Here nobody had looked at its keep."""
+    study, setup = made
+    studies.play(study, setup, [], experiments=0)
+    blind = replace(setup, prepared=replace(setup.prepared, slice_documents=0))
+    studies.play(study, blind, [knows_the_text(study, setup)])
+    assert studies.state_of(study).best.number == 1
+    _, recorder = studies.play(study, setup, [], experiments=0)
+    state = studies.state_of(study)
+    assert state.best is state.baseline and (state.experiments[1].state, state.val_only) == ("val-only", [1])
+    [revoked] = [event for event in recorder.events if event["event"] == "revoked"]
+    assert "gains on val alone" in revoked["reason"] and revoked["reason"] == state.experiments[1].reason
+    studies.check_in_line(study)
+
+
 @needs_level_2
 @pytest.mark.parametrize("lines", ["tokens", "socket"])
 def test_at_level_2_neither_the_text_nor_the_network_is_reached(made, lines):
