@@ -78,7 +78,7 @@ def test_a_best_that_gains_on_the_validation_text_alone_is_revoked_when_a_call_e
     assert state.best is state.baseline and (state.experiments[1].state, state.val_only) == ("val-only", [1])
     [revoked] = [event for event in recorder.events if event["event"] == "revoked"]
     assert "gains on val alone" in revoked["reason"] and revoked["reason"] == state.experiments[1].reason
-    studies.check_in_line(study)
+    assert studies.git(study.folder, "rev-parse", "autoresearch/t") == state.baseline.commit
 
 
 @needs_level_2
