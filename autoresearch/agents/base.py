@@ -12,7 +12,7 @@ from typing import Protocol
 from autoresearch.errors import AutoresearchError
 
 # statuses without a score, by the text's own fault
-FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat", "futile")
+FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat", "val-only", "futile")
 LARGEST_BYTES = 200_000  # chosen: nine times the largest shipped train.py; more is data in the source, or an answer gone wrong
 REJECTED = "rejected"  # status of a proposal that was sent back without a training
 

@@ -36,6 +36,7 @@ def command(workspace, as_json, output):
         return
     state = answers.state_of(study)
     say(gain(state))
+    say(elsewhere(state))
     say(tested(state))
     say(f"commit {facts['commit']} on branch {facts['branch']} in {study.folder}: {facts['description']}")
     if output:
@@ -53,6 +54,26 @@ def gain(state) -> str:
         return f"best val_bpb {best.val_bpb:.6f}, the baseline"
     percent = 100 * state.gain.bpb / baseline.val_bpb
     return f"best val_bpb {best.val_bpb:.6f} by experiment {best.number}, {state.gain} ({percent:.2f} %) below the baseline"
+
+
+def elsewhere(state) -> str:
+    """The same on the audit slice, which a keep is checked against, beside the same runs' gain on the validation text."""
+    held = ", ".join(map(str, state.val_only))
+    return _elsewhere(state) + (f"; not kept, since they gain on val alone: experiments {held}" if held else "")
+
+
+def _elsewhere(state) -> str:
+    best, baseline = state.best, state.baseline
+    if not baseline.slices:
+        return "audit slice n/a: the corpus has no document to spare for it, or the baseline was not scored on it"
+    if reason := baseline.slices[0].reason:
+        return f"audit slice: decides nothing, since {reason}"
+    if best is baseline:
+        return f"audit slice: {best.slices[-1].bpb:.6f} bits a byte"
+    if (found := state.slice_gain) is None:
+        return f"audit slice: the gain is n/a until `autoresearch run` ends; the baseline has {baseline.slices[-1].bpb:.6f}"
+    other, val = (bpb if error is None else f"{bpb:.6f} +- {error:.6f}" for bpb, error in (found.gain_slice, found.gain_val))
+    return f"audit slice: {other} below the baseline's, and {val} by the same runs on the validation text (+- between documents)"
 
 
 def tested(state) -> str:

@@ -122,7 +122,7 @@ def _lines(prepared, seconds: float) -> list[str]:
     dropped = [
         f"{count:,} {what}"
         for count, what in (
-            (prepared.duplicates_of_val, "training documents left out, the same as validation or test documents"),
+            (prepared.duplicates_of_val, "training documents left out, the same as held-out documents"),
             (prepared.duplicates_in_val, "validation documents left out, the same as earlier ones"),
             (prepared.repaired_documents, "documents with bytes that are not UTF-8 (replaced)"),
         )
@@ -133,6 +133,7 @@ def _lines(prepared, seconds: float) -> list[str]:
         text("training", prepared.train_documents, prepared.train_bytes, prepared.train_tokens),
         text("validation", prepared.val_documents, prepared.val_bytes, prepared.val_tokens),
         text("test", prepared.test_documents, prepared.test_bytes, prepared.test_tokens),
+        text("audit slice", prepared.slice_documents, prepared.slice_bytes, prepared.slice_tokens),
         f"  vocabulary  {prepared.vocab_size:,} tokens, {prepared.mean_token_bytes:.2f} bytes a token",
         *(f"  {line}" for line in dropped),
         f"  folder      {prepared.folder}",

@@ -68,7 +68,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
 
 def farewell(study, outcome) -> list[str]:
     """Where the study stands, and what to type next."""
-    from autoresearch.commands.best import gain, tested
+    from autoresearch.commands.best import elsewhere, gain, tested
     from autoresearch.loop.ledger import read
     from autoresearch.loop.state import State
 
@@ -79,7 +79,7 @@ def farewell(study, outcome) -> list[str]:
         f"stopped: {outcome.reason}",
         f"{gain(state)}; {counts}",
         *([state.skipped_line] if state.skipped else []),
-        *([tested(state)] if state.best else []),
+        *([elsewhere(state), tested(state)] if state.best else []),
         f"go on    autoresearch run --workspace {study.folder}",
         f"look     autoresearch results --workspace {study.folder}; {study.folder / 'progress.png'}",
     ]

@@ -55,6 +55,10 @@ def lines(experiment, shown: dict) -> list[str]:
             found += ["", f"{head}:{failed}", run.result.summary_block()]
             if run.disturbed:
                 found.append(f"counted although it was disturbed ({run.disturbed}): it was the last of several tries")
+    for one in experiment.slices:
+        if one.gain_val is not None:
+            texts = f"{one.gain_val[0]:.6f} on the validation text and {one.gain_slice[0]:.6f} on the audit slice"
+            found += ["", f"run {one.k} over experiment {one.against} ({one.place}): gains {texts}"]
     if patch:
         found += ["", patch.rstrip("\n")]
     if tail:

@@ -38,6 +38,8 @@ def lines(facts: dict) -> list[str]:
     if facts["asked"]:
         requests = f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known"
     running = f"running in process {process}" if process else f"not running; last stop: {facts['last_stop'] or 'n/a'}"
+    alone = ", ".join(map(str, facts["val_only"]))
+    held = f"; not kept, since they gain on val alone: {alone}" if alone else ""
     rows = {
         "study": f"{facts['tag']} in {facts['workspace']}",
         "state": running,
@@ -45,6 +47,7 @@ def lines(facts: dict) -> list[str]:
         "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}, decide {facts['decide']}",
         "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
         "gain": "none yet" if facts["gain_bpb"] is None else f"{facts['gain_bpb']:.6f} +- {_number(facts['gain_error_bpb'])} bpb",
+        "elsewhere": f"{_number(facts['gain_slice_bpb'])} on the audit slice, {_number(facts['gain_test_bpb'])} on the test{held}",
         "baseline": _number(facts["baseline_val_bpb"]),
         "noise": f"sigma {_number(facts['sigma'])}, {facts['sigma_dof'] or 0} degrees of freedom",
         "verdicts": f"{counts}; {facts['rejected']} rejected before training",

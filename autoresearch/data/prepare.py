@@ -111,10 +111,10 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
     np.save(work / "token_bytes.npy", token_bytes)
 
     encoder, dtype = tokenizer.encoding(ranks), tokenizer.token_dtype(vocab_size)
-    counts = {f"test_{what}": 0 for what in ("documents", "tokens", "bytes")}
+    counts = {f"{name}_{what}": 0 for name in ("test", "slice") for what in ("documents", "tokens", "bytes")}
     parts = {"val": chosen.val, "train": chosen.train}
-    if len(chosen.test):  # none where every training document is too long to spare
-        parts["test"] = chosen.test
+    # none where every training document is too long to spare
+    parts |= {name: order for name, order in (("test", chosen.test), ("slice", chosen.slice)) if len(order)}
     for name, order in parts.items():
         (work / name).mkdir()
         unordered = work / name / "unordered.bin"
@@ -258,6 +258,7 @@ def _write_meta(work: Path, name: str, identity: str, key: str, vocab_size: int,
             "train": of_files("train/"),
             "val": of_files("val/"),
             "test": of_files("test/"),
+            "slice": of_files("slice/"),
         },
         "files": files,
         "versions": {"autoresearch": __version__, "python": platform.python_version()}

@@ -8,6 +8,7 @@
     val/tokens.bin, val/starts.npy     likewise, in the order of the score
     val/bytes.npy        int64 [documents], raw bytes of each document
     test/                likewise: the text that no decision sees
+    slice/               likewise: the audit slice, which a keep is checked against; like test/ it is missing in a text too small
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.tokenizer import token_dtype
 from autoresearch.errors import StoredStateError
 
-FORMAT = 2  # part of the key: raise it when the same corpus would give other files
+FORMAT = 3  # part of the key: raise it when the same corpus would give other files
 META = "meta.json"
 _CURE = "run `autoresearch prepare --force`"
 
@@ -31,7 +32,7 @@ class Prepared:
     key: str  # the folder's name: corpus, its checksum, vocabulary, format
     vocab_size: int  # BOS counted
     bos_id: int
-    checksums: dict[str, str]  # of corpus, tokenizer, train, val, test
+    checksums: dict[str, str]  # of corpus, tokenizer, train, val, test, slice
     train_documents: int
     train_tokens: int  # BOS counted
     train_bytes: int  # of raw text
@@ -41,7 +42,10 @@ class Prepared:
     test_documents: int
     test_tokens: int
     test_bytes: int
-    duplicates_of_val: int  # training documents dropped because validation or test holds the same bytes
+    slice_documents: int
+    slice_tokens: int
+    slice_bytes: int
+    duplicates_of_val: int  # training documents dropped because a held-out text has the same bytes
     duplicates_in_val: int
     repaired_documents: int  # those with bytes that are not UTF-8
 
@@ -56,6 +60,10 @@ class Prepared:
     @property
     def test_folder(self) -> Path:
         return self.folder / "test"
+
+    @property
+    def slice_folder(self) -> Path:
+        return self.folder / "slice"
 
     @property
     def dtype(self) -> str:

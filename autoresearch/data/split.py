@@ -1,6 +1,6 @@
-"""Which document is validation, which is test, which is training, and in which order. Pure functions of hashes and sizes.
+"""Which document is validation, test, audit slice or training, and in which order. Pure functions of hashes and sizes.
 
-Promises: no two of the three hold the same document, byte for byte; validation and test hold each document once, in an order
+Promises: no two of the four hold the same document, byte for byte; what is held out holds each document once, in an order
 that depends on nothing but the corpus, so that the text of a smaller eval_bytes is a prefix of a larger one's; training
 documents lie in a fixed pseudo-random order, so that neighbours in the token file are independent.
 """
@@ -17,7 +17,7 @@ VAL_FRACTION = 0.05
 VAL_BYTES_WANTED = 1_000_000  # below this, 5 % is a noisy yardstick, and up to VAL_FRACTION_MAX is taken instead
 VAL_FRACTION_MAX = 0.10
 VAL_DOCUMENT_BYTES_MAX = 100_000  # a longer document goes to training: one giant file must not be the whole metric
-TEST_SHARE = 0.5  # of validation's bytes: it is read twice a study, and what it takes is lost to training
+TEST_SHARE = 0.5  # of validation's bytes, each of test and slice: they are read seldom, and what they take is lost to training
 CORPUS_BYTES_MIN = 100_000
 
 BY_HASH, TRAIN, VAL = -1, 0, 1  # what a corpus says of a document: decide by hash, or it belongs here
@@ -34,7 +34,8 @@ class Split:
     train: np.ndarray  # [train documents] indices into the corpus, in the order of the token file
     val: np.ndarray  # [val documents] likewise
     test: np.ndarray  # [test documents] likewise: what no decision sees
-    duplicates_of_val: int  # training documents left out because validation or test holds the same bytes
+    slice: np.ndarray  # [slice documents] likewise: the audit slice, which only a keep is checked against
+    duplicates_of_val: int  # training documents left out because a held-out text has the same bytes
     duplicates_in_val: int  # validation documents left out because an earlier one holds the same bytes
 
 
@@ -64,23 +65,36 @@ def split(name: str, digests: np.ndarray, sizes: np.ndarray, marks: np.ndarray) 
             "holds train/ and val/"
         )
     is_train = marks != VAL
-    is_left = is_train & ~np.isin(digests, digests[val])
-    test_bytes = int(min(TEST_SHARE * sizes[val].sum(), VAL_FRACTION_MAX * sizes[is_left].sum()))
     by_digest = _by_digest(digests, sizes, total_bytes)[0]
-    to_spare = by_digest[is_left[by_digest] & (sizes[by_digest] <= test_bytes)]
-    test = _enough(_first_of_each(to_spare, digests), sizes, test_bytes)
-    held = np.concatenate([val, test])
+    share_bytes = int(TEST_SHARE * sizes[val].sum())
+    test = _spared(by_digest, is_train & ~np.isin(digests, digests[val]), digests, sizes, share_bytes)
+    is_left = ~np.isin(digests, digests[np.append(val, test)])
+    # Of the corpus's own validation text where it has more than is scored: that is of one kind with what is scored.
+    offered_too = by_digest[is_left[by_digest] & (marks[by_digest] == VAL)]
+    if sizes[offered_too].sum() >= share_bytes:
+        audit_slice = _enough(_first_of_each(offered_too, digests), sizes, share_bytes)
+    else:
+        audit_slice = _spared(by_digest, is_train & is_left, digests, sizes, share_bytes)
+    held = np.concatenate([val, test, audit_slice])
     repeats = np.isin(digests, digests[held])
     train = np.flatnonzero(is_train & ~repeats)
     if not len(train):
-        raise UsageError(f"corpus {name} has nothing left to train on beside its validation and test texts; add documents")
+        raise UsageError(f"corpus {name} has nothing left to train on beside the texts that are held out; add documents")
     return Split(
         train=train[np.argsort(_shuffle_keys(digests, train), kind="stable")],
         val=val,
         test=test,
+        slice=audit_slice,
         duplicates_of_val=int((is_train & repeats).sum()) - int((marks[held] != VAL).sum()),
         duplicates_in_val=len(offered) - len(unique) if has_val else 0,
     )
+
+
+def _spared(by_digest: np.ndarray, is_left: np.ndarray, digests: np.ndarray, sizes: np.ndarray, share_bytes: int) -> np.ndarray:
+    """Training documents to hold out: share_bytes, but at most VAL_FRACTION_MAX of what is left, and none longer than that."""
+    wanted_bytes = int(min(share_bytes, VAL_FRACTION_MAX * sizes[is_left].sum()))
+    to_spare = by_digest[is_left[by_digest] & (sizes[by_digest] <= wanted_bytes)]
+    return _enough(_first_of_each(to_spare, digests), sizes, wanted_bytes)
 
 
 def _first_of_each(documents: np.ndarray, digests: np.ndarray) -> np.ndarray:

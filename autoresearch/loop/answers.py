@@ -57,6 +57,7 @@ def best(study: Study) -> dict:
         "baseline_val_bpb": state.baseline.val_bpb,
         "test_bpb": state.best.test_bpb,
         "baseline_test_bpb": state.baseline.test_bpb,
+        **_other_gains(state),
         "gain_bpb": state.gain.bpb if state.gain else None,
         "gain_error_bpb": state.gain.error if state.gain else None,
         "sigma": state.noise.sigma if state.noise else None,
@@ -83,6 +84,7 @@ def status(study: Study) -> dict:
         "sigma_dof": state.noise.dof if state.noise else None,
         "gain_bpb": state.gain.bpb if state.gain else None,
         "gain_error_bpb": state.gain.error if state.gain else None,
+        **_other_gains(state),
         "baseline_val_bpb": baseline.val_bpb if baseline else None,
         "best_val_bpb": best.val_bpb if best else None,
         "best_experiment": best.number if best else None,
@@ -98,6 +100,19 @@ def status(study: Study) -> dict:
         "last_stop": state.last_stop and harmless(state.last_stop),
         "skipped": len(state.skipped),
         "skipped_why": state.skipped_line,
+    }
+
+
+def _other_gains(state: State) -> dict:
+    """How far the best lies below the baseline on other texts; slice_val: on the validation text, by the slice's two runs."""
+    best, baseline, found = state.best, state.baseline, state.slice_gain
+    tested = best and best is not baseline and best.test_bpb is not None and baseline.test_bpb is not None
+    return {
+        "gain_slice_bpb": found and found.gain_slice[0],
+        "gain_slice_error_bpb": found and found.gain_slice[1],
+        "gain_slice_val_bpb": found and found.gain_val[0],
+        "val_only": state.val_only,
+        "gain_test_bpb": baseline.test_bpb - best.test_bpb if tested else None,
     }
 
 

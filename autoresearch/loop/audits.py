@@ -2,8 +2,9 @@
 
 The baseline shows what rounding alone does, on ROUNDS audits of its own: that is the study's tolerance. A candidate that would be
 kept is audited, and the best again beside it, on fresh cuts: a model that looks ahead at few positions may pass one audit and
-not many. A best that fails is revoked, and the keep before it is the best again. When a call ends, a new best is audited on
-FINAL_CUTS and scored on the test text, which no decision sees.
+not many. Then its gain has to show on the audit slice too (audit_slice.py). A best that fails is revoked, and the keep before it is
+the best again. When a call ends, a new best is audited on FINAL_CUTS, compared with the baseline on the slice, and scored on the
+test text, which no decision sees.
 """
 
 import contextlib
@@ -14,7 +15,8 @@ import numpy as np
 
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop import disk, scoring
+from autoresearch.loop import audit_slice, disk, scoring
+from autoresearch.loop.audit_slice import VAL_ONLY
 from autoresearch.loop.scoring import BITS, CHEAT
 from autoresearch.loop.session import Session
 from autoresearch.loop.state import Experiment, Run
@@ -63,22 +65,31 @@ def _of_keep(session: Session, subject: Experiment, verdict: dict, tick: Tick) -
         return _cheat(reason)
     if best is None:
         _test(session, subject, tick)
-    else:
-        _again(session, best, KEEP_CUTS, tick)
-    return verdict
+        audit_slice.of_baseline(session, subject, _intact_runs, tick)
+        return verdict
+    _again(session, best, KEEP_CUTS, tick)
+    if not subject.slices and _intact(session, subject) is None:
+        return None
+    reason = audit_slice.objection(session, subject, best, "keep", _intact_runs, tick)
+    return verdict if reason is None else _refused(VAL_ONLY, reason)
 
 
 def _cheat(reason: str) -> dict:
-    return {"verdict": "discard", "state": CHEAT, "reason": reason, "val_bpb": None, "scores": []}
+    return _refused(CHEAT, reason)
+
+
+def _refused(state: str, reason: str) -> dict:
+    return {"verdict": "discard", "state": state, "reason": reason, "val_bpb": None, "scores": []}
 
 
 def of_end(session: Session, tick: Tick = lambda: None) -> None:
-    """The last audit of a best that is new since the last call, and its score on the test text. What can't be done is a note."""
+    """The last audit of a best that is new since the last call, and its scores on the other texts. What can't be done is a note."""
     try:
         while (best := session.state.best) is not None and best.number > 0:
             try:
                 if all(one.cuts < FINAL_CUTS for one in best.audits):
                     _again(session, best, FINAL_CUTS, tick)
+                _gains_elsewhere(session, best, tick)
                 if not best.tests:
                     _test(session, best, tick)
                 return
@@ -98,6 +109,14 @@ def _again(session: Session, best: Experiment, count: int, tick: Tick) -> None:
     reason = best.audits[-1].reason
     if reason is not None and best.number > 0:
         session.record("revoked", n=best.number, reason=reason)
+        raise BestRevoked
+
+
+def _gains_elsewhere(session: Session, best: Experiment, tick: Tick) -> None:
+    """The best's gain over the baseline, on the audit slice too; else it is revoked."""
+    reason = audit_slice.objection(session, best, session.state.experiments[0], "end", _intact_runs, tick)
+    if reason is not None:
+        session.record("revoked", n=best.number, reason=reason, state=VAL_ONLY)
         raise BestRevoked
 
 
@@ -161,7 +180,12 @@ def _test(session: Session, one: Experiment, tick: Tick) -> None:
 
 def _intact(session: Session, one: Experiment) -> Run | None:
     """A run of an experiment whose files are those that were scored: a power loss may have taken some."""
-    return next((run for run in one.runs if _is_intact(session, one, run)), None)
+    return next(_intact_runs(session, one), None)
+
+
+def _intact_runs(session: Session, one: Experiment) -> Iterator[Run]:
+    """Each is looked at when it is asked for: a large checkpoint takes a while."""
+    return (run for run in one.runs if _is_intact(session, one, run))
 
 
 def _is_intact(session: Session, one: Experiment, run: Run) -> bool:

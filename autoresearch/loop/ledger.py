@@ -25,9 +25,13 @@ can't be is skipped there, and `status` tells so.
               taken, helpers, clock_mhz, wait_seconds                    second; state: steady, helped (our agent computed beside
                                                                          it), what was wrong, or normal (from now on it is)
     audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds
+    slice     n, k, place (baseline|keep|end|again), against, bpb,       a run's score on the audit slice; its gains over experiment
+              documents, gain_val, gain_slice, reason, seconds           `against` on the validation text and on it, each with its
+                                                                         standard error (val_only.py); why it may not be kept (null:
+                                                                         nothing is wrong); documents: digest of the run's slice.npz
     verdict   n, verdict (keep|discard|crash), state, reason, val_bpb, scores, commit
     tested    n, k, test_bpb                                             bits per byte on the text that no decision sees
-    revoked   n, reason                                                  a keep that a later audit found to be a cheat
+    revoked   n, reason, state (cheat|val-only)                          a keep that a later audit, or the audit slice, found wrong
     noise     n, wanted                                                  that the best n is to have so many runs since its verdict
     pause, stop   reason
 

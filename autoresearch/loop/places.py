@@ -68,5 +68,5 @@ def _revoked(state, fields: dict) -> str | None:
 
 _CHECKS = {
     "study": _study, "start": _start, "begin": _begin, "run": _end, "lost": _end, "invalid": _end, "verdict": _verdict,
-    "audit": _of_a_run, "tested": _of_a_run, "revoked": _revoked, "noise": _known,
+    "audit": _of_a_run, "tested": _of_a_run, "slice": _of_a_run, "revoked": _revoked, "noise": _known,
 }  # fmt: skip

@@ -177,7 +177,12 @@ EVENTS: dict[str, dict[str, Check]] = {
         "val_bpb": or_null(_bpb), "scores": many(_bpb, 10_000), "commit": _commit,
     },
     "tested": {"n": _n, "k": _k, "test_bpb": _bpb},
-    "revoked": {"n": _n, "reason": _reason},
+    "slice": {
+        "n": _n, "k": _k, "place": word("baseline", "keep", "end", "again"), "against": or_null(_n), "bpb": or_null(_bpb),
+        "documents": or_null(name()), "gain_val": or_null(many(or_null(_share), 2, 2)),
+        "gain_slice": or_null(many(or_null(_share), 2, 2)), "reason": or_null(_reason), "seconds": number(high=1e9),
+    },
+    "revoked": {"n": _n, "reason": _reason, "state": later(word("cheat", "val-only"))},
     "noise": {"n": _n, "wanted": whole(high=10**6)},
     "pause": {"reason": _reason},
     "stop": {"reason": _reason},

@@ -35,9 +35,10 @@ from autoresearch.report.history import machine_line
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
-_NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS)  # of a result: audits ask its weights again
+SLICE = "slice.npz"  # bits and bytes of each document of the validation text and of the audit slice (audit_slice.py)
+_NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS, SLICE)  # of a result: audits ask its weights again
 # What stays of a run whose weights are no longer needed.
-_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy"}
+_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy", SLICE}
 Result = TypeVar("Result")
 
 

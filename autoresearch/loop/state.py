@@ -54,6 +54,20 @@ class Audit:
     reason: str | None  # why it failed
 
 
+@dataclass(frozen=True)
+class Slice:
+    """A run's score on the audit slice, and its gains on both texts over another's; see loop/audit_slice.py."""
+
+    k: int
+    place: str  # baseline, keep, end; again: only scored anew, for another to be compared with
+    against: int | None  # that other experiment
+    bpb: float | None  # None: it could not be scored
+    documents: str | None  # digest of the file with the bits of each document
+    gain_val: tuple[float, float] | None  # bits per byte, and their standard error
+    gain_slice: tuple[float, float] | None
+    reason: str | None  # why it may not be kept; of the baseline: why the slice decides nothing
+
+
 @dataclass
 class Experiment(Scored):
     number: int  # 0 is the baseline
@@ -69,13 +83,15 @@ class Experiment(Scored):
     runs: list[Run] = field(default_factory=list)
     invalid: list[Invalid] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
-    state: str | None = None  # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat
+    # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat, val-only
+    state: str | None = None
     reason: str | None = None
     scores: list[float] = field(default_factory=list)  # of the runs that the verdict was made from
     again: list[float] = field(default_factory=list)  # of the runs since then, while it was the best
     wanted: int = 0  # how many of those `noise` was asked for
     audits: list[Audit] = field(default_factory=list)
     tests: dict[int, float] = field(default_factory=dict)  # run -> bits per byte on the test text
+    slices: list[Slice] = field(default_factory=list)
 
     @property
     def weighty(self) -> list[Run]:
@@ -224,6 +240,18 @@ class State:
             return None
         return gain(self.baseline.fair, self.best.fair, self.noise)
 
+    @property
+    def slice_gain(self) -> Slice | None:
+        """The best's gains over the baseline, on the audit slice and beside it on the validation text; None: not known."""
+        if self.best is None or self.best.number == 0:
+            return None
+        return next((one for one in reversed(self.best.slices) if one.against == 0 and one.gain_slice), None)
+
+    @property
+    def val_only(self) -> list[int]:
+        """The experiments that would be keeps, had they not gained on the validation text alone."""
+        return [one.number for one in self.experiments if one.state == "val-only"]
+
     def next_seed(self) -> int:
         """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number."""
         return self.study["seed"] + self.results
@@ -326,9 +354,15 @@ class State:
     def _on_tested(self, event: dict) -> None:
         self.experiments[event["n"]].tests[event["k"]] = event["test_bpb"]
 
+    def _on_slice(self, event: dict) -> None:
+        fields = {name: event[name] for name in Slice.__dataclass_fields__}
+        for name in ("gain_val", "gain_slice"):
+            fields[name] = fields[name] and tuple(fields[name])
+        self.experiments[event["n"]].slices.append(Slice(**fields))
+
     def _on_revoked(self, event: dict) -> None:
         revoked = self.experiments[event["n"]]
-        revoked.verdict, revoked.state, revoked.reason = "discard", "cheat", event["reason"]
+        revoked.verdict, revoked.state, revoked.reason = "discard", event.get("state", "cheat"), event["reason"]
         revoked.scores, revoked.again = [], []
         self.best = next(one for one in reversed(self.experiments) if one.verdict == "keep")
 

@@ -32,6 +32,8 @@ def sentence(event: dict, history: History) -> str | None:
             return f"experiment {number}: audit of {event['cuts']} cuts, {worst}, {passed}"
         case "tested":
             return f"experiment {number} run {event['k']}: test_bpb {event['test_bpb']:.6f}, which no decision sees"
+        case "slice":
+            return _slice(event)
         case "revoked":
             return f"experiment {number} is no longer the best: {event['reason']}"
         case "lost":
@@ -58,6 +60,15 @@ def sentence(event: dict, history: History) -> str | None:
             return f"the LLM proposes {event['share']:.0%} from now on{wish}: {event['reason']}"
         case _:
             return f"{kind}: {event['reason']}" if event.get("reason") else None
+
+
+def _slice(event: dict) -> str | None:
+    """What a gain is on the audit slice, beside that of the same runs on the validation text."""
+    if event["gain_val"] is None:
+        return event["reason"] and f"experiment {event['n']}: {event['reason']}"
+    gains = f"{event['gain_val'][0]:.4f} on val and {event['gain_slice'][0]:.4f} on the audit slice"
+    held = "; it counts for nothing" if event["reason"] else ""
+    return f"experiment {event['n']} run {event['k']}, over experiment {event['against']}: gains {gains}{held}"
 
 
 def running(history: History) -> str:

@@ -53,13 +53,32 @@ def knows_the_text(study, setup) -> str:
     return text.replace(old, old + "            model.logits = np.concatenate([model.logits, text.astype(np.float32)])\n")
 
 
-def test_at_level_0_the_validation_text_can_be_read_and_the_test_text_shows_it(made):
-    """It is no look ahead: no audit of rows can find it. `best` compares the gain on both texts."""
+def test_at_level_0_the_validation_text_can_be_read_and_the_audit_slice_shows_it(made):
+    """It is no look ahead: no audit of rows can find it. The honest step after it is kept."""
     study, setup = made
-    studies.play(study, setup, [knows_the_text(study, setup)])
-    baseline, cheat = studies.state_of(study).experiments
-    assert cheat.verdict == "keep" and cheat.val_bpb < baseline.val_bpb - 0.3
-    assert cheat.test_bpb > baseline.test_bpb - 0.3, "nothing of it is true of other text"
+    studies.play(study, setup, [knows_the_text(study, setup), studies.BETTER])
+    state = studies.state_of(study)
+    baseline, cheat, honest = state.experiments
+    assert not any(audit.reason for audit in cheat.audits)
+    assert (cheat.verdict, cheat.state, cheat.val_bpb) == ("discard", "val-only", None)
+    assert cheat.runs[0].result.val_bpb < baseline.val_bpb - 0.3 and "gains on val alone" in cheat.reason
+    assert state.best is honest and honest.slices[-1].reason is None and state.val_only == [1]
+    studies.check_in_line(study)
+
+
+def test_a_best_that_gains_on_the_validation_text_alone_is_revoked_when_a_call_ends(made):
+    """As one does whose steps were each too small to tell. Here nobody had looked at its keep."""
+    study, setup = made
+    studies.play(study, setup, [], experiments=0)
+    blind = replace(setup, prepared=replace(setup.prepared, slice_documents=0))
+    studies.play(study, blind, [knows_the_text(study, setup)])
+    assert studies.state_of(study).best.number == 1
+    _, recorder = studies.play(study, setup, [], experiments=0)
+    state = studies.state_of(study)
+    assert state.best is state.baseline and (state.experiments[1].state, state.val_only) == ("val-only", [1])
+    [revoked] = [event for event in recorder.events if event["event"] == "revoked"]
+    assert "gains on val alone" in revoked["reason"] and revoked["reason"] == state.experiments[1].reason
+    assert studies.git(study.folder, "rev-parse", "autoresearch/t") == state.baseline.commit
 
 
 @needs_level_2

@@ -62,6 +62,10 @@ def test_a_night_in_small(tmp_path, corpus):
     found = [(event["n"], event["cuts"], event["reason"]) for event in recorder.events if event["event"] == "audit"]
     assert found == [(0, 160, None), (1, 32, None), (0, 32, None), (1, 256, None)], "baseline, keep, the best beside it, the end"
     assert [event["n"] for event in recorder.events if event["event"] == "tested"] == [0, 1]
+    found = [(event["n"], event["place"], event["against"]) for event in recorder.events if event["event"] == "slice"]
+    assert found == [(0, "baseline", None), (1, "keep", 0), (1, "end", 0)]
+    assert state.slice_gain.gain_val[0] == pytest.approx(state.gain.bpb, rel=1e-4)
+    assert state.slice_gain.gain_slice[0] == pytest.approx(state.gain.bpb, rel=0.2)
 
 
 @pytest.mark.slow
@@ -71,6 +75,8 @@ def test_confirmed_measures_the_noise_and_repeats_what_looks_better(tmp_path, co
     baseline, better, worse = state_of(study).experiments
     print([len(one.runs) for one in (baseline, better, worse)], better.reason, worse.reason)
     assert better.verdict == "keep" and worse.verdict == "discard"
+    keep, end = better.slices
+    assert (keep.place, end.place) == ("keep", "end") and keep.k != end.k, "other weights than at the keep"
     check_in_line(study)
 
 
@@ -335,7 +341,7 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     out, _ = call(tmp_path, *same, "--experiments", "1", "--plain")
     folder = tmp_path / "autoresearch-a"
     assert "asked for by name" in out and f"go on    autoresearch run --workspace {folder}" in out
-    assert "\ntest_bpb " in out, "the end of a run tells the score on the test text"
+    assert "\naudit slice: " in out and "\ntest_bpb " in out, "the end of a run tells the scores on the other texts"
     out, _ = call(tmp_path, *same, "--experiments", "1", "--json")  # the same call again goes on
     assert '"reason": "1 experiment done"' in out.splitlines()[-1]
     study = workspace.load(folder)
@@ -343,7 +349,7 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     check_in_line(study)
     assert call(tmp_path, "results")[0].splitlines()[0].split()[3] == "baseline"
     said = call(folder, "status")[0]
-    assert "verdicts" in said and "requests   none to an agent's service" in said
+    assert "verdicts" in said and "requests   none to an agent's service" in said and " on the audit slice, " in said
     assert "--- train.py" in call(folder, "show", "1")[0]
     call(folder, "best", "--output", str(tmp_path / "best.py"))
     assert (tmp_path / "best.py").read_text(encoding="utf-8") == text_of(study)

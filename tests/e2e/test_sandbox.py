@@ -72,6 +72,7 @@ def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
     folder = study.runs / "0001-1"
     paths = {
         "val": setup.prepared.val_folder / "tokens.bin", "test": setup.prepared.test_folder / "tokens.bin",
+        "slice": setup.prepared.slice_folder / "tokens.bin",
         "train early": setup.prepared.train_folder / "tokens.bin", "ledger": study.events, "other run": other / "checkpoint",
         "git": study.folder / ".git" / "HEAD", "own text": folder / "train.py", "checkpoint": folder / "checkpoint",
     }  # fmt: skip
@@ -79,7 +80,7 @@ def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
     inside = experiment.execute(replace(setup, sandbox=level), text, 1, folder)
     assert inside.ok, inside
     found = answers(folder)
-    for name in ("val", "test", "train early", "ledger", "other run", "git"):
+    for name in ("val", "test", "slice", "train early", "ledger", "other run", "git"):
         for phase in ("train", "score"):
             assert found[f"{phase} reads {name}"] == "refused" and found[f"{phase} writes {name}"] == "refused", (phase, name)
     assert found["train reads own text"] == "got" and found["train writes own text"] == "refused"

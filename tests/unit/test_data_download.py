@@ -190,7 +190,7 @@ def test_a_hub_corpus_is_prepared_then_needs_no_network_and_no_shards(hub, tmp_p
     monkeypatch.setitem(corpora.NAMED, "small", lambda: corpus)
     prepared = prepare("small", 300)
     assert prepared.corpus == "small" and prepared.val_documents == 140
-    assert prepared.train_documents + prepared.test_documents == 310
+    assert prepared.train_documents + prepared.test_documents + prepared.slice_documents == 310
     assert prepared.duplicates_of_val == 90  # rows 310 to 399 are in both
     assert corpora.choose("auto", "small") == ("small", "the profile's corpus, already downloaded")
 

@@ -54,22 +54,25 @@ def documents(prepared: Prepared, part: str) -> list[bytes]:
 def test_every_document_is_there_once_and_whole(corpus):
     stages = []
     prepared = prepare(str(corpus), 400, lambda stage, *_: stages.append(stage))
-    train, val, test = (documents(prepared, name) for name in ("train", "val", "test"))
-    assert sorted(train + val + test) == sorted(text(seed).encode() for seed in range(400))
+    train, val, test, audit_slice = (documents(prepared, name) for name in ("train", "val", "test", "slice"))
+    assert sorted(train + val + test + audit_slice) == sorted(text(seed).encode() for seed in range(400))
     assert train != sorted(train)
     sizes = np.load(prepared.val_folder / "bytes.npy")
     assert sizes.dtype == np.int64 and sizes.tolist() == [len(document) for document in val]
-    assert 0.1 * prepared.train_bytes < prepared.val_bytes < 0.14 * prepared.train_bytes
+    assert 0.1 * prepared.train_bytes < prepared.val_bytes < 0.15 * prepared.train_bytes
     assert (prepared.train_documents, prepared.val_documents, prepared.test_documents) == (len(train), len(val), len(test))
     assert (prepared.train_bytes, prepared.val_bytes) == (sum(map(len, train)), sum(sizes))
     assert np.load(prepared.test_folder / "bytes.npy").tolist() == [len(document) for document in test]
     assert sum(map(len, test)) == prepared.test_bytes < prepared.val_bytes
+    assert np.load(prepared.slice_folder / "bytes.npy").tolist() == [len(document) for document in audit_slice]
+    assert (prepared.slice_documents, prepared.slice_bytes) == (len(audit_slice), sum(map(len, audit_slice)))
     assert prepared.train_tokens == len(np.fromfile(prepared.train_folder / "tokens.bin", prepared.dtype))
     assert prepared.mean_token_bytes == prepared.train_bytes / prepared.train_tokens
     counted = np.load(prepared.folder / "token_bytes.npy")
     assert len(counted) == 400 and counted[prepared.bos_id] == 0 and prepared.bos_id == 399
     assert list(dict.fromkeys(stages)) == [
         "reading the corpus", "scanning documents", "learning the tokenizer", "encoding val", "encoding train", "encoding test",
+        "encoding slice",
     ]  # fmt: skip
 
 
@@ -109,7 +112,7 @@ def test_a_folder_that_names_its_validation_text_is_obeyed(corpus):
     write_rows(corpus / "train" / "a.jsonl", map(text, range(20, 400)))
     prepared = prepare(str(corpus), 300)
     assert documents(prepared, "val") == [text(seed).encode() for seed in range(40)]
-    trained = documents(prepared, "train") + documents(prepared, "test")
+    trained = documents(prepared, "train") + documents(prepared, "test") + documents(prepared, "slice")
     assert sorted(trained) == sorted(text(seed).encode() for seed in range(40, 400))
     assert (prepared.duplicates_of_val, prepared.duplicates_in_val) == (20, 1)
 
@@ -118,7 +121,7 @@ def test_bytes_that_are_not_utf8_are_counted(corpus):
     (corpus / "latin.txt").write_bytes("schön".encode("latin-1"))
     prepared = prepare(str(corpus), 300)
     assert prepared.repaired_documents == 1
-    assert "sch\ufffdn".encode() in documents(prepared, "train") + documents(prepared, "val") + documents(prepared, "test")
+    assert "sch\ufffdn".encode() in itertools.chain(*(documents(prepared, part) for part in ("train", "val", "test", "slice")))
 
 
 def test_a_corpus_too_small_leaves_nothing_behind(corpus):
@@ -192,4 +195,4 @@ def test_a_large_vocabulary_takes_four_bytes_a_token(corpus):
     write_rows(corpus / "odd.jsonl", [" ".join(itertools.islice(words, 60)) for _ in range(1500)])
     prepared = prepare(str(corpus), 70_000)
     assert prepared.dtype == "<u4"
-    assert text(0).encode() in documents(prepared, "train") + documents(prepared, "val") + documents(prepared, "test")
+    assert text(0).encode() in itertools.chain(*(documents(prepared, part) for part in ("train", "val", "test", "slice")))

@@ -38,13 +38,15 @@ def test_nothing_is_both_held_out_and_trained_on(data):
     marks[:2] = TRAIN, VAL
     for kind in (marks, np.full(count, BY_HASH, np.int8)):
         result = split("c", digests, sizes, kind)
-        held_out, trained = digests[np.append(result.val, result.test)].tolist(), digests[result.train].tolist()
+        held = np.concatenate([result.val, result.test, result.slice])
+        held_out, trained = digests[held].tolist(), digests[result.train].tolist()
         assert not set(held_out) & set(trained)
         assert len(set(held_out)) == len(held_out)
         assert len(set(result.train.tolist())) == len(result.train)
         if kind is marks:
-            assert (marks[result.val] == VAL).all() and (marks[np.append(result.train, result.test)] == TRAIN).all()
-            assert len(result.train) + len(result.test) + result.duplicates_of_val == (marks == TRAIN).sum()
+            rest = np.concatenate([result.train, result.test, result.slice])  # this little validation text is all scored
+            assert (marks[result.val] == VAL).all() and (marks[rest] == TRAIN).all()
+            assert len(rest) + result.duplicates_of_val == (marks == TRAIN).sum()
             assert len(result.val) + result.duplicates_in_val == (marks == VAL).sum()
         else:
             assert len(result.train) + len(held_out) + result.duplicates_of_val == count
@@ -66,20 +68,33 @@ def test_about_a_twentieth_is_held_out_and_more_of_little():
     assert 0.1 <= sizes[by_hash(digests, sizes).val].sum() / sizes.sum() < 0.12
 
 
-def test_the_test_text_is_half_of_validation_and_never_much_of_the_training_text():
+def test_test_and_slice_are_half_of_validation_each_and_never_much_of_the_training_text():
     digests, sizes = documents(20_000)
     result = by_hash(digests, sizes)
-    assert 0 <= sizes[result.test].sum() - sizes[result.val].sum() // 2 < 5000
+    for part in (result.test, result.slice):
+        assert 0 <= sizes[part].sum() - sizes[result.val].sum() // 2 < 5000
     sizes = np.append(np.full(30, 90_000), np.full(20, 2_000))  # nearly all of it is marked validation
     marks = np.append(np.full(30, VAL), np.full(20, TRAIN)).astype(np.int8)
     small = split("c", np.arange(50, dtype=np.uint64), sizes, marks)
-    assert sizes[small.test].sum() == 4_000 and len(small.train) == 18
+    assert sizes[small.test].sum() == 4_000 and sizes[small.slice].sum() == 4_000 and len(small.train) == 16
+
+
+def test_the_slice_is_of_the_corpus_s_own_validation_text_where_that_is_more_than_is_scored():
+    sizes = np.full(1000, 90_000)  # 45 MB of each
+    marks = np.repeat([VAL, TRAIN], 500).astype(np.int8)
+    digests = np.random.default_rng(0).permutation(1000).astype(np.uint64)
+    digests[-100:] = digests[300:400]  # what is copied in the training text is not trained on
+    result = split("c", digests, sizes, marks)
+    assert (marks[result.slice] == VAL).all() and (marks[result.test] == TRAIN).all()
+    assert not np.isin(result.slice, result.val).any() and not np.isin(digests[result.slice], digests[result.test]).any()
+    assert 0 <= sizes[result.slice].sum() - sizes[result.val].sum() // 2 < 90_000
+    assert not np.isin(digests[result.train], digests[result.slice]).any()
 
 
 def test_a_training_text_of_one_file_spares_no_test_text():
     marks = np.array([VAL, TRAIN], np.int8)
     result = split("c", np.array([5, 6], np.uint64), np.array([9_000, 900_000]), marks)
-    assert len(result.test) == 0 and len(result.train) == 1
+    assert len(result.test) == 0 and len(result.slice) == 0 and len(result.train) == 1
 
 
 def test_validation_never_grows_beyond_its_limit():

@@ -1,0 +1,153 @@
+"""The audit slice: a held-out text beside the validation text, on which a would-be keep has to show its gain too (val_only.py).
+
+When: the baseline is scored on it once; a would-be keep after its audit, and compared with the best; the best at the end of a call,
+and compared with the baseline, on other weights than at its keep where there are some. A run's figures on both texts stay in its
+folder (SLICE), with their digest in the ledger, so that what has lost its weights can still be compared with. What can't be
+compared is a note, and nobody's fault.
+
+Promises: nothing tells a process which text it gets; no training sees it; no figure of it reaches an agent but in the reason of
+what was held. Not covered: without the sandbox a process may read this text as it may the validation text, or note what it was
+given here for a later training.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from autoresearch.child import RunFailed
+from autoresearch.loop import disk, scoring
+from autoresearch.loop.session import SLICE, Session
+from autoresearch.loop.state import Experiment, Run
+from autoresearch.loop.val_only import Documents, Texts, compare, unlike
+from autoresearch.measure.clock import awake_seconds
+from autoresearch.measure.scorer import score
+
+Tick = Callable[[], None]
+Intact = Callable[[Session, Experiment], Iterator[Run]]  # an experiment's runs whose weights are those that were scored
+VAL_ONLY = "val-only"  # a verdict's state
+TRIES = 2  # a process that fails is not the model's fault at once
+NONE = "the text is too small to spare an audit slice: nothing shows whether a gain is one on val alone"
+
+
+def of_baseline(session: Session, baseline: Experiment, intact: Intact, tick: Tick) -> None:
+    """Score it, and find out whether the two texts compare at all."""
+    if not session.setup.prepared.slice_documents:
+        session.note(NONE)
+    elif not baseline.slices and (run := next(intact(session, baseline), None)):
+        start = awake_seconds()
+        try:
+            found = _score(session, baseline, run, tick)
+        except RunFailed as failure:
+            return session.note(f"the baseline was not scored on the audit slice: {failure.reason}")
+        reason = unlike(found)
+        if reason:
+            session.note(f"{reason}; so nothing is held for gaining on val alone")
+        _record(session, baseline, run, "baseline", found, start, reason=reason)
+
+
+def objection(session: Session, one: Experiment, than: Experiment, place: str, intact: Intact, tick: Tick) -> str | None:
+    """Why `one`, which is better than `than` on the validation text, gains there alone; None: it doesn't, or nobody knows.
+
+    place: keep, or end. What the ledger has already is not done again.
+    """
+    if not session.setup.prepared.slice_documents:
+        return None
+    known = next((found for found in one.slices if (found.place, found.against) == (place, than.number)), None)
+    if known:
+        return known.reason
+    try:
+        before = _known(session, than) or _anew(session, than, intact, tick)
+    except RunFailed:
+        before = None
+    if before is None:
+        session.note(f"experiment {one.number} is not compared on the audit slice: {than.number} has no weights and no figures")
+        return None
+    start, after, run = awake_seconds(), None, _unscored(session, one, intact)
+    if run is None:
+        after = _known(session, one)
+        run = _last_scored(one) if after else next(intact(session, one), None)
+    try:
+        after = after or (run and _score(session, one, run, tick))
+    except RunFailed as failure:
+        reason = f"it could not be scored on the audit slice: {failure.reason}"
+        _record(session, one, run, place, None, start, than, reason=reason)
+        return reason
+    if after is None:
+        session.note(f"experiment {one.number} was not scored on the audit slice: its weights are gone")
+        return None
+    found = compare(before, after)
+    reason = found.reason if _decides(session) else None
+    _record(session, one, run, place, after, start, than, found, reason)
+    return reason
+
+
+def _decides(session: Session) -> bool:
+    """Unless the baseline has shown that the texts don't compare."""
+    return all(found.reason is None for found in session.state.baseline.slices)
+
+
+def _unscored(session: Session, one: Experiment, intact: Intact) -> Run | None:
+    """Weights that have not been scored on it yet."""
+    scored = {found.k for found in one.slices if found.documents}
+    return next((run for run in intact(session, one) if run.k not in scored), None)
+
+
+def _last_scored(one: Experiment) -> Run:
+    k = [found.k for found in one.slices if found.documents][-1]
+    return next(run for run in one.runs if run.k == k)
+
+
+def _known(session: Session, one: Experiment) -> Texts | None:
+    """The figures of the last of its runs that was scored, from the run's folder."""
+    for found in reversed([found for found in one.slices if found.documents]):
+        run = next((run for run in one.runs if run.k == found.k), None)
+        path = session.study.runs / run.folder / SLICE if run else None
+        if path and path.is_file() and scoring.digest(path) == found.documents:
+            with np.load(path, allow_pickle=False) as figures:
+                return Texts(*(Documents(figures[f"{name}_bits"], figures[f"{name}_bytes"]) for name in ("val", "slice")))
+    return None
+
+
+def _anew(session: Session, one: Experiment, intact: Intact, tick: Tick) -> Texts | None:
+    start, run = awake_seconds(), next(intact(session, one), None)
+    found = run and _score(session, one, run, tick)
+    if found:
+        _record(session, one, run, "again", found, start)
+    return found
+
+
+def _score(session: Session, one: Experiment, run: Run, tick: Tick) -> Texts:
+    """A run's weights on both texts; the figures are in its folder then, and durable. Raises RunFailed when they fail twice."""
+    setup, folder = session.setup, session.study.runs / run.folder
+    on_progress = session.progress_to(one.number, run.k, tick)
+    for attempt in range(1, TRIES + 1):
+        try:
+            with session.interrupts.breakable(), disk.errors(folder):
+                scored = scoring.evaluate(setup, folder, on_progress, text_folder=setup.prepared.slice_folder)
+            if not math.isfinite(scored.val_bpb):
+                raise RunFailed("invalid", f"{scored.val_bpb} bits a byte")
+            break
+        except RunFailed:
+            if attempt == TRIES:
+                raise
+    with disk.errors(folder):
+        text = scoring.held_out(setup, setup.prepared.val_folder)
+        val = score(text, setup.seq_len, np.load(folder / scoring.BITS))
+        np.savez(
+            folder / SLICE,
+            val_bits=val.document_bits, val_bytes=val.document_bytes,
+            slice_bits=scored.document_bits, slice_bytes=scored.document_bytes,
+        )  # fmt: skip
+    session.sync_run(folder)
+    return Texts(Documents(val.document_bits, val.document_bytes), Documents(scored.document_bits, scored.document_bytes))
+
+
+def _record(session, one, run, place, figures, start, than=None, found=None, reason=None) -> None:
+    folder = session.study.runs / run.folder
+    session.record(
+        "slice", n=one.number, k=run.k, place=place, against=than and than.number,
+        bpb=figures and figures.slice.bpb, documents=figures and scoring.digest(folder / SLICE),
+        gain_val=found and [found.val.bpb, found.val.error], gain_slice=found and [found.slice.bpb, found.slice.error],
+        reason=reason, seconds=round(awake_seconds() - start, 3),
+    )  # fmt: skip
