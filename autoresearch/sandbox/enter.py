@@ -33,17 +33,19 @@ def main() -> None:
 
 
 def limit(cell: Cell) -> None:
-    """The kernel's limits of a process, for good: neither this process nor what it starts can raise them again.
+    """The kernel's limits of a process, for good from level 2 on: neither this process nor what it starts can raise them again.
 
     Beyond `file_bytes` a write fails with EFBIG. Not limited: memory as addresses (drivers reserve far more than they use), and the
-    number of processes (it counts the user's others).
+    number of processes (it counts the user's others). At level 0 only the size of files, and no core file.
     """
     if sys.platform == "win32":
         return
     import resource
 
-    wanted = {"RLIMIT_CORE": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_RTPRIO": 0, "RLIMIT_NOFILE": OPEN_FILES}
-    if not cell.devices:  # drivers hold memory that they share with the device
+    wanted = {"RLIMIT_CORE": 0}
+    if cell.level:
+        wanted |= {"RLIMIT_MSGQUEUE": 0, "RLIMIT_RTPRIO": 0, "RLIMIT_NOFILE": OPEN_FILES}
+    if cell.level and not cell.devices:  # drivers hold memory that they share with the device
         wanted["RLIMIT_MEMLOCK"] = 0
     if cell.file_bytes is not None:
         wanted["RLIMIT_FSIZE"] = cell.file_bytes

@@ -100,7 +100,6 @@ def carried(level: int, folder: Path, places: dict) -> list[str]:
 @needs_level_2
 def test_without_a_cell_the_carriers_work(world):
     found = carried(0, *world)
-    print(sorted(set(TABLE) - set(found)))
     assert [name for name, one in TABLE.items() if one.everywhere and name not in found] == []
     assert len(found) >= len(TABLE) - 8, sorted(set(TABLE) - set(found))
 
@@ -110,5 +109,4 @@ def test_without_a_cell_the_carriers_work(world):
 @pytest.mark.parametrize("level", LEVELS)
 def test_in_cells_nothing_comes_over(world, level):
     found = carried(level, *world)
-    print(found)
     assert [name for name in found if level not in TABLE[name].open_at] == []
