@@ -208,7 +208,7 @@ def test_what_must_stay_hidden_does_not_lie_in_sight(study, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "environment"))
     policy.cell(2, work, [tmp_path / "backend"], hidden=[tmp_path / "texts", study.parents[1] / "cache"])
     for place in (tmp_path / "corpus", tmp_path / "backend" / "text.txt", tmp_path / "environment"):
-        with pytest.raises(UsageError, match="lies in .*, which every training may read; put it elsewhere"):
+        with pytest.raises(UsageError, match=r"lies in .*, which every training may read; put it elsewhere"):
             policy.cell(2, work, [tmp_path / "backend"], hidden=[place])
         policy.cell(0, work, [tmp_path / "backend"], hidden=[place])
     with pytest.raises(UsageError, match=r"holds .*environment, which every training may read; move one of them"):
