@@ -11,6 +11,8 @@ import sys
 
 from autoresearch.sandbox.policy import Cell
 
+OPEN_FILES = 65_536  # chosen: many times what a GPU's libraries open, and far from what a system has in all
+
 
 def main() -> None:
     module, text = sys.argv[1:3]
@@ -20,6 +22,7 @@ def main() -> None:
             from autoresearch.sandbox import keeper
 
             keeper.stay()
+        limit(cell)
         enter(cell)
     except Exception as error:  # whatever it is: not a step further
         say({"type": "refused", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]})
@@ -27,6 +30,30 @@ def main() -> None:
     say({"type": "entered"})
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def limit(cell: Cell) -> None:
+    """The kernel's limits of a process, for good from level 2 on: neither this process nor what it starts can raise them again.
+
+    Beyond `file_bytes` a write fails with EFBIG. Not limited: memory as addresses (drivers reserve far more than they use), and the
+    number of processes (it counts the user's others). At level 0 only the size of files, and no core file.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    wanted = {"RLIMIT_CORE": 0}
+    if cell.level:
+        wanted |= {"RLIMIT_MSGQUEUE": 0, "RLIMIT_RTPRIO": 0, "RLIMIT_NOFILE": OPEN_FILES}
+    if cell.level and not cell.devices:  # drivers hold memory that they share with the device
+        wanted["RLIMIT_MEMLOCK"] = 0
+    if cell.file_bytes is not None:
+        wanted["RLIMIT_FSIZE"] = cell.file_bytes
+    for name, most in wanted.items():
+        kind = getattr(resource, name, None)
+        if kind is not None:
+            limits = resource.getrlimit(kind)
+            resource.setrlimit(kind, tuple(most if one == resource.RLIM_INFINITY else min(one, most) for one in limits))
 
 
 def enter(cell: Cell) -> None:

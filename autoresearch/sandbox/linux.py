@@ -35,7 +35,7 @@ def apply(cell: Cell) -> None:
     _check(_libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no_new_privs")
     _drop_capabilities(machine)
     landlock.restrict(rights(cell), machine, version)
-    _load(seccomp.program(machine, version), machine)
+    _load(seccomp.program(machine, version, bool(cell.devices)), machine)
     _prove(machine)
 
 

@@ -19,16 +19,28 @@ from autoresearch.choices import VARIABLES
 from autoresearch.errors import UsageError
 from autoresearch.paths import PACKAGE
 
-# What programs and drivers need of the system. What is not there is left out.
+# What programs need of the system. What is not there is left out. Nothing that counts what all processes did since boot
+# (/proc/stat, /proc/loadavg, /sys/fs/cgroup): one run could read there what another one did.
 SYSTEM_READS = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/run/opengl-driver",
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime", "/etc/OpenCL",
-    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems", "/proc/loadavg",
-    "/proc/devices", "/proc/modules", "/proc/driver", "/proc/sys/kernel", "/proc/sys/vm",
-    "/sys/devices", "/sys/class", "/sys/bus", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm",
+    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/version", "/proc/filesystems",
+    "/proc/sys/kernel/osrelease", "/proc/sys/kernel/cap_last_cap", "/proc/sys/kernel/ngroups_max",
+    "/proc/sys/kernel/random/boot_id", "/proc/sys/vm/overcommit_memory", "/proc/sys/vm/max_map_count", "/proc/sys/vm/mmap_min_addr",
+    *(f"/sys/devices/system/cpu/{name}" for name in ("online", "possible", "present", "kernel_max")),
+    *(f"/sys/devices/system/cpu/cpu[0-9]*/{name}" for name in ("topology", "cache", "regs", "cpufreq/cpuinfo_*_freq")),
+    "/sys/devices/system/node/online", "/sys/devices/system/node/possible", "/sys/devices/system/node/node[0-9]*/cpumap",
+    "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
     "/dev/urandom", "/dev/random", "/dev/zero",
 )  # fmt: skip
-SYSTEM_WRITES = ("/dev/null", "/proc/self/task")  # the second: CUDA names its threads there
+# What a driver needs beyond that, in a cell with devices. Counters are among it: with a GPU they are open.
+DRIVER_READS = (
+    "/proc/stat", "/proc/devices", "/proc/modules", "/proc/driver", "/proc/sys/kernel", "/proc/sys/vm",
+    "/sys/devices", "/sys/class", "/sys/bus", "/sys/module", "/sys/kernel/mm",
+)  # fmt: skip
+SYSTEM_WRITES = ("/dev/null",)
+DRIVER_WRITES = ("/proc/self/task",)  # CUDA names its threads there
+OWN_SHARED_MEMORY = "/dev/shm"  # at level 3 an empty one of the worker's own; at level 2 all processes share it, and it stays shut
 
 # What a worker gets of our environment; the rest is made anew. No name here may hold a secret.
 PASSED_ON = (
@@ -63,11 +75,13 @@ NO_NEEDS = Needs()
 class Cell:
     """Absolute paths, links resolved. A folder stands for all that is in it."""
 
-    level: int  # 0 none, 1 writes fenced, 2 the whole policy, 3 with namespaces of its own
+    level: int  # 0 none, 1 writes fenced, 2 the whole policy, 3 with namespaces and a root folder of its own
     work: str  # the only folder to write in; also the current, the temporary and the home folder
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # what of them was asked for through a link, as it was asked for
+    file_bytes: int | None = None  # a longer file can't be written, memory that is a file (memfd, /dev/shm) neither; None: no limit
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -78,22 +92,49 @@ class Cell:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
 
-def cell(level: int, work: Path, reads: Iterable[Path], writes: Iterable[Path] = (), needs: Needs = NO_NEEDS) -> Cell:
+def cell(
+    level: int, work: Path, reads: Iterable[Path], writes: Iterable[Path] = (), needs: Needs = NO_NEEDS,
+    hidden: Iterable[Path] = (), file_bytes: int | None = None,
+) -> Cell:  # fmt: skip
     """The cell of one worker. reads, writes: what this run needs beyond the system, Python and `work`.
 
-    Raises UsageError when the system or Python lies around what must stay hidden (a study inside of a Python environment).
+    hidden: files and folders that no cell may see anything of (corpus, prepared texts). Raises UsageError when what a cell reads
+    lies around one of them or in it, or around the study or the home folder (a study inside of a Python environment).
     """
-    own = [*reads, *writes, work]
-    common = existing([*SYSTEM_READS, *python_folders(), *matching(needs.reads), *hub_folders(needs.hub), *library_folders()])
-    for hidden in (Path(work).resolve().parent, Path.home().resolve()):
-        around = next((folder for folder in common if hidden.is_relative_to(folder)), None)
-        if level and around:
-            problem = f"{hidden} lies in {around}, which every training may read"
-            raise UsageError(problem, "put the study elsewhere, or type --sandbox none")
+    own, devices = [*reads, *writes, work], existing(matching(needs.devices))
+    wanted = [*matching(SYSTEM_READS), *python_folders(), *matching(needs.reads), *hub_folders(needs.hub), *library_folders()]
+    wanted += DRIVER_READS if devices else ()
+    shared = [OWN_SHARED_MEMORY] if level >= 3 and sys.platform == "linux" else []
+    common, asked = existing(wanted), existing([*own, *shared])
+    if level:
+        for place in (Path(work).resolve().parent, Path.home().resolve()):
+            _keep_out(place, common, "put the study elsewhere, or type --sandbox none")
+        for place in (Path(os.path.realpath(path)) for path in hidden):
+            _keep_out(place, [*common, *asked], "put it elsewhere, or type --sandbox none")
+            _keep_apart(place, common)
     return Cell(
-        level, str(Path(work).resolve()), reads=tuple(dict.fromkeys([*common, *existing(own)])),
-        writes=tuple(dict.fromkeys(existing([*SYSTEM_WRITES, *writes, work]))), devices=tuple(existing(matching(needs.devices))),
+        level, os.path.realpath(work), reads=tuple(dict.fromkeys([*common, *asked])),
+        writes=tuple(dict.fromkeys(existing([*SYSTEM_WRITES, *(DRIVER_WRITES if devices else ()), *writes, work, *shared]))),
+        devices=tuple(devices), names=tuple(dict.fromkeys(_with_links([*wanted, *own, sys.executable]))), file_bytes=file_bytes,
     )  # fmt: skip
+
+
+def _with_links(paths: Iterable[str | Path]) -> list[str]:
+    """Those that are reached through a symbolic link."""
+    names = [os.path.abspath(path) for path in paths]
+    return [name for name in names if not name.startswith("/proc/") and os.path.realpath(name) != name and os.path.exists(name)]
+
+
+def _keep_out(place: Path, readable: Iterable[str], way_out: str) -> None:
+    around = next((folder for folder in readable if place.is_relative_to(folder)), None)
+    if around:
+        raise UsageError(f"{place} lies in {around}, which every training may read", way_out)
+
+
+def _keep_apart(place: Path, readable: Iterable[str]) -> None:
+    inside = next((folder for folder in readable if Path(folder).is_relative_to(place)), None)
+    if inside:
+        raise UsageError(f"{place} holds {inside}, which every training may read", "move one of them, or type --sandbox none")
 
 
 def python_folders() -> list[str]:

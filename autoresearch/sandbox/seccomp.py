@@ -1,7 +1,8 @@
 """The filter of system calls: a BPF program as data, made from the lists below. linux.py loads it.
 
-Everything is allowed but what is listed: new sockets, looking into other processes, the kernel's rarer doors, and what Landlock
-does not see (chmod, times, attributes of files that one owns). A call of another architecture's ABI ends the process.
+Everything is allowed but what is listed: new sockets, looking into other processes, the kernel's rarer doors, what Landlock
+does not see (chmod, times, attributes of files that one owns), and what leaves or finds a trace of an earlier process on a file
+that is only read (hints, leases, flags, cached pages). A call of another architecture's ABI ends the process.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from autoresearch.sandbox.syscalls import ARCHITECTURES, number
 
 KILL, ALLOW = 0x80000000, 0x7FFF0000  # linux/seccomp.h
-EPERM, ENOSYS = 0x00050000 | 1, 0x00050000 | 38
+EPERM, ENOSYS, EOPNOTSUPP = (0x00050000 | code for code in (1, 38, 95))
+NOTHING_DONE = 0x00050000  # the call is not made and answers 0
 X32_BIT = 0x40000000
 LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # linux/bpf_common.h
 
@@ -26,49 +28,76 @@ FORBIDDEN = (
     "removexattrat", "mknod", "mknodat", "swapon", "swapoff", "reboot", "kexec_load", "kexec_file_load", "init_module",
     "finit_module", "delete_module", "acct", "quotactl", "quotactl_fd", "sethostname", "setdomainname", "iopl", "ioperm",
     "syslog", "vhangup", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "fanotify_mark", "lookup_dcookie",
+    "mincore", "cachestat", "move_pages", "inotify_init", "inotify_init1", "inotify_add_watch",
 )  # fmt: skip
-# glibc falls back to clone, whose flags a filter can read; programs fall back from io_uring, which no filter sees through.
-ABSENT = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
+# glibc falls back to clone, whose flags a filter can read; programs fall back from io_uring and aio, which no filter sees through.
+# pidfd_open: the inode of a process handle counts all processes since boot, in any namespace.
+ABSENT = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "pidfd_open")
+IDLE = ("fadvise64", "readahead")  # advice on what the kernel keeps of a file: taken without a word, and not followed
 BEFORE_LANDLOCK_3 = ("truncate",)  # Landlock sees it from its third version on
 
 
 @dataclass(frozen=True)
 class If:
-    """EPERM when (word & mask) is one of `values` (inside) or none of them (not inside)."""
+    """`answer` when (word & mask) is one of `values` (inside) or none of them (not inside); else the next one is asked."""
 
     argument: int
     mask: int
     values: tuple[int, ...]
     inside: bool
     high: bool = False  # the upper 32 bits of the argument
+    answer: int = EPERM
 
 
 NEW_NAMESPACES = 0x7E020080  # CLONE_NEW* of linux/sched.h: user, pid, net, ipc, uts, cgroup, mount, time
+PROCESS_HANDLE = 0x1000  # CLONE_PIDFD
 ANY = 0xFFFFFFFF
+# linux/fcntl.h: copies and flags of a descriptor, locks (they end with their process, and compilers wait for each other by them),
+# the size of a pipe, the seals of a memfd. Not: leases, notices, owners, hints on how long a file lives, a pipe's new size.
+FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1027, 1030, 1032, 1033, 1034)
+# asm-generic/ioctls.h: TCGETS, TCGETS2 (is it a terminal?), TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+IOCTLS = (0x5401, 0x802C542A, 0x540F, 0x5411, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# The second byte of a request: terminals, disks, file systems (flags, attributes, clones, maps), namespaces, process handles.
+IOCTL_TYPES = tuple(kind << 8 for kind in (0x54, 0x12, 0x15, 0x58, 0x66, 0x72, 0x76, 0x93, 0x94, 0xB7, 0xFF))
+OF_ITSELF = If(0, ANY, (0,), inside=False)
 CONDITIONS = {
-    "clone": (If(0, NEW_NAMESPACES, (0,), inside=False),),
+    "clone": (If(0, NEW_NAMESPACES | PROCESS_HANDLE, (0,), inside=False),),
     "socketpair": (If(1, 0xF, (1, 5), inside=False),),  # SOCK_STREAM, SOCK_SEQPACKET
     "sendto": (If(4, ANY, (0,), inside=False), If(4, ANY, (0,), inside=False, high=True)),  # to a named address
-    "ioctl": (If(1, ANY, (0x5412, 0x541C), inside=True),),  # TIOCSTI, TIOCLINUX: typing into a terminal
+    "getsockopt": (If(2, ANY, (57, 77), inside=True),),  # SO_COOKIE, SO_PEERPIDFD: numbers that count since boot
+    "setsockopt": (If(2, ANY, (76,), inside=True),),  # SO_PASSPIDFD
+    "fcntl": (If(1, ANY, FCNTL, inside=False),),
+    "madvise": (If(2, ANY, (20, 21, 25, 100, 101), inside=True),),  # MADV_COLD, PAGEOUT, COLLAPSE, HWPOISON, SOFT_OFFLINE
+    "mbind": (If(5, 0b110, (0,), inside=False),),  # MPOL_MF_MOVE, MPOL_MF_MOVE_ALL: pages of a file too
+    "preadv2": (If(5, ANY, (0,), inside=False, answer=EOPNOTSUPP),),  # RWF_NOWAIT: is it cached? RWF_DONTCACHE: throw it out
+    "pwritev2": (If(5, ANY, (0,), inside=False, answer=EOPNOTSUPP),),
     "setpriority": (If(0, ANY, (2,), inside=True), If(1, ANY, (0,), inside=False)),  # of the whole user, of another process
     "ioprio_set": (If(1, ANY, (0,), inside=False),),
-    "prlimit64": (If(0, ANY, (0,), inside=False),),
+    "prlimit64": (OF_ITSELF,),
+    "sched_setscheduler": (OF_ITSELF,),
+    "sched_setparam": (OF_ITSELF,),
+    "sched_setattr": (OF_ITSELF,),
+    # OpenMP binds its threads by their numbers, which a filter can't tell from other processes': it goes on unbound
+    "sched_setaffinity": (If(0, ANY, (0,), inside=False, answer=NOTHING_DONE),),
 }
+WITHOUT_DEVICES = (If(1, ANY, IOCTLS, inside=False),)
+WITH_DEVICES = (If(1, ANY, IOCTLS, inside=True, answer=ALLOW), If(1, 0xFF00, IOCTL_TYPES, inside=True))
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
 
-def program(machine: str, landlock_abi: int) -> list[Instruction]:
-    """For a machine of ARCHITECTURES (KeyError for another)."""
+def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[Instruction]:
+    """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list."""
     forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ())]
     found = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, ARCHITECTURES[machine][1]), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
     if machine == "x86_64":
         found += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
-    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS)):
+    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE)):
         for name in names:
             if (call := number(name, machine)) is not None:
                 found += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]
-    for name, conditions in CONDITIONS.items():
+    conditions_of = CONDITIONS | {"ioctl": WITH_DEVICES if has_devices else WITHOUT_DEVICES}
+    for name, conditions in conditions_of.items():
         block = [step for condition in conditions for step in _steps(condition)] + [(RETURN, 0, 0, ALLOW)]
         found += [(EQUAL, 0, len(block), number(name, machine)), *block]
     return [*found, (RETURN, 0, 0, ALLOW)]
@@ -81,4 +110,4 @@ def _steps(condition: If) -> list[Instruction]:
     tests = [(EQUAL, count - 1 - index + (0 if condition.inside else 1), 0, value) for index, value in enumerate(condition.values)]
     if condition.inside:
         tests[-1] = (EQUAL, 0, 1, condition.values[-1])
-    return [(LOAD, 0, 0, offset), (AND, 0, 0, condition.mask), *tests, (RETURN, 0, 0, EPERM)]
+    return [(LOAD, 0, 0, offset), (AND, 0, 0, condition.mask), *tests, (RETURN, 0, 0, condition.answer)]

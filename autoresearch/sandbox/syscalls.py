@@ -28,6 +28,11 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "landlock_restrict_self": (446, 446), "seccomp": (317, 277), "prctl": (157, 167), "pidfd_open": (434, 434),
     "pidfd_send_signal": (424, 424), "memfd_create": (319, 279), "execveat": (322, 281), "modify_ldt": (154, None),
     "setxattrat": (463, 463), "removexattrat": (466, 466), "open_tree_attr": (467, 467), "file_setattr": (469, 469),
+    "fcntl": (72, 25), "mincore": (27, 232), "cachestat": (451, 451), "preadv2": (327, 286), "pwritev2": (328, 287),
+    "fadvise64": (221, 223), "readahead": (187, 213), "madvise": (28, 233), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274), "inotify_init": (253, None), "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27), "mbind": (237, 235), "move_pages": (279, 239), "io_setup": (206, 0), "getsockopt": (55, 209),
+    "setsockopt": (54, 208), "pipe2": (293, 59),
 }  # fmt: skip
 
 # uname's machine: (column above, AUDIT_ARCH_* of linux/audit.h)

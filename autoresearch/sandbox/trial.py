@@ -21,7 +21,7 @@ from pathlib import Path
 
 from autoresearch.child import RunFailed, Worker
 from autoresearch.sandbox import landlock, policy, room
-from autoresearch.sandbox.attacks import files, kernel, network, processes  # noqa: F401, they enter their attempts
+from autoresearch.sandbox.attacks import files, kernel, network, processes, traces  # noqa: F401, they enter their attempts
 from autoresearch.sandbox.attacks.attempt import ALL, Attempt
 
 MODULE = "autoresearch.sandbox.attacks"
@@ -31,6 +31,7 @@ QUIET_SECONDS = 0.3  # a daemon that lives writes every 0.02 s
 # What no attempt shows, at any level.
 KNOWN = (
     "memory, processors and disk can be used up",
+    "how long reading a file takes says whether an earlier process has read it, and the kernel numbers pipes since boot",
     "what a training compiles before its clock starts is used by later ones: code, but nothing learned from text",
 )
 VICTIM = """
@@ -89,7 +90,8 @@ def _try(one: Attempt, level: int, run_folder: Path, targets: dict) -> Result:
     folder = run_folder / one.name
     folder.mkdir()
     log, work = folder / "log.txt", room.make(folder / "work")
-    cell = policy.cell(level, work, [run_folder / "train.py", room.lent(work), Path(targets["compiled"]).parent])
+    reads = [run_folder / "train.py", room.lent(work), Path(targets["compiled"]).parent]
+    cell = policy.cell(level, work, reads, file_bytes=traces.FILE_BYTES if level else None)
     with Worker({"type": "attempt", "name": one.name, "targets": targets}, folder, MODULE, cell=cell) as worker:
         try:
             done = worker.wait("done", LIMIT_SECONDS, "no answer")
@@ -110,14 +112,17 @@ def world(folder: Path) -> Iterator[dict]:
     paths = {
         "ssh_key": "home/.ssh/id_ed25519", "bashrc": "home/.bashrc", "val_tokens": "cache/data/text/val/tokens.bin",
         "train_tokens": "cache/data/text/train/tokens.bin", "compiled": "cache/compile/kernel.so",
-        "study_train_py": "study/train.py",
+        "traced": "cache/compile/traced", "read_once": "cache/compile/read-once", "study_train_py": "study/train.py",
         "git_object": "study/.git/refs/heads/best", "ledger": "study/.autoresearch/events.jsonl",
-        "other_weights": "study/.autoresearch/runs/0000-1/checkpoint", "run_train_py": "study/.autoresearch/runs/0001-1/train.py",
+        "other_weights": "study/.autoresearch/runs/0000-1/checkpoint", "other_log": "study/.autoresearch/runs/0000-1/log.txt",
+        "run_train_py": "study/.autoresearch/runs/0001-1/train.py",
     }  # fmt: skip
     targets: dict = {name: str(folder / path) for name, path in paths.items()}
     for path in targets.values():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(f"{secret}\n", encoding="ascii")
+    with open(targets["traced"], "rb+") as file:
+        os.fsync(file.fileno())  # what is not on the disk can't be thrown out of the cache
     targets |= {
         "secret": secret, "home": str(folder / "home"), "harness": os.getpid(),
         "movable": str(Path(targets["other_weights"]).parent), "run": str(Path(targets["run_train_py"]).parent),
@@ -125,7 +130,20 @@ def world(folder: Path) -> Iterator[dict]:
     with contextlib.ExitStack() as stack:
         targets |= stack.enter_context(_servers(folder, secret))
         targets |= stack.enter_context(_victim(secret))
+        targets |= stack.enter_context(_shared_memory(secret))
         yield targets
+
+
+@contextlib.contextmanager
+def _shared_memory(secret: str) -> Iterator[dict]:
+    """A file that all processes may find, where the system has a folder for such."""
+    path = Path(policy.OWN_SHARED_MEMORY, f"autoresearch-trial-{secret[:12]}")
+    with contextlib.suppress(OSError):
+        path.write_text(secret, encoding="ascii")
+    try:
+        yield {"shared_memory": str(path)}
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

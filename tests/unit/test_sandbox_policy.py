@@ -141,12 +141,78 @@ def test_an_unattended_run_wants_level_2(monkeypatch):
     assert levels.choose("auto", unattended=True) == 2
 
 
-def test_bubblewrap_binds_what_is_written_and_cuts_the_rest_off(study):
-    cell = policy.cell(3, room.make(study / "work"), [])
+def words_after(words: list[str], option: str) -> list[str]:
+    return [words[at + 1] for at, word in enumerate(words) if word == option]
+
+
+def test_bubblewrap_makes_a_root_of_what_the_cell_names(study):
+    cell = policy.cell(3, room.make(study / "work"), [study / "train.py"])
     words = bubblewrap.prefix(cell)
     assert words[-1] == "--" and {"--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent"} <= set(words)
-    bound = [words[at + 1] for at, word in enumerate(words) if word == "--bind"]
-    assert bound == [cell.work] and "--clearenv" not in words
+    assert words_after(words, "--bind") == [cell.work] and "--clearenv" not in words
+    shown = words_after(words, "--ro-bind")
+    assert str((study / "train.py").resolve()) in shown and covers(shown, os.__file__)
+    for hidden in ("/", "/etc/passwd", "/tmp", str(study), str(Path.home()), "/proc", "/dev", "/sys/devices/virtual"):
+        assert not covers([*shown, cell.work], hidden), hidden
+    assert not [path for path in shown if path.startswith(("/proc", "/dev"))], "these are new"
+    assert words.index("--proc") < words.index("--bind") and words[words.index("--tmpfs") + 1] == "/dev/shm"
+
+
+def test_bubblewrap_mounts_what_lies_in_another_folder_after_it(tmp_path):
+    for name in ("a/b/c", "a/d"):
+        (tmp_path / name).mkdir(parents=True)
+    a, b, c, d, gone = (str(tmp_path / name) for name in ("a", "a/b", "a/b/c", "a/d", "gone"))
+    cell = Cell(3, b, reads=(c, a, d), writes=(b, "/dev/null", "/dev/shm"), devices=("/dev/null",), names=(gone,))
+    words = bubblewrap.root(cell)
+    mounts = [(word, words[at + 1]) for at, word in enumerate(words) if word in ("--bind", "--ro-bind", "--dev-bind")]
+    assert mounts == [("--ro-bind", a), ("--bind", b), ("--dev-bind", "/dev/null")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_links_on_the_way_are_made_anew(tmp_path):
+    real = tmp_path.resolve() / "disk" / "venv"
+    (real / "bin").mkdir(parents=True)
+    (real / "bin" / "python").symlink_to("python3")
+    (real / "bin" / "python3").write_text("")
+    (tmp_path / "home").symlink_to("disk")
+    (tmp_path / "env").symlink_to(tmp_path.resolve() / "home" / "venv")
+    (tmp_path / "round").symlink_to("round")
+    name = tmp_path.resolve() / "env" / "bin" / "python"
+    top = tmp_path.resolve()
+    assert bubblewrap.links([str(name), str(name), str(top / "round")]) == [
+        (f"{top}/env", f"{top}/home/venv"), (f"{top}/home", "disk"), (f"{real}/bin/python", "python3"), (f"{top}/round", "round"),
+    ]  # fmt: skip
+    words = bubblewrap.root(Cell(3, str(top), reads=(str(real),), names=(str(name),)))
+    assert words_after(words, "--symlink") == [f"{top}/home/venv", "disk"], "what lies in a mounted folder is there"
+
+
+def test_only_a_cell_with_devices_has_what_drivers_need(study):
+    plain = policy.cell(2, room.make(study / "work"), [])
+    driver = policy.cell(2, room.make(study / "work"), [], needs=Needs(devices=("/dev/null",)))
+    for path in ("/proc/stat", "/sys/class", "/sys/devices"):
+        assert path not in plain.reads and (path in driver.reads or not os.path.exists(path))
+    assert "/proc/self/task" not in plain.writes and not {"/proc/loadavg", "/sys/fs/cgroup"} & {*plain.reads, *driver.reads}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/shm")
+def test_shared_memory_is_open_where_it_is_the_workers_own(study):
+    assert "/dev/shm" in policy.cell(3, room.make(study / "work"), []).writes
+    assert "/dev/shm" not in policy.cell(2, room.make(study / "work"), []).writes
+
+
+def test_what_must_stay_hidden_does_not_lie_in_sight(study, tmp_path, monkeypatch):
+    work = room.make(study / "work")
+    (tmp_path / "environment" / "corpus").mkdir(parents=True)
+    (tmp_path / "backend").mkdir()
+    (tmp_path / "corpus").symlink_to(tmp_path / "environment" / "corpus")
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "environment"))
+    policy.cell(2, work, [tmp_path / "backend"], hidden=[tmp_path / "texts", study.parents[1] / "cache"])
+    for place in (tmp_path / "corpus", tmp_path / "backend" / "text.txt", tmp_path / "environment"):
+        with pytest.raises(UsageError, match=r"lies in .*, which every training may read; put it elsewhere"):
+            policy.cell(2, work, [tmp_path / "backend"], hidden=[place])
+        policy.cell(0, work, [tmp_path / "backend"], hidden=[place])
+    with pytest.raises(UsageError, match=r"holds .*environment, which every training may read; move one of them"):
+        policy.cell(2, work, [], hidden=[tmp_path])
 
 
 @pytest.mark.skipif(not hasattr(os, "fwalk"), reason="this system has no O_NOFOLLOW")

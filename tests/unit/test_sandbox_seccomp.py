@@ -11,13 +11,13 @@ from autoresearch.sandbox.syscalls import ARCHITECTURES, NUMBERS, number
 MACHINES = sorted(ARCHITECTURES)
 
 
-def answer(machine: str, call: int, arguments=(), architecture: int | None = None, abi: int = 7) -> int:
+def answer(machine: str, call: int, arguments=(), architecture: int | None = None, abi: int = 7, has_devices=False) -> int:
     """What the kernel would do: the program over a struct seccomp_data, as in linux/filter.h."""
     words = {0: call, 4: ARCHITECTURES[machine][1] if architecture is None else architecture}
     for index in range(6):
         value = arguments[index] if index < len(arguments) else 0
         words |= {16 + 8 * index: value & 0xFFFFFFFF, 20 + 8 * index: value >> 32 & 0xFFFFFFFF}
-    program, at, accumulator = seccomp.program(machine, abi), 0, 0
+    program, at, accumulator = seccomp.program(machine, abi, has_devices), 0, 0
     while True:
         code, if_true, if_false, k = program[at]
         at += 1
@@ -34,8 +34,8 @@ def answer(machine: str, call: int, arguments=(), architecture: int | None = Non
             return k
 
 
-def named(name: str, *arguments: int, machine: str = "x86_64", abi: int = 7) -> int:
-    return answer(machine, number(name, machine), arguments, abi=abi)
+def named(name: str, *arguments: int, machine: str = "x86_64", abi: int = 7, has_devices: bool = False) -> int:
+    return answer(machine, number(name, machine), arguments, abi=abi, has_devices=has_devices)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -45,7 +45,9 @@ def test_what_is_listed_is_refused_and_what_is_not_is_allowed(machine):
             assert named(name, machine=machine) == seccomp.EPERM, name
     for name in seccomp.ABSENT:
         assert named(name, machine=machine) == seccomp.ENOSYS, name
-    for name in ("getpid", "memfd_create", "kill", "execveat", "landlock_restrict_self", "seccomp", "truncate"):
+    for name in seccomp.IDLE:
+        assert named(name, machine=machine) == seccomp.NOTHING_DONE, name
+    for name in ("getpid", "memfd_create", "kill", "execveat", "landlock_restrict_self", "seccomp", "truncate", "pipe2"):
         assert named(name, machine=machine) == seccomp.ALLOW, name
     assert named("truncate", machine=machine, abi=2) == seccomp.EPERM, "Landlock does not see it yet"
 
@@ -82,6 +84,38 @@ def test_another_abi_ends_the_process(machine):
         ("prlimit64", (1,), False),
         ("ioprio_set", (1, 0), True),
         ("ioprio_set", (1, 7), False),
+        ("ioctl", (0, 0x80086601), False),  # FS_IOC_GETFLAGS; without devices only what is listed
+        ("ioctl", (0, 0xC0104600), False),
+        ("fcntl", (3, 1), True),  # F_GETFD
+        ("fcntl", (3, 1030, 0), True),  # F_DUPFD_CLOEXEC
+        ("fcntl", (3, 6, 0x7F00), True),  # F_SETLK
+        ("fcntl", (3, 37, 0x7F00), True),  # F_OFD_SETLK
+        ("fcntl", (3, 1033, 8), True),  # F_ADD_SEALS
+        ("fcntl", (3, 1024, 0), False),  # F_SETLEASE
+        ("fcntl", (3, 1026, 1), False),  # F_NOTIFY
+        ("fcntl", (3, 1031, 4096), False),  # F_SETPIPE_SZ
+        ("fcntl", (3, 1035, 0x7F00), False),  # F_GET_RW_HINT
+        ("fcntl", (3, 1036, 0x7F00), False),  # F_SET_RW_HINT
+        ("fcntl", (3, 1038, 0x7F00), False),  # F_SET_FILE_RW_HINT
+        ("fcntl", (3, 8, 1), False),  # F_SETOWN
+        ("fcntl", (3, 10, 9), False),  # F_SETSIG
+        ("fcntl", (3, 15, 0x7F00), False),  # F_SETOWN_EX
+        ("madvise", (0x1000, 4096, 4), True),  # MADV_DONTNEED
+        ("madvise", (0x1000, 4096, 14), True),  # MADV_HUGEPAGE
+        ("madvise", (0x1000, 4096, 20), False),  # MADV_COLD
+        ("madvise", (0x1000, 4096, 21), False),  # MADV_PAGEOUT
+        ("madvise", (0x1000, 4096, 25), False),  # MADV_COLLAPSE
+        ("mbind", (0x1000, 4096, 1, 0, 0, 0), True),
+        ("mbind", (0x1000, 4096, 1, 0, 0, 2), False),  # MPOL_MF_MOVE
+        ("sched_setscheduler", (0, 3, 0x7F00), True),
+        ("sched_setscheduler", (77, 3, 0x7F00), False),
+        ("sched_setparam", (77, 0x7F00), False),
+        ("sched_setattr", (0, 0x7F00, 0), True),
+        ("sched_setattr", (77, 0x7F00, 0), False),
+        ("clone", (0x00001011,), False),  # a process handle
+        ("getsockopt", (3, 1, 4), True),  # SO_ERROR
+        ("getsockopt", (3, 1, 57), False),  # SO_COOKIE
+        ("setsockopt", (3, 1, 76), False),  # SO_PASSPIDFD
     ],
 )
 def test_arguments_decide(machine, name, arguments, is_allowed):
@@ -89,8 +123,27 @@ def test_arguments_decide(machine, name, arguments, is_allowed):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_jumps_stay_inside(machine):
-    program = seccomp.program(machine, 1)
+def test_what_is_not_an_error_is_not_done_either(machine):
+    assert named("sched_setaffinity", 0, 8, machine=machine) == seccomp.ALLOW
+    assert named("sched_setaffinity", 77, 8, machine=machine) == seccomp.NOTHING_DONE  # a thread of its own, or another process
+    for name in ("preadv2", "pwritev2"):
+        assert named(name, 3, 0, 1, 0, 0, 0, machine=machine) == seccomp.ALLOW
+        assert named(name, 3, 0, 1, 0, 0, 8, machine=machine) == seccomp.EOPNOTSUPP  # RWF_NOWAIT
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_driver_may_be_asked_what_a_file_system_may_not(machine):
+    for request in (0xC0104600, 0x30000001, 27, 0xC0046440, 0xC0184B02, 0x5401):  # NVIDIA, its memory, DRM, AMD, a terminal?
+        assert named("ioctl", 3, request, machine=machine, has_devices=True) == seccomp.ALLOW, hex(request)
+    # TIOCSTI, TIOCLINUX, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FITRIM, FICLONE, FS_IOC_FIEMAP, a namespace's id
+    for request in (0x5412, 0x541C, 0x40086602, 0x401C5820, 0x40087602, 0xC0185879, 0x40049409, 0xC020660B, 0x8008B70D):
+        assert named("ioctl", 3, request, machine=machine, has_devices=True) == seccomp.EPERM, hex(request)
+
+
+@pytest.mark.parametrize("has_devices", [False, True])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_jumps_stay_inside(machine, has_devices):
+    program = seccomp.program(machine, 1, has_devices)
     assert len(program) < 4096  # BPF_MAXINSNS
     for at, (code, if_true, if_false, _) in enumerate(program):
         if code in (seccomp.EQUAL, seccomp.AT_LEAST):

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from autoresearch.sandbox.attacks import files, kernel, network, processes  # noqa: F401, they enter their attempts
+from autoresearch.sandbox.attacks import files, kernel, network, processes, traces  # noqa: F401, they enter their attempts
 from autoresearch.sandbox.attacks.attempt import ALL
 
 

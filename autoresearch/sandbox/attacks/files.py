@@ -116,12 +116,12 @@ def standard_library(targets):
     return f"{len(Path(os.__file__).read_text())} letters of os.py"
 
 
-@attempt("size and times of any file, though not its content", promised=None)
+@attempt("size and times of any file, though not its content", promised=3)
 def metadata(targets):
     return f"{os.stat(targets['ssh_key']).st_size} bytes"
 
 
-@attempt("when others use a file (inotify)", promised=None)
+@attempt("when others use a file (inotify)")
 def watched(targets):
     watch = libc.inotify_init1(0)
     if watch < 0 or libc.inotify_add_watch(watch, targets["ssh_key"].encode(), 1) < 0:
@@ -188,9 +188,9 @@ def write_temporary(targets):
     return made_and_removed(f"/tmp/autoresearch-attempt-{os.getpid()}")
 
 
-@attempt("a file in shared memory, /dev/shm")
+@attempt("a file that others have in shared memory, /dev/shm")
 def write_shared_memory(targets):
-    return made_and_removed(f"/dev/shm/autoresearch-attempt-{os.getpid()}")
+    return opened_to_write(targets["shared_memory"])
 
 
 @attempt("~/.bashrc, written")

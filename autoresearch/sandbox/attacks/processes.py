@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 
-from autoresearch.sandbox.attacks.attempt import attempt, call, libc, opened_to_write, read, secret_in
+from autoresearch.sandbox.attacks.attempt import Refused, attempt, call, libc, opened_to_write, read, secret_in
 
 
 def _pid(targets) -> int:
@@ -117,10 +117,14 @@ def disk_priority(targets):
     return "it could be set"
 
 
-@attempt("the processors that another process runs on (sched_setaffinity)", promised=3)
+@attempt("the processors that another process runs on (sched_setaffinity)", needs="several processors")
 def processors(targets):
-    os.sched_setaffinity(_pid(targets), os.sched_getaffinity(_pid(targets)))
-    return "they could be set"
+    before = os.sched_getaffinity(_pid(targets))
+    os.sched_setaffinity(_pid(targets), {min(before)})
+    if os.sched_getaffinity(_pid(targets)) == before:
+        raise Refused("nothing changed")
+    os.sched_setaffinity(_pid(targets), before)
+    return "they were set"
 
 
 @attempt("which process the system ends first when memory is short (oom_score_adj)")
