@@ -1,5 +1,6 @@
 """`autoresearch init`: a workspace to look at and edit before the run. `make_study` is also the first half of `run`."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +26,9 @@ def command(folder, plain, **chosen):
     """
     from autoresearch.loop import workspace
     from autoresearch.paths import expanded
-    from autoresearch.sandbox import levels
 
     folder = expanded(folder or f"autoresearch-{chosen['tag'] or workspace.today()}").resolve()
-    study, _ = make_study(folder, chosen, plain, click.echo, levels.reach().level)
+    study, _ = make_study(folder, chosen, plain, click.echo, sandbox=0)
     click.echo(f"study {study.tag} in {study.folder}: edit train.py or program.md, then")
     click.echo(f"  autoresearch run --workspace {study.folder}")
 
@@ -44,6 +44,7 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     from autoresearch.hardware import plan, profiles, tune
     from autoresearch.loop import terms, workspace
     from autoresearch.loop.constraints import Constraints
+    from autoresearch.sandbox import policy
 
     chosen = dict.fromkeys(one.name for one in command.params) | chosen
     tag = chosen["tag"] or workspace.today()
@@ -65,6 +66,8 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     say(f"profile   {profile.name}: {planned.profile_reason}")
     corpus, reason = corpora.choose(chosen["corpus"], profile.data["corpus"])
     say(f"corpus    {corpus}: {reason}")
+    if os.path.exists(corpus):
+        policy.check_hidden(sandbox, [Path(corpus)], choice.backend.sandbox)
     with bars(quiet=quiet, plain=plain) as on_progress:
         prepared = prepare(corpus, profile.data["vocab_size"], on_progress)
     study = workspace.create(

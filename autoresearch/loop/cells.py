@@ -6,9 +6,11 @@ slots, so that neither train.py nor the checkpoint can be changed between traini
 Neither gets a file of text: training rows come over the line once the clock runs (measure/batches.py), held-out rows as well.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from autoresearch.data.prepared import Prepared
 from autoresearch.loop.setup import Setup
 from autoresearch.sandbox import policy, room
 from autoresearch.sandbox.policy import Cell
@@ -34,7 +36,12 @@ def scoring(setup: Setup, folder: Path, train_py: str, slots: list[Path]) -> Cel
 
 def _cell(setup: Setup, work: Path, reads: list[Path], writes: Iterable[Path] = (), file_bytes: int | None = None) -> Cell:
     reads = [*setup.backend.python_path, *reads]
-    return policy.cell(setup.sandbox, work, reads, writes, setup.backend.sandbox)
+    return policy.cell(setup.sandbox, work, reads, writes, setup.backend.sandbox, hidden(setup.prepared), file_bytes)
+
+
+def hidden(prepared: Prepared) -> list[Path]:
+    """What no cell may see: a corpus that is a path, and what was made of it. Python's own source can't be hidden."""
+    return [prepared.folder, *([Path(prepared.corpus)] if os.path.isabs(prepared.corpus) else [])]
 
 
 def _layers(setup: Setup, train_py: str) -> list[Path]:

@@ -15,7 +15,9 @@ from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware import accelerator, detect, profiles
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.registry import Backend
+from autoresearch.loop import cells
 from autoresearch.loop.experiment import Setup
+from autoresearch.sandbox import policy
 
 _NEW = "or begin a new study in another folder: `autoresearch run --workspace NEW_FOLDER`"
 # Facts that are measured anew at each start, or that change nothing in a score, are left out.
@@ -31,7 +33,9 @@ def ready(study, sandbox: int, on_progress: OnProgress | None = None) -> Setup:
     on_progress(detect.LOOKING, 0, None)
     choice = detect.detect(study.backend, choices.variables(study.profile.runtime))
     check_machine(study, choice.backend, choice.facts)
-    return setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
+    found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
+    policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
+    return found
 
 
 def setup(study, backend: Backend, prepared: Prepared, sandbox: int) -> Setup:

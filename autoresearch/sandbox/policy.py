@@ -102,21 +102,31 @@ def cell(
     lies around one of them or in it, or around the study or the home folder (a study inside of a Python environment).
     """
     own, devices = [*reads, *writes, work], existing(matching(needs.devices))
-    wanted = [*matching(SYSTEM_READS), *python_folders(), *matching(needs.reads), *hub_folders(needs.hub), *library_folders()]
-    wanted += DRIVER_READS if devices else ()
+    wanted = _common(needs, bool(devices))
     shared = [OWN_SHARED_MEMORY] if level >= 3 and sys.platform == "linux" else []
     common, asked = existing(wanted), existing([*own, *shared])
     if level:
         for place in (Path(work).resolve().parent, Path.home().resolve()):
             _keep_out(place, common, "put the study elsewhere, or type --sandbox none")
-        for place in (Path(os.path.realpath(path)) for path in hidden):
-            _keep_out(place, [*common, *asked], "put it elsewhere, or type --sandbox none")
-            _keep_apart(place, common)
+        _keep_hidden(hidden, [*common, *asked], common)
     return Cell(
         level, os.path.realpath(work), reads=tuple(dict.fromkeys([*common, *asked])),
         writes=tuple(dict.fromkeys(existing([*SYSTEM_WRITES, *(DRIVER_WRITES if devices else ()), *writes, work, *shared]))),
         devices=tuple(devices), names=tuple(dict.fromkeys(_with_links([*wanted, *own, sys.executable]))), file_bytes=file_bytes,
     )  # fmt: skip
+
+
+def check_hidden(level: int, hidden: Iterable[Path], needs: Needs = NO_NEEDS) -> None:
+    """As `cell` does, before there is a run: UsageError when any cell could see something of a path."""
+    if level:
+        common = existing(_common(needs, bool(matching(needs.devices))))
+        _keep_hidden(hidden, common, common)
+
+
+def _common(needs: Needs, has_devices: bool) -> list[str]:
+    """What every cell of a backend reads."""
+    found = [*matching(SYSTEM_READS), *python_folders(), *matching(needs.reads), *hub_folders(needs.hub), *library_folders()]
+    return [*found, *(DRIVER_READS if has_devices else ())]
 
 
 def _with_links(paths: Iterable[str | Path]) -> list[str]:
@@ -131,8 +141,16 @@ def _keep_out(place: Path, readable: Iterable[str], way_out: str) -> None:
         raise UsageError(f"{place} lies in {around}, which every training may read", way_out)
 
 
+def _keep_hidden(hidden: Iterable[Path], readable: list[str], common: list[str]) -> None:
+    for place in (Path(os.path.realpath(path)) for path in hidden):
+        _keep_out(place, readable, "put it elsewhere, or type --sandbox none")
+        _keep_apart(place, common)
+
+
 def _keep_apart(place: Path, readable: Iterable[str]) -> None:
-    inside = next((folder for folder in readable if Path(folder).is_relative_to(place)), None)
+    """What lies under a name that begins with a dot (.venv) is never part of a corpus."""
+    within = [Path(folder).relative_to(place) for folder in readable if Path(folder).is_relative_to(place)]
+    inside = next((folder for folder in within if not any(part.startswith(".") for part in folder.parts)), None)
     if inside:
         raise UsageError(f"{place} holds {inside}, which every training may read", "move one of them, or type --sandbox none")
 

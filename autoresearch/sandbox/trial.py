@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.border.messages import ENDED, Kind, Protocol, flag, text
 from autoresearch.child import RunFailed, Worker
 from autoresearch.sandbox import landlock, policy, room
 from autoresearch.sandbox.attacks import files, kernel, network, processes, traces  # noqa: F401, they enter their attempts
@@ -26,8 +26,8 @@ from autoresearch.sandbox.attacks.attempt import ALL, Attempt
 
 MODULE = "autoresearch.sandbox.attacks"
 AT_ONCE = 4
+PROTOCOL = Protocol("starting", {"done": Kind({"starting": ENDED}, {"open": flag, "how": text(200)})})
 LIMIT_SECONDS = 30.0
-QUIET_SECONDS = 0.3  # a daemon that lives writes every 0.02 s
 # What no attempt shows, at any level.
 KNOWN = (
     "memory, processors and disk can be used up",
@@ -89,20 +89,39 @@ def _try(one: Attempt, level: int, run_folder: Path, targets: dict) -> Result:
         return Result(one.name, one.title, None, "not tried: it would do harm", promised)
     folder = run_folder / one.name
     folder.mkdir()
-    log, work = folder / "log.txt", room.make(folder / "work")
+    work = room.make(folder / "work")
     reads = [run_folder / "train.py", room.lent(work), Path(targets["compiled"]).parent]
     cell = policy.cell(level, work, reads, file_bytes=traces.FILE_BYTES if level else None)
-    with Worker({"type": "attempt", "name": one.name, "targets": targets}, folder, MODULE, cell=cell) as worker:
+    with Worker({"type": "attempt", "name": one.name, "targets": targets}, folder, PROTOCOL, MODULE, cell=cell) as worker:
         try:
             done = worker.wait("done", LIMIT_SECONDS, "no answer")
             is_open, how = bool(done["open"]), str(done["how"])
         except RunFailed as failure:
             is_open, how = False, failure.reason
     if one.name == "daemon" and is_open:
-        before = log.stat().st_size
-        time.sleep(QUIET_SECONDS)
-        is_open, how = log.stat().st_size > before, "it lives on" if log.stat().st_size > before else "it ended with the run"
+        is_open = _lives(f"daemon-{targets['secret']}")
+        how = "it lives on" if is_open else "it ended with the run"
     return Result(one.name, one.title, is_open, how, promised)
+
+
+def _lives(mark: str) -> bool:
+    """Whether a process with that argument is there; it is ended then."""
+    import psutil
+
+    found = [one for one in psutil.process_iter() if mark in _arguments(one)]
+    for one in found:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    return bool(found)
+
+
+def _arguments(process) -> list[str]:
+    import psutil
+
+    try:
+        return process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
+    except psutil.Error:
+        return []
 
 
 @contextlib.contextmanager

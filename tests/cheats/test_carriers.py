@@ -16,6 +16,7 @@ import carriers
 import pytest
 from carriers import SIZE_BYTES, TABLE, THREADS
 
+from autoresearch.border.messages import ENDED, Kind, Protocol
 from autoresearch.child import Worker
 from autoresearch.sandbox import levels, policy, room
 
@@ -23,6 +24,7 @@ REACH = levels.reach()
 needs_level_2 = pytest.mark.skipif(REACH.level < 2 or sys.platform != "linux", reason=f"no level 2 here: {REACH.reasons}")
 LEVELS = [level for level in (2, 3) if level <= REACH.level]
 LIMIT_SECONDS = 60.0
+PROTOCOL = Protocol("starting", {"done": Kind({"starting": ENDED}, spare={"found": lambda value: isinstance(value, dict)})})
 COUNTING = ("counter", "numbers")
 PROCESS_NUMBERS = Path("/proc/sys/kernel/pid_max")
 
@@ -67,7 +69,7 @@ def asked(level: int, folder: Path, number: int, what: str, places: dict) -> dic
     run.mkdir()
     cell = policy.cell(level, room.make(run / "work"), [folder / "shared", folder / "code"])
     path = os.pathsep.join([str(folder / "code"), str(policy.PACKAGE.parent)])
-    with Worker({"what": what, "places": places}, run, "carriers", {"PYTHONPATH": path}, cell) as worker:
+    with Worker({"what": what, "places": places}, run, PROTOCOL, "carriers", {"PYTHONPATH": path}, cell) as worker:
         return worker.wait("done", LIMIT_SECONDS, "no answer")["found"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from autoresearch import child
+from autoresearch.border.messages import Protocol
 from autoresearch.sandbox import launch, macos, windows
 from autoresearch.sandbox.policy import Cell
 
@@ -65,11 +66,11 @@ def test_a_worker_on_windows_is_held_by_a_job_for_its_life(tmp_path, monkeypatch
     monkeypatch.setattr(ctypes, "get_last_error", lambda: 5, raising=False)
     monkeypatch.setattr(subprocess.Popen, "_handle", 7, raising=False)
     monkeypatch.setattr(launch, "sys", SimpleNamespace(platform="win32"))
-    with child.Worker({"type": "none"}, tmp_path, module="this"):
+    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this"):
         assert calls == ["CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject"]
     assert calls[3:] == ["CloseHandle"]
     refused = ("AssignProcessToJobObject",)
-    with child.Worker({"type": "none"}, tmp_path, module="this") as worker:
+    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this") as worker:
         assert worker.process.wait() == 0
 
 

@@ -65,57 +65,42 @@ def test_the_environment_is_made_from_nothing(study, monkeypatch):
     assert str(study) not in found["PATH"].split(os.pathsep)
 
 
-def test_the_compile_cache_takes_new_plain_files_only(study, tmp_path):
-    shared = room.shared_cache()
-    (shared / "a").mkdir(parents=True)
-    (shared / "a" / "old").write_text("old")
-    (shared / "a" / "x.lock").write_text("")
+def test_a_cell_has_what_its_layers_hold_and_the_oldest_layers_go(study, monkeypatch):
+    base, own = room.layer("baseline"), room.layer("own text")
+    for layer, name in ((base, "a/old"), (base, "a/x.lock"), (own, "a/old"), (own, "a/new")):
+        (layer / name).parent.mkdir(parents=True, exist_ok=True)
+        (layer / name).write_text(layer.name)
+    work = room.make(study / "work", [base, own, room.layer("not there")])
+    found = {path.relative_to(work / room.COMPILED).as_posix(): path.read_text() for path in work.rglob("*") if path.is_file()}
+    assert found == {"a/old": base.name, "a/new": own.name}
+    (work / room.COMPILED / "kernel").write_text("compiled")
+    monkeypatch.setattr(room, "LAYERS", 2)
+    os.utime(base, (1, 1))
+    room.harvest(work, "a third text")
+    assert (room.layer("a third text") / "kernel").read_text() == "compiled" and own.exists() and not base.exists()
+    assert room.layer("x") == room.layer("x") != room.layer("y") and room.own_layer().exists()
+
+
+def test_a_poisoned_layer_harms_its_own_text_only(study):
+    poisoned, good = room.layer("poisoned"), room.layer("good")
+    for layer in (poisoned, good):
+        layer.mkdir(parents=True)
+    (poisoned / "a").write_text("a file where others have a folder")
+    (good / "a").mkdir()
+    (good / "a" / "kernel").write_text("compiled")
+    work = room.make(study / "work", [good, poisoned])
+    assert (work / room.COMPILED / "a" / "kernel").read_text() == "compiled"
+
+
+def test_a_file_is_lent_not_copied(study, tmp_path):
+    (tmp_path / "checkpoint").write_bytes(b"1234")
     work = room.make(study / "work")
-    own = work / room.COMPILED
-    assert (own / "a" / "old").read_text() == "old"
-    assert [path.name for path in (own / "a").iterdir()] == ["old"], "locks are each worker's own"
-    (own / "a" / "other").write_text("changed")
-    os.replace(own / "a" / "other", own / "a" / "old")
-    (own / "y.lock").write_text("")
-    (own / "b").mkdir()
-    (own / "b" / "new").write_text("new")
-    secret = tmp_path / "secret"
-    secret.write_text("secret")
-    (own / "b" / "link").symlink_to(secret)
-    (own / "folder").symlink_to(tmp_path)
-    room.harvest(work)
-    assert {path.relative_to(shared).as_posix(): path.read_text() for path in shared.rglob("*") if path.is_file()} == {
-        "a/old": "old", "a/x.lock": "", "b/new": "new",
-    }  # fmt: skip
-    assert not list(shared.parent.glob("*.part"))
-    room.remove(work)
-    assert sorted(path.name for path in study.iterdir()) == ["train.py"]
-
-
-def test_only_a_plain_file_is_taken(study, tmp_path):
-    work = room.make(study / "work")
-    (tmp_path / "secret").write_text("secret")
-    (work / "checkpoint").symlink_to(tmp_path / "secret")
-    assert not room.take(work, "checkpoint", study / "checkpoint") and not os.path.lexists(study / "checkpoint")
-    assert (tmp_path / "secret").read_text() == "secret"
-    assert not room.take(work, "checkpoint", study / "checkpoint"), "there is none"
-    (work / "checkpoint").mkdir()
-    assert not room.take(work, "checkpoint", study / "checkpoint") and not os.path.lexists(study / "checkpoint")
-    (work / "checkpoint").write_text("weights")
-    assert room.take(work, "checkpoint", study / "checkpoint") and (study / "checkpoint").read_text() == "weights"
-
-
-def test_tokens_are_lent_not_copied(study, tmp_path):
-    train = tmp_path / "train"
-    train.mkdir()
-    (train / "tokens.bin").write_bytes(b"1234")
-    work = room.make(study / "work")
-    lent = room.lend(train, work)
+    lent = room.lend(tmp_path / "checkpoint", work)
     assert lent.read_bytes() == b"1234" and lent.parent == room.lent(work)
     if os.name == "posix":
-        assert lent.stat().st_ino == (train / "tokens.bin").stat().st_ino
+        assert lent.stat().st_ino == (tmp_path / "checkpoint").stat().st_ino
     room.remove(work)
-    assert (train / "tokens.bin").exists()
+    assert (tmp_path / "checkpoint").exists()
 
 
 def test_a_backend_says_what_its_device_needs(tmp_path):
@@ -213,26 +198,3 @@ def test_what_must_stay_hidden_does_not_lie_in_sight(study, tmp_path, monkeypatc
         policy.cell(0, work, [tmp_path / "backend"], hidden=[place])
     with pytest.raises(UsageError, match=r"holds .*environment, which every training may read; move one of them"):
         policy.cell(2, work, [], hidden=[tmp_path])
-
-
-@pytest.mark.skipif(not hasattr(os, "fwalk"), reason="this system has no O_NOFOLLOW")
-def test_a_file_that_becomes_a_link_while_it_is_harvested_is_not_followed(study, tmp_path, monkeypatch):
-    """The link is put there between the look and the opening, as a worker that is still running could do."""
-    (tmp_path / "secret").write_text("secret")
-    own = room.make(study / "work") / room.COMPILED
-    for name in ("file", "pipe", "kept"):
-        (own / name).write_text("compiled")
-    opened = room._opened
-
-    def swap_then_open(folder, name, place):
-        if name != "kept":
-            (own / name).unlink()
-        if name == "file":
-            (own / name).symlink_to(tmp_path / "secret")
-        if name == "pipe":
-            os.mkfifo(own / name)
-        return opened(folder, name, place)
-
-    monkeypatch.setattr(room, "_opened", swap_then_open)
-    room.harvest(study / "work")
-    assert [path.name for path in room.shared_cache().iterdir()] == ["kept"]
