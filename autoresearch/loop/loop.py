@@ -24,7 +24,6 @@ from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail
 from autoresearch.loop.state import Experiment
 from autoresearch.loop.stop import Outcome, Stop, environment_failed, stop_if_asked
 from autoresearch.loop.store import work_tree_text
-from autoresearch.loop.views import in_our_words
 from autoresearch.loop.workspace import Study
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import fair_scores, mean, pooled_noise
@@ -172,7 +171,7 @@ def train_once(session: Session, subject: Experiment, begun: Begun | None, tick:
     session.sync_run(folder)
     where = {"n": number, "k": k, "folder": folder.name, "watched": watching.watched.to_dict()}
     try:
-        session.record("run", **where, **in_our_words(result).to_json())
+        session.record("run", **where, **result.to_json())
     except LedgerRefusal as refusal:  # numbers that can't be have come out of a cell: it has failed, and ends no night
         failed = RunResult("invalid", seed, f"its result can't be: {refusal.reason}")
         session.record("run", **where, **failed.to_json())

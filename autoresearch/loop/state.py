@@ -29,11 +29,6 @@ class Run:
     result: RunResult | None = None
     disturbed: str | None = None  # why it would not have counted, had it not been the last try
 
-    @property
-    def ended_after_training(self) -> bool:
-        """Whether the weights were there: what failed since then is its scoring, or a limit."""
-        return self.result is not None and self.result.checkpoint is not None
-
 
 @dataclass(frozen=True)
 class Invalid:

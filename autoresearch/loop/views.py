@@ -6,14 +6,12 @@ our own words, and no log.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autoresearch.agents.base import Past, View
 from autoresearch.loop.session import log_tail
 from autoresearch.loop.state import Experiment, Rejection, State
 from autoresearch.loop.store import Store
 from autoresearch.loop.workspace import Study
-from autoresearch.measure.summary import RunResult
 
 
 class Views:
@@ -53,7 +51,7 @@ class Views:
     def _decided(self, one: Experiment) -> Past:
         key = one.commit, one.state, one.val_bpb
         if key not in self._known:
-            failed = one.verdict == "crash" and one.runs and not one.runs[-1].ended_after_training
+            failed = one.verdict == "crash" and one.runs
             log = log_tail(self._study.runs / one.runs[-1].folder / "log.txt") if failed else ""
             text = self._store.text(one.commit)
             words = (one.number, one.description, one.state or "", one.val_bpb, text, one.reason, one.agent, log)
@@ -72,17 +70,3 @@ class Views:
             return (self._study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
-
-
-# How a process that saw a held-out text may say that it failed: its own words, so they go nowhere but into its log.
-_ITS_WORDS = ("crash", "oom", "diverged")
-
-
-def in_our_words(result: RunResult) -> RunResult:
-    """A run's result without what a scoring process said of itself, which may say what it saw. For the ledger."""
-    if result.ok or result.checkpoint is None or result.status not in _ITS_WORDS:
-        return result
-    return replace(result, reason=_FAILED_LATE)
-
-
-_FAILED_LATE = "it trained to the end and failed while it was scored: in build_model, on loading its weights, or on giving logits"

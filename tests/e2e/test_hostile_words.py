@@ -18,8 +18,19 @@ SAYS = f"import sys; print('{NASTY}', file=sys.stderr, flush=True); "
 BEFORE_READY = f"{START}{SAYS}raise RuntimeError('{NASTY}' + 'x' * 5000)\n"
 WHILE_TRAINING = f"{TRAINS}{SAYS}raise RuntimeError('{NASTY}')\n"
 BAD_NUMBERS = f"{TRAINS}run._channel.send({{'type': 'step', 'loss': 1.0, 'tokens': 10**30, 'progress': 0.5}})\n"
-AS_MAIN = "if __name__ == '__main__':\n run = measure.start()\n for step in run.steps(lambda path: path.write_bytes(b'x')): pass\n"
-WHILE_SCORED = f"{START}def build_model(spec): {SAYS}raise RuntimeError('THE-ROWS-I-SAW')\n{AS_MAIN}"
+WHILE_SCORED = f"""{START}import runtime
+class Model(runtime.Table):
+ calls = 0
+ def __call__(self, ids):
+  self.calls += 1
+  if self.calls == 1: return super().__call__(ids)
+  {SAYS}raise RuntimeError('THE-ROWS-I-SAW')
+def build_model(spec): return Model(spec.vocab_size)
+if __name__ == '__main__':
+ run = measure.start()
+ model = build_model(run.spec)
+ for step in run.steps(lambda path: runtime.save_weights(model, path)): run.batch(1)
+"""
 
 
 def is_harmless(text: str) -> bool:
@@ -34,12 +45,12 @@ def test_a_night_of_attacks_on_its_readers(tmp_path, corpus, typed):
     assert "steps are done" in outcome.reason and state.skipped == []
     assert [one.verdict for one in state.experiments] == ["keep", "crash", "crash", "crash", "keep"]
     assert [one.state for one in state.rejections] == ["crash"] and len(state.rejections[0].reason) < 4001
-    # What it said while it was scored is nowhere but in its log.
-    assert state.experiments[3].runs[-1].ended_after_training and "while it was scored" in state.experiments[3].reason
+    # What it said while it was scored is nowhere.
+    assert "RuntimeError at line 8 of train.py, while it scored held-out text" in state.experiments[3].reason
     assert b"THE-ROWS-I-SAW" not in study.events.read_bytes()
     views = Views(study, Store(study.folder, study.tag))
     past = views.history(state)[4]
-    assert (past.number, past.log) == (3, "") and "THE-ROWS-I-SAW" not in past.reason
+    assert past.number == 3 and "THE-ROWS-I-SAW" not in past.reason + past.log
     # What is shown, and what an agent is told.
     names = ("--workspace", str(study.folder))
     for words in (("status",), ("results",), ("best",), ("show", "1"), ("show", "2"), ("show", "3"), ("show", "4")):

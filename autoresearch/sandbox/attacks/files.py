@@ -157,12 +157,6 @@ def move_ledger(targets):
     return "it was moved"
 
 
-@attempt("the run's log, emptied by way of /proc/self/fd")
-def empty_log(targets):
-    os.close(os.open("/proc/self/fd/2", os.O_WRONLY | os.O_TRUNC))
-    return "it was emptied"
-
-
 @attempt("the study's git branch, written")
 def write_git(targets):
     return opened_to_write(targets["git_object"])
