@@ -24,7 +24,8 @@ REACH = levels.reach()
 needs_level_2 = pytest.mark.skipif(REACH.level < 2 or sys.platform != "linux", reason=f"no level 2 here: {REACH.reasons}")
 LEVELS = [level for level in (2, 3) if level <= REACH.level]
 LIMIT_SECONDS = 60.0
-PROTOCOL = Protocol("starting", {"done": Kind({"starting": ENDED}, spare={"found": lambda value: isinstance(value, dict)})}, 1 << 24)
+DONE = Kind({"starting": ENDED}, spare={"found": lambda value: isinstance(value, dict)})
+PROTOCOL = Protocol("starting", {"done": DONE}, line_bytes=1 << 24)
 COUNTING = ("counter", "numbers")
 PROCESS_NUMBERS = Path("/proc/sys/kernel/pid_max")
 

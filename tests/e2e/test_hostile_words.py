@@ -46,7 +46,7 @@ def test_a_night_of_attacks_on_its_readers(tmp_path, corpus, typed):
     assert [one.verdict for one in state.experiments] == ["keep", "crash", "crash", "crash", "keep"]
     assert [one.state for one in state.rejections] == ["crash"] and len(state.rejections[0].reason) < 4001
     # What it said while it was scored is nowhere.
-    assert "RuntimeError at line 8 of train.py, while it scored held-out text" in state.experiments[3].reason
+    assert "RuntimeError at line 9 of train.py, while it scored held-out text" in state.experiments[3].reason
     assert b"THE-ROWS-I-SAW" not in study.events.read_bytes()
     views = Views(study, Store(study.folder, study.tag))
     past = views.history(state)[4]
