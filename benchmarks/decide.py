@@ -1,6 +1,6 @@
 """False keeps, power, runs and bias of the keep rules, by nights that are simulated with the functions that the loop itself calls.
 
-    python benchmarks/decide.py [--nights 1000] [--experiments 100] [--processes 1] [--out benchmarks/results/decide.json]
+    python benchmarks/decide.py [--nights 500] [--experiments 100] [--processes 1] [--out benchmarks/results/decide.json]
     python benchmarks/decide.py --nights 100 --out /tmp/decide.json         a look at all of it in about a minute
     python benchmarks/decide.py --curve [--nights 900]      what power costs: the same rule with other constants; writes nothing
 
@@ -138,7 +138,7 @@ def curve(nights: int, experiments: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nights", type=int, default=1000)
+    parser.add_argument("--nights", type=int, default=500)
     parser.add_argument("--experiments", type=int, default=100)
     parser.add_argument("--noise-runs", type=int, default=10, help="of `autoresearch noise` before the night, in the last column")
     parser.add_argument("--processes", type=int, default=1)
@@ -149,7 +149,9 @@ def main() -> None:
         return curve(options.nights, options.experiments)
     columns = [(rule, kind, 0) for kind in ("nulls", "realistic") for rule in ("strict", "three runs", "confirmed")]
     columns.append(("confirmed", "realistic", options.noise_runs))
-    table = {"nights": options.nights, "experiments": options.experiments, "mix": MIX, "worse_mean": WORSE_MEAN, "columns": {}}
+    of_spreads = max(options.nights // 5, 1)  # nights of decide_spread.py
+    counts = {"nights": options.nights, "nights_of_spreads": of_spreads, "experiments": options.experiments}
+    table = counts | {"mix": MIX, "worse_mean": WORSE_MEAN, "columns": {}}
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for rule, kind, noise_runs in columns:
             start = time.perf_counter()
@@ -158,7 +160,7 @@ def main() -> None:
             table["columns"][name] = summary(pool.starmap(night, jobs, chunksize=100))
             print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
         over_pool = functools.partial(pool.starmap, chunksize=50)
-        table["spreads"] = decide_spread.tables(options.nights, options.experiments, over_pool)
+        table["spreads"] = decide_spread.tables(of_spreads, options.experiments, over_pool)
     width = 16
     for part in range(3):
         heads = [[*name.split(", "), "", ""][part] for name in table["columns"]]

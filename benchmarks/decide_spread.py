@@ -1,7 +1,8 @@
 """What a candidate's own spread does to the rule `confirmed`: nulls that are wilder than the baseline, gamblers, a wild best.
 
     python benchmarks/decide.py             all of it, with the table of the rules
-    python benchmarks/decide_spread.py [--nights 300]       this part alone; writes nothing
+    python benchmarks/decide_spread.py [--nights 100] [--set OWN=0 ...]     this part alone, also with other constants of
+                                                                            decide.py; writes nothing
 
 All in units of the baseline's sigma, by the functions that the loop calls (autoresearch/loop/night.py). A null has the best's mean;
 only its spread, or the shape of it, is another. Whatever of them is kept is a false keep.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from itertools import starmap
 from typing import NamedTuple
 
+from autoresearch.loop import decide
 from autoresearch.loop.night import Night
 
 Draw = Callable[[random.Random], float]
@@ -122,7 +124,7 @@ def after_wild_best(ratio: float, seed: int) -> tuple[tuple[int, int], tuple[int
 
 
 def tables(nights: int, experiments: int, spread_over: Callable = starmap) -> dict:
-    """spread_over: itertools.starmap, or that of a pool. A single experiment is tried 10 times as often as there are nights."""
+    """spread_over: itertools.starmap, or that of a pool. A single experiment is tried 40 times as often as there are nights."""
 
     def of(function: Callable, count: int, *options) -> dict:
         rows = list(spread_over(function, [(*options, seed) for seed in range(count)]))
@@ -131,7 +133,7 @@ def tables(nights: int, experiments: int, spread_over: Callable = starmap) -> di
 
     def singles(names: list[str], gain: float) -> dict:
         knowledge = (("fresh", False), ("known", True))
-        return {name: {word: of(single, 10 * nights, name, gain, known) for word, known in knowledge} for name in names}
+        return {name: {word: of(single, 40 * nights, name, gain, known) for word, known in knowledge} for name in names}
 
     found = {
         "nights_of_nulls": {name: of(night_of_nulls, nights, ratios, experiments) for name, ratios in RATIOS.items()},
@@ -163,9 +165,12 @@ def show(found: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nights", type=int, default=300)
+    parser.add_argument("--nights", type=int, default=100)
     parser.add_argument("--experiments", type=int, default=100)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
+    for name, value in (words.split("=") for words in options.set):
+        setattr(decide, name, type(getattr(decide, name))(value))
     show(tables(options.nights, options.experiments))
 
 
