@@ -1,6 +1,7 @@
 """What the seed alone does to a score: its spread, means that chance did not choose, and what a gain is worth. Pure.
 
-Scores of one commit differ from seed to seed. That spread, pooled over every commit that ran more than once, is the noise.
+Scores of one commit differ from seed to seed. That spread, pooled over the baseline and the kept commits, is the noise. What was
+not kept has no say in it: a train.py chooses its own spread, and could make the next one's gain look like noise.
 """
 
 import math
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 # Two scores of the same weights differ by 1e-5 already: logits reach the scorer as float16.
 SIGMA_FLOOR = 1e-5
+UNUSUAL = 3.0  # normal deviate: beyond it a spread is one commit's own, and not the machine's noise
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,12 @@ class Gain:
 
 def mean(scores: list[float]) -> float:
     return math.fsum(scores) / len(scores)
+
+
+def variance(scores: list[float]) -> float:
+    """Unbiased; of two scores at least."""
+    center = mean(scores)
+    return sum([(score - center) ** 2 for score in scores]) / (len(scores) - 1)
 
 
 def fair_scores(scores: list[float], again: list[float], was_chosen: bool) -> list[float]:
@@ -74,13 +82,18 @@ class Scored:
 
 
 def pooled_noise(groups: list[list[float]]) -> Noise | None:
-    """The noise from groups of scores, each of one commit on several seeds; None when no commit has two."""
-    groups = [group for group in groups if len(group) > 1]
-    if not groups:
-        return None
-    dof = sum(map(len, groups)) - len(groups)
-    squares = sum((score - center) ** 2 for group in groups for center in [mean(group)] for score in group)
-    return Noise(max(math.sqrt(squares / dof), SIGMA_FLOOR), dof)
+    """The noise from groups of scores, each of one commit on several seeds; None when no commit has two.
+
+    The groups of the smaller spreads, half of all, are taken; each further one where its spread may be theirs but for chance. So
+    one kept commit with a wide spread does not hide the gains of all that follow it.
+    """
+    spreads = sorted((variance(group), len(group) - 1) for group in groups if len(group) > 1)
+    squares, dof = 0.0, 0
+    for taken, (square, own_dof) in enumerate(spreads):
+        if 2 * taken >= len(spreads) and _spread_deviate(square, own_dof, squares / dof, dof) > UNUSUAL:
+            break
+        squares, dof = squares + square * own_dof, dof + own_dof
+    return Noise(max(math.sqrt(squares / dof), SIGMA_FLOOR), dof) if spreads else None
 
 
 def gain(before: list[float], after: list[float], noise: Noise | None) -> Gain:
@@ -101,3 +114,10 @@ def student_t(deviate: float, dof: int) -> float:
 def _chi_square_share(deviate: float, dof: int) -> float:
     """Chi-square's quantile at a normal deviate, divided by dof (Wilson and Hilferty 1931; 3 % off at 2 degrees of freedom)."""
     return max(1 - 2 / (9 * dof) + deviate * math.sqrt(2 / (9 * dof)), 0.01) ** 3
+
+
+def _spread_deviate(variance: float, dof: int, usual: float, usual_dof: int) -> float:
+    """The normal deviate of a variance's ratio to another, were both of the same noise (Paulson's approximation of F, 1942)."""
+    root = (variance / max(usual, SIGMA_FLOOR**2)) ** (1 / 3)
+    own, other = 2 / (9 * dof), 2 / (9 * usual_dof)
+    return ((1 - other) * root - (1 - own)) / math.sqrt(other * root**2 + own)

@@ -1,22 +1,28 @@
 """False keeps, power, runs and bias of the keep rules, by nights that are simulated with the functions that the loop itself calls.
 
-    python benchmarks/decide.py [--nights 10000] [--experiments 100] [--out benchmarks/results/decide.json]
+    python benchmarks/decide.py [--nights 500] [--experiments 100] [--processes 1] [--out benchmarks/results/decide.json]
+    python benchmarks/decide.py --nights 100 --out /tmp/decide.json         a look at all of it in about a minute
     python benchmarks/decide.py --curve [--nights 900]      what power costs: the same rule with other constants; writes nothing
 
 A run's score is the level of its train.py plus normal noise, as on the null backend (landscape.noise_bpb), in units of its sigma.
 `strict` keeps any lower number. `three runs` is the common bootstrap: a lower number is run twice more, and kept when the mean of
 the three is lower than the best's, which is never measured again. `confirmed` is ours (autoresearch/loop/decide.py).
 
+Candidates there have the baseline's spread; decide_spread.py, whose tables are part of this, has those that have another.
+
 Nights: `nulls` has experiments that change nothing. `realistic` is drawn from MIX: most ideas make it worse, few are good.
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import random
 import time
 from collections import defaultdict
 from pathlib import Path
+
+import decide_spread
 
 from autoresearch.loop import decide
 from autoresearch.loop.night import Night, gaussian
@@ -26,10 +32,11 @@ from autoresearch.noise import mean
 # experiments on an H100, 22 looked better, and 8 by more than the seed's sigma.
 MIX = (("worse", 0.60), (0.0, 0.30), (1.0, 0.03), (2.0, 0.03), (3.0, 0.02), (6.0, 0.02))
 WORSE_MEAN = 4.0
-# For --curve: SCREEN, SLACK, KEEP, MAX_RUNS of decide.py. The first are the shipped ones.
+# For --curve: constants of decide.py. The first are the shipped ones.
+CONSTANTS = ("SCREEN", "SLACK", "KEEP", "OWN", "LEAST_RUNS", "MAX_RUNS")
 SETTINGS = (
-    (0.35, 0.55, 2.45, 9), (0.5, 0.45, 2.45, 9), (0.6, 0.35, 2.4, 8), (0.8, 0.35, 2.4, 8), (0.8, 0.2, 2.4, 6), (1.0, 0.2, 2.35, 6),
-    (1.0, 0.0, 2.35, 5), (1.25, 0.1, 2.3, 5), (1.5, 0.0, 2.25, 5), (1.7, -0.1, 2.2, 4), (2.0, -0.2, 2.2, 4),
+    (0.6, 0.55, 2.4, 2.95, 5, 11), (0.8, 0.55, 2.4, 2.95, 5, 11), (0.8, 0.35, 2.4, 2.9, 4, 9), (1.0, 0.2, 2.4, 2.85, 4, 8),
+    (1.25, 0.1, 2.35, 2.8, 3, 7), (1.5, 0.0, 2.3, 2.75, 3, 6),
 )  # fmt: skip
 
 
@@ -119,19 +126,19 @@ ROWS = (
 
 
 def curve(nights: int, experiments: int) -> None:
-    print("SCREEN SLACK  KEEP MAX_RUNS   power 2 sigma %   runs an experiment   false keeps / 100 nulls")
+    print("".join(f"{name:>11}" for name in CONSTANTS) + "   power 2 sigma %   runs an experiment   false keeps / 100 nulls")
     for setting in SETTINGS:
-        for name, value in zip(("SCREEN", "SLACK", "KEEP", "MAX_RUNS"), setting, strict=True):
+        for name, value in zip(CONSTANTS, setting, strict=True):
             setattr(decide, name, value)
         found = summary([night("confirmed", "realistic", experiments, seed) for seed in range(nights)])
         power, runs = found["power_2_sigma_percent"], found["runs_per_experiment"]
-        words = "{:>6} {:>5} {:>5} {:>8}".format(*setting)
+        words = "".join(f"{value:>11}" for value in setting)
         print(f"{words}{power:>18.1f}{runs:>21.2f}{found['false_keeps_per_100_nulls']:>26.2f}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nights", type=int, default=10_000)
+    parser.add_argument("--nights", type=int, default=500)
     parser.add_argument("--experiments", type=int, default=100)
     parser.add_argument("--noise-runs", type=int, default=10, help="of `autoresearch noise` before the night, in the last column")
     parser.add_argument("--processes", type=int, default=1)
@@ -142,7 +149,9 @@ def main() -> None:
         return curve(options.nights, options.experiments)
     columns = [(rule, kind, 0) for kind in ("nulls", "realistic") for rule in ("strict", "three runs", "confirmed")]
     columns.append(("confirmed", "realistic", options.noise_runs))
-    table = {"nights": options.nights, "experiments": options.experiments, "mix": MIX, "worse_mean": WORSE_MEAN, "columns": {}}
+    of_spreads = max(options.nights // 5, 1)  # nights of decide_spread.py
+    counts = {"nights": options.nights, "nights_of_spreads": of_spreads, "experiments": options.experiments}
+    table = counts | {"mix": MIX, "worse_mean": WORSE_MEAN, "columns": {}}
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for rule, kind, noise_runs in columns:
             start = time.perf_counter()
@@ -150,6 +159,8 @@ def main() -> None:
             name = f"{rule}, {kind}" + (f", {noise_runs} runs known" if noise_runs else "")
             table["columns"][name] = summary(pool.starmap(night, jobs, chunksize=100))
             print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        over_pool = functools.partial(pool.starmap, chunksize=50)
+        table["spreads"] = decide_spread.tables(of_spreads, options.experiments, over_pool)
     width = 16
     for part in range(3):
         heads = [[*name.split(", "), "", ""][part] for name in table["columns"]]
@@ -157,6 +168,7 @@ def main() -> None:
     for title, key, form in ROWS:
         cells = [f"{found[key]:{form}}" if found.get(key) is not None else "" for found in table["columns"].values()]
         print(f"{title:<26}" + "".join(f"{cell:>{width}}" for cell in cells))
+    decide_spread.show(table["spreads"])
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     print(f"written to {options.out}")

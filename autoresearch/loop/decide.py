@@ -3,34 +3,39 @@
 `strict` is the plain ratchet: any lower number is kept. Where the seed alone moves val_bpb, that keeps noise.
 
 `confirmed` (default) keeps what is better than the seed's effect, by a sequential test:
-  1. The baseline runs BASELINE_RUNS times. The spread between runs of one commit, pooled over the study, is the noise: sigma
-     with its degrees of freedom.
+  1. The baseline runs BASELINE_RUNS times. The spread between runs of one commit, pooled over the baseline and what was kept, is
+     the noise: sigma with its degrees of freedom.
   2. After each run, the mean of the candidate's scores is compared with the mean of the best's. A first run has to be better by
      SCREEN standard errors of the difference, else the candidate is discarded: a loser costs one run. From the second run on the
      lead has to be at least half of AIM sigma, less an allowance that shrinks as more is known (Wald's lower line).
-  3. Better by KEEP standard errors, from the second run on: keep. sigma is an estimate, and from few runs a poor one: the
-     bound is the point of Student's t with the same probability.
+  3. From LEAST_RUNS on, two bounds have to be passed for a keep, both points of Student's t since spreads are estimates:
+     - The noise: KEEP standard errors of the difference, the best's from its own spread where that is larger than sigma.
+     - The candidate's own spread: OWN standard errors of its mean, by its own scores alone. A candidate chooses its spread, so
+       no other's may stand for it. A lucky first score, which let it in, raises the mean and that standard error alike: alone it
+       is worth 1 standard error, however lucky.
   4. In between more is measured, on new seeds: the best again (`again`) while it has fewer than BEST_EXTRA runs more than the
-     candidate, else the candidate (`more`). The best's runs count from then on against every candidate. After MAX_RUNS without
-     a decision it is inconclusive, which is rolled back as a discard is.
+     candidate and the noise may be what holds it back, else the candidate (`more`). The best's runs count from then on against
+     every candidate. After MAX_RUNS without a decision it is inconclusive, which is rolled back as a discard is.
   5. What was kept runs CHECK_RUNS times more. The scores that made it a keep were chosen by chance too, so they are too good.
      They take part in later tests, where they make the next keep harder, never easier; but what is reported of a kept commit
      (`fair_scores` in noise.py) are the runs since then alone.
 
 The constants were chosen by simulation, and the error rates are simulated with these same functions (benchmarks/decide.py,
-docs/design/noise.md): fewer than 1 false keep in 100 experiments that change nothing, and a gain of 2 sigma kept 4 times in 5.
+docs/design/noise.md): fewer than 1 false keep in 100 experiments that change nothing but the spread, and a gain of 2 sigma kept
+4 times in 5. Not covered: a candidate that is slightly better in most runs and far worse in few. As many runs as there are see
+that only with luck.
 """
 
 import math
 from dataclasses import dataclass
 
-from autoresearch.noise import Noise, mean, student_t
+from autoresearch.noise import Noise, mean, student_t, variance
 
 BASELINE_RUNS = {"confirmed": 3, "strict": 1}
-SCREEN = 0.35  # standard errors
+SCREEN = 0.6  # standard errors
 AIM, SLACK = 2.0, 0.55  # sigma: the gain that the test is made for; the allowance where the information is 1 run
-KEEP = 2.45  # standard errors, for the normal distribution
-MAX_RUNS = 9  # of a candidate
+KEEP, OWN = 2.4, 2.95  # standard errors, for the normal distribution: by the noise, by the candidate's own spread
+LEAST_RUNS, MAX_RUNS = 5, 11  # of a candidate: to be kept; in all
 BEST_EXTRA = 2
 CHECK_RUNS = {"confirmed": 2, "strict": 0}  # of a kept commit, before the next experiment
 # The most trainings that one experiment may cost: its own, those of the best on its behalf, and the check.
@@ -64,20 +69,22 @@ def _strict(best: list[float], score: float) -> Decision:
 def _confirmed(best: list[float], noise: Noise, scores: list[float], can_rerun: bool) -> Decision:
     n, m = len(scores), len(best)
     root = math.sqrt(n * m / (n + m))  # of the information
-    unit = noise.sigma / root  # the gap's standard error
     gap = mean(best) - mean(scores)
-    lower = SCREEN * unit if n == 1 else noise.sigma * (AIM / 2 - SLACK / root**2)
-    upper = unit * student_t(KEEP, noise.dof)
+    lower = SCREEN * noise.sigma / root if n == 1 else noise.sigma * (AIM / 2 - SLACK / root**2)
     runs = f"{mean(scores):.6f} is the mean of {n} runs" if n > 1 else f"{scores[0]:.6f}"
     found = f"{runs} against the best's {mean(best):.6f} of {m}: {'lower' if gap > 0 else 'higher'} by {abs(gap):.6f}"
     known = f"sigma {noise.sigma:.6f}, {noise.dof} degrees of freedom"
     if gap < lower:
         return Decision("discard", f"{found}, and {lower:.6f} is asked for to go on ({known})")
-    if n > 1 and gap > upper:
-        return Decision("keep", f"{found}, and {upper:.6f} is asked for ({known})")
-    if can_rerun and m < n + BEST_EXTRA:
+    by_noise = by_spread = math.inf
+    if n >= LEAST_RUNS:
+        by_noise = student_t(KEEP, noise.dof) * math.sqrt(noise.sigma**2 / n + max(noise.sigma**2, variance(best)) / m)
+        by_spread = student_t(OWN, n - 1) * math.sqrt(variance(scores) / n)
+    bounds = f"{by_noise:.6f} is asked for by the noise ({known}) and {by_spread:.6f} by its own spread"
+    if gap > max(by_noise, by_spread):
+        return Decision("keep", f"{found}; {bounds}")
+    if can_rerun and m < n + BEST_EXTRA and gap <= by_noise:
         return Decision("again", f"{found}: the best runs again")
     if n < MAX_RUNS:
         return Decision("more", f"{found}: a new seed must agree")
-    return Decision("inconclusive", f"{found}, but {upper:.6f} is asked for ({known})")
-
+    return Decision("inconclusive", f"{found}, but {bounds}")

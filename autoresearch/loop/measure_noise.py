@@ -37,7 +37,7 @@ def missing(state: State, runs: int, is_new: bool) -> bool:
 
 def facts(study: Study, state: State) -> dict:
     """What is known of the noise, for programs; None where nothing ran twice."""
-    groups = [(one, one.noise_group) for one in state.experiments]
+    groups = [(one, one.noise_group) for one in state.experiments if one.verdict == "keep"]
     words = [{"experiment": one.number, "description": one.description, "scores": group} for one, group in groups]
     measured = [row for row in words if len(row["scores"]) > 1]
     found = {"sigma": None, "sigma_low": None, "sigma_high": None, "dof": 0, "seen_gain_bpb": None, "measured": measured}

@@ -48,11 +48,9 @@ class Night:
             else:
                 scores.append(self._run(candidate))
         if verdict == "keep":
-            self._leave(self.scores, self.again, self.was_chosen)
+            self._groups.append(noise_group(self.scores, self.again, self.was_chosen))
             self.best, self.scores, self.was_chosen = candidate, scores, True
             self.again = self._run_often(candidate, self.checks)
-        else:
-            self._leave(scores, [], True)
         return verdict
 
     @property
@@ -68,11 +66,6 @@ class Night:
 
     def _run_often(self, candidate: Any, count: int) -> list[float]:
         return [self._run(candidate) for _ in range(count)]
-
-    def _leave(self, scores: list[float], again: list[float], was_chosen: bool) -> None:
-        group = noise_group(scores, again, was_chosen)
-        if len(group) > 1:
-            self._groups.append(group)
 
 
 def gaussian(rng: random.Random) -> Callable[[float], float]:

@@ -220,8 +220,8 @@ class State:
 
     @property
     def noise(self) -> Noise | None:
-        """The spread between seeds on this machine, from every experiment that was measured more than once."""
-        return pooled_noise([one.noise_group for one in self.experiments])
+        """The spread between seeds on this machine, from the baseline and what was kept (noise.py says why)."""
+        return pooled_noise([one.noise_group for one in self.experiments if one.verdict == "keep"])
 
     @property
     def unfinished(self) -> Experiment | None:

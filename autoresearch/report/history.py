@@ -65,7 +65,7 @@ class History:
 
     @property
     def noise(self) -> Noise | None:
-        return pooled_noise([one.noise_group for one in self.experiments])
+        return pooled_noise([one.noise_group for one in self.experiments if one.outcome in ("keep", "baseline")])
 
     @property
     def gain(self) -> Gain | None:

@@ -25,8 +25,10 @@ def test_strict_keeps_any_lower_number_and_no_tie():
 
 def test_a_loser_costs_one_run_and_a_winner_never_one_alone():
     assert verdict([1.01]) == verdict([1.0]) == "discard"
-    assert verdict([0.9]) == "more"
-    assert verdict([0.9, 0.9]) == "keep"
+    winner = [0.9, 0.9001] * 3
+    for runs in range(1, rules.LEAST_RUNS):
+        assert verdict(winner[:runs]) == "more"
+    assert verdict(winner[: rules.LEAST_RUNS]) == "keep"
 
 
 def test_a_lucky_first_score_is_found_out():
@@ -49,10 +51,29 @@ def test_the_best_runs_again_while_its_mean_is_poorly_known():
 
 
 def test_a_poorly_known_noise_asks_for_a_larger_gain():
-    scores = [0.997, 0.997]
+    scores = [0.9978, 0.9979, 0.998, 0.9981, 0.9982]
     assert verdict(scores, noise=Noise(0.001, 30)) == "keep"
     assert verdict(scores, noise=Noise(0.001, 2)) == "more"
-    assert verdict([0.98, 0.98], noise=Noise(0.001, 2)) == "keep"
+    assert verdict([score - 0.01 for score in scores], noise=Noise(0.001, 2)) == "keep"
+
+
+def test_a_candidate_is_held_to_its_own_spread_and_to_that_of_the_best():
+    narrow, wide = [0.996, 0.997, 0.998, 0.999, 1.0], [0.99, 0.992, 0.998, 1.004, 1.006]
+    assert sum(narrow) == pytest.approx(sum(wide))
+    assert verdict([score - 0.004 for score in narrow]) == "keep"
+    assert verdict([score - 0.004 for score in wide]) == "more"
+    held = verdict([score - 0.004 for score in wide] * 2 + [0.994])
+    assert held == "inconclusive"  # and when all runs are used up
+    # The same lead over a best whose mean is poorly known, since its scores scatter.
+    scattered = [1.0 + step for step in (-0.012, 0.012) * 7]
+    assert verdict([score - 0.004 for score in narrow], scattered) == "more"
+
+
+def test_a_lucky_first_score_keeps_nothing_however_lucky():
+    for luck in (0.004, 0.04, 0.4):
+        scores = [1.0 - luck] + [1.0] * (rules.MAX_RUNS - 1)
+        assert all(verdict(scores[:runs]) in ("more", "discard") for runs in range(1, rules.MAX_RUNS))
+        assert verdict(scores) in ("discard", "inconclusive")
 
 
 def test_it_comes_to_an_end():
@@ -83,6 +104,17 @@ def test_noise_is_pooled_over_commits_and_never_zero():
     assert pooled_noise([[1.0, 1.0, 1.0]]).sigma == SIGMA_FLOOR
 
 
+def test_one_wide_commit_does_not_become_the_noise():
+    rng = random.Random(0)
+    groups = [[rng.gauss(level, 1.0) for _ in range(6)] for level in range(4)]
+    usual = pooled_noise(groups)
+    assert usual.dof == 20
+    assert pooled_noise([*groups, [rng.gauss(0.0, 10.0) for _ in range(8)]]) == usual
+    # A narrow one joins, and pulls the whole down by its share at most.
+    narrow = pooled_noise([*groups, [0.0] * 6])
+    assert narrow.dof == 25 and narrow.sigma == pytest.approx(usual.sigma * 0.8**0.5)
+
+
 def test_points_of_student_and_chi_square_are_those_of_the_tables():
     # (normal deviate, degrees of freedom): Student's t at the same upper tail (5 %, 1 %, 0.1 %)
     table = {(1.645, 2): 2.920, (1.645, 10): 1.812, (2.326, 4): 3.747, (2.326, 20): 2.528, (3.090, 6): 5.208}
@@ -111,6 +143,30 @@ def test_a_hundred_null_experiments_keep_less_than_one_on_average():
     assert sum(runs for _, _, runs in studies) / 6000 < 1.7
 
 
+@pytest.mark.parametrize("ratio", [1.0, 5.0, 10.0])
+def test_a_null_of_any_spread_is_kept_less_than_once_in_a_hundred(ratio):
+    kept = 0
+    for seed in range(1500):
+        rng = random.Random(f"{seed} {ratio}")
+        night = Night("confirmed", lambda spread, rng=rng: rng.gauss(0.0, spread), 1.0, best_runs=9, other_runs=(3,) * 3)
+        kept += night.experiment(ratio) == "keep"
+    assert kept < 15
+
+
+def test_wild_nulls_do_not_hide_the_gains_among_them():
+    def power(ratio):
+        found = []
+        for seed in range(60):
+            rng = random.Random(seed)
+            night = Night("confirmed", lambda idea, rng=rng: rng.gauss(*idea), (0.0, 1.0))
+            for _ in range(10):
+                night.experiment((night.best[0], ratio))
+            found.append(night.experiment((night.best[0] - 3.0, 1.0)) == "keep")
+        return sum(found) / len(found)
+
+    assert power(10.0) > 0.85
+
+
 def test_real_improvements_are_kept():
     def power(gain, **known):
         return sum(kept[0] for _, kept, _ in nights(400, [gain], **known)) / 400
@@ -118,13 +174,13 @@ def test_real_improvements_are_kept():
     assert power(4.0) > 0.9
     known = {"best_runs": 9, "other_runs": (3,) * 10}
     assert power(3.0, **known) > 0.93
-    assert power(2.0, **known) > 0.75
+    assert power(2.0, **known) > 0.8
     assert power(1.0, **known) < power(2.0, **known)
 
 
 def test_what_is_reported_of_a_kept_one_is_its_level_within_the_error():
     errors = [sum(night.reported) / len(night.reported) - night.best for night, kept, _ in nights(400, [2.0]) if kept[0]]
-    assert abs(sum(errors) / len(errors)) < 0.1  # what was chosen by is 0.5 too good
+    assert abs(sum(errors) / len(errors)) < 0.1
 
 
 def test_the_gain_that_is_seen_falls_with_what_is_known():

@@ -10,6 +10,7 @@ from autoresearch.errors import StoredStateError
 from autoresearch.loop.ledger import Ledger, read
 from autoresearch.loop.state import State
 from autoresearch.measure.summary import RunResult
+from autoresearch.report.history import History
 
 
 @pytest.fixture
@@ -136,3 +137,12 @@ def test_the_state_is_the_fold_of_the_events(path):
     assert [(one.number, one.commit, one.state) for one in state.rejections] == [(2, "p", "oom")]
     assert state.rejected_keys == {"kp": "no room"}
     assert state.keys == {"ka": 0, "kb": 1, "kc": 2} and state.noise is None
+
+
+def test_what_was_not_kept_says_nothing_of_the_noise(path):
+    ledger = filled(path, lines=1)
+    for n, (verdict, scores) in enumerate([("keep", [1.0, 1.002]), ("discard", [0.5, 0.5, 1.5, 2.0]), ("keep", [0.9, 0.9, 0.902])]):
+        start(ledger, n, f"text {n}")
+        ledger.append("verdict", n=n, verdict=verdict, state=verdict, reason="r", val_bpb=1.0, scores=scores, commit=f"c{n}")
+    for noise in (State.from_events(ledger.events).noise, History.of(ledger.events).noise):
+        assert noise.dof == 2 and noise.sigma == pytest.approx(2e-6**0.5)
