@@ -72,7 +72,7 @@ def load_weights(model: Table, path: Path) -> Table:
 
 
 def logits(model: Table, ids: np.ndarray, out: np.ndarray) -> None:
-    """ids int32 [B, T] -> out float16 [B, T, V]."""
+    """ids int32 [B, T] -> out float [B, T, V]."""
     out[:] = model(ids)
 
 
