@@ -187,7 +187,7 @@ def model(framework: str, source: str, weights: dict[str, np.ndarray] | bytes | 
 def asker(framework: str, subject, batch: int = BATCH):
     """(inputs, targets) -> bits [n, T], as the harness asks its worker."""
     fill = runtime(framework).logits
-    views = [np.empty((batch, SPEC.seq_len, SPEC.vocab_size), np.float16) for _ in range(2)]
+    views = [np.empty((batch, SPEC.seq_len, SPEC.vocab_size), np.float32) for _ in range(2)]
     filled = []
 
     def send(slot: int, ids: np.ndarray) -> None:

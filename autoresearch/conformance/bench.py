@@ -105,7 +105,7 @@ class Bench:
         return Counted(folder, done["losses"], done["is_model_saved"], done["known"], job)
 
     def logits(self, checkpoint: Path, ids: np.ndarray) -> np.ndarray:
-        """float16 [B, T, V] of a checkpoint for ids int32 [B, T], from a fresh process, as the scorer gets them."""
+        """float32 [B, T, V] of a checkpoint for ids int32 [B, T], from a fresh process, as the scorer gets them."""
         folder = self.new_folder(f"logits-{len(list(self.folder.iterdir()))}")
         np.save(folder / "ids.npy", ids)
         job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
@@ -138,4 +138,4 @@ def prepared_text() -> Prepared:
 
 def files(folder: Path) -> dict:
     """Where a job's arrays lie."""
-    return {"ids": str(folder / "ids.npy"), "logits": str(folder / "logits.npy"), "logits_dtype": "float16"}
+    return {"ids": str(folder / "ids.npy"), "logits": str(folder / "logits.npy"), "logits_dtype": "float32"}

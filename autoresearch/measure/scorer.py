@@ -28,7 +28,7 @@ class Score:
 
 
 def rows_per_slot(seq_len: int, vocab_size: int) -> int:
-    return max(1, SLOT_BYTES // (2 * seq_len * vocab_size))
+    return max(1, SLOT_BYTES // (4 * seq_len * vocab_size))
 
 
 def _reserve(path: Path, size: int) -> None:
@@ -42,14 +42,14 @@ def _reserve(path: Path, size: int) -> None:
 
 @contextmanager
 def slots(folder: Path, rows: int, seq_len: int, vocab_size: int) -> Iterator[tuple[list[Path], list[np.ndarray]]]:
-    """Files in folder that both processes map, and this side's view of them: float16 [rows, seq_len, vocab_size] each."""
-    paths = [folder / f"logits-{index}.f16" for index in range(SLOTS)]
+    """Files in folder that both processes map, and this side's view of them: float32 [rows, seq_len, vocab_size] each."""
+    paths = [folder / f"logits-{index}.f32" for index in range(SLOTS)]
     shape = (rows, seq_len, vocab_size)
     views: list[np.ndarray] = []
     try:
         for path in paths:
-            _reserve(path, 2 * rows * seq_len * vocab_size)
-            views.append(np.memmap(path, np.float16, "r", shape=shape))
+            _reserve(path, 4 * rows * seq_len * vocab_size)
+            views.append(np.memmap(path, np.float32, "r", shape=shape))
         yield paths, views
     finally:
         views.clear()  # the caller's list too: Windows can't remove a file that anybody still maps

@@ -55,7 +55,7 @@ def train(channel: Channel, job: dict) -> None:
 
 
 def score(channel: Channel, job: dict) -> None:
-    """Answer {"type": "rows", slot, count} + int32 ids [count, T] with float16 logits [count, T, V] in the slot's file."""
+    """Answer {"type": "rows", slot, count} + int32 ids [count, T] with float32 logits [count, T, V] in the slot's file."""
     import runtime  # the backend's
 
     model = loaded_model(import_train(job), job)
@@ -87,7 +87,7 @@ def loaded_model(module: ModuleType, job: dict):
 
 def _map_slot(path: str, shape: tuple[int, int, int]) -> np.ndarray:
     with open(path, "r+b") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0), np.float16).reshape(shape)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0), np.float32).reshape(shape)
 
 
 def _explain(error: BaseException) -> dict:
