@@ -23,7 +23,8 @@ state.py folds the lines.
     speed     place (before|after a run), rate, median, state, reason,   a check of the machine's speed, in pieces of fixed work a
               taken, helpers, clock_mhz, wait_seconds                    second; state: steady, helped (our agent computed beside
                                                                          it), what was wrong, or normal (from now on it is)
-    audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds
+    audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds,
+              closer (null, or what a closer look at small differences found; not in older ledgers)
     verdict   n, verdict (keep|discard|crash), state, reason, val_bpb, scores, commit
     tested    n, k, test_bpb                                             bits per byte on the text that no decision sees
     revoked   n, reason                                                  a keep that a later audit found to be a cheat
