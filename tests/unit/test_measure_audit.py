@@ -224,6 +224,7 @@ def test_a_look_ahead_at_few_positions_takes_more_cuts():
     assert found.reason and 2 < len(asked) < 1 + CLOSER_ROUNDS
 
 
+@pytest.mark.slow
 def test_rounding_of_any_shape_passes_and_a_row_counts_once():
     """Also when each row's rounding in the scoring is in all the differences of its cuts."""
     noises = {
