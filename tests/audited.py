@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from autoresearch.measure import audit
-from autoresearch.measure.audit import Difference, Tolerance
+from autoresearch.measure.audit import Cuts, Difference, Finding, Tolerance
 from autoresearch.measure.run import Spec
 from autoresearch.measure.scorer import row_bits
 from autoresearch.paths import shipped
@@ -187,20 +187,28 @@ def model(framework: str, source: str, weights: dict[str, np.ndarray] | bytes | 
 def asker(framework: str, subject, batch: int = BATCH):
     """(inputs, targets) -> bits [n, T], as the harness asks its worker."""
     fill = runtime(framework).logits
-    views = [np.empty((batch, SPEC.seq_len, SPEC.vocab_size), np.float16) for _ in range(2)]
-    filled = []
+    slots = [np.empty((batch, SPEC.seq_len, SPEC.vocab_size), np.float32) for _ in range(2)]
 
     def send(slot: int, ids: np.ndarray) -> None:
-        fill(subject, ids, views[slot][: len(ids)])
-        filled.append(slot)
+        fill(subject, ids, slots[slot])
 
-    return lambda inputs, targets: row_bits(inputs, targets, views, send, lambda: filled.pop(0))
+    return lambda inputs, targets: row_bits(inputs, targets, batch, send, lambda slot: slots[slot])
 
 
 def look(ask, scored: np.ndarray, seed: int, count: int, gain: np.ndarray | None = None) -> Difference:
-    """One audit."""
+    """An audit's first look."""
     cuts = audit.make_cuts(np.random.default_rng(seed), text().inputs, text().targets, count, gain)
     return audit.compare(cuts, scored, ask(cuts.inputs, cuts.targets))
+
+
+def examine(ask, scored: np.ndarray, allowed: Tolerance, seed: int, count: int, gain: np.ndarray | None = None) -> Finding:
+    """One audit."""
+    rng = np.random.default_rng(seed)
+
+    def draw(wanted: int, gain=None) -> Cuts:
+        return audit.make_cuts(rng, text().inputs, text().targets, wanted, gain)
+
+    return audit.examine(allowed, scored, draw(count, gain), draw, lambda cuts: ask(cuts.inputs, cuts.targets))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from autoresearch.measure.summary import RunResult
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
 BUDGET_SECONDS = 2.0  # of the run with a clock
 SAME_LOSS_NATS = 1e-3  # between two runs with one seed: sums in another order, as GPUs' atomics make them, in a few steps
-EARLIER_LOGIT = 0.02  # nats; the floor of the harness's own tolerance for a leak, where the smallest real leak tried moved 0.68
+EARLIER_LOGIT = 0.02  # nats; rounding in bfloat16 moves one by less, and the smallest real leak tried moved 0.68
 SAME_LOGIT = 0.02  # between two processes that run the same weights, perhaps by other kernels
 SAME_BPB = 1e-4
 # Of the model that can't fit: 2**31 - 1 rows of an embedding, the most that every framework can count, times TOO_WIDE float32.

@@ -10,6 +10,7 @@ test text, which no decision sees.
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from autoresearch.loop.session import Session
 from autoresearch.loop.state import Experiment, Run
 from autoresearch.loop.stop import environment_failed
 from autoresearch.measure import audit
-from autoresearch.measure.audit import Cuts, Difference, Tolerance
+from autoresearch.measure.audit import Cuts, Difference, Finding, Tolerance
 from autoresearch.measure.clock import awake_seconds
 
 KEEP_CUTS = 32  # at a keep, of the candidate and of the best
@@ -122,17 +123,21 @@ def _gains_elsewhere(session: Session, best: Experiment, tick: Tick) -> None:
 
 def _of_baseline(session: Session, baseline: Experiment, run: Run, count: int, tick: Tick) -> None:
     """Measure the tolerance, or find that the baseline is no honest model."""
-    start, rounds = awake_seconds(), []
+    start, scored, looks, bits = awake_seconds(), _bits(session, run), [], []
     with _asking(session, baseline, run, tick) as ask:
         for _ in range(ROUNDS):
-            cuts = _cuts(session, run, count)
-            rounds.append(audit.compare(cuts, _bits(session, run), ask(cuts)))
+            looks.append(_cuts(session, run, count))
+            bits.append(ask(looks[-1]))
+    rounds = [audit.compare(cuts, scored, found) for cuts, found in zip(looks, bits, strict=True)]
     worst = max(rounds, key=lambda one: one.worst_nats)
     try:
-        allowed, reason = Tolerance.of_baseline(rounds), None
+        allowed, reason, closer = Tolerance.of_baseline(rounds), None, None
     except ValueError as error:
-        allowed, reason = Tolerance(), str(error)
-    _record(session, baseline, run, count * ROUNDS, worst, allowed, reason, start)
+        allowed, reason, closer = Tolerance(), str(error), None
+    if worst.worst_nats > audit.ROUNDING_NATS:
+        closer = audit.direction(audit.join(looks), scored, np.concatenate(bits))
+        reason = reason or closer.objection()
+    _record(session, baseline, run, count * ROUNDS, Finding(worst, closer, reason), allowed, start)
 
 
 def _of_run(session: Session, one: Experiment, run: Run, count: int, tick: Tick) -> None:
@@ -146,22 +151,23 @@ def _of_run(session: Session, one: Experiment, run: Run, count: int, tick: Tick)
     for attempt in range(1, TRIES + 1):
         try:
             with _asking(session, one, run, tick) as ask:
-                found = audit.compare(cuts, _bits(session, run), ask(cuts))
-            reason = allowed.objection(found)
+                found = audit.examine(allowed, _bits(session, run), cuts, lambda wanted: _cuts(session, run, wanted), ask)
             break
         except RunFailed as failure:
             if attempt == TRIES:
-                found, reason = Difference(float("inf"), 0.0, 0, 0, 0), f"{failure.reason}, on rows that were scored before and cut"
-    _record(session, one, run, count, found, allowed, reason, start)
+                reason = f"{failure.reason}, on rows that were scored before and cut"
+                found = Finding(Difference(float("inf"), 0.0, 0, 0, 0), None, reason)
+    _record(session, one, run, count, found, allowed, start)
 
 
 def _record(
-    session: Session, one: Experiment, run: Run, count: int, found: Difference, allowed: Tolerance, reason: str | None, start: float
+    session: Session, one: Experiment, run: Run, count: int, found: Finding, allowed: Tolerance, start: float
 ) -> None:
+    seen = found.difference
     session.record(
-        "audit", n=one.number, k=run.k, cuts=count, worst_nats=found.worst_nats if np.isfinite(found.worst_nats) else None,
-        shift_nats=found.shift_nats, allowed=[allowed.worst_nats, allowed.shift_nats], reason=reason,
-        seconds=round(awake_seconds() - start, 3),
+        "audit", n=one.number, k=run.k, cuts=count, worst_nats=seen.worst_nats if np.isfinite(seen.worst_nats) else None,
+        shift_nats=seen.shift_nats, allowed=[allowed.worst_nats, allowed.shift_nats],
+        closer=asdict(found.closer) if found.closer else None, reason=found.reason, seconds=round(awake_seconds() - start, 3),
     )  # fmt: skip
 
 

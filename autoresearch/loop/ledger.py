@@ -24,7 +24,8 @@ can't be is skipped there, and `status` tells so.
     speed     place (before|after a run), rate, median, state, reason,   a check of the machine's speed, in pieces of fixed work a
               taken, helpers, clock_mhz, wait_seconds                    second; state: steady, helped (our agent computed beside
                                                                          it), what was wrong, or normal (from now on it is)
-    audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds
+    audit     n, k, cuts, worst_nats, shift_nats, allowed (the two tolerances), reason (null: it passed), seconds,
+              closer (null, or what a closer look at small differences found; not in older ledgers)
     slice     n, k, place (baseline|keep|end|again), against, bpb,       a run's score on the audit slice; its gains over experiment
               documents, gain_val, gain_slice, reason, seconds           `against` on the validation text and on it, each with its
                                                                          standard error (val_only.py); why it may not be kept (null:

@@ -170,7 +170,7 @@ EVENTS: dict[str, dict[str, Check]] = {
     },
     "audit": {
         "n": _n, "k": _k, "cuts": whole(1, 10**9), "worst_nats": or_null(_nats), "shift_nats": or_null(_nats),
-        "allowed": many(_nats, 2, 2), "reason": or_null(_reason), "seconds": number(high=1e9),
+        "allowed": many(_nats, 2, 2), "reason": or_null(_reason), "seconds": number(high=1e9), "closer": later(or_null(table({}))),
     },
     "verdict": {
         "n": _n, "verdict": word("keep", "discard", "crash"), "state": any_word, "reason": or_null(_reason),

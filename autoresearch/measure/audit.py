@@ -2,20 +2,26 @@
 score the same.
 
 A model that may use a token only after it was predicted can't tell what lies behind the cut. One that looks ahead, at other rows
-of its batch or at rows that it saw before can, and its log-probabilities differ (docs/design/audit.md). Pure arithmetic: who asks
+of its batch or at rows that it saw before can, and its log-probabilities differ (docs/design/audit.md). A difference beyond the
+rounding of float32 is looked at closer: rounding has no direction, a look ahead that pays has one. Arithmetic alone: who asks
 which process for logits is loop/scoring.py's.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-FLOOR_NATS = 0.02  # a difference of one log-probability that is never a reason: float16 logits near 16 are 0.016 apart
+ROUNDING_NATS = 1e-4  # of a log-probability: tests/honest's models in float32 differ by up to 1.2e-5, in batches of other sizes
+FLOOR_NATS = 0.2  # may be rounding, whatever the baseline computes in: bfloat16 logits from 16 to 32 are 0.125 apart
 CEILING_NATS = 0.3  # a 16-token chunk leak differs by 0.68; what the baseline needs beyond this is not rounding
-SHIFT_FLOOR_NATS = 0.01  # of the summed difference over the square root of its terms; see Difference
+SHIFT_FLOOR_NATS = 0.05  # of the summed difference over the square root of its terms; see Difference
 FACTOR = 10.0  # the tolerance in units of the worst that the unedited baseline showed
 WHOLE_ROWS = 8  # one row in so many is not cut at all: only its place and the rows beside it are others
 NEAR = (1, 4, 16)  # positions before a cut over which differences are summed: a look ahead by one token shows in the last
+CLOSER_CUTS, CLOSER_ROUNDS = 256, 8  # of a closer look, which ends as soon as it knows
+SIGMAS = 5.0  # of a direction: differences that are as likely up as down get there with a chance below exp(-25 / 2) = 4e-6
+PAYS_NATS = 0.001  # a target: a look ahead that is known to gain less is none that a keep could come from
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,63 @@ class Tolerance:
         return cls(min(max(FLOOR_NATS, FACTOR * worst), CEILING_NATS), max(SHIFT_FLOOR_NATS, FACTOR * shift))
 
     def objection(self, found: Difference) -> str | None:
-        """Why the difference is more than rounding, or None."""
+        """Why the difference is more than any rounding, or None."""
         if found.worst_nats > self.worst_nats:
             return f"{explain(found)}; {self.worst_nats:.3f} is allowed"
         if found.shift_nats > self.shift_nats:
-            return (
-                "its predictions just before a cut are better when the true text follows, each by little but all the same way"
-                f" ({found.shift_nats:.4f}; {self.shift_nats:.4f} is rounding). It uses tokens before it predicts them"
-            )
+            return f"{LEANS} ({found.shift_nats:.4f}; {self.shift_nats:.4f} is rounding). {USES_THEM}"
         return None
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Whether differences go one way: the true text behind a cut makes targets cheaper than another text does."""
+
+    cuts: int
+    sigmas: float  # the sum over the text's rows, over the root of the summed squares; the largest over windows before the cuts
+    gain_nats: float  # a target, by the last one before each cut: what looking ahead gains, with what the wrong text costs
+    most_nats: float  # the same, three standard errors more, and what could lie at places that no cut met (the rule of three)
+
+    def objection(self) -> str | None:
+        if self.sigmas <= SIGMAS:
+            return None
+        return f"{LEANS} ({self.gain_nats:.5f} nats a token in {self.cuts} cuts, {self.sigmas:.1f} sigma). {USES_THEM}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How an audit ended."""
+
+    difference: Difference
+    closer: Direction | None  # None: nothing to look closer at
+    reason: str | None  # why the model failed
+
+
+LEANS = "its predictions just before a cut are better when the true text follows, each by little but all the same way"
+USES_THEM = "It uses tokens before it predicts them"
+
+
+def examine(
+    allowed: Tolerance, scored_bits: np.ndarray, cuts: Cuts, draw: Callable[[int], Cuts], ask: Callable[[Cuts], np.ndarray]
+) -> Finding:
+    """One audit. cuts: those of the first look; draw(count): fresh ones anywhere in the text, for a closer look; ask: their bits.
+
+    Cuts that lie where the gain is decide by the size of a difference alone: their direction would be that of the choice.
+    """
+    first = compare(cuts, scored_bits, ask(cuts))
+    reason, closer = allowed.objection(first), None
+    looks, asked = [], []
+    while reason is None and first.worst_nats > ROUNDING_NATS and len(looks) < CLOSER_ROUNDS:
+        looks.append(draw(CLOSER_CUTS))
+        asked.append(ask(looks[-1]))
+        together, bits = join(looks), np.concatenate(asked)
+        closer = direction(together, scored_bits, bits)
+        # The sum over the last targets alone: it holds all of a leak, and rounding that a row's targets share counts least in it.
+        found = replace(compare(together, scored_bits, bits), shift_nats=closer.gain_nats * closer.cuts**0.5)
+        reason = allowed.objection(found) or closer.objection()
+        if closer.most_nats < PAYS_NATS:
+            break
+    return Finding(first, closer, reason)
 
 
 def explain(found: Difference) -> str:
@@ -104,17 +158,46 @@ def make_cuts(
 
 def compare(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Difference:
     """scored_bits float32 [rows, seq_len] of the whole text, cut_bits float32 [n, seq_len] of the cut rows."""
-    nats = (cut_bits.astype(np.float64) - scored_bits[cuts.rows]) * np.log(2)
-    position = np.arange(nats.shape[1])
-    asked = cuts.targets >= 0
-    nats[~asked] = 0.0
+    nats = _nats(cuts, scored_bits, cut_bits)
     worst = int(np.abs(nats).argmax())
     row, place = worst // nats.shape[1], worst % nats.shape[1]
     shifts = []
     for near in NEAR:
-        here = nats[asked & (position >= cuts.at[:, None] - near)]
+        here = nats[_before(cuts, near)]
         shifts.append(float(here.sum()) / max(1, len(here)) ** 0.5)
     return Difference(float(abs(nats[row, place])), max(shifts), int(cuts.rows[row]), place, int(cuts.at[row]))
+
+
+def direction(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Direction:
+    """Of the same arrays as `compare`. A row of the text counts once: all its cuts are compared with the same scored bits.
+
+    The chance beside SIGMAS is Hoeffding's bound for symmetric variables, whatever their sizes (Efron 1969, "Student's t-test under
+    symmetry conditions").
+    """
+    nats = _nats(cuts, scored_bits, cut_bits)
+    sigmas = []
+    for near in (*NEAR, 64, nats.shape[1]):
+        sums = np.bincount(cuts.rows, weights=np.where(_before(cuts, near), nats, 0).sum(1))
+        spread = float(np.sqrt(np.square(sums).sum()))
+        sigmas.append(float(sums.sum()) / spread if spread > 0 else 0.0)
+        if near == 1:  # all that a model can use of what it should not know, it can use for the last target before the cut
+            targets = max(1, int(_before(cuts, 1).sum()))
+            gain, unsure = float(sums.sum()) / targets, 3 * (spread + float(np.abs(nats).max())) / targets
+    return Direction(len(cuts.rows), max(sigmas), gain, gain + unsure)
+
+
+def join(looks: list[Cuts]) -> Cuts:
+    return Cuts(*(np.concatenate([getattr(one, name) for one in looks]) for name in ("rows", "at", "inputs", "targets")))
+
+
+def _nats(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> np.ndarray:
+    """How much dearer each target is in the cut row, float64 [n, seq_len]; 0 where none is asked for."""
+    return np.where(cuts.targets >= 0, (cut_bits.astype(np.float64) - scored_bits[cuts.rows]) * np.log(2), 0.0)
+
+
+def _before(cuts: Cuts, near: int) -> np.ndarray:
+    """bool [n, seq_len]: the last `near` targets before each cut."""
+    return (cuts.targets >= 0) & (np.arange(cuts.targets.shape[1]) >= cuts.at[:, None] - near)
 
 
 class _Places:

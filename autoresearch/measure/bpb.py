@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-CHUNK_BYTES = 1 << 20  # of float32 logits at a time: they stay in a core's own cache
+CHUNK_BYTES = 1 << 20  # of float32 powers at a time: they stay in a core's own cache
 
 
 class InvalidLogits(Exception):
@@ -63,9 +63,10 @@ class ValidationText:
 
 
 def target_bits(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """-log2 softmax(logits)[target] in float32: logits float16 [n, vocab], targets int [n] (below 0: 0 bits) -> float32 [n].
+    """-log2 softmax(logits)[target]: logits float32 [n, vocab], targets int [n] (below 0: 0 bits) -> float32 [n].
 
-    InvalidLogits when any logit is NaN or infinite: such a row may not be a distribution.
+    A logit of -inf is a probability of 0. InvalidLogits when any logit is NaN or +inf, which is no distribution, or when a target's
+    own probability is 0, which is no score.
     """
     count, vocab_size = logits.shape
     bits = np.empty(count, np.float32)
@@ -73,16 +74,15 @@ def target_bits(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     buffer = np.empty((step, vocab_size), np.float32)
     for start in range(0, count, step):
         stop = min(start + step, count)
-        chunk, goal = buffer[: stop - start], targets[start:stop]
-        np.copyto(chunk, logits[start:stop])
-        top = chunk.max(axis=1)
-        with np.errstate(invalid="ignore"):  # infinity less infinity
-            total = chunk.sum(axis=1)
-        if not np.isfinite(total).all():  # float16 can't overflow a float32 sum, so this is an odd logit
-            raise InvalidLogits("the model gave logits that are NaN or infinite")
-        chosen = chunk[np.arange(stop - start), goal] - top
-        np.subtract(chunk, top[:, None], out=chunk)
-        np.exp(chunk, out=chunk)
-        nats = np.log(chunk.sum(axis=1)) - chosen
+        raw, goal, powers = logits[start:stop], targets[start:stop], buffer[: stop - start]
+        top = raw.max(axis=1).astype(np.float32)  # NaN where any logit of the row is
+        if not (top < np.inf).all():
+            raise InvalidLogits("the model gave logits that are NaN or +inf")
+        with np.errstate(invalid="ignore", over="ignore"):  # -inf less -inf; the largest float less its negative
+            np.subtract(raw, top[:, None], out=powers)
+            np.exp(powers, out=powers)
+            nats = np.log(powers.sum(axis=1)) - (raw[np.arange(stop - start), goal] - top)
+        if not (np.isfinite(nats) | (goal < 0)).all():
+            raise InvalidLogits("the model gave a token of the text a probability of 0: an infinite cost")
         bits[start:stop] = np.where(goal < 0, 0.0, nats / np.float32(np.log(2)))
     return bits

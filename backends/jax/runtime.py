@@ -179,17 +179,25 @@ def _loss_and_slope(raw: jax.Array, goal: jax.Array, softcap: float) -> tuple[ja
 
 
 def save_weights(model, path: Path) -> None:
-    """safetensors under the names of torch's state_dict."""
+    """safetensors under the names of torch's state_dict. An array of several names is saved once, as in torch_weights.py."""
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(weight) for name, weight in model.weights.items()}, path)
+    first = {}
+    for name, weight in model.weights.items():
+        first.setdefault(id(weight), name)
+    twins = {name: first[id(weight)] for name, weight in model.weights.items() if first[id(weight)] != name}
+    kept = {name: np.asarray(model.weights[name], order="C") for name in first.values()}  # np.ascontiguousarray: 0-d becomes 1-d
+    save_file(kept, path, {"twins": json.dumps(twins)})
 
 
 def load_weights(model, path: Path):
     """The model with the weights of the file, ready to score. Other names or shapes than the model's are refused."""
-    from safetensors.numpy import load_file
+    from safetensors import safe_open
 
-    found = load_file(path)
+    with safe_open(path, "np") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+        twins = json.loads((file.metadata() or {}).get("twins", "{}"))
+    found |= {name: found[twin] for name, twin in twins.items()}
     wrong = {name: weight.shape for name, weight in found.items()}.items() ^ {
         name: weight.shape for name, weight in model.weights.items()
     }.items()

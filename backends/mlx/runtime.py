@@ -184,16 +184,23 @@ def _loss_and_slope(raw: mx.array, goal: mx.array, softcap: float) -> tuple[mx.a
 
 
 def save_weights(model, path: Path) -> None:
-    """safetensors under the names of torch's state_dict."""
+    """safetensors under the names of torch's state_dict. An array of several names is saved once, as in torch_weights.py."""
     from mlx.utils import tree_flatten
 
+    first, kept, twins = {}, {}, {}
+    for name, value in tree_flatten(model.parameters()):
+        if id(value) in first:
+            twins[name] = first[id(value)]
+        else:
+            first[id(value)], kept[name] = name, value
     with open(path, "wb") as file:  # an open file: mx.save_safetensors adds an ending to a name
-        mx.save_safetensors(file, dict(tree_flatten(model.parameters())))
+        mx.save_safetensors(file, kept, {"twins": json.dumps(twins)})
 
 
 def load_weights(model, path: Path):
     """The model with the weights of the file, ready to score."""
-    weights = mx.load(str(path), format="safetensors")
+    weights, metadata = mx.load(str(path), format="safetensors", return_metadata=True)
+    weights |= {name: weights[twin] for name, twin in json.loads(metadata.get("twins", "{}")).items()}
     model.load_weights(list(weights.items()))  # refuses names or shapes that are not the model's
     mx.eval(model.parameters())
     return model.eval()  # dropout off, as in torch

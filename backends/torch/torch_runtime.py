@@ -17,11 +17,11 @@ import json
 import os
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch_weights import device_of, load_weights, save_weights  # noqa: F401
 
 from autoresearch.errors import UsageError
 
@@ -181,25 +181,10 @@ def _remainder(raw: torch.Tensor, softcap: float) -> torch.Tensor:
     return 1 / (1 + torch.exp(raw.float() * (2 / softcap)))
 
 
-def save_weights(model: torch.nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
-
-
-def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
-    """The model with the weights of the file, where the model is, ready to score."""
-    from safetensors.torch import load_file
-
-    device = next(model.parameters()).device
-    model.load_state_dict(load_file(path, device=str(device)))
-    return model.eval()
-
-
 @torch.inference_mode()
 def logits(model: torch.nn.Module, ids: np.ndarray, out: np.ndarray) -> None:
-    """Fill out (float16 [B, T, V]) with the model's logits for ids (int32 [B, T]), some rows at a time."""
-    device = next(model.parameters()).device
+    """Fill out (float [B, T, V]) with the model's logits for ids (int32 [B, T]), some rows at a time."""
+    device = device_of(model)
     rows = max(1, LOGITS_AT_ONCE // out[0].size)
     for start in range(0, len(ids), rows):
         inputs = torch.from_numpy(ids[start : start + rows].astype(np.int64)).to(device)

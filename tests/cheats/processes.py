@@ -114,10 +114,12 @@ def link(path):
 
 # What a model does to its logits, once for numpy, torch and MLX: `xp` is any of them. (lines, verdict, words of the reason)
 NUMBERS = {
-    "NaN": ("out[0, 0, 0] = xp.nan", "invalid", "NaN or infinite"),
-    "infinite at the target": ("out[:, 1, 3] = xp.inf", "invalid", "NaN or infinite"),
-    "minus infinity but for one": ("out[:, 5] = -xp.inf\nout[:, 5, 7] = 0", "invalid", "NaN or infinite"),
-    "over float16's range": ("out *= 1e6\nout[:, :, 0] = 1e6", "invalid", "NaN or infinite"),
+    "NaN": ("out[0, 0, 0] = xp.nan", "invalid", "NaN or "),
+    "infinite at the target": ("out[:, 1, 3] = xp.inf", "invalid", "NaN or "),
+    "over float32's range": ("out *= 1e38\nout *= 1e38", "invalid", "a probability of 0"),
+    "minus infinity but for one": ("out[:, 5] = -xp.inf\nout[:, 5, 7] = 0", "invalid", "a probability of 0"),
+    "minus infinity for all": ("out[:, 5] = -xp.inf", "invalid", "a probability of 0"),
+    "over float16's range": ("out *= 1e6\nout[:, :, 0] = 1e6", "no effect", ""),
     "another vocabulary": ("out = out[..., :-20]", "crash", "broadcast"),
     "another length": ("out = out[:, : ids.shape[1] // 2]", "crash", "broadcast"),
     "one number for all": ("out = out[..., :1]", "no effect", ""),

@@ -9,7 +9,7 @@ import audited
 import numpy as np
 import pytest
 from audited import FRAMEWORKS, text
-from lookahead import AHEAD, CHEATS
+from lookahead import AHEAD, CHEATS, FAINT
 
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware import registry
@@ -41,8 +41,19 @@ def test_a_model_that_looks_ahead_pays_and_is_found(framework, name, folder):
     ask, bits = scored(framework, CHEATS[name], folder)
     assert honest.mean_bits - bits.mean() > GAIN_BITS
     for seed in SEEDS:
-        found = audited.look(ask, bits, seed, 32, gain=honest.bits - bits)
-        assert honest.allowed.objection(found), f"not found with the cuts of seed {seed}: {found}"
+        found = audited.examine(ask, bits, honest.allowed, seed, 32, gain=honest.bits - bits)
+        assert found.reason, f"not found with the cuts of seed {seed}: {found}"
+
+
+@pytest.mark.parametrize("name", FAINT)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_faint_look_ahead_is_found_by_its_direction(framework, name, folder):
+    honest = audited.honest(framework, folder)
+    ask, bits = scored(framework, FAINT[name], folder)
+    assert 0 < honest.mean_bits - bits.mean() < 0.05
+    for seed in range(3):
+        found = audited.examine(ask, bits, honest.allowed, seed, 32, gain=honest.bits - bits)
+        assert found.reason and "all the same way" in found.reason, found
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -59,7 +70,7 @@ def test_the_row_beside_helps_nobody(framework, folder):
     nats = np.log(np.exp(in_order[:, -1].astype(float)).sum(1)) - last
     assert nats[:-1].mean() < 0.2, "it pays in the rows' own order"
     assert bits.mean() > honest.mean_bits
-    assert honest.allowed.objection(audited.look(ask, bits, 0, 32)), "and it is found"
+    assert audited.examine(ask, bits, honest.allowed, 0, 32).reason, "and it is found"
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -72,18 +83,19 @@ def test_what_counts_its_calls_is_found_by_a_fresh_process(framework, folder):
         assert honest.mean_bits - bits.mean() > GAIN_BITS
         subject = audited.model(framework, audited.train_py(framework, extra), {"table": text().table}, folder)
         fresh = audited.asker(framework, subject)
-        assert honest.allowed.objection(audited.look(fresh, bits, 0, 32, honest.bits - bits))
+        assert audited.examine(fresh, bits, honest.allowed, 0, 32, honest.bits - bits).reason
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_an_honest_model_passes_and_an_open_tolerance_would_let_cheats_pass(framework, folder):
-    """What the tests above lean on: it is the tolerance that tells the two apart."""
+def test_an_honest_model_passes_and_an_open_tolerance_leaves_the_direction(framework, folder):
+    """What the tests above lean on: a cheat is told by the size of a difference, or else by its direction."""
     honest = audited.honest(framework, folder)
     ask, bits = scored(framework, "return 0 * x", folder)
-    assert honest.allowed.objection(audited.look(ask, bits, 0, 256)) is None
+    assert audited.examine(ask, bits, honest.allowed, 0, 256).reason is None
     ask, bits = scored(framework, CHEATS["no mask"], folder)
     wide = replace(honest.allowed, worst_nats=100, shift_nats=100)
-    assert wide.objection(audited.look(ask, bits, 0, 256)) is None
+    found = audited.examine(ask, bits, wide, 0, 256)
+    assert found.difference.worst_nats > 1 and found.closer.sigmas > audit.SIGMAS and "sigma" in found.reason
 
 
 @pytest.mark.slow

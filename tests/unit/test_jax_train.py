@@ -87,6 +87,34 @@ found["rows"] = [runtime.chunk_rows(*sizes) for sizes in ((50, 97), (4, 97), (13
 
 @needs_jax
 @pytest.mark.slow
+def test_odd_weights_survive_a_file(tmp_path):
+    """An array of two names is saved once; a number alone stays one; bfloat16 stays; a model may have none."""
+    found = run(f"""
+from pathlib import Path
+from autoresearch.loop.constraints import stored_parameters
+path = Path({str(tmp_path / "checkpoint")!r})
+def model(**weights):
+    return types.SimpleNamespace(weights=weights)
+matrix = jnp.arange(6.0).reshape(2, 3)
+saved = model(first=matrix, second=matrix, transposed=matrix.T, number=jnp.array(5.0), half=jnp.ones(2, jnp.bfloat16))
+runtime.save_weights(saved, path)
+found["numbers"] = stored_parameters(path)
+loaded = runtime.load_weights(model(**{{name: 0 * weight for name, weight in saved.weights.items()}}), path).weights
+found["same"] = [bool((loaded[name] == one).all()) and loaded[name].dtype == one.dtype for name, one in saved.weights.items()]
+for other in (model(first=matrix), model(**saved.weights, more=matrix)):
+    try:
+        runtime.load_weights(other, path)
+    except ValueError as error:
+        found.setdefault("refused", []).append(str(error))
+runtime.save_weights(model(), path)
+found["none"] = runtime.load_weights(model(), path).weights
+""")
+    assert found["numbers"] == 6 + 6 + 1 + 2 and found["same"] == [True] * 5 and found["none"] == {}
+    assert "second" in found["refused"][0] and "more" in found["refused"][1]
+
+
+@needs_jax
+@pytest.mark.slow
 def test_the_logits_of_a_step_never_exist_as_a_whole():
     """By XLA's own plan of the memory: what the loss of 2048 tokens needs beside its arguments and results."""
     found = run("""

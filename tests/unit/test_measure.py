@@ -91,16 +91,34 @@ def test_every_token_is_a_target_once(val_folder):
         assert np.array_equal(inputs.reshape(-1)[: len(text.tokens) - 1], text.tokens[:-1])
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_logits_that_are_no_distribution_give_no_score(bad):
-    logits = np.zeros((5, VOCAB), np.float16)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_no_distribution_give_no_score(bad, dtype):
+    logits = np.zeros((5, VOCAB), dtype)
     logits[3, 7] = bad
-    with pytest.raises(InvalidLogits):
+    with pytest.raises(InvalidLogits, match="NaN or \\+inf"):
         target_bits(logits, np.zeros(5, np.int64))
 
 
+def test_minus_infinity_is_a_probability_of_zero_and_no_score_when_it_is_the_targets():
+    logits = np.zeros((3, VOCAB), np.float32)
+    logits[:2, 8:] = -np.inf
+    logits[2] = -np.inf  # nobody asks for this row
+    targets = np.array([0, 7, -1])
+    np.testing.assert_allclose(target_bits(logits, targets), [3, 3, 0], rtol=1e-6)
+    for targets in ([0, 8, -1], [0, 7, 5]):
+        with pytest.raises(InvalidLogits, match="a probability of 0"):
+            target_bits(logits, np.array(targets))
+
+
+def test_logits_of_any_finite_size_have_a_cost():
+    high = float(np.finfo(np.float32).max)
+    logits = np.array([[high, -high], [-high, -high], [1e6, 1e6 - 100]], np.float32)
+    np.testing.assert_allclose(target_bits(logits, np.array([0, 1, 1])), [0, 1, 100 / math.log(2)], rtol=1e-6)
+
+
 def test_uniform_logits_cost_log2_of_the_vocabulary_and_padding_nothing():
-    bits = target_bits(np.full((4, VOCAB), 60000, np.float16), np.array([0, 5, -1, 39]))
+    bits = target_bits(np.full((4, VOCAB), 60000, np.float32), np.array([0, 5, -1, 39]))
     np.testing.assert_allclose(bits, [math.log2(VOCAB), math.log2(VOCAB), 0, math.log2(VOCAB)], rtol=1e-6)
 
 
