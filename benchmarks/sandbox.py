@@ -3,6 +3,7 @@
     python benchmarks/sandbox.py                  the first two, in some seconds
     python benchmarks/sandbox.py --rounds 60      and training steps, in and out by turns, on the CPU
     python benchmarks/sandbox.py --trainings 10   only whole trainings of 20 s, in and out by turns: results/sandbox_trainings.json
+    python benchmarks/sandbox.py --readable       only counts the files by whose reading something stays behind
 
 Prints medians and writes benchmarks/results/sandbox.json. Each round has steps of every level, so that a machine that gets slower
 hits all alike; two processes outside of any cell show what the comparison is worth.
@@ -10,8 +11,11 @@ hits all alike; two processes outside of any cell show what the comparison is wo
 
 import argparse
 import contextlib
+import ctypes
 import json
+import os
 import platform
+import stat
 import statistics
 import subprocess
 import sys
@@ -29,6 +33,7 @@ from autoresearch.sandbox import levels, policy, room, trial
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
 TRAIN_SECONDS = 20.0
+DAY_SECONDS = 86_400.0
 STEPS_AT_ONCE = 5  # the fastest of these counts
 ENTER = """
 import sys, time
@@ -49,7 +54,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--trainings", type=int, default=0, help="pairs, at least 2")
     parser.add_argument("--backend", default="cpu")
+    parser.add_argument("--readable", action="store_true")
     arguments = parser.parse_args()
+    if arguments.readable:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(readable(policy.cell(2, room.make(Path(folder, "run", "work")), [])), indent=1))
+        return
     reach, results = levels.reach(), Path(__file__).parent / "results"
     if arguments.trainings:
         with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +99,28 @@ def trainings(folder: Path, arguments, level: int) -> dict:
             "mean": round(statistics.mean(ratios), 4), "standard_error": round(statistics.stdev(ratios) / len(ratios) ** 0.5, 4),
         },
     }  # fmt: skip
+
+
+def readable(cell: policy.Cell) -> dict:
+    """Files that a cell may read; those whose next reading leaves a time (level 2); those of which nothing is in the cache."""
+    noted = cold = count = 0
+    tops = [Path(top) for top in cell.reads if not top.startswith(("/proc", "/sys", "/dev"))]
+    for top in tops:
+        for folder, _, names in os.walk(top) if not set(tops) & set(top.parents) else ():
+            for name in names:
+                found = os.lstat(os.path.join(folder, name))
+                if stat.S_ISREG(found.st_mode) and found.st_size:
+                    count += 1
+                    noted += found.st_atime <= max(found.st_mtime, found.st_ctime) or found.st_atime < time.time() - DAY_SECONDS
+                    cold += cached_pages(os.path.join(folder, name)) == 0
+    return {"files": count, "reading_is_noted": noted, "not_in_the_cache": cold}
+
+
+def cached_pages(path: str) -> int:
+    with open(path, "rb") as file:
+        whole, found = (ctypes.c_uint64 * 2)(), (ctypes.c_uint64 * 5)()
+        assert ctypes.CDLL(None).syscall(ctypes.c_long(451), file.fileno(), whole, found, 0) == 0, "cachestat wants Linux 6.5"
+        return found[0]
 
 
 def entering(folder: Path, repeats: int) -> dict:
