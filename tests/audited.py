@@ -192,7 +192,7 @@ def asker(framework: str, subject, batch: int = BATCH):
     def send(slot: int, ids: np.ndarray) -> None:
         fill(subject, ids, slots[slot])
 
-    return lambda inputs, targets: row_bits(inputs, targets, batch, send, lambda slot: slots[slot])
+    return lambda inputs, targets: row_bits(inputs, targets, batch, send, lambda slot: slots[slot].copy())
 
 
 def look(ask, scored: np.ndarray, seed: int, count: int, gain: np.ndarray | None = None) -> Difference:

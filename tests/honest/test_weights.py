@@ -8,7 +8,7 @@ import pytest
 from audited import FRAMEWORKS, HEADS, SPEC, text
 from weights import EVERYWHERE, TORCH
 
-from autoresearch.loop.constraints import stored_parameters
+from autoresearch.border.files import parameters as stored_parameters
 
 CASES = [(framework, name) for name in EVERYWHERE for framework in FRAMEWORKS]
 # The first use of torch.compile in a process imports for some seconds.

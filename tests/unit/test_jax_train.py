@@ -91,7 +91,7 @@ def test_odd_weights_survive_a_file(tmp_path):
     """An array of two names is saved once; a number alone stays one; bfloat16 stays; a model may have none."""
     found = run(f"""
 from pathlib import Path
-from autoresearch.loop.constraints import stored_parameters
+from autoresearch.border.files import parameters as stored_parameters
 path = Path({str(tmp_path / "checkpoint")!r})
 def model(**weights):
     return types.SimpleNamespace(weights=weights)
