@@ -20,6 +20,7 @@ import decimal
 import math
 import operator
 import re
+import sys
 import threading
 import warnings
 from collections import Counter
@@ -293,7 +294,7 @@ def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> st
     return _power_text(text, node, new) or _number_text(new, text)
 
 
-_LARGEST = 1e300  # of a number that is written; a whole number beyond it has more digits than Python likes to print
+_LARGEST = sys.float_info.max  # of a number that is written; a longer whole number has more digits than Python likes to print
 
 
 def _brief(value) -> str:

@@ -142,7 +142,9 @@ def test_the_state_is_the_fold_of_the_events(path):
 def test_what_was_not_kept_says_nothing_of_the_noise(path):
     ledger = filled(path, lines=1)
     for n, (verdict, scores) in enumerate([("keep", [1.0, 1.002]), ("discard", [0.5, 0.5, 1.5, 2.0]), ("keep", [0.9, 0.9, 0.902])]):
-        start(ledger, n, f"text {n}")
+        start(ledger, n, f"text{n}")
+        for k, score in enumerate(scores, 1):
+            run(ledger, n, k, 10 * n + k, status="ok", val_bpb=score)
         ledger.append("verdict", n=n, verdict=verdict, state=verdict, reason="r", val_bpb=1.0, scores=scores, commit=f"c{n}")
     for noise in (State.from_events(ledger.events).noise, History.of(ledger.events).noise):
         assert noise.dof == 2 and noise.sigma == pytest.approx(2e-6**0.5)
