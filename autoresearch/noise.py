@@ -7,7 +7,7 @@ not kept has no say in it: a train.py chooses its own spread, and could make the
 import math
 from dataclasses import dataclass
 
-# Two scores of the same weights differ by 1e-5 already: logits reach the scorer as float16.
+# Chosen: below it nothing is a difference. Two scores of the same weights may differ by rounding, by 1e-5 in bfloat16.
 SIGMA_FLOOR = 1e-5
 UNUSUAL = 3.0  # normal deviate: beyond it a spread is one commit's own, and not the machine's noise
 

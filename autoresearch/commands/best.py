@@ -18,6 +18,7 @@ def command(workspace, as_json, output):
     Example: `autoresearch best --output best_train.py`
     """
     from autoresearch import durable
+    from autoresearch.data import sight
     from autoresearch.errors import UsageError
     from autoresearch.loop import answers
     from autoresearch.loop.workspace import find
@@ -38,6 +39,8 @@ def command(workspace, as_json, output):
     say(gain(state))
     say(elsewhere(state))
     say(tested(state))
+    if warning := sight.warning(study.corpus):
+        say(warning)
     say(f"commit {facts['commit']} on branch {facts['branch']} in {study.folder}: {facts['description']}")
     if output:
         say(f"written to {output}")

@@ -42,7 +42,7 @@ def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plai
         level = levels.choose(sandbox, unattended=True)
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress)
-        machine = machine_line(study.facts.device, study.backend, study.profile.name)
+        machine = machine_line(study)
         past = answers.events(study)
         with panel.choose(False, plain or as_json, sys.stderr, machine, past) as listener:
             outcome = measure_noise.measure(study, setup, runs, is_new, listener)

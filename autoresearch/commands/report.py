@@ -33,5 +33,5 @@ def command(workspace: Path | None, output: Path | None) -> None:
             raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
     study = find(workspace)
     path = output or study.folder / "progress.png"
-    draw(answers.events(study), path, machine_line(study.facts.device, study.backend, study.profile.name))
+    draw(answers.events(study), path, machine_line(study))
     click.echo(path)

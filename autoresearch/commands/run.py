@@ -26,6 +26,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     from autoresearch import agents
     from autoresearch.commands.prepare import bars
     from autoresearch.commands.say import say as tell
+    from autoresearch.data import sight
     from autoresearch.hardware import power
     from autoresearch.loop import answers, loop, terms
     from autoresearch.loop import workspace as workspaces
@@ -53,7 +54,9 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
         proposers, reason = agents.choose(chosen, seed)  # first: what can't work leaves no study behind
         study, setup = make_study(folder, chosen, plain, say, level, quiet=as_json)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
-    machine = machine_line(study.facts.device, study.backend, study.profile.name)
+    if warning := sight.warning(study.corpus):
+        say(f"text      {warning}")
+    machine = machine_line(study)
     say(f"agent     {reason}")
     with panel.choose(as_json, plain, sys.stdout, machine, answers.events(study)) as listener:
         outcome = loop.run_study(study, setup, proposers, loop.Limits(experiments, hours), listener)
@@ -69,6 +72,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
 def farewell(study, outcome) -> list[str]:
     """Where the study stands, and what to type next."""
     from autoresearch.commands.best import elsewhere, gain, tested
+    from autoresearch.data import sight
     from autoresearch.loop.ledger import read
     from autoresearch.loop.state import State
 
@@ -80,6 +84,7 @@ def farewell(study, outcome) -> list[str]:
         f"{gain(state)}; {counts}",
         *([state.skipped_line] if state.skipped else []),
         *([elsewhere(state), tested(state)] if state.best else []),
+        *([warning] if (warning := sight.warning(study.corpus)) else []),
         f"go on    autoresearch run --workspace {study.folder}",
         f"look     autoresearch results --workspace {study.folder}; {study.folder / 'progress.png'}",
     ]

@@ -6,6 +6,7 @@ import click
 
 from autoresearch.commands.options import options
 from autoresearch.commands.say import say
+from autoresearch.data.sight import IN_SIGHT
 
 
 @click.command("status")
@@ -40,11 +41,12 @@ def lines(facts: dict) -> list[str]:
     running = f"running in process {process}" if process else f"not running; last stop: {facts['last_stop'] or 'n/a'}"
     alone = ", ".join(map(str, facts["val_only"]))
     held = f"; not kept, since they gain on val alone: {alone}" if alone else ""
+    in_sight = ", which train.py can read" if facts["corpus"] in IN_SIGHT else ""
     rows = {
         "study": f"{facts['tag']} in {facts['workspace']}",
         "state": running,
         "machine": f"{facts['device'] or 'n/a'}, backend {facts['backend']}, profile {facts['profile']}",
-        "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}, decide {facts['decide']}",
+        "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}{in_sight}, decide {facts['decide']}",
         "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
         "gain": "none yet" if facts["gain_bpb"] is None else f"{facts['gain_bpb']:.6f} +- {_number(facts['gain_error_bpb'])} bpb",
         "elsewhere": f"{_number(facts['gain_slice_bpb'])} on the audit slice, {_number(facts['gain_test_bpb'])} on the test{held}",

@@ -37,7 +37,7 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
         setup = terms.ready(study, levels.choose(sandbox), on_progress)
-    machine = machine_line(study.facts.device, study.backend, study.profile.name)
+    machine = machine_line(study)
     stream = sys.stderr  # the answer alone goes to stdout
     with panel.choose(False, plain or as_json, stream, machine, answers.events(study)) as listener:
         tried, outcome = answers.try_edit(study, setup, message, listener)

@@ -172,7 +172,7 @@ class Session:
     def draw(self) -> None:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
         try:
-            machine = machine_line(self.study.facts.device, self.study.backend, self.study.profile.name)
+            machine = machine_line(self.study)
             picture.draw(sound(self.ledger.events), self.study.folder / "progress.png", machine)
         except Exception as error:
             self.note(f"progress.png could not be drawn: {type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from autoresearch.data.sight import IN_SIGHT
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
 
 LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
@@ -145,6 +146,7 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def machine_line(device: str | None, backend: str, profile: str) -> str:
-    """What a study runs on, as the panel and the picture head it."""
-    return f"{device or 'device n/a'} · backend {backend} · profile {profile}"
+def machine_line(study) -> str:
+    """What a study runs on, as the panel and the picture head it; and whether its text can be read by what it trains."""
+    in_sight = " · its text is in train.py's sight" if study.corpus in IN_SIGHT else ""
+    return f"{study.facts.device or 'device n/a'} · backend {study.backend} · profile {study.profile.name}{in_sight}"
