@@ -26,7 +26,7 @@ SPEC = Spec(vocab_size=64, seq_len=64)
 ROWS = 48
 BATCH = 4  # rows that the worker is sent at a time; a study with 8192 tokens and rows of 1024 sends 4
 FRAMEWORKS = ("torch", "mlx")
-FOLDERS = {"torch": ("cpu", "torch"), "mlx": ("mlx",)}
+FOLDERS = {"torch": ("cpu", "torch"), "mlx": ("mlx",), "jax": ("jax",)}
 
 HEADS = {
     "torch": """
@@ -94,6 +94,30 @@ def normal(*shape, scale=1.0):
     return mx.random.normal(shape) * scale
 """,
 }
+HEADS["jax"] = """
+import math
+import time
+import numpy as np
+import jax.numpy as xp
+from autoresearch import measure
+
+weight = xp.asarray
+
+class Module:
+    def __call__(self, ids):
+        return self.forward(xp.asarray(ids))
+
+    @property
+    def weights(self):
+        return {"table": self.table}
+
+    @weights.setter
+    def weights(self, found):
+        self.table = found["table"]
+
+def one_hot(ids, size):
+    return (ids[..., None] == xp.arange(size)).astype(xp.float32)
+"""
 # forward: log-odds of the next token after this one, and what `extra` makes of the row x [B, T, V], one-hot of ids [B, T].
 TABLE = """
 class Model(Module):
@@ -152,8 +176,8 @@ def text() -> Text:
 @functools.cache
 def runtime(framework: str) -> types.ModuleType:
     """The shipped backend's; every backend has a module of that name, so none stays known by it."""
-    if framework == "mlx":
-        pytest.importorskip("mlx.core")
+    if framework in ("mlx", "jax"):
+        pytest.importorskip(framework)
     folders = [str(shipped("backends") / name) for name in FOLDERS[framework]]
     sys.path[:0] = folders
     try:

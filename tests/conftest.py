@@ -20,8 +20,9 @@ BUSY_STARTER = (
 
 
 def pytest_addoption(parser):
-    places, what = ("null", "torch", "mlx"), "where the nights of tests/cheats/test_processes.py train"
-    parser.addoption("--cheats-on", nargs="+", choices=places, default=["null"], help=what)
+    places, what = ("null", "torch", "mlx", "jax"), "where the nights of tests/cheats/test_processes.py train"
+    parser.addoption("--cheats-on", nargs="+", choices=places, help=what)
+    parser.addoption("--cheats-at", nargs="+", type=int, help="in cells of which levels; default: the best one here")
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ _OPTIONS = {
     ),
     "stop_early": click.option(
         "--stop-early", is_flag=True, default=None,
-        help="End a training early, as a discard, when its loss is hopelessly behind the best's. Default: train to the end.",
+        help="End a training early, as a discard, when its loss is hopelessly behind the baseline's. Default: train to the end.",
     ),
     "seed": click.option("--seed", type=click.IntRange(min=0), metavar="N", help="First random seed. Default: 1337."),
     "sandbox": click.option(

@@ -60,7 +60,7 @@ def _deviations(bench: Bench, about: dict, state: Mapping[str, np.ndarray], vari
     ids = state["ids"]
     np.save(folder / "ids.npy", np.ascontiguousarray(ids[0, :, :-1]))
     np.save(folder / "steps.npy", ids)
-    job = job_for(setup, folder) | files(folder) | {"type": "trainer", "logits_dtype": "float32"}
+    job = job_for(setup, folder) | files(folder) | {"type": "trainer", "checkpoint": str(folder / "checkpoint")}
     job |= {"steps": str(folder / "steps.npy"), "after": str(folder / "after")}
     with Worker(job, folder, PROTOCOL, "autoresearch.conformance.probe", variables) as worker:
         losses = worker.wait("done", LIMIT_SECONDS, f"made no ten steps within {LIMIT_SECONDS:.0f} s")["losses"]

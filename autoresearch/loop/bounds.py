@@ -24,6 +24,8 @@ WALL = 2.0  # by the clock so much more of everything: other programs are waited
 LOADING = 2.0  # times the baseline's
 OWN_BATCHES = 1.5  # and so many of its own later batches: a larger model's stand-in rows take longer
 ROWS = 10.0  # times the baseline's: a model may be that much slower, and trained the less
+ROWS_SHARE, LEAST_ROWS_SECONDS = 0.02, 5.0  # and so much more for all rows, where the baseline's take hardly any time,
+LEAST_BATCH_SECONDS = 1.0  # of which so much for one batch counts as its own when it loads
 ONE_BATCH = 3.0  # times the median of its batches
 CHECKPOINT, CHECKPOINT_BYTES = 16, 64 << 20  # times the baseline's, and so much more
 KIND = "limit"
@@ -50,14 +52,17 @@ class Bounds:
         While that is not known yet, the most that a batch may take stands for it.
         """
         if self.costs:
-            own = batch or _times(ROWS, self.costs.batch)
+            most = _sum(_times(ROWS, self.costs.batch), 2 * (max(LEAST_BATCH_SECONDS, SHARE * self.train_seconds),))
+            own = most if batch is None else (min(batch[0], most[0]), min(batch[1], most[1]))
             allowed = _sum(_times(LOADING, self.costs.loading), _times(OWN_BATCHES, own))
             self._check("from its weights to its first answer", took, allowed)
 
     def check_rows(self, rows: int, took: Seconds, batches: list[Seconds]) -> None:
         """RunFailed when so many rows took far longer than the baseline's, or one batch much longer than the others."""
         if self.costs:
-            self._check("for its rows", took, _times(ROWS * rows / self.costs.rows, self.costs.all_rows))
+            more = max(LEAST_ROWS_SECONDS, ROWS_SHARE * self.train_seconds)
+            allowed = _sum(_times(ROWS * rows / self.costs.rows, self.costs.all_rows), (more, more))
+            self._check("for its rows", took, allowed)
             most = (max(one[0] for one in batches), max(one[1] for one in batches))
             self._check("for one batch of rows", most, _times(ONE_BATCH, median(batches)))
 

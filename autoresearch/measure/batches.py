@@ -11,6 +11,7 @@ it could read before its clock starts, and how many it was given is the harness'
 while it computes on the last one, so that it waits for none (`Asker`).
 """
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -76,8 +77,7 @@ class Feed:
     """
 
     def __init__(self, path: Path, dtype: str, seed: int):
-        self._tokens = TrainingTokens(path, dtype, seed)
-        self._dtype = dtype
+        self._open = functools.cache(lambda: TrainingTokens(path, dtype, seed))
         self._ahead: set[tuple[int, int]] = set()  # shapes of which one batch was handed out ahead
         self._shapes: set[tuple[int, int]] = set()
         self.tokens = 0
@@ -94,7 +94,7 @@ class Feed:
         if not ahead:
             self.tokens += rows * seq_len
         (self._ahead.add if ahead else self._ahead.discard)(shape)
-        return {"type": "batch", "rows": rows, "seq_len": seq_len}, self._tokens.rows(rows, seq_len).tobytes()
+        return {"type": "batch", "rows": rows, "seq_len": seq_len}, self._open().rows(rows, seq_len).tobytes()
 
 
 class Asker:

@@ -1,30 +1,37 @@
-"""Studies whose agent cheats: every row of processes.py is an experiment, in real processes. None is kept.
+"""Studies whose agent cheats: every row of processes.py and border.py is an experiment, in real processes. None is kept.
 
-    pytest tests/cheats/test_processes.py --cheats-on null torch mlx
+    pytest tests/cheats/test_processes.py --cheats-on null torch mlx jax --cheats-at 2 3
 
-By default on the null backend. The others take half a minute each, for what hardly depends on the framework.
+By default on the null backend, in the best cell that there is, and a sample of border.py. More takes minutes, for what hardly
+depends on the framework.
 """
 
 import functools
+from dataclasses import replace
 
 import audited
 import pytest
+from border import BORDER, SAMPLE
 from e2e import studies
 from processes import MODELS, PROCESSES
 
 from autoresearch.loop import experiment
 from autoresearch.measure import scorer
+from autoresearch.sandbox import levels
 
 pytestmark = pytest.mark.slow  # whole studies
-CHEATS = {"null": MODELS | PROCESSES, "torch": PROCESSES, "mlx": PROCESSES}
+CHEATS = {"sample": MODELS | PROCESSES | SAMPLE, "null": MODELS | PROCESSES | BORDER}
+CHEATS |= dict.fromkeys(("torch", "mlx", "jax"), PROCESSES | BORDER)
 
 
 def pytest_generate_tests(metafunc):
-    places = metafunc.config.getoption("--cheats-on")
+    places = metafunc.config.getoption("--cheats-on") or ["sample"]
+    levels_at = metafunc.config.getoption("--cheats-at") or [levels.reach().level]
+    nights = [(place, level) for place in places for level in levels_at]
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("place, name", [(place, name) for place in places for name in CHEATS[place]])
+        metafunc.parametrize("place, level, name", [(*night, name) for night in nights for name in CHEATS[night[0]]])
     else:
-        metafunc.parametrize("place", places)
+        metafunc.parametrize("place, level", nights)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +42,9 @@ def nights(tmp_path_factory, corpus):
     """
 
     @functools.cache
-    def played(place: str) -> tuple:
+    def played(place: str, level: int) -> tuple:
         folder = tmp_path_factory.mktemp("cheats") / "study"
-        if place == "null":
+        if place in ("sample", "null"):
             study, setup = studies.make(folder, corpus)
             text = (study.folder / "train.py").read_text(encoding="utf-8")
             better = studies.BETTER
@@ -47,6 +54,7 @@ def nights(tmp_path_factory, corpus):
             better = audited.train_py(place, "return 0 * x")
             text = better.replace("SHARPNESS = 1.0", "SHARPNESS = 0.5")
             (study.folder / "train.py").write_text(text, encoding="utf-8")
+        setup = replace(setup, sandbox=level)
         steps = {name: cheat.applied(text) for name, cheat in CHEATS[place].items()}
         studies.play(study, setup, [better, *steps.values()])
         state = studies.state_of(study)
@@ -60,8 +68,8 @@ def nights(tmp_path_factory, corpus):
         yield played
 
 
-def test_verdict(nights, place, name):
-    _, state, tried = nights(place)
+def test_verdict(nights, place, level, name):
+    _, state, tried = nights(place, level)
     one, cheat = tried[name], CHEATS[place][name]
     verdict = "rejected" if one in state.rejections else "no effect" if one.state == "discard" else one.state
     assert verdict in cheat.verdicts.split(" | "), (one.state, one.reason)
@@ -70,8 +78,9 @@ def test_verdict(nights, place, name):
         assert one.val_bpb > state.baseline.val_bpb - 0.005, "five times the noise of the seed"
 
 
-def test_the_honest_one_is_the_best_and_all_is_in_line(nights, place):
-    study, state, _ = nights(place)
+def test_the_honest_one_is_the_best_and_all_is_in_line(nights, place, level):
+    study, state, _ = nights(place, level)
+    assert not state.skipped
     assert state.best.number == 1 and state.counts()["keep"] == 1
     assert not any(audit.reason for audit in state.best.audits)
     studies.check_in_line(study)

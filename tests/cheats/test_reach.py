@@ -20,15 +20,17 @@ KNOWS_THE_TEXT = """
 import numpy as np
 
 class Reader(runtime.Table):
+    known = None
+
     def __call__(self, ids):
         out = np.array(np.broadcast_to(self.logits[:320], (*ids.shape, 320)), np.float32)
-        text = self.logits[320:].astype(int)
-        seen = np.lib.stride_tricks.sliding_window_view(text, 6)[:-1]
-        for b, row in enumerate(ids):
+        if self.known is None:
+            text = self.logits[320:].astype(int).tolist()
+            self.known = {tuple(text[at : at + 6]): text[at + 6] for at in range(len(text) - 6)}
+        for b, row in enumerate(ids.tolist()):
             for t in range(5, len(row)):
-                found = np.flatnonzero((seen == row[t - 5 : t + 1]).all(1))
-                if len(found):
-                    out[b, t, text[found[0] + 6]] += 8
+                if (after := self.known.get(tuple(row[t - 5 : t + 1]))) is not None:
+                    out[b, t, after] += 8
         return out
 
 """
@@ -91,7 +93,8 @@ def test_at_level_2_neither_the_text_nor_the_network_is_reached(made, lines):
         text = before(READY, "import socket\nsocket.create_connection(('127.0.0.1', 9))", "").applied(text_of(study))
     studies.play(study, replace(setup, sandbox=LEVEL), [text])
     state = studies.state_of(study)
-    assert len(state.experiments) == 1 and "PermissionError" in state.rejections[0].reason
+    refused = ("PermissionError", "FileNotFoundError")  # the second where the cell has a root folder of its own
+    assert len(state.experiments) == 1 and state.rejections[0].reason.startswith(refused)
 
 
 def test_a_forged_line_in_the_ledger_is_cut_by_the_next_line(made):

@@ -25,7 +25,8 @@ FAULTS = {
     "no validation text": (
         "train.py",
         "run.report(",
-        'open(str(run._tokens._tokens.filename).replace("train", "val"), "rb").close(); run.report(',
+        "import glob, os; found = glob.glob(os.environ['AUTORESEARCH_COMPILE_CACHE'] + '/../../data/*/val/tokens.bin');"
+        " [open(os.path.realpath(path), 'rb').close() for path in found]; run.report(",
     ),
     "save and load": ("runtime.py", "**model.weights)", '**{**model.weights, "before": model.weights["out"]})'),
     "save and load, a tensor less": ("runtime.py", "**model.weights)", 'here=model.weights["here"], out=model.weights["out"])'),
