@@ -25,6 +25,18 @@ def pytest_addoption(parser):
     parser.addoption("--cheats-at", nargs="+", type=int, help="in cells of which levels; default: the best one here")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unhurried():
+    """Trainings of a second beside other tests: a hiccup of the machine is no late checkpoint, and no slow scoring."""
+    from autoresearch.loop import bounds, experiment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "GRACE_LEAST_SECONDS", 5.0)
+        patch.setattr(experiment, "GRACE_MOST_SECONDS", 5.0)
+        patch.setattr(bounds, "LEAST_WALL_SECONDS", 60.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def compile_cache(tmp_path_factory) -> Path:
     """Where compiled kernels lie, one folder for all of pytest's processes: what one has compiled, the others load.

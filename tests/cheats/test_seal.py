@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from e2e import studies
 
+from autoresearch.loop import experiment
 from autoresearch.loop.bounds import Bounds
 from autoresearch.loop.experiment import execute
 from autoresearch.sandbox import levels, room
@@ -139,8 +140,9 @@ LATE = {
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_time_that_is_not_its_own_is_not_given(honest, tmp_path, name):
+def test_time_that_is_not_its_own_is_not_given(honest, tmp_path, name, monkeypatch):
     setup, text, _ = honest
+    monkeypatch.setattr(experiment, "GRACE_LEAST_SECONDS", 0.5)
     old, new, status = LATE[name]
     found = execute(setup, text.replace(old, new, 1), 1, tmp_path)
     assert found.status == status and "no checkpoint" in found.reason
