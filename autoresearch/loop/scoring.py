@@ -28,6 +28,7 @@ from autoresearch.measure.scorer import SLOTS, Costs, Score, row_bits, rows_per_
 from autoresearch.sandbox import room
 
 BITS = "bits.npy"  # float32 [rows, seq_len]: what each target of the validation text cost
+LEAST_BATCHES = 8  # of a scoring
 CHEAT = "cheat"  # a run's status, and a verdict's state
 
 
@@ -137,11 +138,19 @@ def _since(before: Seconds, now: Seconds) -> Seconds:
     return now[0] - before[0], max(0.0, now[1] - before[1])
 
 
+def _batch_rows(setup: Setup) -> int:
+    """Of every batch of a study, in scorings and audits alike: what a slot holds, but so few that the validation text takes several
+    batches, whose times can be compared (bounds.py)."""
+    text = held_out(setup, setup.prepared.val_folder)
+    all_rows = -(-(len(text.tokens) - 1) // setup.seq_len)
+    return min(rows_per_slot(setup.seq_len, setup.prepared.vocab_size), -(-all_rows // LEAST_BATCHES))
+
+
 @contextmanager
 def _asking(setup: Setup, folder: Path, on_progress: OnProgress, phase: str, rows: int | None = None) -> Iterator[Asking]:
     """A fresh process with the folder's model."""
     vocab_size = setup.prepared.vocab_size
-    rows = rows or rows_per_slot(setup.seq_len, vocab_size)
+    rows = rows or _batch_rows(setup)
     limit_seconds = setup.startup_limit_seconds + max(120.0, 2 * setup.train_seconds)
     start = awake_seconds()
 
