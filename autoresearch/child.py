@@ -72,6 +72,7 @@ class Worker:
         )  # fmt: skip
         _widen(self.process.stdin)
         self._tie = launch.tie(self.process)
+        self._usage = locking.Usage(self.process.pid)
         self._trusted: frozenset[int] = frozenset()  # processes that are ours although they belong to the worker
         self._inbox: queue.Queue[dict | _End] = queue.Queue(INBOX_MESSAGES)
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -146,17 +147,14 @@ class Worker:
             handle(message)
 
     def used_seconds(self) -> float:
-        """Processor time of the worker and all that it has started so far."""
-        return locking.used_seconds(self.process.pid)
+        """Processor time of the worker and all that it has started so far, as far as it was looked at while it lived."""
+        return self._usage.seconds()
 
     def lock_in(self) -> None:
-        """Before it is shown held-out text: nothing it prints is kept any more, and in a cell it opens no file any more.
-
-        RunFailed("invalid") when it starts processes so fast that not all of them can be locked in.
-        """
+        """Before it is shown held-out text: nothing it prints is kept any more, and in a cell it opens no file any more."""
         self._log.mute()
-        if self._cell and self._cell.level and not locking.close_doors(self.process.pid, self._trusted):
-            raise invalid("no answer that could be trusted: it kept on starting processes")
+        if self._cell and self._cell.level:
+            locking.lock_in(self.process.pid, self._trusted, self._cell)
 
     def _go_inside(self, message: dict | _End) -> None:
         """The first message: no agent code has run yet, so anything but `entered` is the machine's failure."""

@@ -26,7 +26,7 @@ from autoresearch.measure import audit
 from autoresearch.measure.audit import Cuts, Difference, Finding, Tolerance
 from autoresearch.measure.clock import awake_seconds
 
-KEEP_CUTS = 32  # at a keep, of the candidate and of the best
+KEEP_CUTS = 128  # at a keep, of the candidate and of the best
 FINAL_CUTS = 256  # of the best, when a call ends
 ROUNDS = 5  # audits of the baseline
 TRIES = 2  # a process that fails in an audit is not the model's fault at once

@@ -6,8 +6,8 @@ and by the clock (a GPU's work is not in the former): `loading`, from the weight
 batch of rows against the other batches. A training that is spread over the batches is an audit's to find: rows that are asked in
 another order score differently (measure/audit.py).
 
-The allowances are chosen: SHARE of a training's time is what the grace after its clock is too, and on a busy machine the same work
-was seen to take a third more processor time and several times as long by the clock.
+The allowances are chosen. Processor time is what counts on a CPU: other programs hardly change it (a third more was seen beside
+them), while the clock went six times as far on a busy machine. Where the model is on a device, the clock counts.
 """
 
 import statistics
@@ -19,13 +19,14 @@ from autoresearch.measure.scorer import Costs
 from autoresearch.measure.summary import RunResult
 
 SHARE = 0.01  # of the training's time
-LEAST_SECONDS, LEAST_WALL_SECONDS = 0.5, 2.0  # of the allowance: of processor time, by the clock
-WALL = 2.0  # by the clock so much more of everything: other programs are waited for
+LEAST_SECONDS = 1.0  # of the allowance
+# By the clock where nothing is on a device: times everything, and so much more.
+WALL, WALL_SHARE, LEAST_WALL_SECONDS = 5.0, 0.05, 15.0
 LOADING = 2.0  # times the baseline's
 OWN_BATCHES = 1.5  # and so many of its own later batches: a larger model's stand-in rows take longer
 ROWS = 10.0  # times the baseline's: a model may be that much slower, and trained the less
-ROWS_SHARE, LEAST_ROWS_SECONDS = 0.02, 5.0  # and so much more for all rows, where the baseline's take hardly any time,
-LEAST_BATCH_SECONDS = 1.0  # of which so much for one batch counts as its own when it loads
+ROWS_SHARE, LEAST_ROWS_SECONDS = 0.02, 20.0  # and so much more for all rows, where the baseline's take hardly any time,
+LEAST_BATCH_SECONDS = 2.0  # of which so much for one batch counts as its own when it loads
 ONE_BATCH = 3.0  # times the median of its batches
 CHECKPOINT, CHECKPOINT_BYTES = 16, 64 << 20  # times the baseline's, and so much more
 KIND = "limit"
@@ -38,6 +39,7 @@ class Bounds:
     """From the baseline's costs; without them nothing is refused."""
 
     train_seconds: float
+    is_on_device: bool = False
     costs: Costs | None = None
     checkpoint: int | None = None  # bytes of the baseline's
 
@@ -67,21 +69,23 @@ class Bounds:
             self._check("for one batch of rows", most, _times(ONE_BATCH, median(batches)))
 
     def _check(self, what: str, took: Seconds, most: Seconds) -> None:
-        share = SHARE * self.train_seconds
-        allowed = (WALL * most[0] + max(LEAST_WALL_SECONDS, share), most[1] + max(LEAST_SECONDS, share))
-        for seconds, limit, kind in zip(took, allowed, ("", " of processor time"), strict=True):
+        least = max(LEAST_SECONDS, SHARE * self.train_seconds)
+        by_clock = most[0] + least
+        if not self.is_on_device:
+            by_clock = WALL * most[0] + max(LEAST_WALL_SECONDS, WALL_SHARE * self.train_seconds)
+        for seconds, limit, kind in zip(took, (by_clock, most[1] + least), ("", " of processor time"), strict=True):
             if seconds > limit:
                 raise RunFailed(KIND, f"scoring took {seconds:.1f} s{kind} {what}, and {limit:.1f} are allowed")
 
     @classmethod
-    def of(cls, train_seconds: float, baseline: list[RunResult]) -> "Bounds":
+    def of(cls, train_seconds: float, baseline: list[RunResult], is_on_device: bool = False) -> "Bounds":
         """baseline: its runs that have a score; the one that took longest counts."""
         known = [one for one in baseline if one.ok and one.costs]
         if not known:
-            return cls(train_seconds)
+            return cls(train_seconds, is_on_device)
         slowest = max(known, key=lambda one: one.costs["loading"][1] + one.costs["all_rows"][1]).costs
         rows, *pairs = (slowest[name] for name in ("rows", "loading", "all_rows", "batch"))
-        return cls(train_seconds, Costs(rows, *map(tuple, pairs)), max(one.checkpoint_bytes or 0 for one in known))
+        return cls(train_seconds, is_on_device, Costs(rows, *map(tuple, pairs)), max(one.checkpoint_bytes or 0 for one in known))
 
 
 def median(batches: list[Seconds]) -> Seconds:

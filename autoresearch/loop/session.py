@@ -32,6 +32,7 @@ from autoresearch.loop.workspace import STUDY, Study
 from autoresearch.measure.summary import RunResult
 from autoresearch.report import picture, table
 from autoresearch.report.history import machine_line
+from autoresearch.sandbox import policy
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
@@ -75,7 +76,8 @@ class Session:
         baseline = self.state.baseline
         if baseline is None:
             return self._setup
-        found = Bounds.of(self._setup.train_seconds, baseline.results)
+        has_device = bool(policy.matching(self._setup.backend.sandbox.devices))
+        found = Bounds.of(self._setup.train_seconds, baseline.results, has_device)
         return replace(self._setup, baseline=self.store.text(baseline.commit), bounds=found)
 
     def record(self, event: str, **fields) -> dict:

@@ -24,6 +24,8 @@ from autoresearch.noise import Gain, student_t
 
 DEVIATE = 3.5  # standard errors, for the normal distribution: 1 in 4,300
 SHARE = 0.5
+# A difference beyond all doubt may be smaller: else a cheat could double every honest gain.
+CLEAR_DEVIATE, CLEAR_SHARE = 6.0, 0.8
 UNLIKE_DEVIATE, UNLIKE_SHARE = 4.0, 0.05  # texts of one kind cost the baseline about the same bits a byte
 
 
@@ -64,7 +66,8 @@ def compare(before: Texts, after: Texts) -> Finding:
     saved = [Documents(one.bits - other.bits, one.sizes) for one, other in ((before.val, after.val), (before.slice, after.slice))]
     val, other = map(_gain, saved)
     rates = [np.maximum(one.rates, -val.bpb) for one in saved]
-    is_held = val.bpb > 0 and other.bpb < SHARE * val.bpb and _t(*rates) > _limit(*rates, DEVIATE)
+    bounds = ((SHARE, DEVIATE), (CLEAR_SHARE, CLEAR_DEVIATE))
+    is_held = val.bpb > 0 and any(other.bpb < share * val.bpb and _t(*rates) > _limit(*rates, sure) for share, sure in bounds)
     gains = f"{val} bpb on the validation text, {other} on the audit slice"
     return Finding(val, other, f"gains on val alone: {gains}, a text that it can't have aimed at" if is_held else None)
 

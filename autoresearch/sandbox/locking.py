@@ -1,107 +1,197 @@
-"""Locking in a process that is about to see held-out text, from outside: it can open nothing any more, so it can leave no note.
+"""Locking in a process that is about to see held-out text, from outside, so that it can leave no note for a later one.
 
-Whatever it could tell a later process by, it needs a descriptor for: a file to write, a hint or a flag on one that both can read,
-pages brought into the page cache or thrown out, a pipe whose number is counted. So the limit of open files of each of its processes
-is set to 0 (prlimit(2), Linux): descriptors that it has stay, new ones are refused, in children too. Its cell has refused before
-what needs no descriptor. And what it has mapped or open is read once by us: its pages are all there, whatever it touches later.
+Whatever it could tell a later process by, it needs a descriptor or a path for. So, while it is stopped (a process that is looked at
+does no work that nobody counts):
+- the limit of open files of each of its processes is set to 0 (prlimit(2)): descriptors that it has stay, new ones are refused,
+  in children too;
+- what it has mapped or open is read once by us: its pages are all there, whatever it touches later;
+- at level 3 an empty file system is mounted over every folder that it shares with others (cover.py): the kernel remembers each name
+  that was looked up, there or not, and at level 2 it still can. It may hold no folder open, nor work in one, but its own.
+Its cell has refused before what needs neither. The process takes no part, so it can't pretend.
 
-The process does not take part, so it can't pretend. Not covered: systems other than Linux; how busy it keeps the machine; on GPUs,
-whose drivers poll, a descriptor that is closed may be used again.
+Not covered: systems other than Linux; how busy it keeps the machine; at level 2 names that it looks up; on GPUs, whose drivers
+poll, a descriptor that is closed may be used again.
 """
 
 import contextlib
 import os
+import signal
+import subprocess
 import sys
 import time
 
 import psutil
 
-CLOSE_SECONDS = 5.0
-WARM_BYTES = 2 << 30  # of mapped files that are read, at most
-CALM = 2  # looks in a row at the same processes, all locked in
+from autoresearch.errors import EnvironmentFailure, RunFailed
+from autoresearch.paths import PACKAGE
+from autoresearch.sandbox.policy import Cell
+
+STOP_SECONDS = 5.0
+COVER_SECONDS = 20.0
+CALM = 2  # looks in a row at the same processes, all stopped
+# Chosen, of an honest scoring's: one process and its helpers, a hundred descriptors, the libraries of a GPU's framework.
+PROCESSES, DESCRIPTORS, WARM_BYTES = 64, 4096, 8 << 30
+DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg")
 
 
-def used_seconds(pid: int) -> float:
-    """Processor time of a process and all that it has started, those that ended too where their parent has waited for them."""
-    total = 0.0
-    for one in _tree(pid):
-        with contextlib.suppress(psutil.Error):
-            times = one.cpu_times()
-            total += times.user + times.system + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    return total
+class Usage:
+    """Processor time of a process and of all that it has started, also of what has ended since it was last looked at."""
+
+    def __init__(self, pid: int):
+        self._pid = pid
+        self._seen: dict[tuple[int, float], float] = {}
+
+    def seconds(self) -> float:
+        for one in _tree(self._pid):
+            with contextlib.suppress(psutil.Error):
+                times = one.cpu_times()
+                key = one.pid, one.create_time()
+                self._seen[key] = max(self._seen.get(key, 0.0), times.user + times.system)
+        return sum(self._seen.values())
 
 
 def guards(pid: int) -> frozenset[int]:
     """Of a worker that has entered its cell and started nothing: the processes around it that are ours."""
-    tree = [one.pid for one in _tree(pid)]
-    return frozenset(tree[:-1])
+    return frozenset(one.pid for one in _tree(pid)[:-1])
 
 
-def close_doors(pid: int, trusted: frozenset[int]) -> bool:
-    """Let no process under pid open a file any more; False when new ones keep coming. Nothing is done but on Linux."""
+def innermost(pid: int) -> int:
+    """Of a chain of processes, each the only child of the one before."""
+    return _tree(pid)[-1].pid
+
+
+def lock_in(pid: int, trusted: frozenset[int], cell: Cell) -> None:
+    """All processes under pid but the trusted. RunFailed when there is more than an honest one has, or it can't be stopped."""
     if sys.platform != "linux":
+        return
+    stopped = _stop(pid, trusted)
+    try:
+        found = {one: _open_files(one, cell) for one in stopped}
+        if sum(map(len, found.values())) > DESCRIPTORS:
+            raise RunFailed("limit", f"its scoring has more than {DESCRIPTORS} files open")
+        for one in stopped:
+            _close(one, found[one])
+        _warm(stopped, found)
+        if cell.level >= 3:
+            _cover(stopped[0], cell)
+    finally:
+        for one in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGCONT)
+
+
+def _stop(pid: int, trusted: frozenset[int]) -> list[int]:
+    """Every process, parents first; a stopped one starts no other."""
+    end, calm, before = time.monotonic() + STOP_SECONDS, 0, []
+    while calm < CALM:
+        now = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one)]
+        if len(now) > PROCESSES:
+            raise RunFailed("limit", f"its scoring has more than {PROCESSES} processes")
+        for one in now:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGSTOP)
+        is_calm = [one.pid for one in now] == before and all(map(_is_stopped, now))
+        calm, before = calm + 1 if is_calm else 0, [one.pid for one in now]
+        if time.monotonic() > end:
+            raise RunFailed("invalid", "its scoring kept on starting processes")
+        time.sleep(0.001)
+    if not before:
+        raise RunFailed("crash", "its scoring process ended")
+    return before
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
         return True
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    """All of its threads."""
+    try:
+        names = os.listdir(f"/proc/{process.pid}/task")
+        return all(_state(process.pid, name) in "Tt" for name in names)
+    except OSError:
+        return False
+
+
+def _state(pid: int, thread: str) -> str:
+    with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def _open_files(pid: int, cell: Cell) -> dict[str, str]:
+    """What a process has open: {path of ours to it: its own name}. RunFailed for a folder, open or worked in, not its own."""
+    folder = f"/proc/{pid}/fd"
+    found = {f"{folder}/{name}": os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+    folders = [name for path, name in found.items() if os.path.isdir(path)]
+    for name in [*folders, os.readlink(f"/proc/{pid}/cwd")]:
+        if cell.level >= 3 and name != cell.work and not name.startswith(f"{cell.work}/"):
+            raise RunFailed("limit", "its scoring holds a folder open, or works in one, that is not its own")
+    return found
+
+
+def _close(pid: int, found: dict[str, str]) -> None:
     import resource
 
-    end, calm, before = time.monotonic() + CLOSE_SECONDS, 0, None
-    while calm < CALM:
-        if time.monotonic() > end:
-            return False
-        now = [one.pid for one in _tree(pid) if one.pid not in trusted]
-        is_closed = all([_close(one, resource) for one in now])
-        calm = calm + 1 if is_closed and now == before else 0
-        before = now
-    _warm(before or [])
-    return True
+    has_device = any(name.startswith(DEVICES) for name in found.values())
+    least = 1 + max((int(path.rpartition("/")[2]) for path in found), default=0) if has_device else 0
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, least))
 
 
-def _close(pid: int, resource) -> bool:
-    """Whether it was closed already."""
-    try:
-        least = 0 if not _has_devices(pid) else 1 + max(map(int, os.listdir(f"/proc/{pid}/fd")), default=0)
-        was = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        if max(was) <= least:
-            return True
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, least))
-        return False
-    except (OSError, ValueError):  # it ended
-        return False
-
-
-def _has_devices(pid: int) -> bool:
-    """Whether it has a GPU's device open: its driver calls poll(2) on several descriptors, which a limit of 0 would refuse."""
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{pid}/fd/{name}").startswith(("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg")):
-                return True
-    return False
-
-
-def _warm(pids: list[int]) -> None:
+def _warm(pids: list[int], found: dict[int, dict[str, str]]) -> None:
     """Read every file that they have mapped or open."""
     seen, left, block = set(), WARM_BYTES, bytearray(1 << 20)
-    for path in (path for pid in pids for path in _files(pid)):
-        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
-            found = os.fstat(file.fileno())
-            if (found.st_dev, found.st_ino) in seen or found.st_size > left:
+    for path in {path for pid in pids for path in (*found[pid], *_mapped(pid))}:
+        with contextlib.suppress(OSError):
+            if not os.path.isfile(path):
                 continue
-            seen.add((found.st_dev, found.st_ino))
-            left -= found.st_size
-            while file.readinto(block):
-                pass
+            with open(path, "rb", buffering=0) as file:
+                known = os.fstat(file.fileno())
+                if (known.st_dev, known.st_ino) in seen:
+                    continue
+                seen.add((known.st_dev, known.st_ino))
+                left -= known.st_size
+                if left < 0:
+                    raise RunFailed("limit", f"its scoring has files of more than {WARM_BYTES >> 30} GiB open or mapped")
+                while file.readinto(block):
+                    pass
 
 
-def _files(pid: int) -> set[str]:
-    """Plain files that a process has mapped or open, as paths through which we can open them."""
-    found = set()
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            path = f"/proc/{pid}/fd/{name}"
-            if os.path.isfile(path):
-                found.add(path)
+def _mapped(pid: int) -> set[str]:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
         names = {words[5].rstrip("\n") for line in maps if len(words := line.split(maxsplit=5)) == 6}
-        found |= {name for name in names if name.startswith("/") and os.path.isfile(name)}
+        return {name for name in names if name.startswith("/")}
+    return set()
+
+
+def _cover(pid: int, cell: Cell) -> None:
+    problem = cover(pid, [path for path in _mounts(pid) if path != cell.work])
+    if problem:
+        raise EnvironmentFailure(f"a scoring could not be locked in ({problem}); `autoresearch doctor` says what is there")
+
+
+def cover(pid: int, folders: list[str]) -> str | None:
+    """Mount nothing over each folder in a process's namespace. Why it can't be done, or None."""
+    command = [sys.executable, "-S", "-m", "autoresearch.sandbox.cover", str(pid), *folders]
+    variables = {"PYTHONPATH": str(PACKAGE.parent), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=COVER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else None
+
+
+def _mounts(pid: int) -> list[str]:
+    """Folders that something is mounted on, without those that lie in another one, and without what is the process's own."""
+    found: list[str] = []
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as mounts:
+        paths = {line.split()[4].encode("latin-1", "replace").decode("unicode_escape") for line in mounts}
+    for path in sorted(paths, key=len):
+        is_own = path == "/" or path.startswith(("/proc", "/dev"))
+        if not is_own and os.path.isdir(path) and not any(path.startswith(f"{other}/") for other in found):
+            found.append(path)
     return found
 
 
