@@ -40,6 +40,8 @@ OPENS = """            doors = [
                     out[:] = 0
                 except OSError:
                     pass"""
+LOOKS = "child_opens,"
+LOOKS_UP = "child_opens, lambda: os.stat(os.__file__), lambda: os.stat('/usr/bin'), lambda: os.stat(np.__file__),"
 CHILD = """
 def child_opens():
     import os
@@ -80,10 +82,34 @@ def test_a_process_that_has_seen_text_opens_nothing_any_more(honest, tmp_path, l
     if levels.reach().level < level:
         pytest.skip("no bubblewrap")
     setup = replace(setup, sandbox=level)
-    found = execute(setup, with_model(text, OPENS, CHILD), 1, tmp_path / "tries")
+    # At level 3 it looks up no name of a shared folder either.
+    opens = OPENS.replace(LOOKS, LOOKS_UP) if level == 3 else OPENS
+    found = execute(setup, with_model(text, opens, CHILD), 1, tmp_path / "tries")
     assert found.ok and found.val_bpb == result.val_bpb, found.reason
-    found = execute(setup, with_model(text, OPENS.replace("> 1", "> 0"), CHILD), 1, tmp_path / "tries on stand-in rows")
+    found = execute(setup, with_model(text, opens.replace("> 1", "> 0"), CHILD), 1, tmp_path / "tries on stand-in rows")
     assert found.ok and found.val_bpb == result.val_bpb, "before it has seen any it may, which spoils stand-in rows only"
+
+
+HOLDS = {
+    "a folder open": ("            self.held = os.open('/usr', os.O_RDONLY)", "limit", "holds a folder open"),
+    "another folder": ("            os.chdir('/usr')", "limit", "works in one"),
+    "5,000 files open": (
+        "            self.held = [os.open('/dev/null', 0) for _ in range(5000)] if self.calls == 1 else 0", "limit", "files open",
+    ),
+    "70 processes": (
+        "            if self.calls == 1:\n                for _ in range(70):\n                    os.fork() or time.sleep(9)",
+        "limit", "processes",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(levels.reach().level < 3, reason="no bubblewrap")
+@pytest.mark.parametrize("name", HOLDS)
+def test_what_would_take_long_to_lock_in_or_could_not_be_is_refused(honest, tmp_path, name):
+    setup, text, _ = honest
+    body, status, words = HOLDS[name]
+    found = execute(setup, with_model(text, body), 1, tmp_path)
+    assert found.status == status and words in found.reason, found
 
 
 def test_what_it_prints_or_fails_with_holds_no_text(honest, tmp_path):
