@@ -95,7 +95,7 @@ def training(budget_seconds: float) -> Protocol:
         "ready": Kind({"starting": "ready"}),
         "batch": Kind({"going": "fed", "fed": "fed"}, {"rows": size, "seq_len": size, "ahead": flag}, most=math.inf),
         "step": Kind(
-            {"fed": "fed"}, {"loss": number(-1e9, 1e9), "progress": number(0, 1)},
+            {"going": "going", "fed": "fed"}, {"loss": number(-1e9, 1e9), "progress": number(0, 1)},
             most=MOST_STEPS + STEPS_A_SECOND * budget_seconds,
         ),
         "saved": Kind({"fed": "saved"}, {"steps": number(1, 1e12, whole=True)}),

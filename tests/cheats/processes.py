@@ -120,7 +120,6 @@ NUMBERS = {
     "minus infinity but for one": ("out[:, 5] = -xp.inf\nout[:, 5, 7] = 0", "invalid", "a probability of 0"),
     "minus infinity for all": ("out[:, 5] = -xp.inf", "invalid", "a probability of 0"),
     "over float16's range": ("out *= 1e4\nout[:, :, 0] = 1e5", "no effect", ""),
-    "beyond any score": ("out *= 1e30", "invalid", "no score"),
     "another vocabulary": ("out = out[..., :-20]", "crash", "broadcast"),
     "another length": ("out = out[:, : ids.shape[1] // 2]", "crash", "broadcast"),
     "one number for all": ("out = out[..., :1]", "no effect", ""),
@@ -155,6 +154,7 @@ np.add.at(counts, (ids[:, :-1], ids[:, 1:]), 1)
         "cheat",
     ),
     **{name: model(*row) for name, row in NUMBERS.items()},
+    "beyond any score": model("out *= 1e30", "invalid", "no score"),
 }
 PROCESSES = {
     # What it says

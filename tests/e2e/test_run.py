@@ -60,7 +60,7 @@ def test_a_night_in_small(tmp_path, corpus):
     assert (study.folder / "progress.png").read_bytes()[:4] == b"\x89PNG"
     assert {phase for _, _, phase in recorder.phases} == {"startup", "training", "scoring", "audit"}
     found = [(event["n"], event["cuts"], event["reason"]) for event in recorder.events if event["event"] == "audit"]
-    assert found == [(0, 160, None), (1, 32, None), (0, 32, None), (1, 256, None)], "baseline, keep, the best beside it, the end"
+    assert found == [(0, 640, None), (1, 128, None), (0, 128, None), (1, 256, None)], "baseline, keep, the best beside it, the end"
     assert [event["n"] for event in recorder.events if event["event"] == "tested"] == [0, 1]
     found = [(event["n"], event["place"], event["against"]) for event in recorder.events if event["event"] == "slice"]
     assert found == [(0, "baseline", None), (1, "keep", 0), (1, "end", 0)]
