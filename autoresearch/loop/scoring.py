@@ -127,8 +127,11 @@ class Asking:
         return bits
 
     def _wait(self, kind: str) -> dict:
-        tick = lambda message: self._worker.used_seconds()  # noqa: E731, what ends between two looks is not seen
-        return self._worker.wait(kind, self._end - awake_seconds(), self._late, tick=tick)
+        return self._worker.wait(kind, self._end - awake_seconds(), self._late, tick=self._look)
+
+    def _look(self, _message: dict | None) -> None:
+        """Processor time of what ends between two looks is not seen."""
+        self._worker.used_seconds()
 
     def _now(self) -> Seconds:
         return awake_seconds(), self._worker.used_seconds()
