@@ -63,16 +63,17 @@ def line(message) -> bytes:
     return message if isinstance(message, bytes) else json.dumps(message).encode()
 
 
-def hold(script, lines) -> None:
-    """The conversation of a script, with these lines in the places of its messages."""
+def hold(script, lines) -> str:
+    """The conversation of a script, with these lines in the places of its messages: the state that it ends in."""
     talk = Conversation(protocol(script))
     for said, own in zip(script, lines, strict=True):
         talk.move(said) if isinstance(said, str) else talk.take(own)
+    return talk.state
 
 
 @pytest.mark.parametrize("script", [TRAINING, SCORING], ids=["training", "scoring"])
 def test_the_honest_conversations_pass(script):
-    hold(script, map(line, script))
+    assert hold(script, map(line, script)) == messages.ENDED
 
 
 @pytest.mark.parametrize("name", BAD)
