@@ -38,7 +38,8 @@ def save_weights(model: torch.nn.Module, path: Path) -> None:
         storages.add(storage)
         twins |= dict.fromkeys(others, first)
     buffers = [name.replace(COMPILED, "") for name, _ in model.named_buffers(remove_duplicate=False)]
-    save_file(kept, path, {"twins": json.dumps(twins), "buffers": json.dumps([name for name in buffers if name in state])})
+    notes = {"twins": twins, "buffers": [name for name in buffers if name in state]}
+    save_file(kept, path, {"notes": json.dumps(notes)})  # one key: safetensors writes several in any order, and a digest tells
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
@@ -50,13 +51,13 @@ def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
 
     with safe_open(path, "pt", device=str(device_of(model))) as file:
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
-        metadata = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in ("twins", "buffers")}
-    found |= {name: found[twin] for name, twin in metadata.get("twins", {}).items()}
+        notes = json.loads((file.metadata() or {}).get("notes", "{}"))
+    found |= {name: found[twin] for name, twin in notes.get("twins", {}).items()}
     names = {name.replace(COMPILED, ""): name for name in model.state_dict()}
     for group in _same({plain: model.state_dict()[name] for plain, name in names.items()}):
         there = [name for name in group if name in found]
         found |= {name: found[there[0]] for name in group if there and name not in found}
-    for name in metadata.get("buffers", ()):
+    for name in notes.get("buffers", ()):
         _make_room(model, names.get(name, name), found[name])
     names = {name.replace(COMPILED, ""): name for name in model.state_dict()}
     model.load_state_dict({names.get(plain, plain): value for plain, value in found.items()})

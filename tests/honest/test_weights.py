@@ -51,3 +51,14 @@ def test_a_name_too_few_or_too_many_is_refused(framework, tmp_path):
         backend.save_weights(model, tmp_path / "checkpoint")
         with pytest.raises((RuntimeError, ValueError), match=r"(?i)missing|unexpected|not in model"):
             backend.load_weights(other, tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_same_weights_are_the_same_file(framework, tmp_path):
+    backend, path = audited.runtime(framework), tmp_path / "checkpoint"
+    model = module(framework, EVERYWHERE["tied embeddings"]).build_model(SPEC)
+    files = set()
+    for _ in range(8):
+        backend.save_weights(model, path)
+        files.add(path.read_bytes())
+    assert len(files) == 1
