@@ -65,12 +65,16 @@ class Worker:
         """
         self._cell, self._is_inside, self._serve, self._job = cell, cell is None, serve, job
         self._conversation = Conversation(protocol, self._is_inside)
-        command = launch.command(cell, module) if cell else [sys.executable, "-m", module]
+        self._lookups = _lookups(cell, self._has_looked_up_too_much)
+        doors = [self._lookups.door] if self._lookups else []
+        command = launch.command(cell, module, *doors) if cell else [sys.executable, "-m", module]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pass_fds=doors,
             cwd=cell.work if cell else folder, env=_environment(cell) | (variables or {}), **OWN_GROUP,
         )  # fmt: skip
         _widen(self.process.stdin)
+        if self._lookups:
+            self._lookups.start()
         self._tie = launch.tie(self.process)
         self._usage = locking.Usage(self.process.pid)
         self._trusted: frozenset[int] = frozenset()  # processes that are ours although they belong to the worker
@@ -95,6 +99,8 @@ class Worker:
     def __exit__(self, *_) -> None:
         self._is_over = True
         end_tree(self.process)
+        if self._lookups:
+            self._lookups.close()
         if self._tie:
             self._tie.close()
         self._outbox.put(None)
@@ -150,11 +156,16 @@ class Worker:
         """Processor time of the worker and all that it has started so far, as far as it was looked at while it lived."""
         return self._usage.seconds()
 
+    def limit_lookups(self, most: int) -> None:
+        """In a cell that asks: from now on it may look up so many names, each as often as it is asked for; more end it."""
+        if self._lookups:
+            self._lookups.limit(most)
+
     def lock_in(self) -> None:
-        """Before it is shown held-out text: nothing it prints is kept any more, and in a cell it opens no file any more."""
+        """Before it is shown held-out text: nothing it prints is kept any more; in a cell that asks it opens and finds no file."""
         self._log.mute()
-        if self._cell and self._cell.level:
-            locking.lock_in(self.process.pid, self._trusted, self._cell)
+        if self._lookups:
+            locking.lock_in(self.process.pid, self._trusted, self._lookups.shut)
 
     def _go_inside(self, message: dict | _End) -> None:
         """The first message: no agent code has run yet, so anything but `entered` is the machine's failure."""
@@ -162,6 +173,10 @@ class Worker:
             why = self._failure(message).reason if isinstance(message, _End) else message["reason"]
             raise EnvironmentFailure(f"the sandbox could not be entered ({why}); `autoresearch doctor` says what is there")
         self._is_inside = True
+
+    def _has_looked_up_too_much(self) -> None:
+        why = "looked up too many names of files while the clock ran; read, compile and import before it, in warm-up"
+        self._put(_End(RunFailed("limit", why)))
 
     def _read(self) -> None:
         """In a thread: messages from the pipe to the inbox, or to `serve`."""
@@ -227,6 +242,14 @@ class Worker:
         if status in (-9, 128 + 9):  # the second: said by bwrap of the process in it
             return RunFailed("oom", "the system killed the process (signal 9), as it does when memory runs out")
         return RunFailed("crash", f"the process ended {f'by signal {-status}' if status < 0 else f'with status {status}'}")
+
+
+def _lookups(cell: Cell | None, on_limit: Callable[[], None]):
+    if not (cell and launch.is_asked(cell)):
+        return None
+    from autoresearch.sandbox.lookups import Lookups
+
+    return Lookups(on_limit)
 
 
 def _widen(pipe) -> None:

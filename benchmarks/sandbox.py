@@ -30,20 +30,29 @@ from autoresearch.hardware import registry, stopwatch
 from autoresearch.loop import experiment
 from autoresearch.loop.setup import Setup
 from autoresearch.sandbox import levels, policy, room, trial
+from autoresearch.sandbox.lookups import Lookups
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
 TRAIN_SECONDS = 20.0
 DAY_SECONDS = 86_400.0
 STEPS_AT_ONCE = 5  # the fastest of these counts
 ENTER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from autoresearch.sandbox import linux, policy
+door = sys.argv[2:]
 start = time.perf_counter()
 cell = policy.cell(2, Path(sys.argv[1]), [])
 computed = time.perf_counter()
-linux.apply(cell)
-print(computed - start, time.perf_counter() - computed)
+if door:
+    linux.apply(cell, int(door[0]))
+entered = time.perf_counter()
+COUNT = 10_000
+for number in range(COUNT):
+    os.access(f"/usr/{number}", 0)
+looked = time.perf_counter()
+import torch._inductor.compile_fx
+print(computed - start, entered - computed, (looked - entered) / COUNT, time.perf_counter() - looked)
 """
 NOTHING = "autoresearch.sandbox.attacks"  # a worker that answers one question
 
@@ -124,12 +133,32 @@ def cached_pages(path: str) -> int:
 
 
 def entering(folder: Path, repeats: int) -> dict:
-    """Milliseconds to compute a cell (in the harness) and to enter it (in the worker), each in a fresh process."""
-    times = []
+    """To compute a cell, to enter it, to look a name up in it, to import PyTorch's compiler, each in a fresh process.
+
+    The last two outside of a cell, too.
+    """
+    found: dict[str, list[float]] = {}
     for _ in range(repeats):
-        done = subprocess.run([sys.executable, "-c", ENTER, str(folder)], capture_output=True, text=True, check=True)
-        times.append([1e3 * float(word) for word in done.stdout.split()])
-    return {"compute_ms": spread([one[0] for one in times]), "enter_ms": spread([one[1] for one in times])}
+        asked = Lookups(lambda: None)
+        compute, enter, inside, torch_inside = first(folder, asked)
+        asked.close()
+        _, _, outside, torch_outside = first(folder)
+        figures = {
+            "compute_ms": 1e3 * compute, "enter_ms": 1e3 * enter, "lookup_us": 1e6 * inside, "lookup_outside_us": 1e6 * outside,
+            "import_s": torch_inside, "import_outside_s": torch_outside, "import_lookups": asked.count,
+        }  # fmt: skip
+        for name, figure in figures.items():
+            found.setdefault(name, []).append(figure)
+    return {name: spread(figures) for name, figures in found.items()}
+
+
+def first(folder: Path, asked: Lookups | None = None) -> list[float]:
+    doors = [asked.door] if asked else []
+    command = [sys.executable, "-c", ENTER, str(folder), *map(str, doors)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=doors) as process:
+        if asked:
+            asked.start()
+        return [float(word) for word in process.stdout.read().split()]
 
 
 def starting(folder: Path, repeats: int, most: int) -> dict:

@@ -204,6 +204,7 @@ def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch
 
         watch.start()
         start = awake_seconds()
+        worker.limit_lookups(bounds.LOOKUPS)
         worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")
         grace = grace_seconds(setup.train_seconds)
         late = f"no checkpoint {grace:.2f} s after its {setup.train_seconds:g} s of training"

@@ -1,4 +1,4 @@
-"""`python -m autoresearch.sandbox.enter MODULE CELL`: into the cell, say so on stdout, then run the module in this process.
+"""`python -m autoresearch.sandbox.enter MODULE CELL [DOOR]`: into the cell, say so on stdout, then run the module in this process.
 
 Nothing but the standard library is imported before: a library that starts threads would leave them outside. When the cell can't be
 entered, the process says why and ends, and no other code runs.
@@ -15,15 +15,15 @@ OPEN_FILES = 65_536  # chosen: many times what a GPU's libraries open, and far f
 
 
 def main() -> None:
-    module, text = sys.argv[1:3]
+    module, text, *door = sys.argv[1:]
     try:
         cell = Cell.from_json(text)
         if sys.platform == "linux" and cell.level < 3:  # at level 3 the process namespace does this
             from autoresearch.sandbox import keeper
 
-            keeper.stay()
+            keeper.stay(*map(int, door))
         limit(cell)
-        enter(cell)
+        enter(cell, *map(int, door))
     except Exception as error:  # whatever it is: not a step further
         say({"type": "refused", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]})
         sys.exit(1)
@@ -56,13 +56,13 @@ def limit(cell: Cell) -> None:
             resource.setrlimit(kind, tuple(most if one == resource.RLIM_INFINITY else min(one, most) for one in limits))
 
 
-def enter(cell: Cell) -> None:
+def enter(cell: Cell, door: int | None = None) -> None:
     if cell.level == 0:
         return
     if sys.platform == "linux":
         from autoresearch.sandbox import linux
 
-        linux.apply(cell)
+        linux.apply(cell, door)
     elif sys.platform == "darwin":
         from autoresearch.sandbox import macos
 

@@ -14,8 +14,8 @@ SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def stay() -> None:
-    """Fork: the parent stays behind as the keeper and never returns, the child goes on with the work."""
+def stay(*doors: int) -> None:
+    """Fork: the parent stays behind as the keeper and never returns, the child goes on with the work. doors: not kept here."""
     if _libc.prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "no subreaper")
     worker = os.fork()
@@ -24,7 +24,8 @@ def stay() -> None:
             raise OSError(ctypes.get_errno(), "no parent death signal")
         return
     try:
-        os.close(1)  # the worker's line to the harness: its end must show there
+        for ours in (1, *doors):  # the worker's lines to the harness: their end must show there
+            os.close(ours)
         _keep(worker)
     finally:
         os._exit(1)

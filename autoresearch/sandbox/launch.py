@@ -6,8 +6,14 @@ import sys
 from autoresearch.sandbox.policy import Cell
 
 
-def command(cell: Cell, module: str) -> list[str]:
-    inside = [sys.executable, "-m", "autoresearch.sandbox.enter", module, cell.to_json()]
+def is_asked(cell: Cell) -> bool:
+    """Whether the cell's processes ask the harness before they look a name up (lookups.py)."""
+    return sys.platform == "linux" and cell.level >= 2
+
+
+def command(cell: Cell, module: str, door: int | None = None) -> list[str]:
+    """door: of its Lookups, in a cell that asks."""
+    inside = [sys.executable, "-m", "autoresearch.sandbox.enter", module, cell.to_json(), *([] if door is None else [str(door)])]
     if sys.platform == "linux" and cell.level >= 3:
         from autoresearch.sandbox import bubblewrap
 

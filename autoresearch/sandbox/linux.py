@@ -1,4 +1,5 @@
-"""Put this process into a cell on Linux: no new privileges, no capabilities, Landlock, and the filter of system calls last.
+"""Put this process into a cell on Linux: no new privileges, no capabilities, Landlock, and the filter of system calls last, whose
+listener goes to the harness (lookups.py).
 
 Promises: after `apply` returns, this process and all that it starts are inside, for good; when a part can't be applied, OSError.
 It must be called while there is one thread: Landlock fences the calling thread, and those that it starts later.
@@ -8,13 +9,14 @@ import ctypes
 import errno
 import os
 import platform
+import socket
 import struct
 
-from autoresearch.sandbox import landlock, seccomp
+from autoresearch.sandbox import landlock, lookups, seccomp
 from autoresearch.sandbox.policy import Cell
 from autoresearch.sandbox.syscalls import ARCHITECTURES, number
 
-NO_NEW_PRIVILEGES, SECCOMP_FILTER, FILTER_ALL_THREADS = 38, 1, 1  # linux/prctl.h, linux/seccomp.h
+NO_NEW_PRIVILEGES, SECCOMP_FILTER, NEW_LISTENER = 38, 1, 8  # linux/prctl.h, linux/seccomp.h
 CAPABILITIES_VERSION = 0x20080522  # linux/capability.h
 # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: root still reads other users' files, where the cell lets it
 KEPT_CAPABILITIES = 1 << 1 | 1 << 2
@@ -22,8 +24,8 @@ KEPT_CAPABILITIES = 1 << 1 | 1 << 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def apply(cell: Cell) -> None:
-    """Raises OSError with one line."""
+def apply(cell: Cell, door: int) -> None:
+    """door: the descriptor of a socket to the harness's Lookups. Raises OSError with one line."""
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"no filter of system calls is written for {machine}")
@@ -35,7 +37,9 @@ def apply(cell: Cell) -> None:
     _check(_libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no_new_privs")
     _drop_capabilities(machine)
     landlock.restrict(rights(cell), machine, version)
-    _load(seccomp.program(machine, version, bool(cell.devices)), machine)
+    to_harness = socket.socket(fileno=door)
+    listener = _load(seccomp.program(machine, version, bool(cell.devices)), machine)
+    lookups.hand_over(listener, to_harness)
     _prove(machine)
 
 
@@ -57,11 +61,12 @@ def _drop_capabilities(machine: str) -> None:
     _check(_libc.syscall(ctypes.c_long(number("capset", machine)), header, kept), "capset")
 
 
-def _load(instructions: list[seccomp.Instruction], machine: str) -> None:
+def _load(instructions: list[seccomp.Instruction], machine: str) -> int:
+    """The listener. EBUSY: a program around this one listens already, as some container managers do."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
     program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
     call = ctypes.c_long(number("seccomp", machine))
-    _check(_libc.syscall(call, ctypes.c_uint(SECCOMP_FILTER), ctypes.c_uint(FILTER_ALL_THREADS), program), "seccomp")
+    return _check(_libc.syscall(call, ctypes.c_uint(SECCOMP_FILTER), ctypes.c_uint(NEW_LISTENER), program), "seccomp")
 
 
 def _prove(machine: str) -> None:
@@ -76,7 +81,8 @@ def _prove(machine: str) -> None:
     raise OSError(errno.EPERM, "Landlock does not hold")
 
 
-def _check(result: int, what: str) -> None:
-    if result:
+def _check(result: int, what: str) -> int:
+    if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result

@@ -5,29 +5,24 @@ does no work that nobody counts):
 - the limit of open files of each of its processes is set to 0 (prlimit(2)): descriptors that it has stay, new ones are refused,
   in children too;
 - what it has mapped or open is read once by us: its pages are all there, whatever it touches later;
-- at level 3 an empty file system is mounted over every folder that it shares with others (cover.py): the kernel remembers each name
-  that was looked up, there or not, and at level 2 it still can. It may hold no folder open, nor work in one, but its own.
+- it looks up no name any more (lookups.py).
 Its cell has refused before what needs neither. The process takes no part, so it can't pretend.
 
-Not covered: systems other than Linux; how busy it keeps the machine; at level 2 names that it looks up; on GPUs, whose drivers
-poll, a descriptor that is closed may be used again.
+Not covered: systems other than Linux; how busy it keeps the machine; on GPUs, whose drivers poll, a descriptor that is closed may
+be used again.
 """
 
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 
 import psutil
 
-from autoresearch.errors import EnvironmentFailure, RunFailed
-from autoresearch.paths import PACKAGE
-from autoresearch.sandbox.policy import Cell
+from autoresearch.errors import RunFailed
 
 STOP_SECONDS = 5.0
-COVER_SECONDS = 20.0
 CALM = 2  # looks in a row at the same processes, all stopped
 # Chosen, of an honest scoring's: one process and its helpers, a hundred descriptors, the libraries of a GPU's framework.
 PROCESSES, DESCRIPTORS, WARM_BYTES = 64, 4096, 8 << 30
@@ -55,25 +50,20 @@ def guards(pid: int) -> frozenset[int]:
     return frozenset(one.pid for one in _tree(pid)[:-1])
 
 
-def innermost(pid: int) -> int:
-    """Of a chain of processes, each the only child of the one before."""
-    return _tree(pid)[-1].pid
+def lock_in(pid: int, trusted: frozenset[int], shut: Callable[[], None]) -> None:
+    """All processes under pid but the trusted; shut is called while they are stopped.
 
-
-def lock_in(pid: int, trusted: frozenset[int], cell: Cell) -> None:
-    """All processes under pid but the trusted. RunFailed when there is more than an honest one has, or it can't be stopped."""
-    if sys.platform != "linux":
-        return
+    RunFailed when there is more than an honest one has, or they can't be stopped.
+    """
     stopped = _stop(pid, trusted)
     try:
-        found = {one: _open_files(one, cell) for one in stopped}
+        found = {one: _open_files(one) for one in stopped}
         if sum(map(len, found.values())) > DESCRIPTORS:
             raise RunFailed("limit", f"its scoring has more than {DESCRIPTORS} files open")
         for one in stopped:
             _close(one, found[one])
         _warm(stopped, found)
-        if cell.level >= 3:
-            _cover(stopped[0], cell)
+        shut()
     finally:
         for one in stopped:
             with contextlib.suppress(ProcessLookupError):
@@ -121,15 +111,10 @@ def _state(pid: int, thread: str) -> str:
         return file.read().rpartition(")")[2].split()[0]
 
 
-def _open_files(pid: int, cell: Cell) -> dict[str, str]:
-    """What a process has open: {path of ours to it: its own name}. RunFailed for a folder, open or worked in, not its own."""
+def _open_files(pid: int) -> dict[str, str]:
+    """What a process has open: {path of ours to it: its own name}."""
     folder = f"/proc/{pid}/fd"
-    found = {f"{folder}/{name}": os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
-    folders = [name for path, name in found.items() if os.path.isdir(path)]
-    for name in [*folders, os.readlink(f"/proc/{pid}/cwd")]:
-        if cell.level >= 3 and name != cell.work and not name.startswith(f"{cell.work}/"):
-            raise RunFailed("limit", "its scoring holds a folder open, or works in one, that is not its own")
-    return found
+    return {f"{folder}/{name}": os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
 
 
 def _close(pid: int, found: dict[str, str]) -> None:
@@ -164,35 +149,6 @@ def _mapped(pid: int) -> set[str]:
         names = {words[5].rstrip("\n") for line in maps if len(words := line.split(maxsplit=5)) == 6}
         return {name for name in names if name.startswith("/")}
     return set()
-
-
-def _cover(pid: int, cell: Cell) -> None:
-    problem = cover(pid, [path for path in _mounts(pid) if path != cell.work])
-    if problem:
-        raise EnvironmentFailure(f"a scoring could not be locked in ({problem}); `autoresearch doctor` says what is there")
-
-
-def cover(pid: int, folders: list[str]) -> str | None:
-    """Mount nothing over each folder in a process's namespace. Why it can't be done, or None."""
-    command = [sys.executable, "-S", "-m", "autoresearch.sandbox.cover", str(pid), *folders]
-    variables = {"PYTHONPATH": str(PACKAGE.parent), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=COVER_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else None
-
-
-def _mounts(pid: int) -> list[str]:
-    """Folders that something is mounted on, without those that lie in another one, and without what is the process's own."""
-    found: list[str] = []
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as mounts:
-        paths = {line.split()[4].encode("latin-1", "replace").decode("unicode_escape") for line in mounts}
-    for path in sorted(paths, key=len):
-        is_own = path == "/" or path.startswith(("/proc", "/dev"))
-        if not is_own and os.path.isdir(path) and not any(path.startswith(f"{other}/") for other in found):
-            found.append(path)
-    return found
 
 
 def _tree(pid: int) -> list[psutil.Process]:

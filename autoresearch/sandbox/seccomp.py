@@ -2,14 +2,15 @@
 
 Everything is allowed but what is listed: new sockets, looking into other processes, the kernel's rarer doors, what Landlock
 does not see (chmod, times, attributes of files that one owns), and what leaves or finds a trace of an earlier process on a file
-that is only read (hints, leases, flags, cached pages). A call of another architecture's ABI ends the process.
+that is only read (hints, leases, flags, cached pages). Calls that look a name up are asked of the harness (lookups.py). A call of
+another architecture's ABI ends the process, and one that came to Linux after this list was made is absent.
 """
 
 from dataclasses import dataclass
 
 from autoresearch.sandbox.syscalls import ARCHITECTURES, number
 
-KILL, ALLOW = 0x80000000, 0x7FFF0000  # linux/seccomp.h
+KILL, ASK, ALLOW = 0x80000000, 0x7FC00000, 0x7FFF0000  # linux/seccomp.h; ASK: SECCOMP_RET_USER_NOTIF
 EPERM, ENOSYS, EOPNOTSUPP = (0x00050000 | code for code in (1, 38, 95))
 NOTHING_DONE = 0x00050000  # the call is not made and answers 0
 X32_BIT = 0x40000000
@@ -34,6 +35,14 @@ FORBIDDEN = (
 # pidfd_open: the inode of a process handle counts all processes since boot, in any namespace.
 ABSENT = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "pidfd_open")
 IDLE = ("fadvise64", "readahead")  # advice on what the kernel keeps of a file: taken without a word, and not followed
+# All that take a path, also beside a descriptor, and are not refused anyway.
+LOOKUPS = (
+    "open", "openat", "openat2", "creat", "access", "faccessat", "faccessat2", "stat", "lstat", "newfstatat", "statx", "statfs",
+    "readlink", "readlinkat", "execve", "execveat", "chdir", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename",
+    "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "truncate", "getxattr", "lgetxattr", "getxattrat",
+    "listxattr", "llistxattr", "listxattrat", "file_getattr", "uselib",
+)  # fmt: skip
+NEWEST = 469  # file_setattr, of Linux 6.17
 BEFORE_LANDLOCK_3 = ("truncate",)  # Landlock sees it from its third version on
 
 
@@ -62,7 +71,7 @@ IOCTL_TYPES = tuple(kind << 8 for kind in (0x54, 0x12, 0x15, 0x58, 0x66, 0x72, 0
 OF_ITSELF = If(0, ANY, (0,), inside=False)
 CONDITIONS = {
     "clone": (If(0, NEW_NAMESPACES | PROCESS_HANDLE, (0,), inside=False),),
-    "socketpair": (If(1, 0xF, (1, 5), inside=False),),  # SOCK_STREAM, SOCK_SEQPACKET
+    "socketpair": (If(0, ANY, (1,), inside=False), If(1, 0xF, (1, 5), inside=False)),  # AF_UNIX; SOCK_STREAM, SOCK_SEQPACKET
     "sendto": (If(4, ANY, (0,), inside=False), If(4, ANY, (0,), inside=False, high=True)),  # to a named address
     "getsockopt": (If(2, ANY, (57, 77), inside=True),),  # SO_COOKIE, SO_PEERPIDFD: numbers that count since boot
     "setsockopt": (If(2, ANY, (76,), inside=True),),  # SO_PASSPIDFD
@@ -92,7 +101,8 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
     found = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, ARCHITECTURES[machine][1]), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
     if machine == "x86_64":
         found += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
-    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE)):
+    found += [(AT_LEAST, 0, 1, NEWEST + 1), (RETURN, 0, 0, ENOSYS)]
+    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (LOOKUPS, ASK)):
         for name in names:
             if (call := number(name, machine)) is not None:
                 found += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]

@@ -32,7 +32,14 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "fadvise64": (221, 223), "readahead": (187, 213), "madvise": (28, 233), "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118), "sched_setattr": (314, 274), "inotify_init": (253, None), "inotify_init1": (294, 26),
     "inotify_add_watch": (254, 27), "mbind": (237, 235), "move_pages": (279, 239), "io_setup": (206, 0), "getsockopt": (55, 209),
-    "setsockopt": (54, 208), "pipe2": (293, 59),
+    "setsockopt": (54, 208), "pipe2": (293, 59), "open": (2, None), "openat": (257, 56), "openat2": (437, 437), "creat": (85, None),
+    "access": (21, None), "faccessat": (269, 48), "faccessat2": (439, 439), "stat": (4, None), "lstat": (6, None),
+    "newfstatat": (262, 79), "statx": (332, 291), "statfs": (137, 43), "readlink": (89, None), "readlinkat": (267, 78),
+    "execve": (59, 221), "chdir": (80, 49), "mkdir": (83, None), "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None),
+    "unlinkat": (263, 35), "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None),
+    "linkat": (265, 37), "symlink": (88, None), "symlinkat": (266, 36), "getxattr": (191, 8), "lgetxattr": (192, 9),
+    "getxattrat": (464, 464), "listxattr": (194, 11), "llistxattr": (195, 12), "listxattrat": (465, 465),
+    "file_getattr": (468, 468), "uselib": (134, None),
 }  # fmt: skip
 
 # uname's machine: (column above, AUDIT_ARCH_* of linux/audit.h)

@@ -33,6 +33,9 @@ SPOIL = "            out[:] = 0"  # which costs a bit per byte or more: seen in 
 OPENS = """            doors = [
                 lambda: os.open("/dev/null", os.O_RDONLY), lambda: os.pipe(), lambda: os.memfd_create("note"), lambda: os.dup(0),
                 lambda: os.open("note", os.O_WRONLY | os.O_CREAT), lambda: os.listdir("/usr"), child_opens,
+                lambda: os.stat(os.__file__), lambda: os.stat("/usr/bin"), lambda: os.stat("there/is/none"),
+                lambda: os.readlink("/proc/self/exe"), lambda: os.chdir("/usr"), lambda: os.execv("/bin/none", ["none"]),
+                lambda: os.rename("/usr/a", "/usr/b"), lambda: os.statvfs("/usr"),
             ]
             for door in doors if self.calls > 1 else ():
                 try:
@@ -40,8 +43,6 @@ OPENS = """            doors = [
                     out[:] = 0
                 except OSError:
                     pass"""
-LOOKS = "child_opens,"
-LOOKS_UP = "child_opens, lambda: os.stat(os.__file__), lambda: os.stat('/usr/bin'), lambda: os.stat(np.__file__),"
 CHILD = """
 def child_opens():
     import os
@@ -77,22 +78,18 @@ def with_model(text: str, body: str, head: str = "") -> str:
 
 @pytest.mark.skipif(levels.reach().level < 2, reason="no cell here")
 @pytest.mark.parametrize("level", [2, 3])
-def test_a_process_that_has_seen_text_opens_nothing_any_more(honest, tmp_path, level):
+def test_a_process_that_has_seen_text_opens_and_finds_nothing_any_more(honest, tmp_path, level):
     setup, text, result = honest
     if levels.reach().level < level:
         pytest.skip("no bubblewrap")
     setup = replace(setup, sandbox=level)
-    # At level 3 it looks up no name of a shared folder either.
-    opens = OPENS.replace(LOOKS, LOOKS_UP) if level == 3 else OPENS
-    found = execute(setup, with_model(text, opens, CHILD), 1, tmp_path / "tries")
+    found = execute(setup, with_model(text, OPENS, CHILD), 1, tmp_path / "tries")
     assert found.ok and found.val_bpb == result.val_bpb, found.reason
-    found = execute(setup, with_model(text, opens.replace("> 1", "> 0"), CHILD), 1, tmp_path / "tries on stand-in rows")
+    found = execute(setup, with_model(text, OPENS.replace("> 1", "> 0"), CHILD), 1, tmp_path / "tries on stand-in rows")
     assert found.ok and found.val_bpb == result.val_bpb, "before it has seen any it may, which spoils stand-in rows only"
 
 
 HOLDS = {
-    "a folder open": ("            self.held = os.open('/usr', os.O_RDONLY)", "limit", "holds a folder open"),
-    "another folder": ("            os.chdir('/usr')", "limit", "works in one"),
     "5,000 files open": (
         "            self.held = [os.open('/dev/null', 0) for _ in range(5000)] if self.calls == 1 else 0", "limit", "files open",
     ),
@@ -103,13 +100,29 @@ HOLDS = {
 }  # fmt: skip
 
 
-@pytest.mark.skipif(levels.reach().level < 3, reason="no bubblewrap")
+@pytest.mark.skipif(levels.reach().level < 2, reason="no cell here")
 @pytest.mark.parametrize("name", HOLDS)
 def test_what_would_take_long_to_lock_in_or_could_not_be_is_refused(honest, tmp_path, name):
     setup, text, _ = honest
     body, status, words = HOLDS[name]
     found = execute(setup, with_model(text, body), 1, tmp_path)
     assert found.status == status and words in found.reason, found
+
+
+@pytest.mark.skipif(levels.reach().level < 2, reason="no cell here")
+def test_a_training_hands_on_few_names_once_it_has_learned_something(honest, tmp_path):
+    setup, text, _ = honest
+    ready = "    for step in run.steps("
+    assert text.count(ready) == 1
+    names = "[os.path.exists(f'/usr/{number}') for number in range(%d)]\n"
+    before = f"    import os\n    {names % 30_000}{ready}"
+    found = execute(setup, text.replace(ready, before), 1, tmp_path / "before the clock")
+    assert found.ok, found.reason
+    step = ready + text.partition(ready)[2].partition("\n")[0] + "\n"
+    for count, status in ((10, "ok"), (30_000, "limit")):
+        within = text.replace(step, f"    import os\n{step}        step or {names % count}")
+        found = execute(replace(setup, train_seconds=6.0), within, 1, tmp_path / str(count))
+        assert found.status == status and (found.ok or "looked up" in found.reason), found
 
 
 def test_what_it_prints_or_fails_with_holds_no_text(honest, tmp_path):
