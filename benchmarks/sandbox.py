@@ -155,7 +155,8 @@ def entering(folder: Path, repeats: int) -> dict:
 def first(folder: Path, asked: Lookups | None = None) -> list[float]:
     doors = [asked.door] if asked else []
     command = [sys.executable, "-c", ENTER, str(folder), *map(str, doors)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=doors) as process:
+    variables = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=doors, env=variables) as process:
         if asked:
             asked.start()
         return [float(word) for word in process.stdout.read().split()]
