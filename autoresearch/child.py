@@ -61,16 +61,17 @@ class Worker:
         """folder: where log.txt goes. module, variables: what runs there and what its environment has beyond a worker's.
 
         cell: where it runs; its folder `work`, made by sandbox/room.py, is removed at the end. Without one it is code of our own,
-        runs in `folder`, and has a compile cache that no cell can write.
+        runs in `folder`, and what it has compiled is kept when it ends without an exception.
         """
         self._cell, self._is_inside, self._serve, self._job = cell, cell is None, serve, job
         self._conversation = Conversation(protocol, self._is_inside)
+        self._compiled = Path(cell.work, room.COMPILED) if cell else room.borrow(folder)
         self._lookups = _lookups(cell, self._has_looked_up_too_much)
         doors = [self._lookups.door] if self._lookups else []
         command = launch.command(cell, module, *doors) if cell else [sys.executable, "-m", module]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pass_fds=doors,
-            cwd=cell.work if cell else folder, env=_environment(cell) | (variables or {}), **OWN_GROUP,
+            cwd=cell.work if cell else folder, env=_environment(cell, self._compiled) | (variables or {}), **OWN_GROUP,
         )  # fmt: skip
         _widen(self.process.stdin)
         if self._lookups:
@@ -96,7 +97,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind=None, *_) -> None:
         self._is_over = True
         end_tree(self.process)
         if self._lookups:
@@ -111,6 +112,8 @@ class Worker:
             pipe.close()
         if self._cell:
             room.remove(Path(self._cell.work))
+        else:
+            room.give_back(self._compiled, is_whole=kind is None)
 
     def send(self, message: dict, payload: bytes = b"", then: str | None = None) -> None:
         """Ask; it never waits for the worker. then: the state of the conversation from now on (border/messages.py)."""
@@ -261,9 +264,8 @@ def _widen(pipe) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def _environment(cell: Cell | None) -> dict[str, str]:
+def _environment(cell: Cell | None, compiled: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    compiled = Path(cell.work, room.COMPILED) if cell else room.own_layer()
     return (policy.environment(cell) if cell else kept) | {
         "PYTHONPATH": str(PACKAGE.parent),  # also when it is not installed; SAFEPATH: the run's folder is not searched
         "PYTHONSAFEPATH": "1",

@@ -52,8 +52,8 @@ class Watch:
         try:
             late = f"was not warm {start_limit_seconds:.0f} s after its start"
             about = self._worker.wait("warm", start_limit_seconds, late)
-        except BaseException:
-            self._worker.__exit__()
+        except BaseException as failure:
+            self._worker.__exit__(type(failure))
             raise
         self.about = about | {"process_seconds": awake_seconds() - start}
         self.offers: tuple[str, ...] = tuple(about["offers"])  # of LIMITS and PARTS
@@ -61,8 +61,8 @@ class Watch:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_) -> None:
-        self._worker.__exit__()
+    def __exit__(self, *failure) -> None:
+        self._worker.__exit__(*failure)
 
     def seconds(self, piece: str) -> float:
         """How long one more of that piece takes."""

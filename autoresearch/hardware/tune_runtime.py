@@ -115,7 +115,7 @@ def _try(
         return judge(name, value, rounds), other
     except RunFailed as failure:
         if other is not None:
-            other.__exit__()
+            other.__exit__(type(failure))
         return _untried(name, value, f"left: {failure.kind}: {failure}"), None
 
 

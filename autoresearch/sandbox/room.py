@@ -6,12 +6,16 @@ The compile cache in it is made of links into layers of a shared one, which a ce
 train.py has compiled, under the digest of that text: so a process reads what the same text, the study's baseline, or the harness
 itself (which runs shipped code only, and reads none of the others) has compiled, and nothing that another experiment has put
 there. It is filled when a training says READY, before it has seen a training token: nothing learned is carried over.
+
+A process outside of cells has a compile cache of its own, too (`borrow`), and the harness's layer gets what it has compiled once it
+has ended well (`give_back`): one that is killed while it links a library leaves no half of it to others.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -65,10 +69,24 @@ def layer(train_py: str) -> Path:
 
 
 def own_layer() -> Path:
-    """The compile cache of what the harness runs outside of cells, shipped code alone. Made when missing."""
+    """The layer of what the harness runs outside of cells, shipped code alone. Made when missing."""
     found = _layers() / OWN_LAYER
     found.mkdir(parents=True, exist_ok=True)
     return found
+
+
+def borrow(folder: Path) -> Path:
+    """A new compile cache in folder for a process outside of cells, with the files of the harness's layer."""
+    found = Path(tempfile.mkdtemp(prefix=f"{COMPILED}-", dir=folder))
+    _link_all(own_layer(), found, LINKS)
+    return found
+
+
+def give_back(borrowed: Path, is_whole: bool) -> None:
+    """Remove it; is_whole: the process ended well, so that what it has compiled is added to the harness's layer."""
+    if is_whole:
+        files.harvest(borrowed, own_layer())
+    files.remove(borrowed)
 
 
 def harvest(work: Path, train_py: str) -> None:
@@ -87,15 +105,23 @@ def _layers() -> Path:
 
 
 def _link_all(layer: Path, own: Path, most: int) -> int:
-    """Links to a layer's files in a worker's own folder, where no earlier layer had them. How many were made."""
+    """Links to a layer's files in a worker's own folder, where no earlier layer had them. How many were made.
+
+    An empty file is what a machine leaves that lost its power: it goes, and is compiled again.
+    """
     made = 0
     for folder, _, names in os.walk(layer):
         here = own / Path(folder).relative_to(layer)
         here.mkdir(exist_ok=True)
         for name in islice(names, most - made):
-            if not name.endswith(LOCK) and not os.path.lexists(here / name):
-                _link(os.path.join(folder, name), os.path.join(here, name))
-                made += 1
+            if name.endswith(LOCK) or os.path.lexists(here / name):
+                continue
+            path = os.path.join(folder, name)
+            if not os.stat(path).st_size:
+                os.unlink(path)
+                continue
+            _link(path, os.path.join(here, name))
+            made += 1
     return made
 
 

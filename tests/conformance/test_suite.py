@@ -7,6 +7,7 @@ import pytest
 
 from autoresearch.conformance import suite
 from autoresearch.hardware import registry
+from autoresearch.paths import cache_dir
 
 SMALLEST = Path(__file__).parent / "smallest"
 # Another algorithm than the shared one, so the golden state says no; with float32 as its own dtype there is one golden contract.
@@ -25,7 +26,7 @@ FAULTS = {
     "no validation text": (
         "train.py",
         "run.report(",
-        "import glob, os; found = glob.glob(os.environ['AUTORESEARCH_COMPILE_CACHE'] + '/../../data/*/val/tokens.bin');"
+        "import glob, os; found = glob.glob('CACHE/data/*/val/tokens.bin');"
         " [open(os.path.realpath(path), 'rb').close() for path in found]; run.report(",
     ),
     "save and load": ("runtime.py", "**model.weights)", '**{**model.weights, "before": model.weights["out"]})'),
@@ -81,7 +82,7 @@ def test_a_fault_fails_its_contract_and_no_other(tmp_path, name):
     file, old, new = FAULTS[name]
     source = (folder / file).read_text(encoding="utf-8")
     assert source.count(old) == 1
-    (folder / file).write_text(source.replace(old, new), encoding="utf-8")
+    (folder / file).write_text(source.replace(old, new.replace("CACHE", cache_dir().as_posix())), encoding="utf-8")
     found = results(folder)
     failed = {contract for contract, one in found.items() if one.result == suite.FAIL and contract not in GOLDEN}
     assert failed == {name.partition(",")[0]}, [one for one in found.values() if one.result == suite.FAIL]

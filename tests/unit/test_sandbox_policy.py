@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.errors import UsageError
+from autoresearch.border import messages
+from autoresearch.child import Worker
+from autoresearch.errors import RunFailed, UsageError
 from autoresearch.hardware import registry
 from autoresearch.paths import PACKAGE
 from autoresearch.sandbox import bubblewrap, levels, policy, room
@@ -79,6 +81,39 @@ def test_a_cell_has_what_its_layers_hold_and_the_oldest_layers_go(study, monkeyp
     room.harvest(work, "a third text")
     assert (room.layer("a third text") / "kernel").read_text() == "compiled" and own.exists() and not base.exists()
     assert room.layer("x") == room.layer("x") != room.layer("y") and room.own_layer().exists()
+
+
+COMPILES = """
+import json, os, sys, time
+from pathlib import Path
+job, place = json.loads(sys.stdin.readline()), Path(os.environ["AUTORESEARCH_COMPILE_CACHE"])
+seen = sorted(path.name for path in place.iterdir())
+(place / job["library"]).write_text("half of it" if job["hangs"] else "whole")
+print(json.dumps({"type": "linked", "seen": seen}), flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_is_ended_while_it_compiles_leaves_no_half_library_to_others(study, tmp_path):
+    (tmp_path / "compiles.py").write_text(COMPILES)
+    linked = messages.Kind({"starting": messages.ENDED}, {"seen": messages.many(messages.text(100), 10)})
+    protocol = messages.Protocol("starting", {"linked": linked})
+
+    def compiled(library: str, hangs: bool) -> list[str]:
+        variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
+        with Worker({"library": library, "hangs": hangs}, tmp_path, protocol, "compiles", variables) as worker:
+            seen = worker.wait("linked", 60, "late")["seen"]
+            if hangs:
+                raise RunFailed("timeout", "was not warm in time")
+        return seen
+
+    with pytest.raises(RunFailed, match="not warm"):
+        compiled("kernel.so", hangs=True)
+    assert compiled("kernel.so", hangs=False) == []
+    (room.own_layer() / "emptied by a power cut.so").touch()
+    assert compiled("other.so", hangs=False) == ["kernel.so"]
+    assert {path.name: path.read_text() for path in room.own_layer().iterdir()} == {"kernel.so": "whole", "other.so": "whole"}
+    assert not list(tmp_path.glob("compile-*"))
 
 
 def test_a_poisoned_layer_harms_its_own_text_only(study):
