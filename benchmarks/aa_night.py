@@ -59,7 +59,7 @@ def opened(options) -> tuple:
         if options.backend == "null":
             profile.write_text(NULL_PROFILE, encoding="utf-8")
     chosen = {
-        "tag": "aa", "profile": str(profile), "backend": options.backend, "corpus": "stdlib", "no_autotune": True,
+        "tag": "aa", "profile": str(profile), "backend": options.backend, "corpus": "stdlib", "autotune": "off",
         "train_seconds": options.train_seconds, "decide": "confirmed", "seed": options.seed,
     }  # fmt: skip
     return make_study(options.folder, chosen, True, print, levels.reach().level)

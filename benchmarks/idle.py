@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     chosen = {
-        "backend": options.backend, "profile": options.profile, "no_autotune": True, "corpus": "stdlib", "decide": "strict",
+        "backend": options.backend, "profile": options.profile, "autotune": "off", "corpus": "stdlib", "decide": "strict",
         "train_seconds": TRAIN_SECONDS * options.scale,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

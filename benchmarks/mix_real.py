@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mix_real.json")
     options = parser.parse_args()
     chosen = {
-        "backend": options.backend, "profile": options.profile, "no_autotune": True, "corpus": "stdlib", "decide": "strict",
+        "backend": options.backend, "profile": options.profile, "autotune": "off", "corpus": "stdlib", "decide": "strict",
         "train_seconds": options.seconds,
     }  # fmt: skip
     os.environ["ANTHROPIC_API_KEY"] = KEY

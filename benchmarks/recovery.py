@@ -28,7 +28,7 @@ from autoresearch.loop.session import opened
 from autoresearch.loop.store import Store
 from autoresearch.measure.summary import RunResult
 
-OPTIONS = {"profile": "null", "backend": "null", "corpus": "stdlib", "tag": "recovery", "decide": "strict", "no_autotune": True}
+OPTIONS = {"profile": "null", "backend": "null", "corpus": "stdlib", "tag": "recovery", "decide": "strict", "autotune": "off"}
 LIMIT_SECONDS = 1.0
 
 

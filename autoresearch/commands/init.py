@@ -13,7 +13,7 @@ from autoresearch.commands.options import CONSTRAINTS, options
 @click.command("init")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
 @options(
-    "tag", "profile", "no_autotune", "backend", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "plain"
+    "tag", "profile", "autotune", "backend", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "plain"
 )
 def command(folder, plain, **chosen):
     """Make a workspace to look at and edit before the run.
@@ -60,14 +60,15 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
         planned = replace(planned, profile=replace(planned.profile, budget=budget))
     say(f"machine   {choice.facts.device}")
     say(f"backend   {choice.backend.name}: {choice.reason}")
-    if chosen["profile"] == "auto" and not chosen["no_autotune"]:
-        planned = tune.tuned(planned, say)
-    profile, choice = planned.profile, planned.choice
-    say(f"profile   {profile.name}: {planned.profile_reason}")
-    corpus, reason = corpora.choose(chosen["corpus"], profile.data["corpus"])
-    say(f"corpus    {corpus}: {reason}")
+    # Before autotune, which takes a while.
+    corpus, reason = corpora.choose(chosen["corpus"], planned.profile.data["corpus"])
     if os.path.exists(corpus):
         policy.check_hidden(sandbox, [Path(corpus)], choice.backend.sandbox)
+    if chosen["profile"] == "auto" and chosen["autotune"] != "off":
+        planned = tune.tuned(planned, say, **tune.asked(chosen["autotune"]))
+    profile, choice = planned.profile, planned.choice
+    say(f"profile   {profile.name}: {planned.profile_reason}")
+    say(f"corpus    {corpus}: {reason}")
     with bars(quiet=quiet, plain=plain) as on_progress:
         prepared = prepare(corpus, profile.data["vocab_size"], on_progress)
     study = workspace.create(

@@ -17,6 +17,24 @@ class _Amount(click.FloatRange):
         return self.fail(f"{value} is not a number", param, ctx) if math.isnan(number) else number
 
 
+class _Autotune(_Amount):
+    """Seconds, "off" or "again"."""
+
+    name = "autotune"
+
+    def __init__(self):
+        super().__init__(high=86_400)
+
+    def convert(self, value, param, ctx):
+        if value in ("off", "again"):
+            return value
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither seconds nor off or again", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforced by loop/constraints.py
 
 _OPTIONS = {
@@ -32,9 +50,10 @@ _OPTIONS = {
         "--backend", default="auto", show_default=True, metavar="NAME|auto",
         help="What the training runs on; `autoresearch backends` lists them.",
     ),
-    "no_autotune": click.option(
-        "--no-autotune", is_flag=True,
-        help="With --profile auto: take the profile that fits as it is, without up to 90 s of trials. Default: try and size it.",
+    "autotune": click.option(
+        "--autotune", type=_Autotune(), metavar="SECONDS|off|again",
+        help="With --profile auto: how long to try sizes; off takes the profile that fits as it is; again forgets what was "
+        "found before on this machine. Default: 90 s, once.",
     ),
     "corpus": click.option(
         "--corpus", default="auto", show_default=True, metavar="NAME|PATH|auto",

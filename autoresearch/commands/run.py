@@ -10,7 +10,7 @@ from autoresearch.commands.options import CONSTRAINTS, options
 
 @click.command("run")
 @options(
-    "workspace", "profile", "no_autotune", "backend", "corpus", "agent", "model", "max_cost", "max_tokens_per_experiment",
+    "workspace", "profile", "autotune", "backend", "corpus", "agent", "model", "max_cost", "max_tokens_per_experiment",
     "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds", "decide", "stop_early", "seed",
     *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
 )  # fmt: skip

@@ -1,9 +1,10 @@
 """The part of `--profile auto` that measures: the machine's limits, then real steps of the few sizes that the planner ranks first,
 then the winner with each other choice that its runtime has (tune_runtime.py).
 
-At most BUDGET_SECONDS of trials. What wins becomes the profile `auto`: the fitting named profile with other sizes. It is kept in
-the cache for this device, backend, versions and profile, so that the next study begins at once. The named profile itself is always
-a candidate, and only a gain beyond the law's own error moves away from it: published results stay comparable.
+At most BUDGET_SECONDS of trials, or what was asked for. What wins becomes the profile `auto`: the fitting named profile with other
+sizes. It is kept in the cache for this device, backend, versions and profile, so that the next study begins at once; where nothing
+could be tried, nothing is kept. The named profile itself is tried first, and only a gain beyond the law's own error moves away from
+it: published results stay comparable.
 """
 
 import hashlib
@@ -73,23 +74,34 @@ class Tuned:
         return cls(chosen, runtime, table["reason"], limits, trials, changes, table["seconds"])
 
 
-def tuned(made: Plan, say: Callable[[str], None] = lambda line: None) -> Plan:
-    """The plan with sizes that were measured here, from the cache or from trials; the same plan where nothing can be measured."""
+def asked(answer: float | str | None) -> dict:
+    """The arguments of `tuned` for what --autotune says: seconds, "again", or None for the default."""
+    return {"is_again": answer is not None, "seconds": answer if isinstance(answer, float) else BUDGET_SECONDS}
+
+
+def tuned(
+    made: Plan, say: Callable[[str], None] = lambda line: None, is_again: bool = False, seconds: float = BUDGET_SECONDS
+) -> Plan:
+    """The plan with sizes that were measured here, from the cache or from trials; the same plan where nothing can be measured.
+
+    is_again: not from the cache. seconds: of trials, at most.
+    """
     backend, profile = made.choice.backend, made.profile
     train_py = backend.train_py.read_text(encoding="utf-8")
     base = Sizes.of(profile, train_py)
     if base is None or backend.simulated:
         return made
-    found = remembered(made)
+    found = None if is_again else remembered(made)
     if found is None:
         try:
-            found = _measure(made, base, train_py, say)
+            found = _measure(made, base, train_py, say, seconds)
         except RunFailed as failure:
-            say(f"autotune: {failure}; the profile {profile.name} stays as it is")
+            say(f"autotune  {failure}; the profile {profile.name} stays as it is")
             return made
-        path = _path(made)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write(path, json.dumps(found.to_json(), indent=1).encode())
+        if any(one.tokens_per_second for one in found.trials):
+            path = _path(made)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.write(path, json.dumps(found.to_json(), indent=1).encode())
     for line in lines(found, profile.budget["train_seconds"]):
         say(f"autotune  {line}")
     return plan.informed(applied(made, found))
@@ -145,14 +157,15 @@ def described(sizes: Sizes) -> str:
     )
 
 
-def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None]) -> Tuned:
+def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None], budget_seconds: float) -> Tuned:
     start = awake_seconds()
+    say(f"autotune  at most {budget_seconds:.0f} s, once for this machine; `--autotune off` goes without")
     backend, seconds = made.choice.backend, made.profile.budget["train_seconds"]
     others = tune_runtime.alternatives(made.choice.facts)
     reserved = RUNTIME_SECONDS if others else 0.0
 
     def left() -> float:
-        return BUDGET_SECONDS - (awake_seconds() - start)
+        return budget_seconds - (awake_seconds() - start)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -163,16 +176,16 @@ def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None])
         for index, candidate in enumerate(chosen_few(order, base)):
             if left() - reserved < SHORTEST_TRIAL_SECONDS:
                 break
-            say(f"autotune  trying {described(candidate.sizes)}")
+            say(f"autotune  {left():.0f} s left, trying {described(candidate.sizes)}")
             limit_seconds = left() - reserved
             trials.append(_try(backend, train_py, made.profile, candidate, machine, folder / str(index), limit_seconds))
         trials = without_paging(trials)
-        best, reason = verdict(trials, base, order, seconds)
+        best, reason = verdict(trials, base, seconds)
         profile = made.profile if best is None else resized(made.profile, best)
 
         def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
             place, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
-            say(f"autotune  trying {choices.described(runtime) or 'the choices of the runtime'}")
+            say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
             text, variables = constants.write(train_py, profile.train), choices.variables(profile.runtime | runtime)
             return Stopwatch(backend, text, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
 
@@ -184,13 +197,13 @@ def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None])
 
 
 def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:
-    """The best of each shape (depth and width), best first, then the named profile's own sizes: TRIALS at most."""
+    """The named profile's own sizes, then the best of each shape (depth and width), best first: TRIALS at most."""
     shapes: dict[tuple[int, int], Candidate] = {}
     for candidate in order:
         if replace(candidate.sizes, rows=base.rows) != base:
             shapes.setdefault((candidate.sizes.depth, candidate.sizes.width), candidate)
     own = [candidate for candidate in order if candidate.sizes == base]
-    return [*list(shapes.values())[: TRIALS - 1], *own[:1]]
+    return [*own[:1], *list(shapes.values())[: TRIALS - 1]]
 
 
 def without_paging(trials: list[Trial]) -> list[Trial]:
@@ -214,19 +227,17 @@ def without_paging(trials: list[Trial]) -> list[Trial]:
     return checked
 
 
-def verdict(trials: list[Trial], base: Sizes, order: list[Candidate], train_seconds: float) -> tuple[Sizes | None, str]:
+def verdict(trials: list[Trial], base: Sizes, train_seconds: float) -> tuple[Sizes | None, str]:
     """(sizes or None for the named profile's, why), from measured speeds."""
     judged = [planning.judge(one.sizes, one.tokens_per_second, train_seconds) for one in trials if one.tokens_per_second]
     if not judged:
-        return None, "autotune: nothing could be tried in time, so the named profile stays"
+        return None, "autotune: nothing could be tried in time, so the named profile stays; `--autotune 300` gives it more"
     best = min(judged, key=lambda one: one.val_bpb)
-    own = next((one for one in judged if one.sizes == base), None)
-    if own is None:  # not tried: as fast as predicted, corrected by how wrong the others' predictions were
-        ratios = [one.tokens_per_second / one.predicted_tokens_per_second for one in trials if one.tokens_per_second]
-        predicted = next(one for one in order if one.sizes == base)
-        own = planning.judge(base, predicted.tokens_per_second * sum(ratios) / len(ratios), train_seconds)
+    own = next((one for one in judged if replace(one.sizes, rows=base.rows) == base), None)
+    if own is None:
+        return best.sizes, f"autotune: {described(best.sizes)}; the named profile could not be trained here"
     gain, error = 1 - best.val_bpb / own.val_bpb, planning.law().error
-    if best.sizes == base or gain <= error:
+    if best is own or gain <= error:
         return None, f"autotune: nothing tried is better than the named profile by more than the law's error of {error:.1%}"
     return best.sizes, (
         f"autotune: {described(best.sizes)}, {best.tokens_per_second:,.0f} tokens/s measured, "

@@ -13,17 +13,20 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("AUTORESEARCH_COMPILE", "off")
     monkeypatch.setattr(tune, "TRIALS", 2)  # time
-    monkeypatch.setattr(tune, "BUDGET_SECONDS", 600.0)  # however slow the machine is: nothing is left out for time
     monkeypatch.setattr(tune_runtime, "ROUNDS", 3)
     own = profiles.load("cpu-small")
     profile = replace(own, data=own.data | {"seq_len": 128, "vocab_size": 1024}, budget=own.budget | {"train_seconds": 20})
     made = replace(plan.make("cpu", "cpu-small"), profile=profile)
     said = []
-    first = tune.tuned(made, said.append)
+    assert tune.tuned(made, said.append, seconds=1.0).profile == profile, "no time to try anything"
+    assert tune.remembered(made) is None, "and the next study tries again"
+    long = 600.0  # however slow the machine is: nothing is left out for time
+    first = tune.tuned(made, said.append, seconds=long)
     found = tune.remembered(made)
     assert any("trying" in line for line in said)
     measured = [trial for trial in found.trials if trial.tokens_per_second]
-    assert measured and all(trial.tokens_per_second > 0 for trial in measured)
+    assert measured[0].sizes == found.trials[0].sizes == Sizes.of(profile, made.choice.backend.train_py.read_text("utf-8"))
+    assert all(trial.tokens_per_second > 0 for trial in measured)
     assert found.limits.matmul_flops > 1e9 and found.limits.bandwidth > 1e8
     # Beside a busy process a smaller model may be no better than the named one: then that stays.
     assert first.profile.name == ("auto" if found.sizes or found.runtime else "cpu-small")

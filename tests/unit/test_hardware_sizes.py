@@ -68,11 +68,11 @@ def test_every_candidate_is_what_its_profile_makes_of_train_py():
         assert Sizes.of(tune.resized(SMALL, one), TRAIN_PY) == one
 
 
-def test_a_few_shapes_are_tried_and_the_named_profile_last():
+def test_the_named_profile_is_tried_first_and_then_a_few_shapes():
     few = tune.chosen_few(sizes.ranked(BASE, machine(), 300), BASE)
-    shapes = [(one.sizes.depth, one.sizes.width) for one in few[:-1]]
+    shapes = [(one.sizes.depth, one.sizes.width) for one in few[1:]]
     assert len(few) == tune.TRIALS and len(set(shapes)) == len(shapes)
-    assert few[-1].sizes == BASE
+    assert few[0].sizes == BASE
 
 
 def trial(order, change, measured=1.0):
@@ -84,29 +84,36 @@ def trial(order, change, measured=1.0):
 def test_the_winner_is_decided_by_measured_speed():
     order = sizes.ranked(BASE, machine(), 300)
     best = order[0].sizes
-    chosen, reason = tune.verdict([trial(order, best), trial(order, BASE)], BASE, order, 300)
+    chosen, reason = tune.verdict([trial(order, best), trial(order, BASE)], BASE, 300)
     assert chosen == best and "lowers the predicted val_bpb" in reason
-    chosen, reason = tune.verdict([trial(order, best, 1e-3), trial(order, BASE)], BASE, order, 300)
+    chosen, reason = tune.verdict([trial(order, best, 1e-3), trial(order, BASE)], BASE, 300)
     assert chosen is None and "error" in reason
 
 
 def test_a_gain_within_the_laws_error_changes_nothing():
     order = sizes.ranked(BASE, machine(), 300)
     near = next(one for one in order if one.sizes != BASE and 0 < 1 - one.val_bpb / own(order).val_bpb < sizes.law().error)
-    assert tune.verdict([trial(order, near.sizes), trial(order, BASE)], BASE, order, 300)[0] is None
+    assert tune.verdict([trial(order, near.sizes), trial(order, BASE)], BASE, 300)[0] is None
 
 
 def own(order):
     return next(one for one in order if one.sizes == BASE)
 
 
-def test_the_named_profile_untried_is_corrected_by_the_others():
+REFUSED = Trial(BASE, 1.0, None, None, "oom: out of memory")
+
+
+def test_where_the_named_profile_does_not_fit_the_best_of_the_others_is_taken():
     order = sizes.ranked(BASE, machine(), 300)
-    # All run at a tenth of what was predicted: so would the named profile, and the best stays the best.
-    assert tune.verdict([trial(order, order[0].sizes, 0.1)], BASE, order, 300)[0] == order[0].sizes
+    chosen, reason = tune.verdict([REFUSED, trial(order, order[0].sizes, 0.1)], BASE, 300)
+    assert chosen == order[0].sizes and "could not be trained here" in reason
+
+
+def test_the_named_profile_in_smaller_portions_is_still_the_named_profile():
+    halved = Trial(replace(BASE, rows=BASE.rows // 2), 1000.0, 1000.0, None, "measured")
+    assert tune.verdict([halved], BASE, 300)[0] is None
 
 
 def test_without_a_trial_the_named_profile_stays():
-    refused = Trial(BASE, 1.0, None, None, "oom: out of memory")
-    chosen, reason = tune.verdict([refused], BASE, sizes.ranked(BASE, machine(), 300), 300)
+    chosen, reason = tune.verdict([REFUSED], BASE, 300)
     assert chosen is None and "nothing could be tried" in reason
