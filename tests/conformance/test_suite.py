@@ -7,6 +7,7 @@ import pytest
 
 from autoresearch.conformance import suite
 from autoresearch.hardware import registry
+from autoresearch.loop import experiment
 from autoresearch.paths import cache_dir
 
 SMALLEST = Path(__file__).parent / "smallest"
@@ -36,7 +37,7 @@ FAULTS = {
     "clock obeyed": (  # a step that outlasts the budget, in the run that has one
         "train.py",
         "run.report(",
-        "import time; time.sleep(9 if type(run) is measure.Run else 0); run.report(",
+        "import time; time.sleep(3 if type(run) is measure.Run else 0); run.report(",
     ),
     "summary complete": ("train.py", "describe(depth=DEPTH", "describe(peak_memory_bytes=0, depth=DEPTH"),
     "out of memory": (
@@ -55,6 +56,7 @@ FAULTS = {
 def _cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(experiment, "GRACE_MOST_SECONDS", 1.0)  # for the step that outlasts the budget
         yield
 
 

@@ -40,16 +40,16 @@ def _root() -> str | None:
 
 
 SUITES = {
-    **{f"kill-{name}": _kill(name, {"timeout": 60, "confirmed": 200}.get(name, 36)) for name in NIGHTS if name != "mixed"},
-    "kill-init": Suite(lambda stage, full, part, of: kills.killed_in_create(stage, _each(full, part, of, 12))),
-    "kill-random": Suite(lambda stage, full, part, of: kills.killed_at_random(stage, 48 // of if full else 5, seed=part)),
-    "power-mixed": _power("mixed", 60),
-    "power-init": _power("init", 60),
+    **{f"kill-{name}": _kill(name, {"timeout": 120, "confirmed": 400}.get(name, 90)) for name in NIGHTS if name != "mixed"},
+    "kill-init": Suite(lambda stage, full, part, of: kills.killed_in_create(stage, _each(full, part, of, 30))),
+    "kill-random": Suite(lambda stage, full, part, of: kills.killed_at_random(stage, 48 // of if full else 3, seed=part)),
+    "power-mixed": _power("mixed", 150),
+    "power-init": _power("init", 150),
     "mutants": Suite(lambda stage, full, part, of: mutants.mutants(1_000_000 // of if full else 40_000, seed=part)),
-    "disk-full": Suite(lambda stage, full, part, of: refused.full(stage, "discard", _each(full, part, of, 30))),
-    "disk-broken": Suite(lambda stage, full, part, of: refused.broken(stage, "discard", _each(full, part, of, 30))),
+    "disk-full": Suite(lambda stage, full, part, of: refused.full(stage, "discard", _each(full, part, of, 75))),
+    "disk-broken": Suite(lambda stage, full, part, of: refused.broken(stage, "discard", _each(full, part, of, 75))),
     "disk-small": Suite(lambda stage, full, part, of: refused.small_disk(stage, 12 // of if full else 1), _root()),
-    "ctrl-c": Suite(lambda stage, full, part, of: refused.interrupted(stage, 60 // of if full else 6, seed=part)),
+    "ctrl-c": Suite(lambda stage, full, part, of: refused.interrupted(stage, 60 // of if full else 3, seed=part)),
     "two-at-once": Suite(lambda stage, full, part, of: refused.two_at_once(stage, 10 // of if full else 1)),
     "machine": Suite(lambda stage, full, part, of: machine.machine(stage, *((40 // of, 12) if full else (3, 6)), seed=part)),
 }

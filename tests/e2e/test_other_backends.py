@@ -49,18 +49,18 @@ def call(tmp_path, *words: str, path: str = "") -> str:
     return done.stdout
 
 
-def check_study(tmp_path, backend: str, profile: str, path: str = "") -> Path:
-    """Run a baseline and one experiment; both must have a score. The folder of the baseline's run."""
+def check_study(tmp_path, backend: str, profile: str, path: str = "", experiments: int = 1) -> Path:
+    """Run a baseline and the experiments; all must have a score. The folder of the baseline's run."""
     (tmp_path / "corpus").mkdir()
     options = {
         "--backend": backend, "--profile": profile, "--corpus": str(studies.write_corpus(tmp_path / "corpus")), "--agent": "search",
-        "--decide": "strict", "--experiments": "1", "--tag": "t", "--workspace": str(tmp_path / "study"),
+        "--decide": "strict", "--experiments": str(experiments), "--tag": "t", "--workspace": str(tmp_path / "study"),
     }  # fmt: skip
     call(tmp_path, "run", "--plain", "--on-battery", *(word for option in options.items() for word in option), path=path)
     rows = [line.split("\t") for line in (tmp_path / "study" / "results.tsv").read_text(encoding="utf-8").splitlines()[1:]]
-    assert len(rows) == 2
-    assert rows[0][3] == "keep" and 0.5 < float(rows[0][1]) < 8
-    assert rows[1][3] in ("keep", "discard") and 0.5 < float(rows[1][1]) < 8
+    assert len(rows) == 1 + experiments
+    assert rows[0][3] == "keep"
+    assert all(row[3] in ("keep", "discard") and 0.5 < float(row[1]) < 8 for row in rows)
     return min((tmp_path / "study" / ".autoresearch" / "runs").iterdir())
 
 
@@ -77,7 +77,8 @@ def test_a_study_with_another_framework_trains_and_scores(backend, line, tmp_pat
         pytest.skip(f"{backend} is not installed")
     profile = tmp_path / "tiny.toml"
     profile.write_text(TINY.format(backend=backend, data_and_budget=DATA_AND_BUDGET), encoding="utf-8")
-    log = (check_study(tmp_path, backend, str(profile)) / "log.txt").read_text(encoding="utf-8")
+    experiments = 0 if backend == "jax" else 1  # JAX compiles anew in each of its processes
+    log = (check_study(tmp_path, backend, str(profile), experiments=experiments) / "log.txt").read_text(encoding="utf-8")
     assert re.search(line, log), log
 
 

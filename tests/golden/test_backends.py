@@ -52,7 +52,6 @@ def test_eager_it_follows_the_golden_state(backend, framework, kernels, dtype, c
         ("cpu", "torch", "float32"),  # compiled bfloat16 is held against eager in tests/e2e/test_cpu_backend.py
         ("mlx", "mlx", "float32"),
         ("jax", "jax", "float32"),
-        ("jax", "jax", "bfloat16"),  # it has no float16 attention on a CPU
     ],
 )
 def test_compiled_it_follows_the_golden_state(backend, framework, dtype, compile_cache):
