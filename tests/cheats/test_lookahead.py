@@ -34,6 +34,7 @@ def scored(framework, extra, folder):
     return ask, ask(text().inputs, text().targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHEATS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_model_that_looks_ahead_pays_and_is_found(framework, name, folder):
@@ -45,6 +46,7 @@ def test_a_model_that_looks_ahead_pays_and_is_found(framework, name, folder):
         assert found.reason, f"not found with the cuts of seed {seed}: {found}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAINT)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_faint_look_ahead_is_found_by_its_direction(framework, name, folder):
@@ -86,6 +88,7 @@ def test_what_counts_its_calls_is_found_by_a_fresh_process(framework, folder):
         assert audited.examine(fresh, bits, honest.allowed, 0, 32, honest.bits - bits).reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_an_honest_model_passes_and_an_open_tolerance_leaves_the_direction(framework, folder):
     """What the tests above lean on: a cheat is told by the size of a difference, or else by its direction."""

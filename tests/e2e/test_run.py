@@ -80,6 +80,7 @@ def test_confirmed_measures_the_noise_and_repeats_what_looks_better(tmp_path, co
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_stopped(fresh):
     study, setup = fresh
     steps = [WORSE, BETTER]
@@ -252,6 +253,7 @@ def test_a_disk_that_breaks_at_the_last_word_is_told(fresh):
     assert play(study, setup, [], experiments=0)[0].exit_status == 0
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_for_a_run_is_waited_for(fresh, monkeypatch):
     study, setup = fresh
     rooms = iter([1 << 60, 1 << 60])

@@ -63,6 +63,7 @@ def answers(folder: Path) -> dict[str, str]:
     return {name: word.strip() for name, word, _ in split}
 
 
+@pytest.mark.slow
 @needs_level_2
 @pytest.mark.parametrize("level", LEVELS)
 def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
@@ -197,6 +198,7 @@ def test_an_unattended_run_is_refused_below_level_2(typed, tmp_path, monkeypatch
     assert "level 1" in err and "--sandbox none" in err
 
 
+@pytest.mark.slow
 def test_show_and_results_say_the_level(made, typed):
     study, setup = made
     studies.play(study, setup, [])

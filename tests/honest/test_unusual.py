@@ -14,6 +14,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("models")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_an_honest_model_passes(framework, name, folder):

@@ -27,6 +27,7 @@ def documents(count, seed=0):
     return rng.integers(0, 2**63, count).astype(np.uint64), rng.integers(1, 5000, count)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_nothing_is_both_held_out_and_trained_on(data):

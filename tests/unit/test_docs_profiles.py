@@ -46,6 +46,7 @@ def test_the_document_has_the_tables_that_the_profiles_give(monkeypatch):
     run(monkeypatch, ROOT / "docs" / "profiles.md", "--check")
 
 
+@pytest.mark.slow
 def test_an_old_table_is_found_and_written_anew(monkeypatch, tmp_path):
     old = tmp_path / "profiles.md"
     old.write_text(TEXT.replace("| `rtx-12gb` |", "| `rtx-13gb` |"), encoding="utf-8")
@@ -87,6 +88,7 @@ def test_a_published_device_is_one_recorded_machine_and_has_rows():
     assert {(one.profile.name, device) for one in MACHINES for device in one.published} <= shown
 
 
+@pytest.mark.slow
 def test_a_cards_peaks_are_those_that_its_probe_would_find():
     torch = pytest.importorskip("torch")
     for backend, dtype in itertools.product(("cuda", "rocm", "xpu"), ("bfloat16", "float32")):

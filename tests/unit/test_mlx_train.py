@@ -90,6 +90,7 @@ found["state"] = sorted({str(array.dtype) for _, array in tree_flatten([trainer.
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_mlx
 def test_a_warm_up_leaves_no_trace():
     found = run("""
@@ -108,6 +109,7 @@ for warm_up in (False, True):
     assert found["losses"][0] == found["losses"][1]
 
 
+@pytest.mark.slow
 @needs_mlx
 def test_it_learns():
     found = run("""

@@ -41,6 +41,7 @@ def test_the_score_follows_the_landscape_and_repeats(setup, tmp_path):
     assert first.peak_memory_bytes is None
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_score(setup, tmp_path):
     one, two = (execute(setup, TRAIN, seed, tmp_path / str(seed)).val_bpb for seed in (1, 2))
     assert 0 < abs(one - two) < 0.02
