@@ -84,6 +84,7 @@ class Feeder:
     def __init__(self, setup: Setup, seed: int):
         tokens = setup.prepared.train_folder / "tokens.bin"
         self._feed = Feed(tokens, setup.prepared.dtype, seed)
+        self._feed.prepare(setup.seq_len)
 
     @property
     def tokens(self) -> int:
