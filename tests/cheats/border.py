@@ -14,12 +14,12 @@ HEADER = "(2**63).to_bytes(8, 'little')"
 
 def says(message: str, verdicts: str = "invalid") -> Cheat:
     """One message in the middle of a training."""
-    return before(STEP, f"if step == 1:\n    run._channel.send({message})", verdicts)
+    return before(STEP, f"if step == 0:\n    run._channel.send({message})", verdicts)
 
 
 def writes(data: str, verdicts: str = "invalid") -> Cheat:
     """Bytes into the line to the harness, in the middle of a training."""
-    return before(STEP, f"if step == 1:\n    run._channel._writer.write({data})\n    run._channel._writer.flush()", verdicts)
+    return before(STEP, f"if step == 0:\n    run._channel._writer.write({data})\n    run._channel._writer.flush()", verdicts)
 
 
 def scoring(lines: str, verdicts: str = "invalid") -> Cheat:
@@ -80,14 +80,14 @@ MESSAGES = {
     "a row longer than the text": says("{'type': 'batch', 'rows': 1, 'seq_len': 1000000, 'ahead': False}", "crash"),
     "batches that it does not take": before(
         STEP,
-        "if step == 1:\n    for _ in range(3000):\n"
+        "if step == 0:\n    for _ in range(3000):\n"
         "        run._channel.send({'type': 'batch', 'rows': 4096, 'seq_len': 64, 'ahead': False})",
         "invalid | crash | timeout | no effect | oom",
     ),
     "a message of a kind that is a list": says("{'type': ['saved']}"),
     "no kind": says("{'steps': 1}"),
     "a flood of losses": before(
-        STEP, "if step == 1:\n    for _ in range(9999):\n        run._channel.send({'type': 'step', 'loss': 1.0, 'progress': 0.5})",
+        STEP, "if step == 0:\n    for _ in range(9999):\n        run._channel.send({'type': 'step', 'loss': 1.0, 'progress': 0.5})",
         "invalid",
     ),
     "a line of 30 MB": writes("b'x' * 30_000_000"),
@@ -96,7 +96,7 @@ MESSAGES = {
     "digits without end": writes("b'9' * 60_000 + b'\\n'"),
     "bytes that are no text": writes("b'\\xff\\xfe\\x00\\n'"),
     "an empty line": writes("b'\\n'"),
-    "its line closed": before(STEP, "if step == 1:\n    run._channel._writer.close()\n    time.sleep(5)", "crash | timeout"),
+    "its line closed": before(STEP, "if step == 0:\n    run._channel._writer.close()\n    time.sleep(5)", "crash | timeout"),
 }  # fmt: skip
 ANSWERS = {
     "a slot that is not there": scoring("line.send({'type': 'built'})\nline.send({'type': 'scored', 'slot': 7})"),
