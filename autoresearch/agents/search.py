@@ -75,6 +75,8 @@ class Search:
             if axis is None or not axis.ordered:
                 return {}
             new = edit["set"] if "set" in edit else old * edit.get("multiply", 1) + edit.get("add", 0)
+            if (other := edit.get("keep_product_with")) is not None:
+                new = old * now.values[other] / changes[other]
             new = axis.value(axis.position(new)) if axis.low <= new <= axis.high else None
             if new is None or new == old:
                 return {}

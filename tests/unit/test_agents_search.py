@@ -7,6 +7,7 @@ from autoresearch.agents.base import Exhausted, Past, View
 from autoresearch.agents.memory import Memory
 from autoresearch.agents.search import Search
 from autoresearch.errors import UsageError
+from autoresearch.hardware import profiles, registry
 
 TRAIN = """import math
 
@@ -181,3 +182,29 @@ def test_every_shipped_move_can_be_made_on_the_torch_backend():
         moves += "known move" in proposal.reasoning
         history.append(Past(number, "", "discard", 1.01, proposal.train_py))
     assert moves == len(agent.moves)
+
+
+TRAINED = [(name, backend) for name, one in profiles.all().items() for backend in one.backends if backend != "null"]
+DEEPER, HALVED = "one layer more, at the same width", "half the tokens a step, twice the steps"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile, backend", TRAINED)
+def test_a_known_move_does_what_it_says_at_a_profiles_sizes(profile, backend):
+    text = constants.write(registry.scan()[backend].train_py.read_text(encoding="utf-8"), profiles.load(profile).train)
+    old, made = values(text), {}
+    agent, history = Search(), start(text)
+    for number in range(1, 2 * len(agent.moves) + 1):
+        proposal = agent.propose(view(history, text))
+        history.append(Past(number, proposal.description, "discard", 2.0, proposal.train_py))
+        made[proposal.reasoning.partition("known move: ")[2].partition(";")[0]] = values(proposal.train_py)
+    assert made[DEEPER]["DEPTH"] == old["DEPTH"] + 1 and width(made[DEEPER]) == width(old)
+    assert 2 * made[HALVED]["TOTAL_BATCH_SIZE"] == old["TOTAL_BATCH_SIZE"]
+    for what, new in made.items():
+        if what.startswith(("larger", "smaller")):
+            changed = [name for name in old if new[name] != old[name]]
+            assert changed and all((new[name] > old[name]) == what.startswith("larger") for name in changed), what
+
+
+def width(found: dict) -> int:
+    return max(1, round(found["ASPECT_RATIO"] * found["DEPTH"] / found["HEAD_DIM"])) * found["HEAD_DIM"]
