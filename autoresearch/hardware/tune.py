@@ -35,6 +35,7 @@ TRIALS = 4  # sizes that are tried: the named profile's and the best of the othe
 TIMED_STEPS = 5
 RUNTIME_SECONDS = 25.0  # of the budget, where the runtime has choices: two starts from a filled cache (docs/design/sizes.md)
 PAGING_SLOWDOWN = 3  # a driver that moves the device's memory over the bus: published runs got 3 to 10 times slower
+LAW_SAYS = 3.0  # bits per byte: what knows nothing pays about as much, and the law was fitted to trainings that learn
 FORMAT = 3  # of what is kept in the cache
 
 
@@ -145,7 +146,8 @@ def lines(found: Tuned, train_seconds: float) -> list[str]:
         if trial.tokens_per_second:
             expected = planning.judge(trial.sizes, trial.tokens_per_second, train_seconds).val_bpb
             words = f"{trial.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted)"
-            words += f", val_bpb {expected:.3f} by the law for stdlib"
+            is_known = expected < LAW_SAYS
+            words += f", val_bpb {expected:.3f} by the law for stdlib" if is_known else ", too short a training for the law"
         shown.append(f"{described(trial.sizes)}: {words}")
     return [*shown, *(f"{choices.described({one.name: one.value})}: {one.reason}" for one in found.changes)]
 

@@ -90,3 +90,10 @@ def test_what_was_found_is_read_back_and_shown():
     found = Tuned(None, {"compile": False}, "why", Limits(1e12, None), (trial(900, 10),), (change,), 80.0)
     assert Tuned.from_json(found.to_json()) == found
     assert tune.lines(found, 300)[-1] == "compile off: 1.30 times as fast, ahead in 10 of 10 rounds: taken"
+
+
+def test_what_was_tried_is_told_and_the_law_is_silent_where_it_knows_nothing():
+    found = Tuned(None, {}, "so", Limits(None, None), (trial(1000.0, None), trial(None, None)), (), 1.0)
+    long, short = tune.lines(found, 300), tune.lines(found, 2)
+    assert "1,000 tokens/s (1,000 predicted), val_bpb 2.161 by the law" in long[0] and long[1].endswith("tokens a step: oom")
+    assert "too short a training for the law" in short[0] and "val_bpb" not in short[0]
