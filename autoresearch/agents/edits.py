@@ -5,6 +5,7 @@ of its edits is another idea, which nobody had. An error says what to do next an
 """
 
 import difflib
+import io
 import itertools
 import re
 from collections.abc import Sequence
@@ -120,9 +121,16 @@ def apply(text: str, best: str, calls: Sequence[Call]) -> Outcome:
 
 def whole_file(answer: str) -> str | None:
     """A whole train.py in a fenced block of an answer in prose: the fallback for models that call no tool."""
-    blocks = re.findall(r"^```[\w.+-]*[ \t]*\n(.*?)^```[ \t]*$", answer, re.MULTILINE | re.DOTALL)
-    whole = [block for block in blocks if "build_model" in block]  # which every train.py has to have
-    return whole[-1] if whole else None
+    whole, block = None, None
+    for line in io.StringIO(answer):  # unlike a pattern over the whole, it takes no longer the more fences are open
+        if block is None:
+            block = [] if re.match(r"```[\w.+-]*[ \t]*\n", line) else None
+        elif not re.match(r"```[ \t]*$", line):
+            block.append(line)
+        else:
+            text, block = "".join(block), None
+            whole = text if "build_model" in text else whole  # which every train.py has to have
+    return whole
 
 
 def plain(text: str) -> str:

@@ -149,6 +149,9 @@ def test_a_whole_file_in_a_fenced_block():
     assert edits.whole_file("```python\nMATRIX_LR = 0.06\n```\n") is None
     assert edits.whole_file(TORCH) is None
     assert edits.whole_file(f"```python\n{TORCH}") is None  # cut off
+    earlier = "def build_model(spec):\n    return 'an earlier one'\n"
+    assert edits.whole_file(f"```\n{earlier}```\n{answer}") == TORCH, "the last one counts"
+    assert edits.whole_file("```x\n" * 400_000) is None, "in a second, however many fences it opens"
 
 
 def test_with_a_schema_or_by_its_type_it_is_the_same_editor():
