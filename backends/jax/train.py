@@ -31,6 +31,7 @@ SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of se
 ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
 SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
 GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read [fixed]
+PAIR_ROWS = 0  # rows of a table that is added to the embedding, by a hash of a token and the one before; 0: none [0, 8192, 32768]
 
 # Batch
 DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
@@ -100,6 +101,8 @@ def initial_weights(vocab_size: int, key: jax.Array) -> dict[str, jax.Array]:
         "x0_lambdas": jnp.full(DEPTH, X0_INIT, jnp.float32),  # without a type it is a weak one, and a step compiled twice
         "lm_head": 0.001 * jax.random.normal(next(keys), (vocab_size, width)),
     }
+    if PAIR_ROWS:
+        weights["pair_embedding"] = jnp.zeros((PAIR_ROWS, width))
     for layer in range(DEPTH):
         weights |= {
             f"attention.{layer}.query": matrix(heads * HEAD_DIM, width),
@@ -144,6 +147,13 @@ def mlp(part: dict, x: jax.Array) -> jax.Array:
     return linear(jnp.square(jax.nn.relu(linear(x, part["up"]))), part["down"])
 
 
+def pair_rows(ids: jax.Array) -> jax.Array:
+    """The row of the pair table for each token and the one before it: [B, T]. Before the first one there is token 0."""
+    ids = ids.astype(jnp.uint32)
+    before = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)))
+    return (27191 * ids + 36313 * before) % PAIR_ROWS
+
+
 class GPT:
     """call: token ids [B, T] -> logits float32 [B, T, V]. `weights` is replaced as a whole by training and by loading."""
 
@@ -160,7 +170,10 @@ class GPT:
         frequency = ROPE_BASE ** -(np.arange(0, HEAD_DIM, 2) / HEAD_DIM)
         angle = np.outer(np.arange(ids.shape[1]), frequency)[:, None]  # [T, 1, D / 2]
         cos, sin = (jnp.asarray(table, runtime.dtype) for table in (np.cos(angle), np.sin(angle)))
-        x = x0 = runtime.norm(weights["embedding"][ids].astype(runtime.dtype))
+        x = runtime.norm(weights["embedding"][ids].astype(runtime.dtype))
+        if PAIR_ROWS:
+            x = x + weights["pair_embedding"][pair_rows(ids)].astype(x.dtype)
+        x0 = x
         resid, skip = weights["resid_lambdas"], weights["x0_lambdas"]
         for layer, window in enumerate(self.windows):
             value_embedding = None

@@ -30,6 +30,7 @@ SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of se
 ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
 SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
 GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read [fixed]
+PAIR_ROWS = 0  # rows of a table that is added to the embedding, by a hash of a token and the one before; 0: none [0, 8192, 32768]
 
 # Batch
 DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
@@ -133,6 +134,13 @@ class MLP(nn.Module):
         return linear(nn.relu(linear(x, self.up)).square(), self.down)
 
 
+def pair_rows(ids: mx.array) -> mx.array:
+    """The row of the pair table for each token and the one before it: [B, T]. Before the first one there is token 0."""
+    ids = ids.astype(mx.uint32)
+    before = mx.pad(ids[:, :-1], ((0, 0), (1, 0)))
+    return (27191 * ids + 36313 * before) % PAIR_ROWS
+
+
 class GPT(nn.Module):
     """call: token ids [B, T] -> logits float32 [B, T, V]."""
 
@@ -146,13 +154,18 @@ class GPT(nn.Module):
         key_width = len(self.attention[0].value)
         # {} holds the place of a layer that has none: MLX's trees number the entries of a list.
         self.value_embeddings = [matrix(vocab_size, key_width) if has_value_embedding(layer) else {} for layer in range(DEPTH)]
+        if PAIR_ROWS:
+            self.pair_embedding = mx.zeros((PAIR_ROWS, width))
         self.resid_lambdas = mx.ones(DEPTH)
         self.x0_lambdas = mx.full(DEPTH, X0_INIT)
         self.lm_head = 0.001 * mx.random.normal((vocab_size, width))
 
     def hidden(self, ids: mx.array) -> mx.array:
         """What lm_head reads: [B, T, C] in the compute dtype."""
-        x = x0 = runtime.norm(self.embedding[ids].astype(runtime.dtype))
+        x = runtime.norm(self.embedding[ids].astype(runtime.dtype))
+        if PAIR_ROWS:
+            x = x + self.pair_embedding[pair_rows(ids)].astype(x.dtype)
+        x0 = x
         resid, skip = self.resid_lambdas.astype(x.dtype), self.x0_lambdas.astype(x.dtype)
         for layer in range(DEPTH):
             value_embedding = self.value_embeddings[layer][ids].astype(x.dtype) if has_value_embedding(layer) else None

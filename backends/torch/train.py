@@ -31,6 +31,7 @@ SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of se
 ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
 SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
 GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read [fixed]
+PAIR_ROWS = 0  # rows of a table that is added to the embedding, by a hash of a token and the one before; 0: none [0, 8192, 32768]
 
 # Batch
 DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
@@ -131,6 +132,12 @@ class MLP(nn.Module):
         return linear(F.relu(linear(x, self.up)).square(), self.down)
 
 
+def pair_rows(ids):
+    """The row of the pair table for each token and the one before it: [B, T]. Before the first one there is token 0."""
+    before = F.pad(ids[:, :-1], (1, 0))
+    return (27191 * ids + 36313 * before) % PAIR_ROWS
+
+
 class GPT(nn.Module):
     """forward: token ids int64 [B, T] -> logits float32 [B, T, V]."""
 
@@ -144,6 +151,7 @@ class GPT(nn.Module):
         key_width = self.attention[0].value.size(0)
         layers = [str(layer) for layer in range(DEPTH) if has_value_embedding(layer)]
         self.value_embeddings = nn.ParameterDict({layer: matrix(vocab_size, key_width) for layer in layers})
+        self.pair_embedding = nn.Parameter(torch.zeros(PAIR_ROWS, width)) if PAIR_ROWS else None
         self.resid_lambdas = nn.Parameter(torch.ones(DEPTH))
         self.x0_lambdas = nn.Parameter(torch.full((DEPTH,), X0_INIT))
         self.lm_head = nn.Parameter(0.001 * torch.randn(vocab_size, width))
@@ -155,7 +163,10 @@ class GPT(nn.Module):
     def hidden(self, ids):
         """What lm_head reads: [B, T, C] in the compute dtype."""
         cos, sin = self.cos[: ids.size(1)], self.sin[: ids.size(1)]
-        x = x0 = norm(runtime.embedding(ids, self.embedding).to(runtime.dtype))
+        x = norm(runtime.embedding(ids, self.embedding).to(runtime.dtype))
+        if PAIR_ROWS:
+            x = x + runtime.embedding(pair_rows(ids), self.pair_embedding).to(x.dtype)
+        x0 = x
         for layer in range(DEPTH):
             value_embedding = None
             if has_value_embedding(layer):
@@ -243,8 +254,9 @@ class Optimizer:
 
     def __init__(self, model: GPT):
         width_scale = (model.lm_head.size(1) / 768) ** -0.5
+        tables = [model.embedding, *model.value_embeddings.values(), *([model.pair_embedding] if PAIR_ROWS else [])]
         groups = [
-            (EMBEDDING_LR * width_scale, ADAM_BETA1, [model.embedding, *model.value_embeddings.values()]),
+            (EMBEDDING_LR * width_scale, ADAM_BETA1, tables),
             (UNEMBEDDING_LR * width_scale, ADAM_BETA1, [model.lm_head]),
             (SCALAR_LR * 0.01, ADAM_BETA1, [model.resid_lambdas]),
             (SCALAR_LR, 0.96, [model.x0_lambdas]),

@@ -205,7 +205,7 @@ scorer.score = scorer.row_bits = audit.compare = audit.make_cuts = lambda *a, **
         "no checkpoint",
     ),
     "a budget of its own": before(READY, "run.budget_seconds *= 1000", "timeout", "no checkpoint"),
-    "a step without an end": before(STEP, "while step > 2:\n    time.sleep(0.01)", "timeout", "no checkpoint"),
+    "a step without an end": before(STEP, "while step >= 0:\n    time.sleep(0.01)", "timeout", "no checkpoint"),
     "ends early": before(STEP, "if step == 0:\n    return", "crash", "before the harness's clock"),
     "exits with status 0": before(STEP, "import os\nif step == 0:\n    os._exit(0)", "crash"),
     "sys.exit": before(STEP, "import sys\nif step == 0:\n    sys.exit(0)", "crash"),

@@ -1,6 +1,7 @@
 """The golden state, read and compared with. golden.json's "deviations" says the same in words."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -10,9 +11,9 @@ FOLDER = PACKAGE / "conformance"
 ABOUT = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
 
 
-def load() -> dict[str, np.ndarray]:
+def load(path: Path = FOLDER / "golden.npz") -> dict[str, np.ndarray]:
     """The arrays by key; tests/golden/make.py lists them."""
-    with np.load(FOLDER / "golden.npz") as file:
+    with np.load(path) as file:
         return dict(file)
 
 

@@ -7,6 +7,7 @@ a dict. tests/golden/test_reference.py holds them against finite differences, an
 `c` is the dict of train.py's constants (c["DEPTH"], ...). Weights are a dict with the names and shapes of the checkpoint:
 
     embedding, lm_head [V, C]    value_embeddings.I [V, G*D]    resid_lambdas, x0_lambdas [layers]
+    pair_embedding [PAIR_ROWS, C], where c["PAIR_ROWS"] is not 0 (it may be left out)
     attention.I.query [H*D, C]   attention.I.key, .value [G*D, C]   attention.I.out [C, H*D]   attention.I.gate [G, channels]
     mlp.I.up [M, C]   mlp.I.down [C, M]
 
@@ -34,6 +35,8 @@ def shapes(c, vocab_size: int) -> dict[str, tuple[int, ...]]:
     inner = int(c["MLP_RATIO"] * model)
     found = {"embedding": (vocab_size, model), "lm_head": (vocab_size, model)}
     found |= {"resid_lambdas": (c["DEPTH"],), "x0_lambdas": (c["DEPTH"],)}
+    if c.get("PAIR_ROWS"):
+        found["pair_embedding"] = (c["PAIR_ROWS"], model)
     for i in range(c["DEPTH"]):
         found |= {f"attention.{i}.query": (heads * head, model), f"attention.{i}.out": (model, heads * head)}
         found |= {f"attention.{i}.{name}": (groups * head, model) for name in ("key", "value")}
@@ -82,6 +85,12 @@ def embed(ids, weights, name, gradients):
         np.add.at(gradients[name], ids, dy)
 
     return weights[name][ids], back
+
+
+def pair_rows(ids, rows):
+    """The row of the pair table for each token and the one before it; before the first one there is token 0."""
+    before = np.concatenate([np.zeros_like(ids[:, :1]), ids[:, :-1]], axis=1)
+    return (27191 * ids.astype(np.int64) + 36313 * before.astype(np.int64)) % rows
 
 
 def rotate(x, base):
@@ -187,6 +196,10 @@ def evaluate(weights, ids, targets, c):
     resid, skip = weights["resid_lambdas"], weights["x0_lambdas"]
     x, back_embed = embed(ids, weights, "embedding", gradients)
     x, back_first = norm(x)
+    back_pairs = None
+    if c.get("PAIR_ROWS"):
+        y, back_pairs = embed(pair_rows(ids, c["PAIR_ROWS"]), weights, "pair_embedding", gradients)
+        x = x + y
     x0, layers = x, []
     for i in range(c["DEPTH"]):
         before = x
@@ -209,6 +222,8 @@ def evaluate(weights, ids, targets, c):
         gradients["resid_lambdas"][i], gradients["x0_lambdas"][i] = (dx * before).sum(), (dx * x0).sum()
         dx0 = dx0 + skip[i] * dx
         dx = resid[i] * dx
+    if back_pairs:
+        back_pairs(dx + dx0)
     back_embed(back_first(dx + dx0))
     return logits, token_loss, gradients
 

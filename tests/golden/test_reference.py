@@ -98,7 +98,10 @@ def test_a_known_mistake_is_noticed(state, monkeypatch, owner, name, mistake):
     assert noticed(state, C)
 
 
-@pytest.mark.parametrize("values", [{}, {"GQA_RATIO": 1, "WINDOW_PATTERN": "L"}, {"DEPTH": 2, "ASPECT_RATIO": 32, "GQA_RATIO": 4}])
+SHAPES = [{}, {"GQA_RATIO": 1, "WINDOW_PATTERN": "L"}, {"DEPTH": 2, "ASPECT_RATIO": 32, "GQA_RATIO": 4}, {"PAIR_ROWS": 64}]
+
+
+@pytest.mark.parametrize("values", SHAPES)
 def test_gradients_are_finite_differences(values):
     c, weights, ids, targets = start(**values)
     weights = {name: weight.astype(np.float64) for name, weight in weights.items()}
