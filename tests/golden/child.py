@@ -1,8 +1,8 @@
 """Follows the golden state with a backend, in a process of its own. Prints one JSON line: deviations, dtype, is_compiled.
 
-`python child.py JOB`; JOB is JSON with python_path and train_py of the backend, its framework, compiled (false: eager), and constants
-and state where another one is to be followed. What frameworks do each in their way is in follow_torch.py, follow_mlx.py and
-follow_jax.py, which have
+`python child.py JOB`; JOB is JSON with python_path and train_py of the backend, its framework, compiled (false: eager), and
+constants and state where another one is to be followed. What frameworks do each in their way is in follow_torch.py, follow_mlx.py
+and follow_jax.py, which have
 
     set_compile(is_on)       before train.py is read
     kernels(is_on)           yields a name for each set of kernels to follow the state with, once that set is in place
