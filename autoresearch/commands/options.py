@@ -53,7 +53,7 @@ _OPTIONS = {
     "autotune": click.option(
         "--autotune", type=_Autotune(), metavar="SECONDS|off|again",
         help="With --profile auto: how long to try sizes; off takes the profile that fits as it is; again forgets what was "
-        "found before on this machine. Default: 90 s, once.",
+        "found before on this machine. Default: 300 s, once.",
     ),
     "corpus": click.option(
         "--corpus", default="auto", show_default=True, metavar="NAME|PATH|auto",
