@@ -16,21 +16,21 @@ from autoresearch.sandbox import policy, room
 from autoresearch.sandbox.policy import Cell
 
 WORK = "work"
-SCORING_FILE_BYTES = 256 << 20  # of a file that a scoring may write: what a compiler of its own makes
+COMPILED_BYTES = 256 << 20  # of a file that any cell may write: a compiler's headers alone take more than 64 MB
 
 
 def training(setup: Setup, folder: Path, train_py: str, file_bytes: int) -> Cell:
-    """Reads the train.py in folder, whose text is train_py; its files grow to file_bytes at most."""
+    """Reads the train.py in folder, whose text is train_py; its files grow to file_bytes at most, or what a compiler needs."""
     layers = _layers(setup, train_py)
     work = room.make(folder / WORK, layers)
-    return _cell(setup, work, [folder / "train.py", *layers], file_bytes=file_bytes)
+    return _cell(setup, work, [folder / "train.py", *layers], file_bytes=max(COMPILED_BYTES, file_bytes))
 
 
 def scoring(setup: Setup, folder: Path, train_py: str, slots: list[Path]) -> Cell:
     """Reads train.py, and the weights once they are lent; writes the slots."""
     layers = _layers(setup, train_py)
     work = room.make(folder / WORK, layers)
-    file_bytes = max(SCORING_FILE_BYTES, *(path.stat().st_size for path in slots))
+    file_bytes = max(COMPILED_BYTES, *(path.stat().st_size for path in slots))
     return _cell(setup, work, [folder / "train.py", room.lent(work), *layers], slots, file_bytes)
 
 

@@ -74,7 +74,7 @@ def _stop(pid: int, trusted: frozenset[int]) -> list[int]:
     """Every process, parents first; a stopped one starts no other."""
     end, calm, before = time.monotonic() + STOP_SECONDS, 0, []
     while calm < CALM:
-        now = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one)]
+        now = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid)]
         if len(now) > PROCESSES:
             raise RunFailed("limit", f"its scoring has more than {PROCESSES} processes")
         for one in now:
@@ -90,11 +90,18 @@ def _stop(pid: int, trusted: frozenset[int]) -> list[int]:
     return before
 
 
-def _has_ended(process: psutil.Process) -> bool:
+def _has_ended(pid: int) -> bool:
+    """All of its threads. RunFailed when the first one alone has: what the others have open can't be seen through it."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.Error:
+        states = {name: _state(pid, name) for name in os.listdir(f"/proc/{pid}/task")}
+    except OSError:
         return True
+    others = [state for name, state in states.items() if name != str(pid)]
+    if states.get(str(pid), "Z") not in "ZX":
+        return False
+    if any(state not in "ZX" for state in others):
+        raise RunFailed("limit", "a process of its scoring has ended its first thread and no other")
+    return True
 
 
 def _is_stopped(process: psutil.Process) -> bool:

@@ -42,6 +42,8 @@ LOOKUPS = (
     "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "truncate", "getxattr", "lgetxattr", "getxattrat",
     "listxattr", "llistxattr", "listxattrat", "file_getattr", "uselib",
 )  # fmt: skip
+# Asked for, too: what moves one of the kernel's counters on that a later process can read (sessions, pipes), or its load.
+COUNTED = ("setsid", "pipe", "pipe2", "vfork")
 NEWEST = 469  # file_setattr, of Linux 6.17
 BEFORE_LANDLOCK_3 = ("truncate",)  # Landlock sees it from its third version on
 
@@ -59,7 +61,10 @@ class If:
 
 
 NEW_NAMESPACES = 0x7E020080  # CLONE_NEW* of linux/sched.h: user, pid, net, ipc, uts, cgroup, mount, time
-PROCESS_HANDLE = 0x1000  # CLONE_PIDFD
+PROCESS_HANDLE, VFORK = 0x1000, 0x4000  # CLONE_PIDFD, CLONE_VFORK
+SHARED_FILES, THREAD = 0x400, 0x10000  # CLONE_FILES, CLONE_THREAD
+UNSHARE_FILES = 2  # CLOSE_RANGE_UNSHARE of linux/close_range.h
+SHARED_MEMORY = 1  # MAP_SHARED, and a bit of MAP_SHARED_VALIDATE: without a file, or of /dev/zero, it takes a number that counts
 ANY = 0xFFFFFFFF
 # linux/fcntl.h: copies and flags of a descriptor, locks (they end with their process, and compilers wait for each other by them),
 # the size of a pipe, the seals of a memfd. Not: leases, notices, owners, hints on how long a file lives, a pipe's new size.
@@ -70,7 +75,12 @@ IOCTLS = (0x5401, 0x802C542A, 0x540F, 0x5411, 0x5413, 0x541B, 0x5421, 0x5450, 0x
 IOCTL_TYPES = tuple(kind << 8 for kind in (0x54, 0x12, 0x15, 0x58, 0x66, 0x72, 0x76, 0x93, 0x94, 0xB7, 0xFF))
 OF_ITSELF = If(0, ANY, (0,), inside=False)
 CONDITIONS = {
-    "clone": (If(0, NEW_NAMESPACES | PROCESS_HANDLE, (0,), inside=False),),
+    "clone": (
+        If(0, NEW_NAMESPACES | PROCESS_HANDLE, (0,), inside=False),
+        If(0, SHARED_FILES | THREAD, (THREAD,), inside=True),  # a thread with descriptors of its own: locking in would not see them
+        If(0, VFORK, (0,), inside=False, answer=ASK),
+    ),
+    "close_range": (If(2, UNSHARE_FILES, (0,), inside=False),),
     "socketpair": (If(0, ANY, (1,), inside=False), If(1, 0xF, (1, 5), inside=False)),  # AF_UNIX; SOCK_STREAM, SOCK_SEQPACKET
     "sendto": (If(4, ANY, (0,), inside=False), If(4, ANY, (0,), inside=False, high=True)),  # to a named address
     "getsockopt": (If(2, ANY, (57, 77), inside=True),),  # SO_COOKIE, SO_PEERPIDFD: numbers that count since boot
@@ -89,6 +99,7 @@ CONDITIONS = {
     # OpenMP binds its threads by their numbers, which a filter can't tell from other processes': it goes on unbound
     "sched_setaffinity": (If(0, ANY, (0,), inside=False, answer=NOTHING_DONE),),
 }
+MAPPING = (If(3, SHARED_MEMORY, (0,), inside=False, answer=ASK),)
 WITHOUT_DEVICES = (If(1, ANY, IOCTLS, inside=False),)
 WITH_DEVICES = (If(1, ANY, IOCTLS, inside=True, answer=ALLOW), If(1, 0xFF00, IOCTL_TYPES, inside=True))
 
@@ -102,11 +113,11 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
     if machine == "x86_64":
         found += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
     found += [(AT_LEAST, 0, 1, NEWEST + 1), (RETURN, 0, 0, ENOSYS)]
-    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (LOOKUPS, ASK)):
+    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (LOOKUPS + COUNTED, ASK)):
         for name in names:
             if (call := number(name, machine)) is not None:
                 found += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]
-    conditions_of = CONDITIONS | {"ioctl": WITH_DEVICES if has_devices else WITHOUT_DEVICES}
+    conditions_of = CONDITIONS | ({"ioctl": WITH_DEVICES} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING})
     for name, conditions in conditions_of.items():
         block = [step for condition in conditions for step in _steps(condition)] + [(RETURN, 0, 0, ALLOW)]
         found += [(EQUAL, 0, len(block), number(name, machine)), *block]

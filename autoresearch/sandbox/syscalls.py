@@ -39,7 +39,8 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "unlinkat": (263, 35), "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None),
     "linkat": (265, 37), "symlink": (88, None), "symlinkat": (266, 36), "getxattr": (191, 8), "lgetxattr": (192, 9),
     "getxattrat": (464, 464), "listxattr": (194, 11), "llistxattr": (195, 12), "listxattrat": (465, 465),
-    "file_getattr": (468, 468), "uselib": (134, None),
+    "file_getattr": (468, 468), "uselib": (134, None), "setsid": (112, 157), "pipe": (22, None), "vfork": (58, None),
+    "close_range": (436, 436), "mmap": (9, 222),
 }  # fmt: skip
 
 # uname's machine: (column above, AUDIT_ARCH_* of linux/audit.h)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from e2e import studies
 
-from autoresearch.loop import experiment
+from autoresearch.loop import bounds, experiment
 from autoresearch.loop.bounds import Bounds
 from autoresearch.loop.experiment import execute
 from autoresearch.sandbox import levels, room
@@ -35,7 +35,7 @@ OPENS = """            doors = [
                 lambda: os.open("note", os.O_WRONLY | os.O_CREAT), lambda: os.listdir("/usr"), child_opens,
                 lambda: os.stat(os.__file__), lambda: os.stat("/usr/bin"), lambda: os.stat("there/is/none"),
                 lambda: os.readlink("/proc/self/exe"), lambda: os.chdir("/usr"), lambda: os.execv("/bin/none", ["none"]),
-                lambda: os.rename("/usr/a", "/usr/b"), lambda: os.statvfs("/usr"),
+                lambda: os.rename("/usr/a", "/usr/b"), lambda: os.statvfs("/usr"), child_counts, lambda: mmap.mmap(-1, 4096),
             ]
             for door in doors if self.calls > 1 else ():
                 try:
@@ -44,17 +44,24 @@ OPENS = """            doors = [
                 except OSError:
                     pass"""
 CHILD = """
-def child_opens():
-    import os
+import mmap, os
+
+def in_a_child(what):
     pid = os.fork()
     if pid == 0:
         try:
-            os.open("/dev/null", os.O_RDONLY)
+            what()
             os._exit(0)
         except OSError:
             os._exit(1)
     if os.waitpid(pid, 0)[1]:
         raise OSError("no")
+
+def child_opens():
+    in_a_child(lambda: os.open("/dev/null", os.O_RDONLY))
+
+def child_counts():
+    in_a_child(os.setsid)
 
 """
 
@@ -97,6 +104,15 @@ HOLDS = {
         "            if self.calls == 1:\n                for _ in range(70):\n                    os.fork() or time.sleep(9)",
         "limit", "processes",
     ),
+    # Its first thread ends, another goes on: the process looks like one that is no more.
+    "a process without its first thread": (
+        "            import ctypes, threading\n"
+        "            if self.calls == 1 and os.fork() == 0:\n"
+        "                threading.Thread(target=time.sleep, args=(9,)).start()\n"
+        "                ctypes.CDLL(None).syscall(93 if os.uname().machine == 'aarch64' else 60, 0)\n"
+        "            time.sleep(0.3 * (self.calls == 1))",
+        "limit", "first thread",
+    ),
 }  # fmt: skip
 
 
@@ -110,8 +126,9 @@ def test_what_would_take_long_to_lock_in_or_could_not_be_is_refused(honest, tmp_
 
 
 @pytest.mark.skipif(levels.reach().level < 2, reason="no cell here")
-def test_a_training_hands_on_few_names_once_it_has_learned_something(honest, tmp_path):
+def test_a_training_hands_on_few_names_once_it_has_learned_something(honest, tmp_path, monkeypatch):
     setup, text, _ = honest
+    monkeypatch.setattr(bounds, "LOOKUPS", 20_000)
     ready = "    for step in run.steps("
     assert text.count(ready) == 1
     names = "[os.path.exists(f'/usr/{number}') for number in range(%d)]\n"
