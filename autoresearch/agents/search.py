@@ -62,7 +62,8 @@ class Search:
             for move in self.moves:
                 changes = self._apply(move, now, axes)
                 if changes and not self.memory.holds(changes) and not self.memory.knows(now, changes):
-                    why = f"known move: {move['what']}; {move['gain_bpb']} bpb where it was found ({self.source})"
+                    found = f"{move['gain_bpb']} bpb where it was found ({move.get('source', self.source)})"
+                    why = f"known move: {move['what']}; {found}"
                     return _proposal(view, now, changes, why)
         changes, why = self._choose(view, now, axes, rng)
         return _proposal(view, now, changes, why)
