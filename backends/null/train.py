@@ -12,7 +12,7 @@ import runtime
 
 from autoresearch import measure
 
-# The constants of backends/torch/train.py, with its annotations (a test compares them).
+# The constants of backends/torch/train.py but PAIR_ROWS, with its annotations (a test compares them).
 
 # Shape
 DEPTH = 8  # layers [2..12]
@@ -28,7 +28,7 @@ GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read
 
 # Batch
 DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
-TOTAL_BATCH_SIZE = 2**17  # tokens per optimizer step [4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288]
+TOTAL_BATCH_SIZE = 2**17  # tokens per optimizer step [1024..524288 log]
 
 # Learning rates: of AdamW at width 768, scaled with 1 / sqrt(width); of Muon at any width
 EMBEDDING_LR = 0.6  # token and value embeddings [0.05..2 log]
