@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from ledger_mutants import NIGHT, mutants, night
+from rich.console import Console
 
 from autoresearch.commands import results, show
 from autoresearch.errors import LedgerRefusal, StoredStateError
@@ -60,8 +61,11 @@ def test_no_reader_breaks_on_what_stands_in_a_ledger(events):
 @settings(max_examples=2, deadline=None, derandomize=True, database=None)
 @given(mutants(most=12))
 def test_nor_do_the_picture_and_the_panel(events):
-    picture.compose(History.of(sound(events)))
-    Panel(io.StringIO(), "machine", History.of(sound(events))).renderable()
+    history = History.of(sound(events))
+    assert picture.compose(history)
+    drawn = Console(file=io.StringIO(), width=100, height=40)
+    drawn.print(Panel(io.StringIO(), "a machine", history).renderable())
+    assert "a machine" in drawn.file.getvalue()
 
 
 def of(kind: str, events: list[dict]) -> dict:
