@@ -2,6 +2,7 @@
 so that what our runtime sets for its process does not help it. On a CPU, eager, with autocast, an operation at a time.
 """
 
+import os
 import sys
 import time
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
+from autoresearch import choices
 from autoresearch.hardware.stopwatch_worker import stand_in
 from autoresearch.measure import worker
 from autoresearch.measure.channel import Channel
@@ -20,7 +22,7 @@ def serve(channel: Channel, job: dict) -> None:
 
     runtime = sys.modules["runtime"] = SimpleNamespace(**vars(torch_runtime))
     runtime.device, runtime.loss_scale = torch.device("cpu"), 1.0
-    runtime.dtype, _, _ = torch_runtime.dtype_asked_for()  # that of the process beside which this one is timed
+    runtime.dtype = getattr(torch, os.environ[choices.VARIABLES["dtype"]])  # that of the process beside which this one is timed
     runtime.compile = lambda function: function
     train = worker.import_train(job)
     spec = Spec(job["vocab_size"], job["seq_len"])

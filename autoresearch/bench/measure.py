@@ -92,7 +92,7 @@ def spread(values: list[float]) -> float:
 def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: Path, say: Callable[[str], None]) -> Timed:
     data, limit_seconds = profile.data, profile.budget["startup_limit_seconds"]
     asked = (choice.backend, train_py, data["vocab_size"], data["seq_len"])
-    runtime = choices.variables(profile.runtime)
+    runtime = choices.settled(profile.runtime, choice.facts.dtype)
     cold_start_seconds = None
     if not quick:
         say("a start from an empty compile cache")
@@ -110,7 +110,7 @@ def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: 
 
 
 def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: float) -> Setup:
-    data, budget, runtime = profile.data, profile.budget, choices.variables(profile.runtime)
+    data, budget, runtime = profile.data, profile.budget, choices.settled(profile.runtime, choice.facts.dtype)
     return Setup(
         choice.backend, prepared, data["seq_len"], data["eval_bytes"], train_seconds, budget["startup_limit_seconds"],
         levels.choose("auto"), variables=runtime,

@@ -6,7 +6,7 @@
     [data]      corpus, vocab_size, seq_len, eval_bytes
     [budget]    train_seconds, startup_limit_seconds
     [train]     values of train.py's UPPER_CASE constants
-    [runtime]   compile, attention, threads: in place of the runtime's own choice (autoresearch/choices.py)
+    [runtime]   dtype, compile, attention, threads: in place of the runtime's own choice (autoresearch/choices.py)
 
 Every range is [from, below), or [from] alone for that and up. Anything else, and any value out of bounds, is refused in
 one line that names the file, the key and what is allowed.
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoresearch.choices import DTYPES
 from autoresearch.errors import UsageError, nearest
 
 
@@ -198,6 +199,7 @@ _DATA: dict[str, Rule] = {
 }
 _BUDGET: dict[str, Rule] = {"train_seconds": _seconds(7 * 86_400), "startup_limit_seconds": _seconds(86_400)}
 _RUNTIME: dict[str, Rule] = {
+    "dtype": (f"one of {', '.join(DTYPES)}", lambda value: value in DTYPES),
     "compile": ("true or false", lambda value: type(value) is bool),
     "attention": ("one of the kinds that the backend has, as `autoresearch doctor` names them", _is_text),
     "threads": _whole(1, 1024),

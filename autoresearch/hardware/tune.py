@@ -171,7 +171,7 @@ def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None],
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        limits = measure_limits(backend, folder / "limits", choices.variables(made.profile.runtime))
+        limits = measure_limits(backend, folder / "limits", choices.settled(made.profile.runtime, made.choice.facts.dtype))
         machine = Machine.of(made.choice.facts, limits.known)
         order = planning.ranked(base, machine, seconds)
         trials = []
@@ -188,7 +188,8 @@ def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None],
         def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
             place, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
             say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
-            text, variables = constants.write(train_py, profile.train), choices.variables(profile.runtime | runtime)
+            text = constants.write(train_py, profile.train)
+            variables = choices.settled(profile.runtime | runtime, made.choice.facts.dtype)
             return Stopwatch(backend, text, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
 
         others, later = tune_runtime.postponed(others, conditions.look().alerts.get("load"))

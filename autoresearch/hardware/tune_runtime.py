@@ -1,4 +1,4 @@
-"""The second part of autotune: whether another choice of the runtime's (compile or not, threads, attention) trains faster here.
+"""The second part of autotune: whether another choice of the runtime's (dtype, compilation, threads, attention) is faster here.
 
 One change at a time, against the choices so far: two warm stopwatches take their steps in turn, so that a noisy machine hits both.
 A change is taken where it was the faster one in all rounds but LOST_ROUNDS and by WORTH in the median; the next is then compared
@@ -127,5 +127,5 @@ def _untried(name: str, value: Value, reason: str) -> Change:
     return Change(name, value, None, False, reason)
 
 
-_ORDER = ("compile", "threads", "attention")  # the most seconds a step first
+_ORDER = ("dtype", "compile", "threads", "attention")  # the most seconds a step first
 assert set(_ORDER) == set(VARIABLES)

@@ -31,7 +31,7 @@ def ready(study, sandbox: int, on_progress: OnProgress | None = None) -> Setup:
     """
     on_progress = on_progress or silent
     on_progress(detect.LOOKING, 0, None)
-    choice = detect.detect(study.backend, choices.variables(study.profile.runtime))
+    choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype))
     check_machine(study, choice.backend, choice.facts)
     found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
     policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
@@ -49,7 +49,7 @@ def setup(study, backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
         sandbox=sandbox,
         peak_flops=study.facts.peak_flops,
         constraints=study.constraints,
-        variables=choices.variables(study.profile.runtime),
+        variables=choices.settled(study.profile.runtime, study.facts.dtype),
     )
 
 

@@ -1,4 +1,4 @@
-"""A plain CPU as a training device: bfloat16 where the chip has AMX, else float32; one thread a physical core.
+"""A plain CPU as a training device: the dtype whose products are the fastest here; one thread a physical core.
 
 torch.compile needs a C++ compiler here; without one everything runs, eagerly and slower, and the reason says so.
 """
@@ -25,7 +25,6 @@ from cpu_kernels import embedding  # noqa: F401
 from torch_runtime import (  # noqa: F401
     check_pace,
     cross_entropy,
-    dtype_asked_for,
     forget_memory,
     is_out_of_memory,
     load_weights,
@@ -41,13 +40,16 @@ from autoresearch.hardware.cores import usable
 
 device = torch.device("cpu")
 has_amx = torch.cpu._is_amx_tile_supported()
+PRODUCT_SIZE = 256  # of the products that choose the dtype: [1024, 256] by [256, 1024], as in a small model
 
 
-def _choose_dtype() -> tuple[torch.dtype, float, str]:
-    """(dtype of products, loss scale, reason)."""
-    if has_amx:
-        return torch.bfloat16, 1.0, "the CPU multiplies bfloat16 matrices in hardware (AMX)"
-    return torch.float32, 1.0, "the CPU has no AMX, and without it float32 is faster than bfloat16, with AVX512-BF16 too"
+def _choose_dtype() -> tuple[torch.dtype, str, tuple[str, ...]]:
+    """See torch_runtime.choose_dtype. On one core: so another load on the machine does not change what is chosen."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    chosen = torch_runtime.choose_dtype("float32", choices.DTYPES, device, PRODUCT_SIZE)
+    torch.set_num_threads(before)
+    return chosen
 
 
 def muon_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -86,7 +88,8 @@ def _keep_memory() -> None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing is given back
 
 
-dtype, loss_scale, dtype_reason = dtype_asked_for() or _choose_dtype()
+dtype, dtype_reason, close_dtypes = _choose_dtype()
+loss_scale = torch_runtime.loss_scale_of(dtype)
 can_compile, compile_reason = _choose_compile()
 compile_on, compile_reason = choices.settle("compile", can_compile, compile_reason, (True, False) if can_compile else (False,))
 ATTENTIONS = ("blocks", "sdpa")
@@ -159,7 +162,10 @@ def probe() -> dict:
         "threads": threads,
         "threads_reason": threads_reason,
         "choices": choices.left(
-            compile=(True, False) if can_compile else (), threads=choices.thread_counts(cores), attention=ATTENTIONS
+            dtype=close_dtypes,
+            compile=(True, False) if can_compile else (),
+            threads=choices.thread_counts(cores),
+            attention=ATTENTIONS,
         ),
         "peak_flops": None,
         "peak_source": None,

@@ -181,7 +181,7 @@ found = _obstacle()  # read by probe(); nothing below works where there is one
 if found is None:
     _flash3, _no_flash3 = _load_flash3()
     _capability = torch.cuda.get_device_capability()
-    settings = choose(_capability, gpu.has_triton(), gpu.has_compiler(), sys.platform, _no_flash3).as_asked()
+    settings = choose(_capability, gpu.has_triton(), gpu.has_compiler(), sys.platform, _no_flash3).measured(device).as_asked()
     dtype, loss_scale = settings.dtype, settings.loss_scale
     if HAS_PAGING:
         torch.cuda.set_per_process_memory_fraction(MEMORY_SHARE)

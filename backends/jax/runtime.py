@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from autoresearch import choices
-from autoresearch.errors import UsageError
 
 LOGITS_AT_ONCE = 1 << 25  # elements of a scoring chunk: 128 MB in float32
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 32 MB in float32
@@ -31,25 +30,22 @@ ATTENTION_REASON = "XLA's own products and softmax; a window is a mask, and save
 COMPILE_REASON = "XLA compiles a whole step, and keeps what it compiled"
 
 
-def choose_dtype(platform: str | None, capability: tuple[int, int] | None, asked: str | None) -> tuple[jnp.dtype, float, str]:
-    """(dtype of products, loss scale, reason). platform: "cpu", "gpu" or "tpu"; asked: AUTORESEARCH_DTYPE.
+def choose_dtype(platform: str) -> tuple[jnp.dtype, float, str, tuple[str, ...]]:
+    """(dtype of products, loss scale, reason, what whole steps may still decide between), by the clock: autoresearch/choices.py.
 
-    The loss scale lifts a token's share of a mean over a device batch above float16's smallest numbers, as in the CUDA backend.
+    platform: "cpu", "gpu" or "tpu". The loss scale lifts a token's share of a mean over a device batch above float16's smallest
+    numbers, as in the CUDA backend.
     """
-    if asked:
-        if asked not in ("float32", "bfloat16", "float16"):
-            raise UsageError(f"AUTORESEARCH_DTYPE is {asked!r}", "set it to float32, bfloat16 or float16, or remove it")
-        if asked == "float16" and platform == "cpu":  # JAX 0.10's attention asks for a product that sums up in float32
-            reason = "AUTORESEARCH_DTYPE is float16, in which JAX has no attention on a CPU"
-            raise UsageError(reason, "set it to float32 or bfloat16, or remove it")
-        return jnp.dtype(asked), 2.0**13 if asked == "float16" else 1.0, "AUTORESEARCH_DTYPE asks for it"
-    if platform == "tpu":
-        return jnp.dtype("bfloat16"), 1.0, "a TPU multiplies bfloat16 matrices in hardware"
-    if capability and capability >= (8, 0):
-        return jnp.dtype("bfloat16"), 1.0, "the GPU multiplies bfloat16 matrices in hardware (compute capability 8.0 and later)"
-    if platform == "cpu":  # 512 x 512 on a Xeon with AMX, JAX 0.10: 148 GFLOP/s in float32, 137 in bfloat16
-        return jnp.dtype("float32"), 1.0, "XLA's products on a CPU get no faster in bfloat16, with AMX neither"
-    return jnp.dtype("float32"), 1.0, "bfloat16 in hardware is not known of this device"
+
+    def product(name: str, n: int):
+        a, b = (jnp.ones(shape, name) for shape in ((4 * n, n), (n, 4 * n)))
+        multiply = jax.jit(partial(jnp.matmul, precision=choose_precision(jnp.dtype(name))[0]))
+        return lambda: multiply(a, b).block_until_ready()
+
+    # JAX 0.10's attention asks for a product that sums up in float32, which a CPU has not for float16.
+    offered = choices.DTYPES[:2] if platform == "cpu" else choices.DTYPES
+    name, reason, close = choices.settle_dtype("float32", offered, product, 128 if platform == "cpu" else 1024)
+    return jnp.dtype(name), 2.0**13 if name == "float16" else 1.0, reason, close
 
 
 def choose_precision(dtype: jnp.dtype) -> tuple[str, str]:
@@ -78,7 +74,7 @@ device = devices[0] if devices else None
 platform = device.platform if device else None
 device_name = f"{device.device_kind}, by JAX" if device else None
 capability = _capability(device)
-dtype, loss_scale, dtype_reason = choose_dtype(platform, capability, os.environ.get("AUTORESEARCH_DTYPE"))
+dtype, loss_scale, dtype_reason, close_dtypes = choose_dtype(platform) if device else (jnp.dtype("float32"), 1.0, "", ())
 # There is one of each; what else is asked for is refused here.
 compiles, compile_reason = choices.settle("compile", True, COMPILE_REASON, (True,))
 attention_kind, attention_reason = choices.settle("attention", "xla", ATTENTION_REASON, ("xla",))
@@ -238,6 +234,7 @@ def probe() -> dict:
         "compile_reason": compile_reason,
         "attention": attention_kind,
         "attention_reason": attention_reason,
+        "choices": choices.left(dtype=close_dtypes),
         "peak_flops": None,
         "peak_source": None,
         "versions": versions,

@@ -8,7 +8,6 @@ Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D he
 """
 
 import json
-import os
 import re
 import sys
 import tomllib
@@ -18,7 +17,6 @@ import mlx.core as mx
 import numpy as np
 
 from autoresearch import choices
-from autoresearch.errors import UsageError
 
 LOGITS_AT_ONCE = 1 << 25  # elements of a scoring chunk: 128 MB in float32, a slot of the harness
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 32 MB in float32
@@ -27,23 +25,19 @@ NORM_EPS = float(np.finfo(np.float32).eps)
 ATTENTION_REASON = "MLX's own kernels; a window is a mask, and saves no time"
 
 
-def choose_dtype(chip: str | None, asked: str | None) -> tuple[mx.Dtype, float, str]:
-    """(dtype of products, loss scale, reason) for a chip ("Apple M2 Max", None for a plain CPU); asked: AUTORESEARCH_DTYPE.
+def choose_dtype(size: int) -> tuple[mx.Dtype, float, str, tuple[str, ...]]:
+    """(dtype of products, loss scale, reason, what whole steps may still decide between), by the clock: autoresearch/choices.py.
 
     The loss scale lifts a token's share of a mean over a device batch above float16's smallest numbers, as in the CUDA backend.
     """
-    if asked:
-        dtypes = {"float32": (mx.float32, 1.0), "bfloat16": (mx.bfloat16, 1.0), "float16": (mx.float16, 2.0**13)}
-        if asked not in dtypes:
-            raise UsageError(f"AUTORESEARCH_DTYPE is {asked!r}", "set it to float32, bfloat16 or float16, or remove it")
-        return *dtypes[asked], "AUTORESEARCH_DTYPE asks for it"
-    if chip is None:
-        return mx.float32, 1.0, "on a CPU MLX is for tests: float32 is exact, and bfloat16 is at most a third faster"
-    if _generation(chip) in (1, 2):
-        reason = "half of float32's memory and traffic, float32's range; the arithmetic is emulated on M1 and M2, native from M3 on"
-    else:
-        reason = "half of float32's memory and traffic, and its range; Apple's GPUs multiply it natively from M3 on"
-    return mx.bfloat16, 1.0, reason
+
+    def product(name: str, n: int):
+        a, b = (mx.ones(shape, getattr(mx, name)) for shape in ((4 * n, n), (n, 4 * n)))
+        mx.eval(a, b)
+        return lambda: mx.eval(a @ b)
+
+    name, reason, close = choices.settle_dtype("float32", choices.DTYPES, product, size)
+    return getattr(mx, name), 2.0**13 if name == "float16" else 1.0, reason, close
 
 
 def choose_compile(is_gpu: bool) -> tuple[bool, str]:
@@ -70,17 +64,11 @@ def _chip_row(chip: str) -> dict | None:
     return next((row for row in table["chip"] if row["name"] == chip), None)
 
 
-def _generation(chip: str) -> int | None:
-    """3 of "Apple M3 Max"."""
-    found = re.match(r"Apple M(\d+)", chip)
-    return int(found[1]) if found else None
-
-
 is_gpu = mx.default_device().type == mx.DeviceType.gpu
 device_info = mx.device_info()
 chip = device_info["device_name"] if is_gpu else None
 device = chip or f"{device_info['device_name']}, by MLX"
-dtype, loss_scale, dtype_reason = choose_dtype(chip, os.environ.get("AUTORESEARCH_DTYPE"))
+dtype, loss_scale, dtype_reason, close_dtypes = choose_dtype(1024 if is_gpu else 128)
 compile_on, compile_reason = choices.settle("compile", *choose_compile(is_gpu), (True, False))
 attention_kind, attention_reason = choices.settle("attention", "sdpa", ATTENTION_REASON, ("sdpa",))
 
@@ -235,7 +223,7 @@ def probe() -> dict:
         "compile_reason": compile_reason,
         "attention": attention_kind,
         "attention_reason": attention_reason,
-        "choices": choices.left(compile=(True, False) if is_gpu else ()),  # on a CPU it never pays
+        "choices": choices.left(dtype=close_dtypes, compile=(True, False) if is_gpu else ()),  # on a CPU compiling never pays
         "peak_flops": flops,
         "peak_source": source,
         "peak_bandwidth": peak_bandwidth(chip) if is_gpu else None,

@@ -63,7 +63,7 @@ def chip_name() -> str:
 
 
 device = torch.device("mps")
-settings = choose(platform.mac_ver()[0] or "0").as_asked()
+settings = choose(platform.mac_ver()[0] or "0").measured(device).as_asked()
 dtype, loss_scale = settings.dtype, settings.loss_scale
 
 

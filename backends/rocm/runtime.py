@@ -100,7 +100,7 @@ def _architecture() -> str:
 device = torch.device("cuda")  # ROCm's name for it too
 found = _obstacle()  # read by probe(); nothing below works where there is one
 if found is None:
-    settings = choose(_architecture(), gpu.has_triton(), gpu.has_compiler(), sys.platform).as_asked()
+    settings = choose(_architecture(), gpu.has_triton(), gpu.has_compiler(), sys.platform).measured(device).as_asked()
     dtype, loss_scale = settings.dtype, settings.loss_scale
 
 

@@ -23,6 +23,7 @@ if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):  # read by torch.compile when i
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor")
 
 ATTENTIONS = ("flash3", "flex", "sdpa")  # a device that has one of them has those after it; flex only where it compiles
+PRODUCT_SIZE = 1024  # of the products that choose the dtype: [4096, 1024] by [1024, 4096], a thousand times a launch's overhead
 FLEX_WIDTH = 128  # the widest head for which FlexAttention's backward kernel fits most cards (pytorch/pytorch#180278, #198224)
 ASK_SECONDS = 10  # for a driver's own tool, which may hang when the driver does
 
@@ -37,14 +38,19 @@ class Settings:
     compile_reason: str
     attention: str  # sdpa, flex, flash3
     attention_reason: str
+    close_dtypes: tuple[str, ...] = ()  # that whole steps may still decide between
+
+    def measured(self, device: torch.device) -> "Settings":
+        """The same, in the dtype whose products are the fastest on the device, or in the one that is asked for."""
+        said = str(self.dtype).removeprefix("torch.")
+        dtype, reason, close = torch_runtime.choose_dtype(said, choices.DTYPES, device, PRODUCT_SIZE)
+        reason = f"{reason}; {self.dtype_reason}" if dtype == self.dtype else reason
+        return replace(self, dtype=dtype, dtype_reason=reason, close_dtypes=close)
 
     def as_asked(self) -> "Settings":
-        """The same, but for what is asked for: AUTORESEARCH_DTYPE, and a profile's [runtime] or its variables."""
-        found = self
-        if asked := torch_runtime.dtype_asked_for():
-            found = replace(found, dtype=asked[0], dtype_reason=asked[2])
-        compiles, reason = choices.settle("compile", found.compile, found.compile_reason, found.offers["compile"])
-        found = replace(found, compile=compiles, compile_reason=reason)
+        """The same, but for what a profile's [runtime] or its variables ask for."""
+        compiles, reason = choices.settle("compile", self.compile, self.compile_reason, self.offers["compile"])
+        found = replace(self, compile=compiles, compile_reason=reason)
         if found.attention not in found.offers["attention"]:
             found = replace(found, attention="sdpa", attention_reason="FlexAttention needs torch.compile")
         kind, reason = choices.settle("attention", found.attention, found.attention_reason, found.offers["attention"])
@@ -55,11 +61,11 @@ class Settings:
         """What the device has: what was chosen, and what can take its place."""
         after = ATTENTIONS[ATTENTIONS.index(self.attention) :]
         kinds = tuple(kind for kind in after if kind != "flex" or self.compile)
-        return {"compile": (True, False) if self.compile else (False,), "attention": kinds}
+        return {"dtype": self.close_dtypes, "compile": (True, False) if self.compile else (False,), "attention": kinds}
 
     @property
     def loss_scale(self) -> float:
-        return torch_runtime.FLOAT16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
+        return torch_runtime.loss_scale_of(self.dtype)
 
     def compiled(self, function):
         """FlashAttention 3 is not traced: it stays outside of the graphs, which it parts."""
@@ -74,7 +80,7 @@ class Settings:
         """For the probe. First a product on the device: a driver that is broken fails here, not in the run."""
         square = torch.ones(64, 64, device=device, dtype=self.dtype)
         (square @ square).sum().item()
-        chosen = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        chosen = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "close_dtypes"}
         return {"ok": True} | chosen | {"dtype": str(self.dtype).removeprefix("torch."), "choices": choices.left(**self.offers)}
 
     def card_facts(self, device: torch.device, peaks: Path) -> dict:

@@ -14,7 +14,6 @@ Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D he
 
 import gc
 import json
-import os
 import statistics
 from collections.abc import Sequence
 
@@ -23,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch_weights import device_of, load_weights, save_weights  # noqa: F401
 
-from autoresearch.errors import UsageError
+from autoresearch import choices
 
 LOGITS_AT_ONCE = 1 << 27  # elements of a scoring chunk: 256 MB in bfloat16
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 16 MB in bfloat16
@@ -40,14 +39,30 @@ PAGING_FREE_SHARE = 0.03  # of the device's memory, or less
 FLOAT16_LOSS_SCALE = 2.0**13
 
 
-def dtype_asked_for() -> tuple[torch.dtype, float, str] | None:
-    """(dtype, loss_scale, reason) by the variable AUTORESEARCH_DTYPE, which goes before a runtime's choice; None without it."""
-    name = os.environ.get("AUTORESEARCH_DTYPE")
-    if not name:
-        return None
-    if name not in ("float32", "bfloat16", "float16"):
-        raise UsageError(f"AUTORESEARCH_DTYPE is {name!r}", "set it to float32, bfloat16 or float16, or remove it")
-    return getattr(torch, name), FLOAT16_LOSS_SCALE if name == "float16" else 1.0, "AUTORESEARCH_DTYPE asks for it"
+def choose_dtype(own: str, offered: Sequence[str], device: torch.device, size: int) -> tuple[torch.dtype, str, tuple[str, ...]]:
+    """(dtype, reason, what whole steps may still decide between), from products on the device; own: where it has none.
+
+    See autoresearch/choices.py, settle_dtype.
+    """
+
+    def product(name: str, n: int):
+        a, b = (torch.ones(shape, device=device, dtype=getattr(torch, name)) for shape in ((4 * n, n), (n, 4 * n)))
+        out = a @ b
+        wait = torch.get_device_module(device).synchronize
+
+        def run() -> None:
+            torch.mm(a, b, out=out)
+            wait()
+
+        return run
+
+    name, reason, close = choices.settle_dtype(own, offered, product, size)
+    return getattr(torch, name), reason, close
+
+
+def loss_scale_of(dtype: torch.dtype) -> float:
+    """What the loss is multiplied with before backward(), in the beginning."""
+    return FLOAT16_LOSS_SCALE if dtype == torch.float16 else 1.0
 
 
 def seed(number: int) -> None:

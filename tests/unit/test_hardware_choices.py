@@ -14,10 +14,10 @@ def nothing_is_asked_for(monkeypatch):
 
 
 def test_a_profiles_table_is_what_the_variables_say_back(monkeypatch):
-    table = {"compile": False, "attention": "sdpa", "threads": 2}
+    table = {"dtype": "bfloat16", "compile": False, "attention": "sdpa", "threads": 2}
     for variable, text in choices.variables(table).items():
         monkeypatch.setenv(variable, text)
-    offers = {"compile": (True, False), "attention": ("blocks", "sdpa"), "threads": range(1, 9)}
+    offers = {"dtype": choices.DTYPES, "compile": (True, False), "attention": ("blocks", "sdpa"), "threads": range(1, 9)}
     settled = {name: choices.settle(name, own[0], "its own", own) for name, own in offers.items()}
     assert {name: value for name, (value, _) in settled.items()} == table
     assert all(choices.VARIABLES[name] in reason for name, (_, reason) in settled.items())
@@ -66,9 +66,94 @@ def test_thread_counts_never_exceed_the_cores(cores, counts):
 
 @pytest.mark.parametrize("wrong", [{"depth": [1]}, {"compile": True}, {"threads": [1.5]}, []])
 def test_a_probe_may_offer_choices_of_these_names_only(wrong):
-    with pytest.raises(ValueError, match="'choices' must be a table of lists of values for compile, attention, threads"):
+    with pytest.raises(ValueError, match="'choices' must be a table of lists of values for dtype, compile, attention, threads"):
         Facts.from_dict({"ok": True, "device": "d", "choices": wrong})
 
 
 def test_older_facts_offer_nothing():
     assert Facts.from_dict({"ok": True, "device": "d"}).choices == {}
+
+
+# The dtype, by the clock. The figures are of processors and cards that were measured: FLOP/s of products.
+
+
+@pytest.mark.parametrize(
+    "machine, flops, chosen, close",
+    [
+        ("a Xeon with AVX512-BF16 and no AMX", {"float32": 0.21e12, "bfloat16": 0.11e12}, "float32", ("float32", "bfloat16")),
+        ("an EPYC with AVX512-BF16 and no AMX", {"float32": 0.19e12, "bfloat16": 0.43e12}, "bfloat16", ("bfloat16",)),
+        ("a Xeon with AMX", {"float32": 0.35e12, "bfloat16": 3e12}, "bfloat16", ("bfloat16",)),
+        ("the EPYC, float16 too", {"float32": 0.19e12, "bfloat16": 0.43e12, "float16": 0.5e9}, "bfloat16", ("bfloat16",)),
+        ("half precision alike", {"float32": 50e12, "bfloat16": 700e12, "float16": 720e12}, "bfloat16", ("bfloat16", "float16")),
+        ("emulated bfloat16", {"float32": 7e12, "bfloat16": 6e12, "float16": 40e12}, "float16", ("float16",)),
+        ("one kind only", {"float32": 1e12}, "float32", ("float32",)),
+    ],
+)
+def test_the_dtype_is_the_one_with_the_fastest_products(machine, flops, chosen, close):
+    found, reason, left = choices.by_products(flops)
+    assert (found, left) == (chosen, close), machine
+    assert reason.startswith(f"products measured here: {chosen} ") and all(name in reason for name in flops)
+
+
+def product_of(speeds: dict[str, float], now: list[float], calls: list[str]):
+    """A device with planted speeds, whose clock is `now`."""
+
+    def product(name: str, size: int):
+        if name not in speeds:
+            raise RuntimeError(f"no {name} here")
+
+        def multiply() -> None:
+            calls.append(name)
+            now[0] += 32 * size**3 / speeds[name]
+
+        return multiply
+
+    return product
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(choices.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_products_are_timed_in_turn_and_what_fails_or_is_hopeless_is_not_waited_for(clock):
+    calls = []
+    product = product_of({"float32": 2e11, "float16": 5e8}, clock, calls)
+    found = choices.measured_products(choices.DTYPES, product, 256)
+    assert found == pytest.approx({"float32": 2e11, "float16": 5e8})
+    assert clock[0] < 0.5, "an emulated float16 takes a second for a product of this size"
+    assert choices.settle_dtype("float32", choices.DTYPES, product, 256)[0] == "float32"
+
+
+def test_a_device_that_multiplies_nothing_keeps_what_is_said_of_it(clock):
+    found = choices.settle_dtype("bfloat16", choices.DTYPES, product_of({}, clock, []), 256)
+    assert found == ("bfloat16", "no product could be timed", ("bfloat16",))
+
+
+def test_a_dtype_that_is_asked_for_is_not_measured(clock, monkeypatch):
+    calls = []
+    monkeypatch.setenv("AUTORESEARCH_DTYPE", "float16")
+    found = choices.settle_dtype("float32", choices.DTYPES, product_of({"float32": 1e12}, clock, calls), 256)
+    assert found == ("float16", "the profile's [runtime] or AUTORESEARCH_DTYPE asks for it", ("float16",)) and not calls
+    monkeypatch.setenv("AUTORESEARCH_DTYPE", "float8")
+    with pytest.raises(UsageError, match="AUTORESEARCH_DTYPE is 'float8', and here is float32 or bfloat16 or float16 only"):
+        choices.settle_dtype("float32", choices.DTYPES, product_of({}, clock, calls), 256)
+
+
+@pytest.mark.parametrize(
+    "runtime, dtype, environment, expected",
+    [
+        ({}, "bfloat16", {}, {"AUTORESEARCH_DTYPE": "bfloat16"}),
+        ({"threads": 1}, "bfloat16", {}, {"AUTORESEARCH_THREADS": "1", "AUTORESEARCH_DTYPE": "bfloat16"}),
+        ({"dtype": "float32"}, "bfloat16", {}, {"AUTORESEARCH_DTYPE": "float32"}),
+        ({}, "bfloat16", {"AUTORESEARCH_DTYPE": "float32"}, {}),  # what a person asks for reaches the worker, or is refused
+        ({}, None, {}, {}),
+        ({}, "fixed point", {}, {}),  # a plug-in's own kind
+    ],
+)
+def test_every_process_of_a_study_computes_in_the_dtype_that_the_probe_found(runtime, dtype, environment, expected, monkeypatch):
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    assert choices.settled(runtime, dtype) == expected

@@ -34,22 +34,24 @@ def test_a_platform_that_is_not_there_is_a_reason_with_a_cure():
 @needs_jax
 def test_choices_of_dtype():
     found = run("""
-found["chosen"] = [
-    [str(dtype), scale] for dtype, scale, _ in (
-        runtime.choose_dtype(*case) for case in (
-            ("cpu", None, None), ("tpu", None, None), ("gpu", (9, 0), None), ("gpu", (7, 5), None), ("gpu", (7, 5), "float16"),
-        )
-    )
-]
+import os
+os.environ.pop("AUTORESEARCH_DTYPE", None)
+measured = runtime.choices.measured_products
+planted = {"float32": 7e12, "bfloat16": 6e12, "float16": 40e12}
+runtime.choices.measured_products = lambda offered, product, size: {name: planted[name] for name in offered}
+found["chosen"] = [[str(dtype), scale] for dtype, scale, _, _ in map(runtime.choose_dtype, ("cpu", "gpu"))]
+runtime.choices.measured_products = measured
+found["real"] = runtime.choose_dtype("cpu")[2]
 for asked in ("float16", "float8"):
+    os.environ["AUTORESEARCH_DTYPE"] = asked
     try:
-        runtime.choose_dtype("cpu", None, asked)
-    except runtime.UsageError as error:
+        runtime.choose_dtype("cpu")
+    except Exception as error:
         found[asked] = str(error)
 """)
-    dtypes = ["float32", "bfloat16", "bfloat16", "float32", "float16"]
-    assert found["chosen"] == [[dtype, 2.0**13 if dtype == "float16" else 1.0] for dtype in dtypes]
-    assert "set it to float32 or bfloat16" in found["float16"] and "float8" in found["float8"]
+    assert found["chosen"] == [["float32", 1.0], ["float16", 2.0**13]]
+    assert found["real"].startswith("products measured here: ")
+    assert "here is float32 or bfloat16 only" in found["float16"] and "float8" in found["float8"]
 
 
 @needs_jax

@@ -57,10 +57,9 @@ def test_a_dtype_that_there_is_not_is_one_line_that_says_what_to_do(name, monkey
         pytest.skip(facts_of(name).reason)
     monkeypatch.setenv("AUTORESEARCH_DTYPE", "float8")
     facts = detect.probe(BACKENDS[name])
-    assert not facts.ok and facts.reason == "AUTORESEARCH_DTYPE is 'float8'"
+    assert not facts.ok and facts.reason.startswith("AUTORESEARCH_DTYPE is 'float8', and here is float32")
     with pytest.raises(UsageError) as error:
         detect.choose_backend(name, BACKENDS, {name: facts})
-    assert str(error.value) == (
-        f"the backend {name} does not work here: AUTORESEARCH_DTYPE is 'float8'; "
-        "to do: set it to float32, bfloat16 or float16, or remove it"
-    )
+    words = "AUTORESEARCH_DTYPE is 'float8', and here is float32"
+    assert str(error.value).startswith(f"the backend {name} does not work here: {words}")
+    assert "to do: set it (or dtype in the profile's [runtime]) to float32" in str(error.value)

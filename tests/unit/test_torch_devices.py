@@ -85,11 +85,23 @@ def test_pytorchs_module_of_a_device_has_what_is_called_of_it(runtime):
 
 def test_a_dtype_that_is_asked_for_goes_before_the_devices_own(monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_DTYPE", "float16")
-    settings = cuda.choose((9, 0), **TRITON).as_asked()
+    settings = cuda.choose((9, 0), **TRITON).measured(torch.device("cpu"))
     assert settings.dtype == torch.float16 and settings.loss_scale > 1 and "asks for it" in settings.dtype_reason
     monkeypatch.setenv("AUTORESEARCH_DTYPE", "float8")
-    with pytest.raises(UsageError, match=r"^AUTORESEARCH_DTYPE is 'float8'; set it to float32, bfloat16 or float16, or remove it$"):
-        settings.as_asked()
+    with pytest.raises(UsageError, match=r"^AUTORESEARCH_DTYPE is 'float8', and here is float32 or bfloat16 or float16 only"):
+        settings.measured(torch.device("cpu"))
+
+
+def test_the_clock_goes_before_what_is_said_of_a_card(monkeypatch):
+    """cuda says bfloat16 of compute capability 8.0; this device, a CPU, multiplies float32 faster (planted)."""
+    monkeypatch.delenv("AUTORESEARCH_DTYPE", raising=False)
+    speeds = {"float32": 2e12, "bfloat16": 1.5e12}
+    monkeypatch.setattr(torch_runtime.choices, "measured_products", lambda offered, product, size: speeds)
+    said = cuda.choose((8, 0), **TRITON)
+    settings = said.measured(torch.device("cpu"))
+    assert said.dtype == torch.bfloat16 and settings.dtype == torch.float32
+    assert settings.dtype_reason == "products measured here: float32 2 TFLOP/s, bfloat16 1.5"
+    assert settings.offers["dtype"] == ("float32", "bfloat16"), "whole steps may still decide"
 
 
 HOPPER = {"capability": (9, 0), **TRITON, "no_flash3": None}
@@ -124,7 +136,7 @@ def test_choices_that_are_asked_for_go_before_the_devices_own(device, asked, com
     ],
 )
 def test_a_device_offers_what_it_has(device, offers):
-    assert cuda.choose(**device).offers == offers
+    assert cuda.choose(**device).offers == offers | {"dtype": ()}
 
 
 def test_what_the_device_has_not_is_refused(monkeypatch):
