@@ -65,7 +65,13 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     if os.path.exists(corpus):
         policy.check_hidden(sandbox, [Path(corpus)], choice.backend.sandbox)
     if chosen["profile"] == "auto" and chosen["autotune"] != "off":
-        planned = tune.tuned(planned, say, **tune.asked(chosen["autotune"]))
+        answer, seconds = chosen["autotune"], planned.profile.budget["train_seconds"]
+        length = tune.default_seconds(chosen.get("hours"), chosen.get("experiments"), seconds)
+        with bars(quiet=quiet, plain=plain) as on_progress:
+            planned = tune.tuned(
+                planned, corpus, lambda vocab_size: prepare(corpus, vocab_size, on_progress), say,
+                is_again=answer is not None, seconds=answer if isinstance(answer, float) else length,
+            )  # fmt: skip
     profile, choice = planned.profile, planned.choice
     say(f"profile   {profile.name}: {planned.profile_reason}")
     say(f"corpus    {corpus}: {reason}")

@@ -52,8 +52,8 @@ _OPTIONS = {
     ),
     "autotune": click.option(
         "--autotune", type=_Autotune(), metavar="SECONDS|off|again",
-        help="With --profile auto: how long to try sizes; off takes the profile that fits as it is; again forgets what was "
-        "found before on this machine. Default: 300 s, once.",
+        help="With --profile auto: how long to try sizes, each in a short training; off takes the profile that fits as it is; "
+        "again forgets what was found before for this text on this machine. Default: a twentieth of the study, 2 to 15 minutes.",
     ),
     "corpus": click.option(
         "--corpus", default="auto", show_default=True, metavar="NAME|PATH|auto",

@@ -52,7 +52,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
 
         seed = workspaces.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"]
         proposers, reason = agents.choose(chosen, seed)  # first: what can't work leaves no study behind
-        study, setup = make_study(folder, chosen, plain, say, level, quiet=as_json)
+        study, setup = make_study(folder, chosen | {"hours": hours, "experiments": experiments}, plain, say, level, quiet=as_json)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     if warning := sight.warning(study.corpus):
         say(f"text      {warning}")

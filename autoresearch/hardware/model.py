@@ -36,6 +36,7 @@ class Sizes:
     rows: int  # of a device batch
     batch_tokens: int  # of a step: all passes
     gate_channels: int = GATE_CHANNELS
+    pair_rows: int = 0  # of the table of token pairs
 
     @classmethod
     def of(cls, profile: Profile, train_py: str) -> "Sizes | None":
@@ -63,6 +64,7 @@ class Sizes:
             rows=rows,
             batch_tokens=passes * rows * seq_len,
             gate_channels=values.get("GATE_CHANNELS", GATE_CHANNELS),
+            pair_rows=values.get("PAIR_ROWS", 0),
         )
 
     @property
@@ -131,8 +133,8 @@ def matrix_params(sizes: Sizes) -> int:
 
 
 def table_params(sizes: Sizes) -> int:
-    """The token embedding [V, C] and the value embeddings [V, G * D]."""
-    return sizes.vocab_size * (sizes.width + sizes.value_tables * sizes.key_width)
+    """The token embedding [V, C], the value embeddings [V, G * D] and the table of pairs [rows, C]."""
+    return sizes.vocab_size * (sizes.width + sizes.value_tables * sizes.key_width) + sizes.pair_rows * sizes.width
 
 
 def head_params(sizes: Sizes) -> int:

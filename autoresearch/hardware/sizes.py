@@ -2,18 +2,21 @@
 
     val_bpb = (floor + capacity / N^0.34 + data / D^0.28 + steps / S) * (seq_len / 256)^t * (vocab_size / 2048)^v
 
-N: parameters of the matrices; D: tokens seen; S: optimizer steps made. The form and two of the exponents are Hoffmann et al.'s
-(arXiv 2203.15556); the term of the steps is added for trainings as short as these. law.toml holds the coefficients with their
-source; benchmarks/fit_plan.py recomputes them, docs/design/sizes.md says what they are worth. They are those of the text `stdlib`:
-on another text the values are others, the order of sizes is taken to be the same.
+N: parameters of the matrices; D: tokens seen, those of a text that is seen again at less than their number (`useful_tokens`);
+S: optimizer steps made. The form and two of the exponents are Hoffmann et al.'s (arXiv 2203.15556); the term of the steps is added
+for trainings as short as these. law.toml holds the coefficients with their source; benchmarks/fit_plan.py recomputes them,
+docs/design/sizes.md says what they are worth. They are those of the text `stdlib`: on another text the values are others. The law
+orders what is tried; what is taken is decided by trials (trials.py).
 
 Nothing is proposed outside of the range of sizes that the law was fitted in, apart from what the starting point has already.
 """
 
+import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from autoresearch.hardware import predict
@@ -21,10 +24,12 @@ from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.predict import Machine
 
 CAPACITY_EXPONENT, DATA_EXPONENT = 0.34, 0.28  # alpha and beta of arXiv 2203.15556, equation 10
+REPEATS = 15.4  # R*_D of arXiv 2305.16264, as published: repeated for ever, a text is worth that many more of its own length
 LAW = Path(__file__).with_name("law.toml")
 DEPTHS = range(1, 13)
 WIDTH_STEP = 64  # whole heads of 64; of 128 where the width allows it, which trains faster (docs/design/cpu-speed.md)
 VOCAB_SIZES = (1024, 2048, 4096, 8192)
+SEQ_LENS = (256, 512, 1024, 2048)
 BATCH_TOKENS = tuple(2**power for power in range(11, 20))
 WIDTH_OF_DEPTH = (32, 128)  # channels a layer: ASPECT_RATIO's range in train.py, without its extremes
 MEMORY_SHARE = 0.9  # of the device; chosen: room for what other programs take
@@ -41,9 +46,10 @@ class Law:
     error: float  # relative, median of runs that were left out of the fit
     ranges: dict[str, tuple[float, float]]  # of the runs that it was fitted to
 
-    def val_bpb(self, sizes: Sizes, tokens: float) -> float:
-        """Bits per byte of stdlib after a training on that many tokens."""
-        parts = self.floor + self.capacity / capacity_params(sizes) ** CAPACITY_EXPONENT + self.data / tokens**DATA_EXPONENT
+    def val_bpb(self, sizes: Sizes, tokens: float, unique_tokens: float = math.inf) -> float:
+        """Bits per byte of stdlib after a training on that many tokens, of a text that has unique_tokens."""
+        useful = useful_tokens(tokens, unique_tokens)
+        parts = self.floor + self.capacity / capacity_params(sizes) ** CAPACITY_EXPONENT + self.data / useful**DATA_EXPONENT
         parts += self.steps * sizes.batch_tokens / tokens
         return parts * (sizes.seq_len / 256) ** self.seq_len_exponent * (sizes.vocab_size / 2048) ** self.vocab_exponent
 
@@ -70,29 +76,37 @@ def capacity_params(sizes: Sizes) -> int:
     return 12 * sizes.depth * sizes.width**2
 
 
-def judge(sizes: Sizes, tokens_per_second: float, train_seconds: float) -> Candidate:
-    return Candidate(sizes, tokens_per_second, law().val_bpb(sizes, tokens_per_second * train_seconds))
+def useful_tokens(tokens: float, unique_tokens: float) -> float:
+    """How many new tokens are worth as much as that many of a text that has unique_tokens: arXiv 2305.16264, equation 5."""
+    if tokens <= unique_tokens:
+        return tokens
+    repeats = tokens / unique_tokens - 1
+    return unique_tokens * (1 + REPEATS * (1 - math.exp(-repeats / REPEATS)))
 
 
-def ranked(base: Sizes, machine: Machine, train_seconds: float) -> list[Candidate]:
+def judge(sizes: Sizes, tokens_per_second: float, train_seconds: float, text_bytes: float = math.inf) -> Candidate:
+    """text_bytes: of the training text."""
+    unique_tokens = text_bytes / predict.bytes_per_token(sizes.vocab_size)
+    return Candidate(sizes, tokens_per_second, law().val_bpb(sizes, tokens_per_second * train_seconds, unique_tokens))
+
+
+def ranked(base: Sizes, machine: Machine, train_seconds: float, text_bytes: float = math.inf) -> list[Candidate]:
     """Every candidate that fits the device, the best first; empty where the machine's speed is not known."""
     found = []
     for sizes in candidates(base, machine):
         speed = predict.tokens_per_second(sizes, machine)
         if speed is None:
             return []
-        found.append(judge(sizes, speed.value, train_seconds))
+        found.append(judge(sizes, speed.value, train_seconds, text_bytes))
     return sorted(found, key=lambda one: one.val_bpb)
 
 
 def candidates(base: Sizes, machine: Machine) -> Iterator[Sizes]:
-    """base and all its neighbours in range, which differ from it in depth, width, vocabulary and batch.
-
-    Rows keep their length: the law can't order it (docs/design/sizes.md).
-    """
+    """base and all its neighbours in range, which differ from it in depth, width, row length, vocabulary and batch."""
     yield base
     known = law()
     vocab_sizes = [value for value in VOCAB_SIZES if known.covers("vocab_size", value)]
+    seq_lens = [value for value in SEQ_LENS if known.covers("seq_len", value)]
     for depth in DEPTHS:
         if not known.covers("depth", depth):
             continue
@@ -101,13 +115,12 @@ def candidates(base: Sizes, machine: Machine) -> Iterator[Sizes]:
             if not (known.covers("width", width) and low <= width <= high):
                 continue
             shape = replace(base, depth=depth, width=width, head_dim=128 if width % 128 == 0 else 64)
-            for vocab_size in vocab_sizes:
-                for batch_tokens in BATCH_TOKENS:
-                    if batch_tokens < 2 * base.seq_len or not known.covers("batch_tokens", batch_tokens):
-                        continue
-                    sized = replace(shape, vocab_size=vocab_size, batch_tokens=batch_tokens)
-                    if (fitting := with_rows(sized, base.pass_tokens, machine)) is not None:
-                        yield fitting
+            for vocab_size, seq_len, batch_tokens in product(vocab_sizes, seq_lens, BATCH_TOKENS):
+                if batch_tokens < 2 * seq_len or not known.covers("batch_tokens", batch_tokens):
+                    continue
+                sized = replace(shape, vocab_size=vocab_size, seq_len=seq_len, batch_tokens=batch_tokens)
+                if sized != base and (fitting := with_rows(sized, base.pass_tokens, machine)) is not None:
+                    yield fitting
 
 
 def with_rows(sizes: Sizes, pass_tokens: int, machine: Machine) -> Sizes | None:

@@ -3,6 +3,8 @@
     with Stopwatch(backend, train_py, vocab_size, seq_len, folder) as watch:
         watch.seconds("step")
 
+With a prepared text it trains too, once: `watch.learn(seconds)` gives the tokens that it saw in that time, and what it then knows.
+
 Pieces: `step` (an optimizer step on stand-in tokens), `loader` (reading its batches), and where the folder of train.py holds a
 speed.py what that offers: `product RxIxC`, `copy BYTES` (the machine's limits) and `forward`, `loss`, `forward_backward`,
 `optimizer` (parts of a step). A piece is made when it is first asked for, run twice, and not counted until then.
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from autoresearch.border.messages import KINDS_OF_FAILURE, Kind, Protocol, failed, many, number, word
 from autoresearch.child import Worker
+from autoresearch.data.prepared import Prepared
 from autoresearch.hardware.registry import Backend
 from autoresearch.measure.clock import awake_seconds
 
@@ -35,11 +38,13 @@ PROTOCOL = Protocol("starting", {
     }),
     "timed": Kind({"warm": "warm"}, spare={"seconds": _SECONDS, "value": lambda value: value is None or number(0, 2**63)(value)},
                   most=math.inf),
+    "learnt": Kind({"warm": "warm"}, {"tokens": number(1, 1e15, whole=True), "seconds": _SECONDS, "bpb": number(0, 1e3)}),
     "failed": failed("starting", "warm", kinds=(*KINDS_OF_FAILURE, UNTIMED)),
 })  # fmt: skip
 
 PRODUCT_SIZES = (1024, 2048, 4096, 8192, 16384)  # up to the first that takes PRODUCT_SECONDS
 PRODUCT_SECONDS = 0.02  # chosen: a hundred times a GPU's launch overhead
+TRIAL_BYTES = 100_000  # chosen: some seconds at the speeds of a CPU; the same text for every trial, which makes them pairs
 COPY_BYTES = 256 << 20  # far larger than any cache
 
 
@@ -94,20 +99,39 @@ class Started:
     process_seconds: float  # from the start of the process, those two included
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """A training of some seconds, its schedule run to the end, and its score on the first TRIAL_BYTES of the validation text."""
+
+    tokens: int
+    seconds: float
+    bpb: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds
+
+
 class Stopwatch(Watch):
     """A warm train.py, and the machine's limits beside it."""
 
     def __init__(
         self, backend: Backend, train_py: str, vocab_size: int, seq_len: int, folder: Path,
         start_limit_seconds: float = START_LIMIT_SECONDS, worker: str = WORKER, variables: dict[str, str] | None = None,
+        text: Prepared | None = None,
     ):  # fmt: skip
-        """folder: an empty place for the run's files. variables: of the child's environment, beyond a worker's."""
+        """folder: an empty place for the run's files. variables: of the child's environment, beyond a worker's.
+
+        text: to learn from; train.py is then code of our own, for no cell hides the text from it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
         job = {
             "type": "serve", "python_path": [str(path) for path in backend.python_path], "train_py": str(folder / "train.py"),
             "vocab_size": vocab_size, "seq_len": seq_len, "folder": str(folder),
         }  # fmt: skip
+        if text is not None:
+            job |= {"text": str(text.folder), "dtype": text.dtype, "eval_bytes": TRIAL_BYTES}
         self.seq_len = seq_len
         super().__init__(job, folder, start_limit_seconds, worker, variables)
         self.started = Started(**{name: self.about[name] for name in Started.__dataclass_fields__})
@@ -115,6 +139,12 @@ class Stopwatch(Watch):
     @property
     def tokens_per_step(self) -> int:
         return self.started.rows * self.started.passes * self.seq_len
+
+    def learn(self, seconds: float) -> Learnt:
+        """Train for that long, from the first weights: before any piece was timed, and once."""
+        self._worker.send({"type": "learn", "seconds": seconds})
+        found = self._worker.wait("learnt", seconds + PIECE_LIMIT_SECONDS, f"a training of {seconds:.0f} s did not end")
+        return Learnt(found["tokens"], found["seconds"], found["bpb"])
 
     def peak_memory_bytes(self) -> int | None:
         """The most that the training has held so far; None where the backend does not know it."""

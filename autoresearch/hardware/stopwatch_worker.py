@@ -6,6 +6,7 @@ piece take? What a framework needs for it is in speed.py beside train.py: see CO
 
 import importlib
 import importlib.util
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def serve(channel: Channel, job: dict) -> None:
         "import_seconds": imported - start,
         "warm_up_seconds": warm - imported,
     }
-    answer(channel, job, Pieces(speed, parts), about)
+    answer(channel, job, Pieces(speed, parts), about, lambda seconds: learn(trainer, job, seconds))
 
 
 def limits(channel: Channel, job: dict) -> None:
@@ -56,15 +57,68 @@ def limits(channel: Channel, job: dict) -> None:
     answer(channel, job, Pieces(speed_module(), {}), {})
 
 
-def answer(channel: Channel, job: dict, pieces: "Pieces", about: dict) -> None:
+def answer(channel: Channel, job: dict, pieces: "Pieces", about: dict, learn: Callable[[float], dict] | None = None) -> None:
     import runtime  # the backend's
 
     channel.send({"type": "warm", "offers": [name for name in job["offers"] if pieces.has(name)]} | about)
     while (message := channel.receive()) is not None:
-        if message["piece"] == "peak_memory_bytes":
+        if message["type"] == "learn":
+            channel.send({"type": "learnt"} | learn(message["seconds"]))
+        elif message["piece"] == "peak_memory_bytes":
             channel.send({"type": "timed", "value": runtime.peak_memory_bytes()})
         else:
             channel.send({"type": "timed", "seconds": pieces.seconds(message["piece"])})
+
+
+def learn(trainer, job: dict, seconds: float) -> dict:
+    """{"tokens", "seconds", "bpb"}: a training on the job's text for that long, then its score on the first of the validation text.
+
+    The score is taken by steps at progress 1, where the learning rate is FINAL_LR_FRAC of the full one: of a train.py that ends at
+    0 they change nothing, and need no more than what every Trainer has.
+    """
+    text, seq_len = Path(job["text"]), job["seq_len"]
+    tokens = TrainingTokens(text / "train" / "tokens.bin", job["dtype"], seed=0)
+    tokens.of(seq_len)
+    steps, start, now = 0, time.perf_counter(), 0.0
+    while now < seconds:
+        float(trainer.step(lambda rows: parted(tokens.rows(rows, seq_len)), now / seconds))
+        steps += 1
+        now = time.perf_counter() - start
+    rows_a_step = trainer.rows * trainer.passes
+    rows = held_out(text, job["dtype"], seq_len, job["eval_bytes"], rows_a_step)
+    batch, nats = reading(rows), 0.0
+    for _ in range(len(rows) // rows_a_step):
+        nats += float(trainer.step(batch, 1.0)) * rows_a_step * seq_len
+    size = np.load(text / "token_bytes.npy")[rows[:, 1:]].sum()
+    return {"tokens": steps * rows_a_step * seq_len, "seconds": now, "bpb": nats / math.log(2) / float(size)}
+
+
+def reading(rows: np.ndarray) -> Callable:
+    """batch(count) -> (inputs, targets) of the next of these rows."""
+    position = 0
+
+    def batch(count: int) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal position
+        position += count
+        return parted(rows[position - count : position])
+
+    return batch
+
+
+def parted(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(inputs, targets) of rows [count, T + 1], int32 [count, T] each."""
+    return np.ascontiguousarray(rows[:, :-1], np.int32), np.ascontiguousarray(rows[:, 1:], np.int32)
+
+
+def held_out(text: Path, dtype: str, seq_len: int, eval_bytes: int, rows_a_step: int) -> np.ndarray:
+    """[rows, seq_len + 1] of the beginning of the validation text, whole steps of them: about eval_bytes, one step at least."""
+    tokens = np.memmap(text / "val" / "tokens.bin", dtype, "r")
+    sizes = np.load(text / "token_bytes.npy")[tokens]
+    wanted = int(np.searchsorted(np.cumsum(sizes), eval_bytes))
+    step = rows_a_step * seq_len
+    count = max(1, round(wanted / step)) * rows_a_step
+    index = np.arange(count)[:, None] * seq_len + np.arange(seq_len + 1)
+    return np.asarray(tokens[index % len(tokens)])
 
 
 def speed_module() -> ModuleType | None:

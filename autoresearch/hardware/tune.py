@@ -1,53 +1,43 @@
-"""The part of `--profile auto` that measures: the machine's limits, then real steps of the few sizes that the planner ranks first,
-then the winner with each other choice that its runtime has (tune_runtime.py).
+"""The part of `--profile auto` that measures: the machine's limits, then short real trainings of the sizes that may be the best
+(trials.py), the best few of them for longer, then the winner with each other choice that its runtime has (tune_runtime.py).
 
-At most BUDGET_SECONDS of trials, or what was asked for. What wins becomes the profile `auto`: the fitting named profile with other
-sizes. It is kept in the cache for this device, backend, versions and profile, so that the next study begins at once; where nothing
-could be tried, nothing is kept. The named profile itself is tried first, and only a gain beyond the law's own error moves away from
-it: published results stay comparable.
+At most `default_seconds` of it, or what was asked for. What wins becomes the profile `auto`: the fitting named profile with other
+sizes. It is kept in the cache for this device, backend, versions, profile and text, so that the next study begins at once; where
+nothing could be tried, nothing is kept. The named profile itself is tried first, and only a gain beyond a trial's own error moves
+away from it: published results stay comparable.
 """
 
 import hashlib
 import json
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autoresearch import __version__, choices, constants, durable
 from autoresearch.child import RunFailed
-from autoresearch.hardware import conditions, plan, tune_runtime
+from autoresearch.data.prepared import Prepared
+from autoresearch.hardware import conditions, plan, trials, tune_runtime
 from autoresearch.hardware import sizes as planning
 from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.plan import Plan
 from autoresearch.hardware.predict import Machine
 from autoresearch.hardware.profiles import Profile
-from autoresearch.hardware.registry import Backend
-from autoresearch.hardware.sizes import Candidate
-from autoresearch.hardware.stopwatch import Limits, Stopwatch, alternate, measure_limits
+from autoresearch.hardware.stopwatch import Learnt, Limits, Stopwatch, measure_limits
+from autoresearch.hardware.trials import Trial
 from autoresearch.hardware.tune_runtime import Change
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.paths import cache_dir
 
-BUDGET_SECONDS = 300.0  # chosen: as one experiment, once a machine. With a cold, slow g++ a trial takes 70 s: 90 were for none
+SHARE, LEAST_SECONDS, MOST_SECONDS = 0.05, 120.0, 900.0  # of the study's own time; chosen: a night gives a quarter of an hour
+SHORT, LONG = 1 / 15, 1 / 5  # of the full time, that a trial trains: at first, and the best few again
+FINALISTS = 3
 SHORTEST_TRIAL_SECONDS = 15.0  # chosen: less is not enough to start PyTorch and compile
-TRIALS = 4  # sizes that are tried: the named profile's and the best of the others
-TIMED_STEPS = 5
 RUNTIME_SECONDS = 25.0  # of the budget, where the runtime has choices: two starts from a filled cache (docs/design/sizes.md)
 PAGING_SLOWDOWN = 3  # a driver that moves the device's memory over the bus: published runs got 3 to 10 times slower
-LAW_SAYS = 3.0  # bits per byte: what knows nothing pays about as much, and the law was fitted to trainings that learn
-FORMAT = 3  # of what is kept in the cache
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One candidate, tried. tokens_per_second None: it was refused, for `reason`."""
-
-    sizes: Sizes
-    predicted_tokens_per_second: float
-    tokens_per_second: float | None
-    peak_memory_bytes: int | None
-    reason: str
+WORTH = 0.01  # relative; chosen: what two seeds of one size differ by in a long trial, and no reason to leave a named profile
+FORMAT = 4  # of what is kept in the cache
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,7 @@ class Tuned:
     trials: tuple[Trial, ...]
     changes: tuple[Change, ...]  # of the runtime's choices, with the sizes that won
     seconds: float  # that it took
+    dtype: str | None = None  # that all of it was measured in
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -68,39 +59,47 @@ class Tuned:
     @classmethod
     def from_json(cls, table: dict) -> "Tuned":
         """Raises KeyError or TypeError for anything else than `to_json` gave."""
-        trials = tuple(Trial(**one | {"sizes": Sizes(**one["sizes"])}) for one in table["trials"])
+        tried = tuple(map(_trial, table["trials"]))
         chosen = None if table["sizes"] is None else Sizes(**table["sizes"])
         changes = tuple(Change(**one) for one in table["changes"])
         limits, runtime = Limits(**table["limits"]), dict(table["runtime"])
-        return cls(chosen, runtime, table["reason"], limits, trials, changes, table["seconds"])
+        return cls(chosen, runtime, table["reason"], limits, tried, changes, table["seconds"], table["dtype"])
 
 
-def asked(answer: float | str | None) -> dict:
-    """The arguments of `tuned` for what --autotune says: seconds, "again", or None for the default."""
-    return {"is_again": answer is not None, "seconds": answer if isinstance(answer, float) else BUDGET_SECONDS}
+def _trial(table: dict) -> Trial:
+    learnt = table["learnt"]
+    return Trial(**table | {"sizes": Sizes(**table["sizes"]), "learnt": learnt and Learnt(**learnt)})
+
+
+def default_seconds(hours: float | None, experiments: int | None, train_seconds: float) -> float:
+    """How long to try, for a study of that length; None: until it is stopped, so a night."""
+    lengths = [hours * 3600] if hours else []
+    lengths += [experiments * train_seconds] if experiments else []
+    return min(max(LEAST_SECONDS, SHARE * min(lengths, default=math.inf)), MOST_SECONDS)
 
 
 def tuned(
-    made: Plan, say: Callable[[str], None] = lambda line: None, is_again: bool = False, seconds: float = BUDGET_SECONDS
-) -> Plan:
+    made: Plan, corpus: str, text: Callable[[int], Prepared], say: Callable[[str], None] = lambda line: None,
+    is_again: bool = False, seconds: float = MOST_SECONDS,
+) -> Plan:  # fmt: skip
     """The plan with sizes that were measured here, from the cache or from trials; the same plan where nothing can be measured.
 
-    is_again: not from the cache. seconds: of trials, at most.
+    corpus: what the text is called; text: it, prepared, by its vocabulary. is_again: not from the cache. seconds: at most.
     """
     backend, profile = made.choice.backend, made.profile
     train_py = backend.train_py.read_text(encoding="utf-8")
     base = Sizes.of(profile, train_py)
     if base is None or backend.simulated:
         return made
-    found = None if is_again else remembered(made)
+    found = None if is_again else remembered(made, corpus)
     if found is None:
         try:
-            found = _measure(made, base, train_py, say, seconds)
+            found = _measure(made, base, train_py, text, say, seconds)
         except RunFailed as failure:
             say(f"autotune  {failure}; the profile {profile.name} stays as it is")
             return made
-        if any(one.tokens_per_second for one in found.trials):
-            path = _path(made)
+        if any(one.learnt for one in found.trials):
+            path = _path(made, corpus)
             path.parent.mkdir(parents=True, exist_ok=True)
             durable.write(path, json.dumps(found.to_json(), indent=1).encode())
     for line in lines(found, profile.budget["train_seconds"]):
@@ -108,10 +107,12 @@ def tuned(
     return plan.informed(applied(made, found))
 
 
-def remembered(made: Plan) -> Tuned | None:
-    """What was measured on this machine before, for the same profile and versions."""
+def remembered(made: Plan, corpus: str | None = None) -> Tuned | None:
+    """What was measured on this machine before, for the same profile, versions and text; corpus None: for any, the newest."""
+    paths = [_path(made, corpus)] if corpus is not None else _path(made, "").parent.glob(f"{_key(made)}-*.json")
     try:
-        return Tuned.from_json(json.loads(_path(made).read_text(encoding="utf-8")))
+        newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+        return newest and Tuned.from_json(json.loads(newest.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never measured, or by another version: measure
 
@@ -119,6 +120,8 @@ def remembered(made: Plan) -> Tuned | None:
 def applied(made: Plan, found: Tuned) -> Plan:
     """The plan with what was found. Its facts are still those of the runtime's own choices: see plan.informed."""
     profile = made.profile if found.sizes is None else resized(made.profile, found.sizes)
+    if found.dtype != made.choice.facts.dtype and "dtype" not in found.runtime and choices.asked_for("dtype") is None:
+        profile = replace(profile, runtime=profile.runtime | {"dtype": found.dtype})  # the clock was near a tie
     if found.runtime:
         title = f"{made.profile.title}, fitted to this machine"
         profile = replace(profile, name="auto", title=title, runtime=profile.runtime | found.runtime)
@@ -143,11 +146,12 @@ def lines(found: Tuned, train_seconds: float) -> list[str]:
     shown = []
     for trial in found.trials:
         words = trial.reason
-        if trial.tokens_per_second:
-            expected = planning.judge(trial.sizes, trial.tokens_per_second, train_seconds).val_bpb
-            words = f"{trial.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted)"
-            is_known = expected < LAW_SAYS
-            words += f", val_bpb {expected:.3f} by the law for stdlib" if is_known else ", too short a training for the law"
+        if trial.learnt:
+            learnt = trial.learnt
+            words = (
+                f"{learnt.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted), val_bpb "
+                f"{learnt.bpb:.3f} after {learnt.seconds:.0f} s, {trial.expected:.3f} expected after {train_seconds:.0f}"
+            )
         shown.append(f"{described(trial.sizes)}: {words}")
     return [*shown, *(f"{choices.described({one.name: one.value})}: {one.reason}" for one in found.changes)]
 
@@ -159,123 +163,149 @@ def described(sizes: Sizes) -> str:
     )
 
 
-def _measure(made: Plan, base: Sizes, train_py: str, say: Callable[[str], None], budget_seconds: float) -> Tuned:
+def _measure(
+    made: Plan, base: Sizes, train_py: str, text: Callable[[int], Prepared], say: Callable[[str], None], budget_seconds: float
+) -> Tuned:
     start = awake_seconds()
     say(f"autotune  at most {budget_seconds:.0f} s, once for this machine; `--autotune off` goes without")
-    backend, seconds = made.choice.backend, made.profile.budget["train_seconds"]
+    backend, full_seconds, dtype = made.choice.backend, made.profile.budget["train_seconds"], made.choice.facts.dtype
     others = tune_runtime.alternatives(made.choice.facts)
-    reserved = RUNTIME_SECONDS if others else 0.0
 
     def left() -> float:
         return budget_seconds - (awake_seconds() - start)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        limits = measure_limits(backend, folder / "limits", choices.settled(made.profile.runtime, made.choice.facts.dtype))
+        limits = measure_limits(backend, folder / "limits", choices.settled(made.profile.runtime, dtype))
         machine = Machine.of(made.choice.facts, limits.known)
-        order = planning.ranked(base, machine, seconds)
-        trials = []
-        for index, candidate in enumerate(chosen_few(order, base)):
-            if left() - reserved < SHORTEST_TRIAL_SECONDS:
-                break
-            say(f"autotune  {left():.0f} s left, trying {described(candidate.sizes)}")
-            limit_seconds = left() - reserved
-            trials.append(_try(backend, train_py, made.profile, candidate, machine, folder / str(index), limit_seconds))
-        trials = without_paging(trials)
-        best, reason = verdict(trials, base, seconds)
+
+        def attempt(sizes: Sizes, predicted: float, train_seconds: float, limit_seconds: float) -> Trial:
+            place = Path(tempfile.mkdtemp(dir=folder))
+            say(f"autotune  {left():.0f} s left, {train_seconds:.0f} s with {described(sizes)}")
+            prepared = text(sizes.vocab_size)
+            return _try(made, train_py, prepared, sizes, predicted, machine, place, train_seconds, limit_seconds)
+
+        order = planning.ranked(base, machine, full_seconds, text(base.vocab_size).train_bytes)
+        reserved = RUNTIME_SECONDS if others else 0.0
+        tried = search(order, base, full_seconds, attempt, lambda: left() - reserved, awake_seconds)
+        best, reason = verdict(tried, base)
         profile = made.profile if best is None else resized(made.profile, best)
 
         def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
             place, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
             say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
-            text = constants.write(train_py, profile.train)
-            variables = choices.settled(profile.runtime | runtime, made.choice.facts.dtype)
-            return Stopwatch(backend, text, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
+            variables = choices.settled(profile.runtime | runtime, dtype)
+            shaped = constants.write(train_py, profile.train)
+            return Stopwatch(backend, shaped, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
 
         others, later = tune_runtime.postponed(others, conditions.look().alerts.get("load"))
         runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)
     if runtime:
         reason += f"; {choices.described(runtime)}, which is faster here than the runtime's own choice"
-    return Tuned(best, runtime, reason, limits, tuple(trials), (*changes, *later), awake_seconds() - start)
+    return Tuned(best, runtime, reason, limits, tuple(tried), (*changes, *later), awake_seconds() - start, dtype)
 
 
-def chosen_few(order: list[Candidate], base: Sizes) -> list[Candidate]:
-    """The named profile's own sizes, then the best of each shape (depth and width), best first: TRIALS at most."""
-    shapes: dict[tuple[int, int], Candidate] = {}
-    for candidate in order:
-        if replace(candidate.sizes, rows=base.rows) != base:
-            shapes.setdefault((candidate.sizes.depth, candidate.sizes.width), candidate)
-    own = [candidate for candidate in order if candidate.sizes == base]
-    return [*own[:1], *list(shapes.values())[: TRIALS - 1]]
+def search(
+    order: Sequence[planning.Candidate], base: Sizes, full_seconds: float,
+    attempt: Callable[[Sizes, float, float, float], Trial], left: Callable[[], float], clock: Callable[[], float],
+) -> list[Trial]:  # fmt: skip
+    """All trials: the named profile's sizes (base), then those that may be the best, while there is time for the last round too, in
+    which the best FINALISTS train for longer.
+
+    attempt(sizes, predicted tokens/s, seconds of training, seconds that all of it may take); left(): seconds of the budget.
+    """
+    tried: list[Trial] = []
+    took = 0.0  # the longest so far, from an empty compile cache
+    last_round = FINALISTS * (LONG * full_seconds + SHORTEST_TRIAL_SECONDS)
+    candidate = next((one for one in order if one.sizes == base), None) or planning.Candidate(base, 0.0, 0.0)
+    while candidate is not None and left() >= SHORTEST_TRIAL_SECONDS and (not tried or left() - last_round >= took):
+        before = clock()
+        one = attempt(candidate.sizes, candidate.tokens_per_second, SHORT * full_seconds, left())
+        tried = without_paging([*tried, one])
+        took = max(took, clock() - before)
+        candidate = trials.next_candidate(order, tried)
+    for one in trials.best_first(tried)[:FINALISTS]:
+        if left() >= LONG * full_seconds + SHORTEST_TRIAL_SECONDS:
+            tried.append(attempt(one.sizes, one.predicted_tokens_per_second, LONG * full_seconds, left()))
+    return tried
 
 
-def without_paging(trials: list[Trial]) -> list[Trial]:
+def without_paging(tried: list[Trial]) -> list[Trial]:
     """The trials, those refused whose pace says that memory is moved to and fro behind the training's back.
 
     Windows's driver does that instead of saying that the device is full. Such a trial takes more memory than the smallest one, and
     has less than a third of the speed that the planner says once that one has put it right, where some ten per cent are usual.
     """
-    known = [one for one in trials if one.tokens_per_second and one.peak_memory_bytes is not None]
+    known = [one for one in tried if one.learnt and one.predicted_tokens_per_second and one.peak_memory_bytes is not None]
     if not known:
-        return trials
+        return tried
     least = min(known, key=lambda one: one.peak_memory_bytes)
     pace = least.tokens_per_second / least.predicted_tokens_per_second
     checked = []
-    for one in trials:
-        expected = one.predicted_tokens_per_second * pace
-        if one in known and one.peak_memory_bytes > least.peak_memory_bytes and PAGING_SLOWDOWN * one.tokens_per_second < expected:
-            words = f"{one.tokens_per_second:,.0f} tokens/s where a smaller one's pace says {expected:,.0f}"
-            one = replace(one, tokens_per_second=None, reason=f"{words}: it does not stay in the device's memory")
+    for one in tried:
+        usual = one.predicted_tokens_per_second * pace
+        if one in known and one.peak_memory_bytes > least.peak_memory_bytes and PAGING_SLOWDOWN * one.tokens_per_second < usual:
+            words = f"{one.tokens_per_second:,.0f} tokens/s where a smaller one's pace says {usual:,.0f}"
+            one = replace(one, learnt=None, expected=None, reason=f"{words}: it does not stay in the device's memory")
         checked.append(one)
     return checked
 
 
-def verdict(trials: list[Trial], base: Sizes, train_seconds: float) -> tuple[Sizes | None, str]:
-    """(sizes or None for the named profile's, why), from measured speeds."""
-    judged = [planning.judge(one.sizes, one.tokens_per_second, train_seconds) for one in trials if one.tokens_per_second]
-    if not judged:
+def verdict(tried: list[Trial], base: Sizes) -> tuple[Sizes | None, str]:
+    """(sizes or None for the named profile's, why)."""
+    order = trials.best_first(tried)
+    if not order:
         return None, "autotune: nothing could be tried in time, so the named profile stays; `--autotune 900` gives it more"
-    best = min(judged, key=lambda one: one.val_bpb)
-    own = next((one for one in judged if replace(one.sizes, rows=base.rows) == base), None)
+    best, *others = order
+    own = next((one for one in order if replace(one.sizes, rows=base.rows) == base), None)
     if own is None:
         return best.sizes, f"autotune: {described(best.sizes)}; the named profile could not be trained here"
-    gain, error = 1 - best.val_bpb / own.val_bpb, planning.law().error
-    if best is own or gain <= error:
-        return None, f"autotune: nothing tried is better than the named profile by more than the law's error of {error:.1%}"
+    gain = 1 - best.expected / own.expected
+    if gain < WORTH:
+        return None, f"autotune: of {len(order)} sizes that were trained none is {WORTH:.0%} better than the named profile"
+    second = others[0]
     return best.sizes, (
-        f"autotune: {described(best.sizes)}, {best.tokens_per_second:,.0f} tokens/s measured, "
-        f"lowers the predicted val_bpb by {gain:.1%} against the named profile"
+        f"autotune: {described(best.sizes)}: {best.expected:.3f} expected where the named profile has {own.expected:.3f}"
+        + ("" if second is own else f" and the second best, {described(second.sizes)}, {second.expected:.3f}")
     )
 
 
 def _try(
-    backend: Backend, train_py: str, profile: Profile, candidate: Candidate, machine: Machine, folder: Path, seconds: float
-) -> Trial:
-    sizes, predicted = candidate.sizes, candidate.tokens_per_second
-    text = constants.write(train_py, resized(profile, sizes).train)
+    made: Plan, train_py: str, text: Prepared, sizes: Sizes, predicted: float, machine: Machine, folder: Path, seconds: float,
+    limit_seconds: float,
+) -> Trial:  # fmt: skip
+    profile, backend = made.profile, made.choice.backend
+    values = resized(profile, sizes).train
+    values |= {"FINAL_LR_FRAC": 0.0} if "FINAL_LR_FRAC" in constants.read(train_py) else {}  # stopwatch_worker.learn counts on it
+    variables = choices.settled(profile.runtime, made.choice.facts.dtype)
+    asked = (backend, constants.write(train_py, values), sizes.vocab_size, sizes.seq_len, folder, max(1.0, limit_seconds - seconds))
     try:
-        variables = choices.variables(profile.runtime)
-        with Stopwatch(backend, text, sizes.vocab_size, sizes.seq_len, folder, seconds, variables=variables) as watch:
-            step = alternate({"step": lambda: watch.seconds("step")}, TIMED_STEPS)["step"]
-            peak, speed = watch.peak_memory_bytes(), watch.tokens_per_step / step
-            rows = watch.started.rows
+        with Stopwatch(*asked, variables=variables, text=text) as watch:
+            learnt, rows, peak = watch.learn(seconds), watch.started.rows, watch.peak_memory_bytes()
     except RunFailed as failure:
-        return Trial(sizes, predicted, None, None, f"{failure.kind}: {failure}")
+        return Trial(sizes, predicted, None, None, None, f"{failure.kind}: {failure}")
     if peak is not None and machine.memory_bytes is not None and peak > planning.MEMORY_SHARE * machine.memory_bytes:
-        return Trial(sizes, predicted, None, peak, "it fills the device's memory")
-    return Trial(replace(sizes, rows=rows), predicted, speed, peak, "measured")
+        return Trial(sizes, predicted, None, None, peak, "it fills the device's memory")
+    expected = trials.expected(sizes, learnt, profile.budget["train_seconds"], text.train_bytes)
+    return Trial(replace(sizes, rows=rows), predicted, learnt, expected, peak, "trained")
 
 
-def _path(made: Plan) -> Path:
+def _path(made: Plan, corpus: str) -> Path:
     """In the cache, named after all that the outcome depends on."""
+    return cache_dir() / "tune" / f"{_key(made)}-{hashlib.blake2b(corpus.encode(), digest_size=5).hexdigest()}.json"
+
+
+def _key(made: Plan) -> str:
+    """Of everything but the text."""
     facts, profile = made.choice.facts, made.profile
     backend = made.choice.backend
-    runtime = [facts.threads, facts.choices, profile.runtime]
+    offered = {name: values for name, values in facts.choices.items() if name != "dtype"}  # measured anew by each probe
+    runtime = [facts.threads, offered, profile.runtime]
     code = [path.read_bytes().decode("utf-8", "replace") for folder in backend.python_path for path in sorted(folder.glob("*.py"))]
     parts = [
-        FORMAT, __version__, facts.device, facts.cores, facts.memory_bytes, facts.dtype, facts.compile, facts.attention,
-        runtime, facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
+        FORMAT, __version__, facts.device, facts.cores, facts.memory_bytes, facts.compile, facts.attention,
+        choices.asked_for("dtype"), runtime, facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
         profile.data, profile.train, profile.budget["train_seconds"],
     ]  # fmt: skip
     digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
-    return cache_dir() / "tune" / f"{backend.name}-{digest}.json"
+    return f"{backend.name}-{digest}"

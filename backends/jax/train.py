@@ -29,9 +29,11 @@ MLP_RATIO = 4  # MLP width / model width [2..6]
 WINDOW_PATTERN = "SSSL"  # windows of the layers, repeated; S short, L full; the last is always full ["L", "SL", "SSL", "SSSL"]
 SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of seq_len [0.0625, 0.125, 0.25, 0.5]
 ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
+ROTARY_SHARE = 0.5  # of a head's channels, those that turn with the position [0.25, 0.5, 0.75, 1]
+KEY_OFFSET = 1  # 1: the other channels of a key are those of the token before, so that a layer can look for what came after [0, 1]
 SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
 GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read [fixed]
-PAIR_ROWS = 0  # rows of a table that is added to the embedding, by a hash of a token and the one before; 0: none [0, 8192, 32768]
+PAIR_ROWS = 32768  # rows of a table that is added to the embedding: a hash of a token and the one before; 0: none [0, 8192, 32768]
 
 # Batch
 DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
@@ -39,6 +41,7 @@ TOTAL_BATCH_SIZE = 2**17  # tokens per optimizer step [1024..524288 log]
 
 # Learning rates: of AdamW at width 768, scaled with 1 / sqrt(width); of Muon at any width
 EMBEDDING_LR = 0.6  # token and value embeddings [0.05..2 log]
+PAIR_LR = 0.012  # pair table; a row comes seldom, and AdamW's first step is a whole learning rate and more [0.001..0.6 log]
 UNEMBEDDING_LR = 0.004  # lm_head [0.0005..0.03 log]
 MATRIX_LR = 0.04  # matrices, by Muon [0.005..0.2 log]
 SCALAR_LR = 0.5  # x0_lambdas; resid_lambdas have a hundredth of it [0.05..2 log]
@@ -118,10 +121,21 @@ def initial_weights(vocab_size: int, key: jax.Array) -> dict[str, jax.Array]:
     return weights
 
 
+def rotary_width() -> int:
+    """R, how many channels of a head turn: the first ones, in pairs."""
+    return 2 * round(ROTARY_SHARE * HEAD_DIM / 2)
+
+
 def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """Rotary embedding (arXiv 2104.09864): channel pairs (i, i + D/2) are turned by minus position * frequency. x [B, T, H, D]."""
-    first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate((first * cos + second * sin, second * cos - first * sin), axis=-1)
+    """Rotary embedding (arXiv 2104.09864): channel pairs (i, i + R/2) are turned by minus position * frequency. x [B, T, H, D]."""
+    first, second, rest = jnp.split(x, (cos.shape[-1], 2 * cos.shape[-1]), axis=-1)
+    return jnp.concatenate((first * cos + second * sin, second * cos - first * sin, rest), axis=-1)
+
+
+def offset(k: jax.Array) -> jax.Array:
+    """The channels that do not turn are those of the token before, of k [B, T, G, D], at the first token 0. See torch/train.py."""
+    turned, rest = jnp.split(k, (rotary_width(),), axis=-1)
+    return jnp.concatenate((turned, jnp.pad(rest[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))), axis=-1)
 
 
 def split_heads(x: jax.Array) -> jax.Array:
@@ -139,6 +153,7 @@ def attention(part: dict, x: jax.Array, value_embedding: jax.Array | None, cos, 
         gate = 2 * jax.nn.sigmoid(linear(x[..., :GATE_CHANNELS], part["gate"]))  # [B, T, G], 1 at the start
         v = v + gate[..., None] * split_heads(value_embedding)
     q, k = runtime.norm(rotate(q, cos, sin)), runtime.norm(rotate(k, cos, sin))
+    k = offset(k) if KEY_OFFSET else k
     mixed = runtime.attention(q, k, v, window)
     return linear(mixed.reshape(*x.shape[:2], -1), part["out"])
 
@@ -167,8 +182,8 @@ class GPT:
 
     def hidden(self, weights: dict, ids: jax.Array) -> jax.Array:
         """What lm_head reads: [B, T, C] in the compute dtype."""
-        frequency = ROPE_BASE ** -(np.arange(0, HEAD_DIM, 2) / HEAD_DIM)
-        angle = np.outer(np.arange(ids.shape[1]), frequency)[:, None]  # [T, 1, D / 2]
+        frequency = ROPE_BASE ** -(np.arange(0, rotary_width(), 2) / rotary_width())
+        angle = np.outer(np.arange(ids.shape[1]), frequency)[:, None]  # [T, 1, R / 2]
         cos, sin = (jnp.asarray(table, runtime.dtype) for table in (np.cos(angle), np.sin(angle)))
         x = runtime.norm(weights["embedding"][ids].astype(runtime.dtype))
         if PAIR_ROWS:
@@ -276,7 +291,8 @@ def adam_update(weight, gradient, mean, variance, step, lr, beta1):
 def adam_settings(weights: dict) -> dict[str, tuple[float, float]]:
     """(full learning rate, beta1) of each weight that AdamW trains."""
     width_scale = (weights["lm_head"].shape[1] / 768) ** -0.5
-    settings = {name: (EMBEDDING_LR * width_scale, ADAM_BETA1) for name in weights if "embedding" in name}
+    rates = {name: PAIR_LR if name == "pair_embedding" else EMBEDDING_LR for name in weights if "embedding" in name}
+    settings = {name: (lr * width_scale, ADAM_BETA1) for name, lr in rates.items()}
     return settings | {
         "lm_head": (UNEMBEDDING_LR * width_scale, ADAM_BETA1),
         "resid_lambdas": (SCALAR_LR * 0.01, ADAM_BETA1),

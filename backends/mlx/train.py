@@ -28,9 +28,11 @@ MLP_RATIO = 4  # MLP width / model width [2..6]
 WINDOW_PATTERN = "SSSL"  # windows of the layers, repeated; S short, L full; the last is always full ["L", "SL", "SSL", "SSSL"]
 SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of seq_len [0.0625, 0.125, 0.25, 0.5]
 ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
+ROTARY_SHARE = 0.5  # of a head's channels, those that turn with the position [0.25, 0.5, 0.75, 1]
+KEY_OFFSET = 1  # 1: the other channels of a key are those of the token before, so that a layer can look for what came after [0, 1]
 SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
 GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read [fixed]
-PAIR_ROWS = 0  # rows of a table that is added to the embedding, by a hash of a token and the one before; 0: none [0, 8192, 32768]
+PAIR_ROWS = 32768  # rows of a table that is added to the embedding: a hash of a token and the one before; 0: none [0, 8192, 32768]
 
 # Batch
 DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
@@ -38,6 +40,7 @@ TOTAL_BATCH_SIZE = 2**17  # tokens per optimizer step [1024..524288 log]
 
 # Learning rates: of AdamW at width 768, scaled with 1 / sqrt(width); of Muon at any width
 EMBEDDING_LR = 0.6  # token and value embeddings [0.05..2 log]
+PAIR_LR = 0.012  # pair table; a row comes seldom, and AdamW's first step is a whole learning rate and more [0.001..0.6 log]
 UNEMBEDDING_LR = 0.004  # lm_head [0.0005..0.03 log]
 MATRIX_LR = 0.04  # matrices, by Muon [0.005..0.2 log]
 SCALAR_LR = 0.5  # x0_lambdas; resid_lambdas have a hundredth of it [0.05..2 log]
@@ -92,9 +95,20 @@ def heads_first(x: mx.array) -> mx.array:
     return x.reshape(*x.shape[:2], -1, HEAD_DIM).swapaxes(1, 2)
 
 
+def rotary_width() -> int:
+    """R, how many channels of a head turn: the first ones, in pairs."""
+    return 2 * round(ROTARY_SHARE * HEAD_DIM / 2)
+
+
 def rotate(x: mx.array) -> mx.array:
-    """Rotary embedding (arXiv 2104.09864): channel pairs (i, i + D/2) are turned by minus position * frequency. x [B, H, T, D]."""
-    return mx.fast.rope(x, HEAD_DIM, traditional=False, base=ROPE_BASE, scale=-1.0, offset=0)
+    """Rotary embedding (arXiv 2104.09864): channel pairs (i, i + R/2) are turned by minus position * frequency. x [B, H, T, D]."""
+    return mx.fast.rope(x, rotary_width(), traditional=False, base=ROPE_BASE, scale=-1.0, offset=0)
+
+
+def offset(k: mx.array) -> mx.array:
+    """The channels that do not turn are those of the token before, of k [B, G, T, D], at the first token 0. See torch/train.py."""
+    turned, rest = k[..., : rotary_width()], k[..., rotary_width() :]
+    return mx.concatenate((turned, mx.pad(rest[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))), axis=-1)
 
 
 class Attention(nn.Module):
@@ -120,6 +134,7 @@ class Attention(nn.Module):
             gate = 2 * mx.sigmoid(linear(x[..., :GATE_CHANNELS], self.gate))  # [B, T, G], 1 at the start
             v = v + gate.swapaxes(1, 2)[..., None] * heads_first(value_embedding)
         q, k = runtime.norm(rotate(q)), runtime.norm(rotate(k))
+        k = offset(k) if KEY_OFFSET else k
         mixed = runtime.attention(q, k, v, window)
         return linear(mixed.swapaxes(1, 2).flatten(2), self.out)
 
@@ -273,7 +288,8 @@ class Optimizer:
             "x0_lambdas": (SCALAR_LR, 0.96),
         }
         tables = [name for name in weights if "embedding" in name]
-        self.adam |= {name: (EMBEDDING_LR * width_scale, ADAM_BETA1) for name in tables}
+        rates = {name: PAIR_LR if name == "pair_embedding" else EMBEDDING_LR for name in tables}
+        self.adam |= {name: (lr * width_scale, ADAM_BETA1) for name, lr in rates.items()}
         shapes = dict.fromkeys(weight.shape for name, weight in weights.items() if is_matrix(name))
         self.stacks = {  # shape: the matrices that are trained as one stack
             shape: [name for name, weight in weights.items() if is_matrix(name) and weight.shape == shape] for shape in shapes

@@ -12,7 +12,7 @@ import runtime
 
 from autoresearch import measure
 
-# The constants of backends/torch/train.py but PAIR_ROWS, with its annotations (a test compares them).
+# The constants of backends/torch/train.py but those of two parts of its model, with its annotations (a test compares them).
 
 # Shape
 DEPTH = 8  # layers [2..12]

@@ -29,9 +29,11 @@ MLP_RATIO = 4  # MLP width / model width [2..6]
 WINDOW_PATTERN = "SSSL"  # windows of the layers, repeated; S short, L full; the last is always full ["L", "SL", "SSL", "SSSL"]
 SHORT_WINDOW = 0.5  # tokens that a short window looks back, as a fraction of seq_len [0.0625, 0.125, 0.25, 0.5]
 ROPE_BASE = 10_000.0  # longest wavelength of the rotary embedding, in tokens / 2 pi [1000..1000000 log]
+ROTARY_SHARE = 0.5  # of a head's channels, those that turn with the position [0.25, 0.5, 0.75, 1]
+KEY_OFFSET = 1  # 1: the other channels of a key are those of the token before, so that a layer can look for what came after [0, 1]
 SOFTCAP = 15.0  # logits are squashed into (-SOFTCAP, SOFTCAP) [8..30]
 GATE_CHANNELS = 32  # channels of the stream that a value embedding's gates read [fixed]
-PAIR_ROWS = 0  # rows of a table that is added to the embedding, by a hash of a token and the one before; 0: none [0, 8192, 32768]
+PAIR_ROWS = 32768  # rows of a table that is added to the embedding: a hash of a token and the one before; 0: none [0, 8192, 32768]
 
 # Batch
 DEVICE_BATCH_SIZE = 32  # rows in a forward pass; bounded by memory [fixed]
@@ -39,6 +41,7 @@ TOTAL_BATCH_SIZE = 2**17  # tokens per optimizer step [1024..524288 log]
 
 # Learning rates: of AdamW at width 768, scaled with 1 / sqrt(width); of Muon at any width
 EMBEDDING_LR = 0.6  # token and value embeddings [0.05..2 log]
+PAIR_LR = 0.012  # pair table; a row comes seldom, and AdamW's first step is a whole learning rate and more [0.001..0.6 log]
 UNEMBEDDING_LR = 0.004  # lm_head [0.0005..0.03 log]
 MATRIX_LR = 0.04  # matrices, by Muon [0.005..0.2 log]
 SCALAR_LR = 0.5  # x0_lambdas; resid_lambdas have a hundredth of it [0.05..2 log]
@@ -92,10 +95,25 @@ def matrix(rows: int, columns: int, scale: float = INIT_SCALE) -> nn.Parameter:
     return nn.Parameter(torch.empty(rows, columns).uniform_(-bound, bound))
 
 
+def rotary_width() -> int:
+    """R, how many channels of a head turn: the first ones, in pairs."""
+    return 2 * round(ROTARY_SHARE * HEAD_DIM / 2)
+
+
 def rotate(x, cos, sin):
-    """Rotary embedding (arXiv 2104.09864): channel pairs (i, i + D/2) are turned by minus position * frequency. x [B, T, H, D]."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos + second * sin, second * cos - first * sin), dim=-1)
+    """Rotary embedding (arXiv 2104.09864): channel pairs (i, i + R/2) are turned by minus position * frequency. x [B, T, H, D]."""
+    first, second, rest = x.split((cos.size(-1), cos.size(-1), x.size(-1) - 2 * cos.size(-1)), dim=-1)
+    return torch.cat((first * cos + second * sin, second * cos - first * sin, rest), dim=-1)
+
+
+def offset(k):
+    """The channels that do not turn are those of the token before: of x [B, T, G, D] at the first token 0.
+
+    Modded-nanogpt's partial key offset (KellerJordan/modded-nanogpt#169): a query that looks for its own token finds the one after
+    the last time that it came, in one layer where it else takes two (arXiv 2209.11895).
+    """
+    turned, rest = k.split((rotary_width(), HEAD_DIM - rotary_width()), dim=-1)
+    return torch.cat((turned, F.pad(rest[:, :-1], (0, 0, 0, 0, 1, 0))), dim=-1)
 
 
 class Attention(nn.Module):
@@ -119,6 +137,7 @@ class Attention(nn.Module):
             gate = 2 * torch.sigmoid(linear(x[..., :GATE_CHANNELS], self.gate))  # [B, T, G], 1 at the start
             v = v + gate.unsqueeze(-1) * value_embedding.unflatten(-1, (-1, HEAD_DIM))
         q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))
+        k = offset(k) if KEY_OFFSET else k
         return linear(runtime.attention(q, k, v, window).flatten(2), self.out)
 
 
@@ -155,8 +174,8 @@ class GPT(nn.Module):
         self.resid_lambdas = nn.Parameter(torch.ones(DEPTH))
         self.x0_lambdas = nn.Parameter(torch.full((DEPTH,), X0_INIT))
         self.lm_head = nn.Parameter(0.001 * torch.randn(vocab_size, width))
-        frequency = ROPE_BASE ** -(torch.arange(0, HEAD_DIM, 2) / HEAD_DIM)
-        angle = torch.outer(torch.arange(seq_len), frequency)[:, None]  # [T, 1, D / 2]
+        frequency = ROPE_BASE ** -(torch.arange(0, rotary_width(), 2) / rotary_width())
+        angle = torch.outer(torch.arange(seq_len), frequency)[:, None]  # [T, 1, R / 2]
         self.register_buffer("cos", angle.cos().to(runtime.dtype), persistent=False)
         self.register_buffer("sin", angle.sin().to(runtime.dtype), persistent=False)
 
@@ -254,12 +273,13 @@ class Optimizer:
 
     def __init__(self, model: GPT):
         width_scale = (model.lm_head.size(1) / 768) ** -0.5
-        tables = [model.embedding, *model.value_embeddings.values(), *([model.pair_embedding] if PAIR_ROWS else [])]
+        tables = [model.embedding, *model.value_embeddings.values()]
         groups = [
             (EMBEDDING_LR * width_scale, ADAM_BETA1, tables),
             (UNEMBEDDING_LR * width_scale, ADAM_BETA1, [model.lm_head]),
             (SCALAR_LR * 0.01, ADAM_BETA1, [model.resid_lambdas]),
             (SCALAR_LR, 0.96, [model.x0_lambdas]),
+            *([(PAIR_LR * width_scale, ADAM_BETA1, [model.pair_embedding])] if PAIR_ROWS else []),
         ]
         groups = [{"params": params, "lr": lr, "betas": (beta1, ADAM_BETA2)} for lr, beta1, params in groups]
         self.adam = torch.optim.AdamW(groups, eps=1e-10, weight_decay=0.0, fused=True)

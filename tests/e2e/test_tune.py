@@ -1,19 +1,27 @@
-"""Autotune with real trials: PyTorch on the CPU, not compiled, which would take half a minute for each of the sizes."""
+"""Autotune with real trials, which train and are scored: PyTorch on the CPU, not compiled, which would take half a minute each."""
 
 from dataclasses import replace
 
 import pytest
 
+from autoresearch.data.prepare import prepare
 from autoresearch.hardware import plan, profiles, tune, tune_runtime
 from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.stopwatch import Limits
+
+TEXT = "stdlib"
+
+
+def text(vocab_size: int):
+    return prepare(TEXT, vocab_size)
 
 
 @pytest.mark.slow
 def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("AUTORESEARCH_COMPILE", "off")
-    monkeypatch.setattr(tune, "TRIALS", 2)  # time
+    monkeypatch.setattr(tune, "FINALISTS", 1)  # time
+    monkeypatch.setattr(tune.trials, "next_candidate", lambda order, tried: order[0] if len(tried) < 2 else None)
     monkeypatch.setattr(tune_runtime, "ROUNDS", 3)
     own = profiles.load("cpu-small")
     profile = replace(own, data=own.data | {"seq_len": 128, "vocab_size": 1024}, budget=own.budget | {"train_seconds": 20})
@@ -21,15 +29,18 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     said = []
     with monkeypatch.context() as hasty:
         hasty.setattr(tune, "measure_limits", lambda *_: Limits(1e11, 1e10))
-        assert tune.tuned(made, said.append, seconds=1.0).profile == profile, "no time to try anything"
+        assert tune.tuned(made, TEXT, text, said.append, seconds=1.0).profile == profile, "no time to try anything"
     assert tune.remembered(made) is None, "and the next study tries again"
     long = 600.0  # however slow the machine is: nothing is left out for time
-    first = tune.tuned(made, said.append, seconds=long)
-    found = tune.remembered(made)
-    assert any("trying" in line for line in said)
-    measured = [trial for trial in found.trials if trial.tokens_per_second]
-    assert measured[0].sizes == found.trials[0].sizes == Sizes.of(profile, made.choice.backend.train_py.read_text("utf-8"))
-    assert all(trial.tokens_per_second > 0 for trial in measured)
+    first = tune.tuned(made, TEXT, text, said.append, seconds=long)
+    found = tune.remembered(made, TEXT)
+    assert any("1 s with depth 3, width 192" in line for line in said)
+    own, other, final = found.trials
+    assert all(trial.learnt for trial in found.trials), [trial.reason for trial in found.trials]
+    assert own.sizes == Sizes.of(profile, made.choice.backend.train_py.read_text("utf-8")) != other.sizes
+    assert [round(trial.learnt.seconds) for trial in found.trials] == [1, 1, 4] and final.sizes in (own.sizes, other.sizes)
+    assert all(1 < trial.expected <= trial.learnt.bpb * 1.01 < 10 for trial in found.trials), "more time, a better score"
+    assert tune.remembered(made) == found and tune.remembered(made, "another text") is None
     assert found.limits.matmul_flops > 1e9 and found.limits.bandwidth > 1e8
     # Beside a busy process a smaller model may be no better than the named one: then that stays.
     assert first.profile.name == ("auto" if found.sizes or found.runtime else "cpu-small")
@@ -46,8 +57,8 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     assert all(getattr(first.choice.facts, name) == value for name, value in found.runtime.items())
 
     said.clear()
-    again = tune.tuned(made, said.append)
-    assert not any("trying" in line for line in said)
+    again = tune.tuned(made, TEXT, text, said.append)
+    assert not any("s left" in line for line in said)
     assert again.profile == first.profile
     other = replace(made, profile=replace(profile, budget=profile.budget | {"train_seconds": 300}))
     assert tune.remembered(other) is None  # other terms
@@ -55,4 +66,4 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
 
 def test_what_trains_nothing_is_not_tuned():
     made = plan.make("null", "null")
-    assert tune.tuned(made) == made
+    assert tune.tuned(made, TEXT, text) == made

@@ -1,8 +1,7 @@
 """Follows the golden state with a backend, in a process of its own. Prints one JSON line: deviations, dtype, is_compiled.
 
-`python child.py JOB`; JOB is JSON with python_path and train_py of the backend, its framework, compiled (false: eager), and
-constants and state where another one is to be followed. What frameworks do each in their way is in follow_torch.py, follow_mlx.py
-and follow_jax.py, which have
+`python child.py JOB`; JOB is JSON with python_path and train_py of the backend, its framework, and compiled: false for eager. What
+frameworks do each in their way is in follow_torch.py, follow_mlx.py and follow_jax.py, which have
 
     set_compile(is_on)       before train.py is read
     kernels(is_on)           yields a name for each set of kernels to follow the state with, once that set is in place
@@ -36,9 +35,9 @@ framework = importlib.import_module(f"follow_{job['framework']}")
 def main() -> None:
     framework.set_compile(job["compiled"])
     train = types.ModuleType("train")
-    text = constants.write(Path(job["train_py"]).read_text(encoding="utf-8"), golden.ABOUT["constants"] | job["constants"])
+    text = constants.write(Path(job["train_py"]).read_text(encoding="utf-8"), golden.ABOUT["constants"])
     exec(compile(text, "train.py", "exec"), train.__dict__)
-    state = golden.load(*job["state"])
+    state = golden.load()
     found = {name: golden.deviations(follow(train, state), state) for name in framework.kernels(job["compiled"])}
     dtype = str(runtime.dtype).rpartition(".")[2]  # torch.float32, mlx.core.float32, float32
     print(json.dumps({"deviations": found, "dtype": dtype, "is_compiled": framework.is_compiled()}))

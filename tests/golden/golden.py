@@ -1,7 +1,6 @@
 """The golden state, read and compared with. golden.json's "deviations" says the same in words."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -11,9 +10,9 @@ FOLDER = PACKAGE / "conformance"
 ABOUT = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
 
 
-def load(path: Path = FOLDER / "golden.npz") -> dict[str, np.ndarray]:
+def load() -> dict[str, np.ndarray]:
     """The arrays by key; tests/golden/make.py lists them."""
-    with np.load(path) as file:
+    with np.load(FOLDER / "golden.npz") as file:
         return dict(file)
 
 

@@ -7,7 +7,7 @@ a dict. tests/golden/test_reference.py holds them against finite differences, an
 `c` is the dict of train.py's constants (c["DEPTH"], ...). Weights are a dict with the names and shapes of the checkpoint:
 
     embedding, lm_head [V, C]    value_embeddings.I [V, G*D]    resid_lambdas, x0_lambdas [layers]
-    pair_embedding [PAIR_ROWS, C], where c["PAIR_ROWS"] is not 0 (it may be left out)
+    pair_embedding [PAIR_ROWS, C], where c["PAIR_ROWS"] is not 0
     attention.I.query [H*D, C]   attention.I.key, .value [G*D, C]   attention.I.out [C, H*D]   attention.I.gate [G, channels]
     mlp.I.up [M, C]   mlp.I.down [C, M]
 
@@ -35,7 +35,7 @@ def shapes(c, vocab_size: int) -> dict[str, tuple[int, ...]]:
     inner = int(c["MLP_RATIO"] * model)
     found = {"embedding": (vocab_size, model), "lm_head": (vocab_size, model)}
     found |= {"resid_lambdas": (c["DEPTH"],), "x0_lambdas": (c["DEPTH"],)}
-    if c.get("PAIR_ROWS"):
+    if c["PAIR_ROWS"]:
         found["pair_embedding"] = (c["PAIR_ROWS"], model)
     for i in range(c["DEPTH"]):
         found |= {f"attention.{i}.query": (heads * head, model), f"attention.{i}.out": (model, heads * head)}
@@ -93,17 +93,37 @@ def pair_rows(ids, rows):
     return (27191 * ids.astype(np.int64) + 36313 * before.astype(np.int64)) % rows
 
 
-def rotate(x, base):
-    """Rotary embedding, arXiv 2104.09864, of x [B, T, heads, D]: channels i and i + D/2 of token t turn by -t / base**(2i/D)."""
-    half = x.shape[-1] // 2
+def rotary_width(c) -> int:
+    """R: how many channels of a head turn, the first ones."""
+    return 2 * round(c["ROTARY_SHARE"] * c["HEAD_DIM"] / 2)
+
+
+def rotate(x, base, width):
+    """Rotary embedding, arXiv 2104.09864, of x [B, T, heads, D]: channels i and i + R/2 of token t turn by -t / base**(2i/R)."""
+    half = width // 2
     angle = np.arange(x.shape[1])[:, None] / base ** (np.arange(half) / half)  # [T, D/2]
     turn = np.exp(-1j * angle)[:, None]  # [T, 1, D/2]
 
     def turned(pairs, by):
-        z = (pairs[..., :half] + 1j * pairs[..., half:]) * by
-        return np.concatenate([z.real, z.imag], -1)
+        z = (pairs[..., :half] + 1j * pairs[..., half:width]) * by
+        return np.concatenate([z.real, z.imag, pairs[..., width:]], -1)
 
     return turned(x, turn), lambda dy: turned(dy, turn.conj())
+
+
+def offset(k, width):
+    """The channels from `width` on are those of the token before, at the first token 0; k [B, T, G, D]."""
+    y, rest = k.copy(), k[..., width:]
+    y[..., width:] = 0
+    y[:, 1:, :, width:] = rest[:, :-1]
+
+    def back(dy):
+        dk = dy.copy()
+        dk[..., width:] = 0
+        dk[:, :-1, :, width:] = dy[:, 1:, :, width:]
+        return dk
+
+    return y, back
 
 
 def attend(q, k, v, window):
@@ -149,6 +169,7 @@ def cross_entropy(raw, targets, softcap):
 def attention(x, ids, weights, c, layer, gradients):
     """A token looks at those before it, with queries and keys normed (arXiv 2010.04245) after they are turned.
 
+    Channels that do not turn are in a key those of the token before (KellerJordan/modded-nanogpt, partial key offset).
     Where the layer has a value embedding (arXiv 2410.17897), 2 sigmoid(gate) times it is added to the values: once, at a gate of 0.
     """
     name = f"attention.{layer}"
@@ -162,15 +183,16 @@ def attention(x, ids, weights, c, layer, gradients):
         raw_gate, back_gate = linear(x[..., : c["GATE_CHANNELS"]], weights, f"{name}.gate", gradients)  # [B, T, G]
         table, gate = table.reshape(heads_of), 2 / (1 + np.exp(-raw_gate))
         v = v + gate[..., None] * table
-    q, back_rotate_q = rotate(q, c["ROPE_BASE"])
-    k, back_rotate_k = rotate(k, c["ROPE_BASE"])
+    q, back_rotate_q = rotate(q, c["ROPE_BASE"], rotary_width(c))
+    k, back_rotate_k = rotate(k, c["ROPE_BASE"], rotary_width(c))
     (q, back_norm_q), (k, back_norm_k) = norm(q), norm(k)
+    k, back_offset = offset(k, rotary_width(c)) if c["KEY_OFFSET"] else (k, lambda dk: dk)
     y, back_attend = attend(q, k, v, window(c, layer, ids.shape[1]))
     y, back_out = linear(y.reshape(*ids.shape, -1), weights, f"{name}.out", gradients)
 
     def back(dy):
         dq, dk, dv = back_attend(back_out(dy))
-        dq, dk = back_rotate_q(back_norm_q(dq)), back_rotate_k(back_norm_k(dk))
+        dq, dk = back_rotate_q(back_norm_q(dq)), back_rotate_k(back_norm_k(back_offset(dk)))
         flat = (*ids.shape, -1)
         dx = back_q(dq.reshape(flat)) + back_k(dk.reshape(flat)) + back_v(dv.reshape(flat))
         if has_value_embedding(c, layer):
@@ -197,7 +219,7 @@ def evaluate(weights, ids, targets, c):
     x, back_embed = embed(ids, weights, "embedding", gradients)
     x, back_first = norm(x)
     back_pairs = None
-    if c.get("PAIR_ROWS"):
+    if c["PAIR_ROWS"]:
         y, back_pairs = embed(pair_rows(ids, c["PAIR_ROWS"]), weights, "pair_embedding", gradients)
         x = x + y
     x0, layers = x, []
@@ -272,7 +294,8 @@ class Optimizer:
             return c["SCALAR_LR"] * 0.01, c["ADAM_BETA1"]
         if name == "x0_lambdas":
             return c["SCALAR_LR"], 0.96
-        return (c["UNEMBEDDING_LR"] if name == "lm_head" else c["EMBEDDING_LR"]) * by_width, c["ADAM_BETA1"]
+        rate = {"lm_head": "UNEMBEDDING_LR", "pair_embedding": "PAIR_LR"}.get(name, "EMBEDDING_LR")
+        return c[rate] * by_width, c["ADAM_BETA1"]
 
     def muon(self, name, gradient, progress):
         """Muon (Jordan et al. 2024): Nesterov momentum, orthogonalised; then scaled as NorMuon (arXiv 2510.05491) does, at its old

@@ -40,7 +40,8 @@ def test_the_state_is_small_and_leaves_no_path_out(state):
 
 
 CHANGED = {
-    "ROPE_BASE": 1e4, "SOFTCAP": 6.0, "SHORT_WINDOW": 0.3, "WINDOW_PATTERN": "L", "EMBEDDING_LR": 0.021, "UNEMBEDDING_LR": 0.0041,
+    "ROTARY_SHARE": 0.75, "KEY_OFFSET": 0, "PAIR_LR": 0.021, "ROPE_BASE": 1e4, "SOFTCAP": 6.0,
+    "SHORT_WINDOW": 0.3, "WINDOW_PATTERN": "L", "EMBEDDING_LR": 0.021, "UNEMBEDDING_LR": 0.0041,
     "MATRIX_LR": 0.041, "SCALAR_LR": 0.051, "ADAM_BETA1": 0.81, "ADAM_BETA2": 0.96, "MUON_MOMENTUM": 0.94, "MUON_BETA2": 0.9,
     "WEIGHT_DECAY": 0.19, "WARMUP_RATIO": 0.1, "WARMDOWN_RATIO": 0.51, "FINAL_LR_FRAC": 0.09, "MOMENTUM_WARMUP_RATIO": 0.2,
 }  # fmt: skip
@@ -58,12 +59,17 @@ def test_another_value_of_a_constant_is_noticed(state, name):
     assert {"losses", "after"} <= noticed(state, C | {name: CHANGED[name]}).keys()
 
 
-def rotate_by_plus_theta(x, base):
+def rotate_by_plus_theta(x, base, width):
     def swapped(pairs):
-        return np.roll(pairs, pairs.shape[-1] // 2, -1)
+        return np.concatenate([np.roll(pairs[..., :width], width // 2, -1), pairs[..., width:]], -1)
 
-    y, back = ROTATE(swapped(x), base)
+    y, back = ROTATE(swapped(x), base, width)
     return swapped(y), lambda dy: swapped(back(swapped(dy)))
+
+
+def offset_to_the_token_after(k, width):
+    y, back = OFFSET(k[:, ::-1], width)
+    return y[:, ::-1], lambda dy: back(dy[:, ::-1])[:, ::-1]
 
 
 def adam_without_bias_correction(optimizer, *arguments):
@@ -81,10 +87,12 @@ def muon_that_decays_everywhere(optimizer, name, gradient, progress):
     optimizer.weights[name] -= lr * c["WEIGHT_DECAY"] * (1 - progress) * before
 
 
-ROTATE, WINDOW, ADAM, MUON = reference.rotate, reference.window, reference.Optimizer.adam, reference.Optimizer.muon
+ROTATE, OFFSET, WINDOW = reference.rotate, reference.offset, reference.window
+ADAM, MUON = reference.Optimizer.adam, reference.Optimizer.muon
 MISTAKES = [
     ("the norm's eps of another framework", reference, "EPS", 1e-6),
     ("rotation by plus theta", reference, "rotate", rotate_by_plus_theta),
+    ("keys of the token after", reference, "offset", offset_to_the_token_after),
     ("a window of w sees w keys", reference, "window", lambda *arguments: WINDOW(*arguments) - 1),
     ("the first Muon's five iterations", reference, "POLAR_EXPRESS", ((3.4445, -4.7750, 2.0315),) * 5),
     ("no bias correction", reference.Optimizer, "adam", adam_without_bias_correction),
@@ -98,7 +106,10 @@ def test_a_known_mistake_is_noticed(state, monkeypatch, owner, name, mistake):
     assert noticed(state, C)
 
 
-SHAPES = [{}, {"GQA_RATIO": 1, "WINDOW_PATTERN": "L"}, {"DEPTH": 2, "ASPECT_RATIO": 32, "GQA_RATIO": 4}, {"PAIR_ROWS": 64}]
+SHAPES = [
+    {}, {"ROTARY_SHARE": 1, "KEY_OFFSET": 0}, {"ROTARY_SHARE": 0.25}, {"GQA_RATIO": 1, "WINDOW_PATTERN": "L"},
+    {"DEPTH": 2, "ASPECT_RATIO": 32, "GQA_RATIO": 4}, {"PAIR_ROWS": 0},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("values", SHAPES)
@@ -168,9 +179,10 @@ def test_a_gate_of_zero_adds_the_value_embedding_once():
 
 
 def test_rotation_is_by_minus_theta_and_scores_depend_on_the_distance_alone():
-    turned, _ = reference.rotate(np.tile([1.0, 0.0], (1, 2, 1, 1)), 10.0)
+    turned, _ = reference.rotate(np.tile([1.0, 0.0], (1, 2, 1, 1)), 10.0, 2)
     np.testing.assert_allclose(turned[0, 1, 0], [np.cos(1), -np.sin(1)])
-    q, k = (reference.rotate(np.tile(np.random.default_rng(seed).standard_normal(16), (1, T, 1, 1)), 1000.0)[0] for seed in (0, 1))
+    parts = (np.tile(np.random.default_rng(seed).standard_normal(16), (1, T, 1, 1)) for seed in (0, 1))
+    q, k = (reference.rotate(part, 1000.0, 12)[0] for part in parts)
     assert q[0, 3, 0] @ k[0, 1, 0] == pytest.approx(q[0, 20, 0] @ k[0, 18, 0])
 
 

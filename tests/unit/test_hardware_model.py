@@ -43,7 +43,7 @@ def real(constants: dict, seq_len: int, vocab_size: int):
 def test_parameters_flops_and_windows_are_those_of_train_py(name, seq_len, vocab_size):
     sizes = sizes_of(SHAPES[name], seq_len, vocab_size)
     train, gpt = real(SHAPES[name], seq_len, vocab_size)
-    tables = [gpt.embedding, *gpt.value_embeddings.values()]
+    tables = [gpt.embedding, gpt.pair_embedding, *gpt.value_embeddings.values()]
     shapes = [tuple(one.shape) for one in gpt.matrices()]
     assert model.num_params(sizes) == sum(one.numel() for one in gpt.parameters())
     assert model.table_params(sizes) == sum(one.numel() for one in tables)

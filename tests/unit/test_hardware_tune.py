@@ -7,8 +7,9 @@ import pytest
 from autoresearch.hardware import tune
 from autoresearch.hardware.facts import Facts
 from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.stopwatch import Limits
-from autoresearch.hardware.tune import Trial, Tuned
+from autoresearch.hardware.stopwatch import Learnt, Limits
+from autoresearch.hardware.trials import Trial
+from autoresearch.hardware.tune import Tuned
 from autoresearch.hardware.tune_runtime import ROUNDS, alternatives, judge, postponed
 
 CPU = Facts(
@@ -61,7 +62,8 @@ SIZES = Sizes(
 
 
 def trial(measured: float | None, peak: int | None, predicted: float = 1000.0) -> Trial:
-    return Trial(SIZES, predicted, measured, peak, "measured" if measured else "oom")
+    learnt = measured and Learnt(int(measured * 20), 20.0, 1.5)
+    return Trial(SIZES, predicted, learnt, measured and 1.2, peak, "trained" if measured else "oom")
 
 
 @pytest.mark.parametrize(
@@ -92,8 +94,16 @@ def test_what_was_found_is_read_back_and_shown():
     assert tune.lines(found, 300)[-1] == "compile off: 1.30 times as fast, ahead in 10 of 10 rounds: taken"
 
 
-def test_what_was_tried_is_told_and_the_law_is_silent_where_it_knows_nothing():
+def test_what_was_tried_is_told():
     found = Tuned(None, {}, "so", Limits(None, None), (trial(1000.0, None), trial(None, None)), (), 1.0)
-    long, short = tune.lines(found, 300), tune.lines(found, 2)
-    assert "1,000 tokens/s (1,000 predicted), val_bpb 2.161 by the law" in long[0] and long[1].endswith("tokens a step: oom")
-    assert "too short a training for the law" in short[0] and "val_bpb" not in short[0]
+    trained, refused = tune.lines(found, 300)
+    assert "1,000 tokens/s (1,000 predicted), val_bpb 1.500 after 20 s, 1.200 expected after 300" in trained
+    assert refused.endswith("tokens a step: oom")
+
+
+@pytest.mark.parametrize(
+    "hours, experiments, seconds",
+    [(None, None, 900), (8, None, 900), (1, None, 180), (0.1, None, 120), (8, 1, 120), (None, 20, 300), (None, 1000, 900)],
+)
+def test_the_time_for_it_grows_with_the_study(hours, experiments, seconds):
+    assert tune.default_seconds(hours, experiments, 300) == seconds
