@@ -19,7 +19,7 @@ from autoresearch.data import corpora, lock, tokenizer
 from autoresearch.data.corpora import Corpus, Document
 from autoresearch.data.prepared import FORMAT, Prepared, checksum_of, describe, write_meta
 from autoresearch.data.progress import OnProgress, silent
-from autoresearch.data.split import Split, digest, split
+from autoresearch.data.split import Split, digest, pieces, split
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
 
 __all__ = ["Prepared", "prepare"]
@@ -118,18 +118,19 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
     for name, order in parts.items():
         (work / name).mkdir()
         unordered = work / name / "unordered.bin"
-        lengths = _encode(source, scan, order, encoder, unordered, f"encoding {name}", on_progress)
-        starts = _reorder(unordered, order, lengths, work / name / "tokens.bin", dtype)
+        encoded = _encode(source, scan, order, encoder, unordered, f"encoding {name}", on_progress, whole=name == "train")
+        placed = encoded.placed(order)
+        starts = _reorder(unordered, placed, encoded.tokens, work / name / "tokens.bin", dtype)
         unordered.unlink()
         np.save(work / name / "starts.npy", starts)
         counts |= {
             f"{name}_documents": len(order),
-            f"{name}_tokens": int(lengths.sum()),
+            f"{name}_tokens": int(encoded.tokens.sum()),
             f"{name}_bytes": int(scan.sizes[order].sum()),
         }
         _check_bytes(np.memmap(work / name / "tokens.bin", dtype, "r"), token_bytes, counts[f"{name}_bytes"])
         if name != "train":
-            np.save(work / name / "bytes.npy", scan.sizes[order])
+            np.save(work / name / "bytes.npy", encoded.sizes[placed])
     return counts | {
         "duplicates_of_val": chosen.duplicates_of_val,
         "duplicates_in_val": chosen.duplicates_in_val,
@@ -185,17 +186,38 @@ def _texts(
         raise _changed(source)
 
 
+@dataclass(frozen=True)
+class _Pieces:
+    """What was encoded, in the corpus's order: int64 [pieces] each."""
+
+    document: np.ndarray  # index into the corpus
+    turn: np.ndarray  # how many pieces of the same document come before it
+    tokens: np.ndarray  # BOS counted
+    sizes: np.ndarray  # raw bytes
+
+    def placed(self, order: np.ndarray) -> np.ndarray:
+        """int64 [pieces]: the pieces in the order of the file: the first ones of all documents, in `order`, then the second ones."""
+        rank = np.zeros(int(order.max()) + 1, np.int64)
+        rank[order] = np.arange(len(order))
+        return np.lexsort((rank[self.document], self.turn))
+
+
 def _encode(
-    source: Corpus, scan: _Scan, wanted: np.ndarray, encoder, path: Path, stage: str, on_progress: OnProgress
-) -> np.ndarray:
-    """Write the wanted documents' tokens in the corpus's order. Returns int64 [corpus documents]: tokens of each, or 0."""
-    lengths = np.zeros(len(scan.sizes), np.int64)
+    source: Corpus, scan: _Scan, wanted: np.ndarray, encoder, path: Path, stage: str, on_progress: OnProgress, whole: bool
+) -> _Pieces:
+    """Write the wanted documents' tokens in the corpus's order, each document whole or in the pieces of split.pieces."""
+    found = []  # (document, turn, tokens, bytes)
     with open(path, "wb") as out:
         for batch in _batches(_texts(source, scan, wanted, stage, on_progress)):
-            tokens = tokenizer.encode(encoder, [text for _, text in batch])
-            lengths[[index for index, _ in batch]] = [len(of_document) for of_document in tokens]
+            cut = [
+                (index, turn, piece)
+                for index, text in batch
+                for turn, piece in enumerate([text] if whole else pieces(text, int(scan.digests[index])))
+            ]
+            tokens = tokenizer.encode(encoder, [piece for *_, piece in cut])
+            found += [(index, turn, len(ids), len(piece)) for (index, turn, piece), ids in zip(cut, tokens, strict=True)]
             out.write(np.concatenate(tokens).tobytes())
-    return lengths
+    return _Pieces(*np.array(found, np.int64).T)
 
 
 def _batches(texts: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
@@ -211,7 +233,7 @@ def _batches(texts: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, byt
 
 
 def _reorder(unordered: Path, order: np.ndarray, lengths: np.ndarray, path: Path, dtype: str) -> np.ndarray:
-    """Copy documents from the corpus's order to the given one. Returns int64 [documents]: where each starts."""
+    """Copy pieces from the corpus's order to the given one; lengths: tokens of each. Returns where each starts, int64 [pieces]."""
     ends = np.cumsum(lengths)
     tokens = np.memmap(unordered, dtype, "r")
     with open(path, "wb") as out:

@@ -5,8 +5,8 @@
     token_bytes.npy      int32 [vocab_size], bytes of each token; BOS 0
     train/tokens.bin     uint16 or uint32, little-endian; every document is BOS and its tokens, in a fixed pseudo-random order
     train/starts.npy     int64 [documents], where in tokens.bin each document's BOS lies
-    val/tokens.bin, val/starts.npy     likewise, in the order of the score
-    val/bytes.npy        int64 [documents], raw bytes of each document
+    val/tokens.bin, val/starts.npy     likewise of pieces of documents (split.pieces), in the order of the score
+    val/bytes.npy        int64 [pieces], raw bytes of each piece
     test/                likewise: the text that no decision sees
     slice/               likewise: the audit slice, which a keep is checked against; like test/ it is missing in a text too small
 """
@@ -20,7 +20,7 @@ from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.tokenizer import token_dtype
 from autoresearch.errors import StoredStateError
 
-FORMAT = 3  # part of the key: raise it when the same corpus would give other files
+FORMAT = 4  # part of the key: raise it when the same corpus would give other files
 META = "meta.json"
 _CURE = "run `autoresearch prepare --force`"
 

@@ -2,7 +2,8 @@
 
 Promises: no two of the four hold the same document, byte for byte; what is held out holds each document once, in an order
 that depends on nothing but the corpus, so that the text of a smaller eval_bytes is a prefix of a larger one's; training
-documents lie in a fixed pseudo-random order, so that neighbours in the token file are independent.
+documents lie in a fixed pseudo-random order, so that neighbours in the token file are independent. What is held out is scored in
+pieces, first one of each document, so that a small eval_bytes is a sample of as many documents as there are.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ VAL_FRACTION = 0.05
 VAL_BYTES_WANTED = 1_000_000  # below this, 5 % is a noisy yardstick, and up to VAL_FRACTION_MAX is taken instead
 VAL_FRACTION_MAX = 0.10
 VAL_DOCUMENT_BYTES_MAX = 100_000  # a longer document goes to training: one giant file must not be the whole metric
+PIECE_BYTES = 4096  # of held-out text, at most: some 1400 tokens; the first 200 kB are then 50 documents or more, not 18
 TEST_SHARE = 0.5  # of validation's bytes, each of test and slice: they are read seldom, and what they take is lost to training
 CORPUS_BYTES_MIN = 100_000
 
@@ -27,6 +29,25 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: its multiples ar
 def digest(text: bytes) -> int:
     """64 bits of the content. Two documents of three million share one by chance with probability 3e-7."""
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def pieces(text: bytes, key: int) -> list[bytes]:
+    """The pieces of a held-out document, together all of it: of PIECE_BYTES at most, cut after a line where one ends in the second
+    half, else between two characters. They come in a turn that begins anywhere (key: the document's digest): the heads of files,
+    which are alike, are no more of the first ones than other parts.
+    """
+    found, start = [], 0
+    while start < len(text):
+        end = min(start + PIECE_BYTES, len(text))
+        if end < len(text):
+            after_line = text.rfind(b"\n", start + PIECE_BYTES // 2, end) + 1
+            while text[end] & 0xC0 == 0x80:  # in the middle of a character
+                end -= 1
+            end = after_line or end
+        found.append(text[start:end])
+        start = end
+    first = key % len(found)
+    return found[first:] + found[:first]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class InvalidLogits(Exception):
 
 @dataclass(frozen=True)
 class ValidationText:
-    """Whole documents, each preceded by BOS, as one stream of tokens."""
+    """Documents, or pieces of them (data/split.py), each preceded by BOS, as one stream of tokens."""
 
     tokens: np.ndarray  # uint16 or uint32 [n]
     document: np.ndarray  # int32 [n], which document a token belongs to

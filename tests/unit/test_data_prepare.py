@@ -15,6 +15,7 @@ from tiktoken.load import load_tiktoken_bpe
 from autoresearch.data import lock
 from autoresearch.data.prepare import prepare
 from autoresearch.data.prepared import Prepared, checksum_of
+from autoresearch.data.split import PIECE_BYTES, pieces
 from autoresearch.errors import StoredStateError, UsageError
 
 WORDS = [f"{a}{b}{c}" for a in "bcdfghk" for b in "aeiou" for c in "lmnrst"]
@@ -196,3 +197,35 @@ def test_a_large_vocabulary_takes_four_bytes_a_token(corpus):
     prepared = prepare(str(corpus), 70_000)
     assert prepared.dtype == "<u4"
     assert text(0).encode() in itertools.chain(*(documents(prepared, part) for part in ("train", "val", "test", "slice")))
+
+
+def test_held_out_text_is_scored_in_pieces_of_as_many_documents_as_there_are(corpus):
+    long = [text(1000 + seed, words=3000 * (1 + seed % 3)) for seed in range(60)]
+    write_rows(corpus / "long.jsonl", long)
+    prepared = prepare(str(corpus), 400)
+    val = documents(prepared, "val")
+    sizes = np.load(prepared.val_folder / "bytes.npy")
+    assert sizes.tolist() == [len(piece) for piece in val] and sizes.max() <= PIECE_BYTES
+    assert len(val) > prepared.val_documents and sizes.sum() == prepared.val_bytes
+    for piece in val:
+        piece.decode()  # cut between characters
+    whole = [document.encode() for document in [*long, *map(text, range(400))]]
+    home = [next(index for index, document in enumerate(whole) if piece in document) for piece in val]
+    assert len(set(home[: prepared.val_documents])) == prepared.val_documents, "each document once before one comes again"
+    assert sum(len(whole[index]) for index in set(home)) == prepared.val_bytes, "and all of each"
+    assert any(not whole[index].startswith(piece) for index, piece in zip(home[: prepared.val_documents], val, strict=False))
+    other = prepare(str(corpus), 600)
+    assert documents(other, "val") == val, "whatever the vocabulary"
+    assert max(map(len, documents(prepared, "train"))) > PIECE_BYTES, "training text is whole"
+
+
+@pytest.mark.parametrize("length", [1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES + 7])
+@pytest.mark.parametrize("line", ["x" * 60 + "\n", "ö", "\U0001f600", "abc "])
+def test_pieces_are_the_whole_document_in_a_turn(line, length):
+    whole = (line * (length // len(line.encode()) + 1)).encode()
+    found = pieces(whole, key=7)
+    assert all(0 < len(piece) <= PIECE_BYTES and piece.decode() for piece in found)
+    first = -7 % len(found)
+    assert b"".join(found[first:] + found[:first]) == whole
+    if line.endswith("\n"):
+        assert all(piece.endswith(b"\n") for piece in found)
