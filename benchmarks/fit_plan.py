@@ -23,6 +23,7 @@ from autoresearch.hardware.sizes import CAPACITY_EXPONENT, DATA_EXPONENT, LAW
 HERE = Path(__file__).parent
 OWN_TEXT = "stdlib"
 HELD_OUT_SECONDS = 200
+SAME_MODEL = 2  # grid.py's CODE, from which on train.py is what it is now
 LOSS_SCALE = 0.05  # of the soft L1 loss: a run that is off by more, as a throttled one is, weighs less
 START = (0.7, 4.0, 32.0, 20.0, 0.0, 0.0)  # floor, capacity, data, steps, exponents of seq_len and vocab_size
 PUBLISHED_WEIGHT = 0.5  # of a row: other programs, other schedules
@@ -57,6 +58,8 @@ def own_runs() -> list[Run]:
     lines = (HERE / "results" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
     found = []
     for table in map(json.loads, lines):
+        if table.get("code", 0) < SAME_MODEL or table["set"]:  # another train.py: its scores are others
+            continue
         name = "x".join(str(table[key]) for key in ("depth", "width", "seq_len", "vocab_size", "batch"))
         seconds, quantities = table["train_seconds"], {key: float(table[key]) for key in QUANTITIES}
         found.append(Run(f"{name}, {seconds:g} s", table["corpus"], seconds, quantities, table["val_bpb"], 1.0))
