@@ -4,10 +4,10 @@
     python benchmarks/auto.py report
 
 run: autotune anew, then one training of what it took, scored on the validation text and on the test text; a line in
-results/auto.jsonl, with all trials. report: for each text, dtype, number of cores and time, that line beside the runs of
-results/runs.jsonl on the same terms: the regret against the best of them on the test text, and the gain over `before`, which is what
-was taken before there were trials (depth 2, width 128, rows of 256, vocabulary 2048, 4096 tokens a step, no key offset, no table
-of pairs, float32). One core: `taskset -c 0 python ...`. Nothing else should run.
+results/auto.jsonl, with all trials. report: for each text, dtype, number of cores and time, that line beside the runs in
+results/runs.jsonl on the same terms: the regret against the best of them on the test text, and the gain over `before`, what was
+taken before there were trials (depth 2, width 128, rows of 256, vocabulary 2048, 4096 tokens a step, no key offset, no table of
+pairs, float32). One core: `taskset -c 0 python ...`. Nothing else should run.
 """
 
 import argparse

@@ -26,8 +26,8 @@ from autoresearch.hardware import detect, profiles
 from autoresearch.loop import scoring
 from autoresearch.loop.experiment import Setup, execute
 
-# Of train.py and the held-out text: raise it when a change makes scores others. Without one: no KEY_OFFSET, no table of pairs; 2: the
-# first documents whole, not pieces of as many as there are.
+# Of train.py and the held-out text: raise it when a change makes scores others. Without one: no KEY_OFFSET, no table of pairs; 2:
+# the first documents whole, not pieces of as many as there are.
 CODE = 3
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
 BASE = "cpu"  # the profile that everything else is taken from

@@ -196,7 +196,7 @@ class _Pieces:
     sizes: np.ndarray  # raw bytes
 
     def placed(self, order: np.ndarray) -> np.ndarray:
-        """int64 [pieces]: the pieces in the order of the file: the first ones of all documents, in `order`, then the second ones."""
+        """The pieces in the order of the file, int64: the first ones of all documents, in `order`, then the second ones."""
         rank = np.zeros(int(order.max()) + 1, np.int64)
         rank[order] = np.arange(len(order))
         return np.lexsort((rank[self.document], self.turn))
