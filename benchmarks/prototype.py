@@ -68,7 +68,8 @@ def main() -> None:
     while (now := time.perf_counter() - start) < options.seconds:
         step(steps * batch, now / options.seconds)
         steps += 1
-    found = vars(options) | {"dtype": str(runtime.dtype), "threads": torch.get_num_threads(), "steps": steps, "tokens": steps * batch}
+    found = vars(options) | {"dtype": str(runtime.dtype), "threads": torch.get_num_threads()}
+    found |= {"steps": steps, "tokens": steps * batch}
     found |= {f"{name}_bpb": bpb(model, prepared, prepared.folder / name, seq_len, vocab_size, runtime) for name in ("val", "test")}
     print(json.dumps(found))
     with open(RESULTS, "a", encoding="utf-8") as file:

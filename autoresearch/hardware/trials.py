@@ -48,8 +48,8 @@ def expected(sizes: Sizes, learnt: Learnt, train_seconds: float, text_bytes: flo
 
 def next_candidate(order: Sequence[Candidate], trials: Sequence[Trial]) -> Candidate | None:
     """The one to try next; None when all were. order: every candidate, as the law has it."""
-    tried = {one.sizes for one in trials}
-    left = [one for one in order if one.sizes not in tried]
+    tried = {place(one.sizes) for one in trials}
+    left = [one for one in order if place(one.sizes) not in tried]
     if not left:
         return None
     mean, deviation = corrections(trials, order, [one.sizes for one in left])
@@ -59,11 +59,11 @@ def next_candidate(order: Sequence[Candidate], trials: Sequence[Trial]) -> Candi
 
 def corrections(trials: Sequence[Trial], order: Sequence[Candidate], asked: Sequence[Sizes]) -> tuple[np.ndarray, np.ndarray]:
     """(mean, standard deviation) of ln(trial / law) at the sizes that are asked about, float64 [asked] each."""
-    law = {one.sizes: one.val_bpb for one in order}
-    known = [one for one in trials if one.learnt and one.sizes in law]
+    law = {place(one.sizes): one.val_bpb for one in order}
+    known = [one for one in trials if one.learnt and place(one.sizes) in law]
     if not known:
         return np.zeros(len(asked)), np.full(len(asked), SPREAD)
-    errors = np.array([math.log(one.expected / law[one.sizes]) for one in known])
+    errors = np.array([math.log(one.expected / law[place(one.sizes)]) for one in known])
     places, wanted = _places([one.sizes for one in known]), _places(asked)
     places, wanted = places - places[0], wanted - places[0]
     # A factor that all sizes share says nothing of their order, and a text has its own: it is taken as unknown.
@@ -74,14 +74,18 @@ def corrections(trials: Sequence[Trial], order: Sequence[Candidate], asked: Sequ
     return across @ solved[:, 0], np.sqrt(np.maximum(variance, 0))
 
 
+def place(sizes: Sizes) -> Sizes:
+    """What is the same for two trials of one candidate: a device that was full took the same batch in smaller portions."""
+    return replace(sizes, rows=1)
+
+
 def best_first(trials: Sequence[Trial]) -> list[Trial]:
-    """The lowest expected score first, without those that were refused. Of sizes tried twice the longer trial counts."""
-    longest: dict[Sizes, Trial] = {}
-    for one in trials:
-        place = replace(one.sizes, rows=1)  # a device that was full took the same batch in smaller portions
-        if one.learnt and (place not in longest or one.learnt.seconds > longest[place].learnt.seconds):
-            longest[place] = one
-    return sorted(longest.values(), key=lambda one: one.expected)
+    """The trials that trained, the lowest expected score first; only those of the last round, in which all trained for as long:
+    what is expected after a short trial is off in another way than after a long one.
+    """
+    trained = [one for one in trials if one.learnt]
+    longest = max((one.learnt.seconds for one in trained), default=0.0)
+    return sorted((one for one in trained if one.learnt.seconds > longest / 2), key=lambda one: one.expected)
 
 
 def _places(sizes: Sequence[Sizes]) -> np.ndarray:

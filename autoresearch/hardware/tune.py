@@ -257,17 +257,24 @@ def verdict(tried: list[Trial], base: Sizes) -> tuple[Sizes | None, str]:
     if not order:
         return None, "autotune: nothing could be tried in time, so the named profile stays; `--autotune 900` gives it more"
     best, *others = order
-    own = next((one for one in order if replace(one.sizes, rows=base.rows) == base), None)
-    if own is None:
+    # Where the named profile was not among the best of the first round, both are known from that one.
+    own, same = (_of(tried, sizes) for sizes in (base, best.sizes))
+    if not own:
         return best.sizes, f"autotune: {described(best.sizes)}; the named profile could not be trained here"
-    gain = 1 - best.expected / own.expected
-    if gain < WORTH:
-        return None, f"autotune: of {len(order)} sizes that were trained none is {WORTH:.0%} better than the named profile"
-    second = others[0]
+    rounds = min(len(own), len(same)) - 1
+    if 1 - same[rounds].expected / own[rounds].expected < WORTH:
+        count = len({trials.place(one.sizes) for one in tried if one.learnt})
+        return None, f"autotune: of {count} sizes that were trained none is {WORTH:.0%} better than the named profile"
+    second = f"; the second best, {described(others[0].sizes)}, {others[0].expected:.3f}" if others else ""
     return best.sizes, (
-        f"autotune: {described(best.sizes)}: {best.expected:.3f} expected where the named profile has {own.expected:.3f}"
-        + ("" if second is own else f" and the second best, {described(second.sizes)}, {second.expected:.3f}")
+        f"autotune: {described(best.sizes)}: {best.expected:.3f} expected{second}; after {same[rounds].learnt.seconds:.0f} s "
+        f"it had {same[rounds].learnt.bpb:.3f} and the named profile {own[rounds].learnt.bpb:.3f}"
     )
+
+
+def _of(tried: list[Trial], sizes: Sizes) -> list[Trial]:
+    """The trials of a candidate that trained, the first round's first."""
+    return [one for one in tried if one.learnt and trials.place(one.sizes) == trials.place(sizes)]
 
 
 def _try(

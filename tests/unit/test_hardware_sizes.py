@@ -96,17 +96,21 @@ REFUSED = Trial(BASE, 1.0, None, None, None, "oom: out of memory")
 def test_the_lowest_expected_score_wins_and_the_second_is_named():
     third = replace(OTHER, vocab_size=4096)
     chosen, reason = tune.verdict([trial(BASE, 1.2), trial(OTHER, 1.1), trial(third, 1.11)], BASE)
-    assert chosen == OTHER and "1.100 expected where the named profile has 1.200" in reason and "1.110" in reason
+    assert chosen == OTHER and "1.100 expected" in reason and "vocabulary 4096, 2048 tokens a step, 1.110" in reason
+    assert "after 20 s it had 1.100 and the named profile 1.200" in reason
 
 
 def test_a_gain_within_a_trials_error_changes_nothing():
     chosen, reason = tune.verdict([trial(BASE, 1.2), trial(OTHER, 1.195)], BASE)
-    assert chosen is None and "none is 1% better" in reason
+    assert chosen is None and "of 2 sizes that were trained none is 1% better" in reason
 
 
-def test_the_longer_trial_of_the_same_sizes_counts():
-    chosen, _ = tune.verdict([trial(BASE, 1.2), trial(OTHER, 1.1), trial(OTHER, 1.3, seconds=60)], BASE)
-    assert chosen is None
+def test_only_the_last_round_decides():
+    """What is expected after 20 s is off in another way than after 60 s."""
+    third = replace(OTHER, vocab_size=4096)
+    first = [trial(BASE, 1.2), trial(OTHER, 1.1), trial(third, 1.15)]
+    assert tune.verdict([*first, trial(OTHER, 1.3, seconds=60), trial(third, 1.25, seconds=60)], BASE)[0] == third
+    assert tune.verdict([*first, trial(OTHER, 1.3, seconds=60), trial(BASE, 1.25, seconds=60)], BASE)[0] is None
 
 
 def test_where_the_named_profile_does_not_fit_the_best_of_the_others_is_taken():
@@ -116,6 +120,13 @@ def test_where_the_named_profile_does_not_fit_the_best_of_the_others_is_taken():
 
 def test_the_named_profile_in_smaller_portions_is_still_the_named_profile():
     assert tune.verdict([trial(replace(BASE, rows=BASE.rows // 2), 1.2)], BASE)[0] is None
+
+
+def test_a_candidate_in_smaller_portions_is_not_tried_again():
+    order = sizes.ranked(BASE, machine(), 300)
+    halved = trial(replace(order[0].sizes, rows=1), order[0].val_bpb)
+    assert trials.next_candidate(order, [halved]).sizes != order[0].sizes
+    assert trials.corrections([halved], order, [order[0].sizes])[1] < trials.SPREAD, "and what it says is heard"
 
 
 def test_without_a_trial_the_named_profile_stays():
