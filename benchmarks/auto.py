@@ -17,7 +17,7 @@ from pathlib import Path
 import grid
 
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import plan, tune
+from autoresearch.hardware import plan, trials, tune
 from autoresearch.hardware.model import Sizes
 
 RESULTS = Path(__file__).parent / "results" / "auto.jsonl"
@@ -42,10 +42,8 @@ def main() -> None:
 def run(options) -> None:
     made = plan.make(grid.BASE)
     made.profile.budget["train_seconds"] = options.seconds
-    said = []
 
     def say(line: str) -> None:
-        said.append(line)
         print(line, flush=True)
 
     def text(vocab_size: int):
@@ -55,10 +53,20 @@ def run(options) -> None:
     sizes = Sizes.of(tuned.profile, made.choice.backend.train_py.read_text(encoding="utf-8"))
     cell = (sizes.depth, sizes.width, sizes.seq_len, sizes.vocab_size, sizes.batch_tokens)
     found = grid.measure(made.choice.backend, tuned.choice.facts, options.corpus, cell, options.seconds, options.seed, {})
-    found |= {"tune_seconds": options.tune, "runtime": tuned.profile.runtime, "said": said}
+    found |= {"tune_seconds": options.tune, "runtime": tuned.profile.runtime}
+    found["trials"] = [as_row(one) for one in tune.remembered(made, options.corpus).trials if one.learnt]
     with open(RESULTS, "a", encoding="utf-8") as file:
         file.write(json.dumps(found) + "\n")
     print(json.dumps({name: found[name] for name in ("val_bpb", "test_bpb", "tokens", "startup_seconds", "scoring_seconds")}))
+
+
+def as_row(one: trials.Trial) -> dict:
+    sizes, learnt = one.sizes, one.learnt
+    return {
+        "depth": sizes.depth, "width": sizes.width, "seq_len": sizes.seq_len, "vocab_size": sizes.vocab_size,
+        "batch": sizes.batch_tokens, "tokens": learnt.tokens, "seconds": round(learnt.seconds, 2), "val_bpb": round(learnt.bpb, 4),
+        "expected": round(one.expected, 4), "predicted_tokens_per_second": round(one.predicted_tokens_per_second),
+    }  # fmt: skip
 
 
 def report() -> None:
@@ -66,7 +74,8 @@ def report() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     chosen = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
     for one in chosen:
-        same = [run for run in grid.runs() if run.get("code") == grid.CODE and all(run[name] == one[name] for name in TERMS)]
+        known = [run for run in [*grid.runs(), *chosen] if run.get("code") == grid.CODE]
+        same = [run for run in known if all(run[name] == one[name] for name in TERMS)]
         now = [run for run in same if not run["set"] and run["dtype"] == one["dtype"]]
         before = [run["test_bpb"] for run in same if run["set"] == BEFORE and run["dtype"] == "float32"]
         best = min(now, key=lambda run: run["test_bpb"], default=one)

@@ -1,12 +1,14 @@
 """Which sizes spend a training time best on a machine: a small law of val_bpb, and every candidate ranked by it.
 
-    val_bpb = (floor + capacity / N^0.34 + data / D^0.28 + steps / S) * (seq_len / 256)^t * (vocab_size / 2048)^v
+    val_bpb = (floor + capacity / N^0.34 + data / D^0.28 + steps / S)
+              * (seq_len / 256)^(t + g ln(D / 1e6)) * (vocab_size / 2048)^v
 
 N: parameters of the matrices; D: tokens seen, those of a text that is seen again at less than their number (`useful_tokens`);
 S: optimizer steps made. The form and two of the exponents are Hoffmann et al.'s (arXiv 2203.15556); the term of the steps is added
-for trainings as short as these. law.toml holds the coefficients with their source; benchmarks/fit_plan.py recomputes them,
-docs/design/sizes.md says what they are worth. They are those of the text `stdlib`: on another text the values are others. The law
-orders what is tried; what is taken is decided by trials (trials.py).
+for trainings as short as these, and what longer rows are worth grows with the tokens seen (up to LONGEST). law.toml holds the
+coefficients with their source; benchmarks/fit_plan.py recomputes them, docs/design/sizes.md says what they are worth. They are
+those of the text `stdlib`: on another text the values are others. The law orders what is tried; what is taken is decided by trials
+(trials.py).
 
 Nothing is proposed outside of the range of sizes that the law was fitted in, apart from what the starting point has already.
 """
@@ -24,6 +26,7 @@ from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.predict import Machine
 
 CAPACITY_EXPONENT, DATA_EXPONENT = 0.34, 0.28  # alpha and beta of arXiv 2203.15556, equation 10
+LONGEST = 3e7  # tokens
 REPEATS = 15.4  # R*_D of arXiv 2305.16264, as published: repeated for ever, a text is worth that many more of its own length
 LAW = Path(__file__).with_name("law.toml")
 DEPTHS = range(1, 13)
@@ -43,6 +46,7 @@ class Law:
     data: float
     steps: float
     seq_len_exponent: float
+    seq_len_growth: float  # of that exponent, with ln(tokens / 1e6)
     vocab_exponent: float
     error: float  # relative, median of runs that were left out of the fit
     ranges: dict[str, tuple[float, float]]  # of the runs that it was fitted to
@@ -52,7 +56,8 @@ class Law:
         useful = useful_tokens(tokens, unique_tokens)
         parts = self.floor + self.capacity / capacity_params(sizes) ** CAPACITY_EXPONENT + self.data / useful**DATA_EXPONENT
         parts += self.steps * sizes.batch_tokens / tokens
-        return parts * (sizes.seq_len / 256) ** self.seq_len_exponent * (sizes.vocab_size / 2048) ** self.vocab_exponent
+        exponent = self.seq_len_exponent + self.seq_len_growth * math.log(min(tokens, LONGEST) / 1e6)
+        return parts * (sizes.seq_len / 256) ** exponent * (sizes.vocab_size / 2048) ** self.vocab_exponent
 
     def covers(self, name: str, value: float) -> bool:
         low, high = self.ranges[name]
