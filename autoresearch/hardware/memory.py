@@ -100,6 +100,7 @@ def activation_bytes(sizes: Sizes, layout: Layout) -> int:
         layer += FLOAT32 * (2 + sizes.heads + sizes.groups)
         value = b * (keys + sizes.gate_channels + sizes.groups)  # the looked-up embedding; what its gate reads, and itself
         ends = FLOAT32 * 2  # the first layer's stream after its scale is made again
+        ends += (b * c + 8) if sizes.pair_rows else 0  # the tokens' own part of it, and the pairs' rows, int64
     else:
         # The stream before its scale, two norms' results, queries, keys, attention's result, relu and its square. And what the
         # four norms read.

@@ -35,7 +35,9 @@ VOCAB_SIZES = (1024, 2048, 4096, 8192)
 SEQ_LENS = (256, 512, 1024, 2048)
 BATCH_TOKENS = tuple(2**power for power in range(11, 20))
 WIDTH_OF_DEPTH = (32, 128)  # channels a layer: ASPECT_RATIO's range in train.py, without its extremes
-LEAST_STEPS = 600  # of a full training; chosen: a trial of a fifteenth then makes 40, and published runs on an H100 make 950
+# Of a full training, or as many as the starting point makes; chosen: a trial of a fifteenth then makes 40, and published runs on an
+# H100 make 950.
+LEAST_STEPS = 600
 MEMORY_SHARE = 0.9  # of the device; chosen: room for what other programs take
 
 
@@ -98,13 +100,14 @@ def judge(sizes: Sizes, tokens_per_second: float, train_seconds: float, text_byt
 
 def ranked(base: Sizes, machine: Machine, train_seconds: float, text_bytes: float = math.inf) -> list[Candidate]:
     """Every candidate that fits the device, the best first; empty where the machine's speed is not known."""
-    found = []
+    own = predict.tokens_per_second(base, machine)
+    if own is None:
+        return []
+    found, least = [], min(LEAST_STEPS, own.value * train_seconds / base.batch_tokens)
     for sizes in candidates(base, machine):
-        speed = predict.tokens_per_second(sizes, machine)
-        if speed is None:
-            return []
-        if sizes == base or speed.value * train_seconds >= LEAST_STEPS * sizes.batch_tokens:
-            found.append(judge(sizes, speed.value, train_seconds, text_bytes))
+        speed = predict.tokens_per_second(sizes, machine).value
+        if speed * train_seconds >= least * sizes.batch_tokens:
+            found.append(judge(sizes, speed, train_seconds, text_bytes))
     return sorted(found, key=lambda one: one.val_bpb)
 
 

@@ -147,6 +147,8 @@ def test_measured_scorings_are_within_the_stated_error():
     misses = []
     for line in (results / "runs.jsonl").read_text(encoding="utf-8").splitlines():
         one = json.loads(line)
+        if "device" in one:  # a later machine
+            continue
         shape = {name: one[name] for name in ("depth", "width", "head_dim", "seq_len", "vocab_size")}
         estimate = predict.predict(replace(SIZES, **shape), plain, 100, one["eval_bytes"]).scoring_seconds
         misses.append(one["scoring_seconds"] / estimate.value - 1)
