@@ -20,17 +20,18 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import least_squares
 
-from autoresearch.hardware.sizes import CAPACITY_EXPONENT, DATA_EXPONENT, LAW, LONGEST
+from autoresearch.hardware.sizes import CAPACITY_EXPONENT, DATA_EXPONENT, LAW, LONGEST, NOISE_EXPONENT
 
 HERE = Path(__file__).parent
 OWN_TEXT = "stdlib"
 HELD_OUT_SECONDS = 200
 SAME_MODEL = 2  # grid.py's CODE, from which on train.py is what it is now
 LOSS_SCALE = 0.05  # of the soft L1 loss: a run that is off by more, as a throttled one is, weighs less
-START = (0.7, 4.0, 32.0, 20.0, 0.0, 0.0, 0.0)  # floor, capacity, data, steps, exponents of seq_len, its growth, of vocab_size
+# floor, capacity, data, steps, noise; exponents of seq_len, its growth, of vocab_size
+START = (0.7, 4.0, 32.0, 20.0, 0.05, 0.0, 0.0, 0.0)
 # Published: other programs, other schedules. Trials: many of them, on little text.
 WEIGHTS = {"own": 1.0, "trial": 0.5, "published": 0.5}
-NAMES = ("floor", "capacity", "data", "steps", "seq_len_exponent", "seq_len_growth", "vocab_exponent")
+NAMES = ("floor", "capacity", "data", "steps", "noise", "seq_len_exponent", "seq_len_growth", "vocab_exponent")
 SHAPE = ("depth", "width", "seq_len", "vocab_size", "batch")
 QUANTITIES = ("depth", "width", "seq_len", "vocab_size", "tokens", "steps")
 
@@ -52,9 +53,10 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write autoresearch/hardware/law.toml")
+    parser.add_argument("--all", action="store_true", help="fit the longest runs too, which else only check the law")
     options = parser.parse_args()
     runs = [run for run in (*own_runs(), *trials(), *published_runs()) if run.quantities["depth"] > 1]
-    fitted = [run for run in runs if run.seconds < HELD_OUT_SECONDS or run.kind != "own"]
+    fitted = runs if options.all else [run for run in runs if run.seconds < HELD_OUT_SECONDS or run.kind != "own"]
     held_out = [run for run in runs if run not in fitted]
     found, error = fit(fitted), left_out_error(fitted)
     report(fitted, held_out, found, error)
@@ -75,9 +77,13 @@ def own_runs() -> list[Run]:
 
 
 def trials() -> list[Run]:
+    """Autotune's, and the full trainings of what it took."""
     found = []
     for line in (HERE / "results" / "auto.jsonl").read_text(encoding="utf-8").splitlines():
         table = json.loads(line)
+        quantities, seconds = {key: float(table[key]) for key in QUANTITIES}, table["train_seconds"]
+        name = f"{'x'.join(str(table[key]) for key in SHAPE)}, {seconds:g} s"
+        found.append(Run("own", name, table["corpus"], seconds, quantities, table["val_bpb"]))
         for one in table["trials"]:
             quantities = {key: float(one[key]) for key in QUANTITIES[:-1]} | {"steps": one["tokens"] / one["batch"]}
             name = f"{'x'.join(str(one[key]) for key in SHAPE)}, {one['seconds']:g} s"
@@ -116,27 +122,28 @@ class Found:
     factors: dict[str, float]
 
     def predict(self, run: Run) -> float:
-        floor, capacity, data, steps, seq_len_exponent, seq_len_growth, vocab_exponent = self.values
+        floor, capacity, data, steps, noise, seq_len_exponent, seq_len_growth, vocab_exponent = self.values
         q = run.quantities
         params = 12 * q["depth"] * q["width"] ** 2
         total = floor + capacity / params**CAPACITY_EXPONENT + data / q["tokens"] ** DATA_EXPONENT + steps / q["steps"]
+        total += noise * (2048 * q["steps"] / q["tokens"]) ** NOISE_EXPONENT
         exponent = seq_len_exponent + seq_len_growth * np.log(min(q["tokens"], LONGEST) / 1e6)
         total *= (q["seq_len"] / 256) ** exponent * (q["vocab_size"] / 2048) ** vocab_exponent
         return total * float(np.exp(self.factors[run.corpus]))
 
 
 def fit(runs: list[Run]) -> Found:
-    """Soft L1 of the relative errors; floor, capacity, data and steps can't be below 0."""
+    """Soft L1 of the relative errors; floor, capacity, data, steps and noise can't be below 0."""
     names = [name for name in texts(runs) if name != OWN_TEXT]
 
     def unpacked(values) -> Found:
-        return Found((*np.exp(values[:4]), *values[4:7]), {OWN_TEXT: 0.0} | dict(zip(names, values[7:], strict=True)))
+        return Found((*np.exp(values[:5]), *values[5:8]), {OWN_TEXT: 0.0} | dict(zip(names, values[8:], strict=True)))
 
     def errors(values):
         found = unpacked(values)
         return [np.sqrt(run.weight) * np.log(found.predict(run) / run.val_bpb) for run in runs]
 
-    start = [*np.log(START[:4]), *START[4:], *(0.2 for _ in names)]
+    start = [*np.log(START[:5]), *START[5:], *(0.2 for _ in names)]
     return unpacked(least_squares(errors, start, loss="soft_l1", f_scale=LOSS_SCALE).x)
 
 

@@ -1,14 +1,14 @@
 """Which sizes spend a training time best on a machine: a small law of val_bpb, and every candidate ranked by it.
 
-    val_bpb = (floor + capacity / N^0.34 + data / D^0.28 + steps / S)
+    val_bpb = (floor + capacity / N^0.34 + data / D^0.28 + steps / S + noise (2048 / B)^0.5)
               * (seq_len / 256)^(t + g ln(D / 1e6)) * (vocab_size / 2048)^v
 
 N: parameters of the matrices; D: tokens seen, those of a text that is seen again at less than their number (`useful_tokens`);
-S: optimizer steps made. The form and two of the exponents are Hoffmann et al.'s (arXiv 2203.15556); the term of the steps is added
-for trainings as short as these, and what longer rows are worth grows with the tokens seen (up to LONGEST). law.toml holds the
-coefficients with their source; benchmarks/fit_plan.py recomputes them, docs/design/sizes.md says what they are worth. They are
-those of the text `stdlib`: on another text the values are others. The law orders what is tried; what is taken is decided by trials
-(trials.py).
+S: optimizer steps made; B: tokens a step. The form and two of the exponents are Hoffmann et al.'s (arXiv 2203.15556). Added for
+trainings as short as these are the terms of the steps and of their noise, and that what longer rows are worth grows with the tokens
+seen (up to LONGEST). law.toml holds the coefficients with their source; benchmarks/fit_plan.py recomputes them,
+docs/design/sizes.md says what they are worth. They are those of the text `stdlib`: on another text the values are others. The law
+orders what is tried; what is taken is decided by trials (trials.py).
 
 Nothing is proposed outside of the range of sizes that the law was fitted in, apart from what the starting point has already.
 """
@@ -26,6 +26,7 @@ from autoresearch.hardware.model import Sizes
 from autoresearch.hardware.predict import Machine
 
 CAPACITY_EXPONENT, DATA_EXPONENT = 0.34, 0.28  # alpha and beta of arXiv 2203.15556, equation 10
+NOISE_EXPONENT = 0.5  # of the batch: of a mean's spread
 LONGEST = 3e7  # tokens
 REPEATS = 15.4  # R*_D of arXiv 2305.16264, as published: repeated for ever, a text is worth that many more of its own length
 LAW = Path(__file__).with_name("law.toml")
@@ -47,6 +48,7 @@ class Law:
     capacity: float
     data: float
     steps: float
+    noise: float
     seq_len_exponent: float
     seq_len_growth: float  # of that exponent, with ln(tokens / 1e6)
     vocab_exponent: float
@@ -57,7 +59,7 @@ class Law:
         """Bits per byte of stdlib after a training on that many tokens, of a text that has unique_tokens."""
         useful = useful_tokens(tokens, unique_tokens)
         parts = self.floor + self.capacity / capacity_params(sizes) ** CAPACITY_EXPONENT + self.data / useful**DATA_EXPONENT
-        parts += self.steps * sizes.batch_tokens / tokens
+        parts += self.steps * sizes.batch_tokens / tokens + self.noise * (2048 / sizes.batch_tokens) ** NOISE_EXPONENT
         exponent = self.seq_len_exponent + self.seq_len_growth * math.log(min(tokens, LONGEST) / 1e6)
         return parts * (sizes.seq_len / 256) ** exponent * (sizes.vocab_size / 2048) ** self.vocab_exponent
 
