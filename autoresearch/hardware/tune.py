@@ -224,7 +224,8 @@ def search(
         tried = without_paging([*tried, one])
         took = max(took, clock() - before)
         candidate = trials.next_candidate(order, tried)
-    for one in trials.best_first(tried)[:FINALISTS]:
+    finalists = trials.best_first(tried)[:FINALISTS]
+    for one in finalists if len(finalists) > 1 else ():  # one alone is decided
         if left() >= LONG * full_seconds + SHORTEST_TRIAL_SECONDS:
             tried.append(attempt(one.sizes, one.predicted_tokens_per_second, LONG * full_seconds, left()))
     return tried
