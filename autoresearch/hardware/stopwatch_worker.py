@@ -132,7 +132,7 @@ def stand_in(spec: Spec) -> Callable:
 
     def batch(rows: int) -> tuple[np.ndarray, np.ndarray]:
         tokens = rng.integers(spec.vocab_size, size=(rows, spec.seq_len + 1), dtype=np.int32)
-        return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
+        return parted(tokens)
 
     return batch
 
