@@ -45,7 +45,7 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     assert own.sizes == Sizes.of(profile, made.choice.backend.train_py.read_text("utf-8")) != other.sizes
     assert [round(trial.learnt.seconds) for trial in found.trials] == [1, 1, 4, 4]
     assert {trial.sizes for trial in last} == {own.sizes, other.sizes}
-    assert all(1 < trial.expected <= trial.learnt.bpb * 1.01 < 10 for trial in found.trials), "more time, a better score"
+    assert all(0 < trial.expected <= trial.learnt.bpb * 1.01 < 20 for trial in found.trials), "more time, a better score"
     assert tune.remembered(made) == found and tune.remembered(made, "another text") is None
     assert found.limits.matmul_flops > 1e9 and found.limits.bandwidth > 1e8
     # Beside a busy process a smaller model may be no better than the named one: then that stays.
