@@ -43,7 +43,9 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     own, other, *last = found.trials
     assert all(trial.learnt for trial in found.trials), [trial.reason for trial in found.trials]
     assert own.sizes == Sizes.of(profile, made.choice.backend.train_py.read_text("utf-8")) != other.sizes
-    assert [round(trial.learnt.seconds) for trial in found.trials] == [1, 1, 4, 4]
+    # A trial ends with the step during which its time ran out, and beside a load that step is long.
+    first_round, last_round = ([trial.learnt.seconds for trial in half] for half in (found.trials[:2], last))
+    assert min(first_round) >= 20 * tune.SHORT and min(last_round) >= 20 * tune.LONG and max(first_round) < min(last_round)
     assert {trial.sizes for trial in last} == {own.sizes, other.sizes}
     assert all(0 < trial.expected <= trial.learnt.bpb * 1.01 < 20 for trial in found.trials), "more time, a better score"
     assert tune.remembered(made) == found and tune.remembered(made, "another text") is None
