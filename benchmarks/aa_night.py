@@ -19,13 +19,14 @@ from pathlib import Path
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.commands.init import make_study
-from autoresearch.loop import answers, ledger, loop, terms, workspace
+from autoresearch.loop import loop
 from autoresearch.loop.night import Night, gaussian
-from autoresearch.loop.state import State
-from autoresearch.loop.workspace import Study
 from autoresearch.noise import Noise
-from autoresearch.report import panel
+from autoresearch.report import answers, panel
 from autoresearch.sandbox import levels
+from autoresearch.study import ledger, terms, workspace
+from autoresearch.study.state import State
+from autoresearch.study.workspace import Study
 
 NIGHTS = 4000  # simulated
 # About half a second a run. A table of fewer tokens has a noise of its own, with heavy tails.

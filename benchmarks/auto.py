@@ -17,8 +17,9 @@ from pathlib import Path
 import grid
 
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import plan, trials, tune
-from autoresearch.hardware.model import Sizes
+from autoresearch.hardware.autotune import trials, tune
+from autoresearch.hardware.planner import plan
+from autoresearch.hardware.planner.model import Sizes
 
 RESULTS = Path(__file__).parent / "results" / "auto.jsonl"
 BEFORE = {"KEY_OFFSET": 0, "ROTARY_SHARE": 1, "PAIR_ROWS": 0}

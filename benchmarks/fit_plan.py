@@ -1,4 +1,4 @@
-"""Fits the law of val_bpb that `--profile auto` plans by (autoresearch/hardware/law.toml), and says how far it is off.
+"""Fits the law of val_bpb that `--profile auto` plans by (autoresearch/hardware/autotune/law.toml), and says how far it is off.
 
     python benchmarks/fit_plan.py [--write]          needs scipy: pip install -e '.[benchmarks]'
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import least_squares
 
-from autoresearch.hardware.sizes import CAPACITY_EXPONENT, DATA_EXPONENT, LAW, LONGEST, NOISE_EXPONENT
+from autoresearch.hardware.autotune.sizes import CAPACITY_EXPONENT, DATA_EXPONENT, LAW, LONGEST, NOISE_EXPONENT
 
 HERE = Path(__file__).parent
 OWN_TEXT = "stdlib"
@@ -52,7 +52,7 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write autoresearch/hardware/law.toml")
+    parser.add_argument("--write", action="store_true", help="write autoresearch/hardware/autotune/law.toml")
     parser.add_argument("--all", action="store_true", help="fit the longest runs too, which else only check the law")
     options = parser.parse_args()
     runs = [run for run in (*own_runs(), *trials(), *published_runs()) if run.quantities["depth"] > 1]

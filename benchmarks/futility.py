@@ -7,7 +7,7 @@ Speed, warm-up, warm-down, learning rate and level are drawn, for the best and f
 the noise of its batch. So a good candidate may lie above the best for most of its time. Recorded: every ordered pair of real
 trainings of a small model (benchmarks/results/curves.json: other constants, on one core of a loaded machine, so their speeds
 differ as well). A stop is false where the candidate would have ended no worse than the best. The rule is the loop's own
-(autoresearch/loop/futility.py).
+(autoresearch/run/futility.py).
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoresearch.loop import futility
+from autoresearch.run import futility
 
 RESULTS = Path(__file__).parent / "results"
 POINTS = 400  # reported losses of a training: 100 s at 4 a second

@@ -1,4 +1,4 @@
-"""Real runs over a grid of sizes: what `--profile auto` is judged by, and what the law of hardware/sizes.py is fitted to.
+"""Real runs over a grid of sizes: what `--profile auto` is judged by, and what the law of hardware/autotune/sizes.py is fitted to.
 
     python benchmarks/grid.py [--corpus NAME|PATH] [--seconds 100] [--cells CELLS] [--seed 1337] [--set NAME=VALUE ...] [--list]
 
@@ -22,9 +22,10 @@ from pathlib import Path
 
 from autoresearch import constants
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import detect, profiles
-from autoresearch.loop import scoring
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.devices import detect
+from autoresearch.hardware.planner import profiles
+from autoresearch.run import scoring
+from autoresearch.run.experiment import Setup, execute
 
 # Of train.py and the held-out text: raise it when a change makes scores others. Without one: no KEY_OFFSET, no table of pairs; 2:
 # the first documents whole, not pieces of as many as there are.

@@ -22,11 +22,11 @@ from autoresearch.agents import space
 from autoresearch.agents.base import Proposal, View
 from autoresearch.agents.mix import Agents
 from autoresearch.commands.init import make_study
-from autoresearch.loop import ledger
 from autoresearch.loop.loop import Limits, run_study
 from autoresearch.report.history import History
 from autoresearch.report.panel import PlainLines
 from autoresearch.sandbox import levels
+from autoresearch.study import ledger
 
 THINK_SECONDS, TRAIN_SECONDS = 60.0, 300.0
 

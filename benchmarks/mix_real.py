@@ -22,12 +22,13 @@ from wire.server import KEY, WireServer
 from autoresearch import agents
 from autoresearch.agents.mix import Agents
 from autoresearch.commands.init import make_study
-from autoresearch.loop import experiment, ledger
 from autoresearch.loop.loop import Limits, run_study
-from autoresearch.loop.state import State
 from autoresearch.report.history import History
 from autoresearch.report.panel import PlainLines
+from autoresearch.run import experiment
 from autoresearch.sandbox import levels
+from autoresearch.study import ledger
+from autoresearch.study.state import State
 
 ARMS = {"search alone": (True, 0.0), "LLM alone": (False, 1.0), "mix 0.3": (True, 0.3)}  # search takes part, the LLM's share
 NOISE_RUNS = 4

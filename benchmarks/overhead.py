@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from autoresearch.loop import ledger
+from autoresearch.study import ledger
 
 PARTS = ("training", "startup", "scoring")
 

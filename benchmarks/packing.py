@@ -24,7 +24,7 @@ import numpy as np
 
 from autoresearch import constants, measure
 from autoresearch.data.prepare import Prepared, prepare
-from autoresearch.hardware import registry
+from autoresearch.hardware.devices import registry
 from autoresearch.measure.batches import Rows
 from autoresearch.measure.bpb import ValidationText, target_bits
 from autoresearch.measure.run import Spec

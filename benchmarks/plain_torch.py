@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from autoresearch import choices
-from autoresearch.hardware.stopwatch_worker import stand_in
+from autoresearch.hardware.autotune.stopwatch_worker import stand_in
 from autoresearch.measure import worker
 from autoresearch.measure.channel import Channel
 from autoresearch.measure.run import Spec

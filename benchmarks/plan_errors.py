@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from autoresearch.hardware import memory, predict, speed
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.predict import Machine
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner import memory, predict, speed
+from autoresearch.hardware.planner.model import Sizes
+from autoresearch.hardware.planner.predict import Machine
 from autoresearch.paths import shipped
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch import constants
-from autoresearch.hardware import detect, memory, predict, profiles
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.stopwatch import Stopwatch
+from autoresearch.hardware.autotune.stopwatch import Stopwatch
+from autoresearch.hardware.devices import detect
+from autoresearch.hardware.planner import memory, predict, profiles
+from autoresearch.hardware.planner.model import Sizes
 
 STEPS = 6
 

@@ -3,7 +3,7 @@
     python benchmarks/profile_table.py [--write | --check]
 
 With no option the tables are printed. --write puts them between the markers of docs/profiles.md, --check exits with 1 when the file
-has others. Predictions are hardware/predict.py's for the machines of tests/facts. Published runs are those of
+has others. Predictions are hardware/planner/predict.py's for the machines of tests/facts. Published runs are those of
 benchmarks/reference/devices.csv; a machine of tests/facts says in `published` which of its devices it is.
 """
 
@@ -18,12 +18,13 @@ from pathlib import Path
 
 import plan_errors
 
-from autoresearch.hardware import model, profiles, registry
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.predict import Estimate, Machine, Prediction, predict
-from autoresearch.hardware.profiles import Profile
-from autoresearch.hardware.registry import Backend
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.devices.registry import Backend
+from autoresearch.hardware.planner import model, profiles
+from autoresearch.hardware.planner.model import Sizes
+from autoresearch.hardware.planner.predict import Estimate, Machine, Prediction, predict
+from autoresearch.hardware.planner.profiles import Profile
 from autoresearch.paths import shipped
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from autoresearch import choices, constants
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import detect
+from autoresearch.hardware.devices import detect
 from autoresearch.measure import worker
 from autoresearch.measure.bpb import ValidationText, target_bits
 

@@ -20,13 +20,13 @@ import pygit2
 
 from autoresearch import constants, durable
 from autoresearch.commands.init import make_study
-from autoresearch.hardware import detect
-from autoresearch.loop import terms, workspace
-from autoresearch.loop.ledger import Ledger
-from autoresearch.loop.proposals import program_key
-from autoresearch.loop.session import opened
-from autoresearch.loop.store import Store
+from autoresearch.hardware.devices import detect
 from autoresearch.measure.summary import RunResult
+from autoresearch.propose.proposals import program_key
+from autoresearch.study import terms, workspace
+from autoresearch.study.ledger import Ledger
+from autoresearch.study.session import opened
+from autoresearch.study.store import Store
 
 OPTIONS = {"profile": "null", "backend": "null", "corpus": "stdlib", "tag": "recovery", "decide": "strict", "autotune": "off"}
 LIMIT_SECONDS = 1.0

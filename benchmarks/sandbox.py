@@ -24,12 +24,14 @@ import time
 from pathlib import Path
 
 from autoresearch import constants
+from autoresearch.checks import trial
 from autoresearch.child import Worker
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import registry, stopwatch
-from autoresearch.loop import experiment
-from autoresearch.loop.setup import Setup
-from autoresearch.sandbox import levels, policy, room, trial
+from autoresearch.hardware.autotune import stopwatch
+from autoresearch.hardware.devices import registry
+from autoresearch.run import experiment
+from autoresearch.run.setup import Setup
+from autoresearch.sandbox import levels, policy, room
 from autoresearch.sandbox.lookups import Lookups
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
@@ -54,7 +56,7 @@ looked = time.perf_counter()
 import torch._inductor.compile_fx
 print(computed - start, entered - computed, (looked - entered) / COUNT, time.perf_counter() - looked)
 """
-NOTHING = "autoresearch.sandbox.attacks"  # a worker that answers one question
+NOTHING = "autoresearch.checks.attacks"  # a worker that answers one question
 
 
 def main() -> None:

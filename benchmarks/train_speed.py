@@ -4,9 +4,9 @@
 
 One run measures in turn, round after round, so that a noisy neighbour hits all alike: matrix products, a memory copy, a whole step
 and its parts. Medians are printed. Of three groups of parts also the time that their arithmetic needs at the best product and
-their memory traffic (both as hardware/speed.py counts them) at the copy's rate: the longer one bounds the part. With --plain also
-the same model written plainly for PyTorch on a CPU (benchmarks/plain_torch.py), in a process of its own. Start-up is timed with an
-empty and then a filled compile cache.
+their memory traffic (both as hardware/planner/speed.py counts them) at the copy's rate: the longer one bounds the part. With
+--plain also the same model written plainly for PyTorch on a CPU (benchmarks/plain_torch.py), in a process of its own. Start-up is
+timed with an empty and then a filled compile cache.
 --save writes benchmarks/results/train_speed-BACKEND-DTYPE.json.
 """
 
@@ -18,9 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from autoresearch import choices, constants
-from autoresearch.hardware import plan, speed
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.stopwatch import PARTS, Stopwatch, alternate
+from autoresearch.hardware.autotune.stopwatch import PARTS, Stopwatch, alternate
+from autoresearch.hardware.planner import plan, speed
+from autoresearch.hardware.planner.model import Sizes
 
 RESULTS = Path(__file__).parent / "results"
 PRODUCTS = ("2048x2048x2048", "4096x4096x4096", "8192x1024x1024", "8192x256x1024")  # rows, inner, columns

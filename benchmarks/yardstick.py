@@ -15,10 +15,10 @@ import numpy as np
 from autoresearch import choices, constants
 from autoresearch.data import corpora, split
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import plan
-from autoresearch.loop import scoring
-from autoresearch.loop.experiment import execute
-from autoresearch.loop.setup import Setup
+from autoresearch.hardware.planner import plan
+from autoresearch.run import scoring
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 
 LENGTHS = (100_000, 200_000, 400_000, 1_000_000)
 HALVES = 400

@@ -28,7 +28,7 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session", autouse=True)
 def unhurried():
     """Trainings of a second beside other tests: a hiccup of the machine is no late checkpoint, and no slow scoring."""
-    from autoresearch.loop import bounds, experiment
+    from autoresearch.run import bounds, experiment
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "GRACE_LEAST_SECONDS", 5.0)

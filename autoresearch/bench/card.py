@@ -13,12 +13,12 @@ from types import UnionType
 from typing import get_args
 
 from autoresearch import __version__
+from autoresearch.checks.checkup import anonymous
 from autoresearch.errors import UsageError
-from autoresearch.hardware.checkup import anonymous
-from autoresearch.hardware.conditions import Conditions
-from autoresearch.hardware.detect import Choice
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.stopwatch import Limits
+from autoresearch.hardware.autotune.stopwatch import Limits
+from autoresearch.hardware.devices.detect import Choice
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.now.conditions import Conditions
 
 FORMAT = 2  # 2: with `runtime`
 KIND = "autoresearch run card"
@@ -48,7 +48,7 @@ class Row:
     scoring_share: float  # of a whole experiment
     experiments_per_hour: float
     val_bpb: float | None
-    predicted: dict | None  # the planner's figures with this run's limits: hardware/forecast.py
+    predicted: dict | None  # the planner's figures with this run's limits: hardware/planner/forecast.py
     runtime: dict  # what the profile, or autotune, chose in the runtime's place
 
 

@@ -17,12 +17,12 @@ from autoresearch import choices, constants
 from autoresearch.bench.card import Row
 from autoresearch.child import RunFailed
 from autoresearch.data.prepare import Prepared
-from autoresearch.hardware.detect import Choice
-from autoresearch.hardware.forecast import forecast
-from autoresearch.hardware.profiles import Profile
-from autoresearch.hardware.stopwatch import UNTIMED, Limits, Started, Stopwatch, limits_of
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.autotune.stopwatch import UNTIMED, Limits, Started, Stopwatch, limits_of
+from autoresearch.hardware.devices.detect import Choice
+from autoresearch.hardware.planner.forecast import forecast
+from autoresearch.hardware.planner.profiles import Profile
 from autoresearch.measure.summary import RunResult
+from autoresearch.run.experiment import Setup, execute
 from autoresearch.sandbox import levels
 
 ROUNDS, QUICK_ROUNDS = 15, 5

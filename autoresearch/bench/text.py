@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from autoresearch import choices
-from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.devices.facts import Facts
 
 # column of the table and line of the comparison: (heading, key of a row, form)
 _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -40,8 +40,8 @@ _QUICK = "--quick: nothing was trained to its end, so val_bpb, tokens/s in the r
 
 def lines(card: dict) -> list[str]:
     """The card as text."""
-    from autoresearch.hardware import conditions
-    from autoresearch.hardware.checkup import describe
+    from autoresearch.checks.checkup import describe
+    from autoresearch.hardware.now import conditions
 
     limits = card["limits"]
     sheet = limits["data_sheet_flops"]

@@ -16,8 +16,9 @@ def command(context, as_json):
     """List backends: what each is, whether it works here or why not, and the line that installs what it needs."""
     if context.invoked_subcommand is not None:
         return
+    from autoresearch.checks import checkup
     from autoresearch.commands.prepare import looking
-    from autoresearch.hardware import checkup, detect, registry
+    from autoresearch.hardware.devices import detect, registry
 
     backends = registry.scan()
     with looking(quiet=as_json, plain=False):
@@ -57,7 +58,7 @@ def check(context, backend, as_json):
 
     Example: `autoresearch backends check cpu`
     """
-    from autoresearch.conformance import suite
+    from autoresearch.checks.conformance import suite
 
     outcomes = []
     for outcome in suite.check(_named(backend)):
@@ -74,7 +75,7 @@ def check(context, backend, as_json):
 def _named(name: str):
     """The backend of that name, or in that folder. Raises UsageError."""
     from autoresearch.errors import UsageError, nearest
-    from autoresearch.hardware import registry
+    from autoresearch.hardware.devices import registry
     from autoresearch.paths import expanded
 
     backends = registry.scan()

@@ -36,7 +36,8 @@ def command(context, backend, profile, quick, corpus, train_seconds, as_json, pl
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
     from autoresearch.errors import EnvironmentFailure
-    from autoresearch.hardware import conditions, detect
+    from autoresearch.hardware.devices import detect
+    from autoresearch.hardware.now import conditions
 
     names = _names(profile)
     with looking(quiet=as_json, plain=plain):
@@ -91,7 +92,7 @@ def compare(first, second):
 def _names(text: str) -> list[str]:
     """What --profile names, each one time; `all` stands alone. Raises UsageError, before the seconds that the probes take."""
     from autoresearch.errors import UsageError
-    from autoresearch.hardware import profiles
+    from autoresearch.hardware.planner import profiles
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     if "all" in names and len(names) > 1:
@@ -108,7 +109,8 @@ def _plans(names: list[str], choice) -> list:
     `auto` is as autotune has left it on this machine, or the named profile that it starts from.
     """
     from autoresearch.errors import UsageError
-    from autoresearch.hardware import plan, profiles, tune
+    from autoresearch.hardware.autotune import tune
+    from autoresearch.hardware.planner import plan, profiles
 
     name, shelf = choice.backend.name, profiles.all()
     if names == ["all"]:

@@ -20,9 +20,9 @@ def command(workspace, as_json, output):
     from autoresearch import durable
     from autoresearch.data import sight
     from autoresearch.errors import UsageError
-    from autoresearch.loop import answers
-    from autoresearch.loop.workspace import find
     from autoresearch.paths import expanded
+    from autoresearch.report import answers
+    from autoresearch.study.workspace import find
 
     study = find(workspace)
     facts = answers.best(study)

@@ -1,4 +1,4 @@
-"""`autoresearch doctor`: the report of hardware/checkup.py as text for people, or as JSON."""
+"""`autoresearch doctor`: the report of checks/checkup.py as text for people, or as JSON."""
 
 import json
 from collections.abc import Callable
@@ -23,8 +23,8 @@ def command(context, backend, profile, corpus, sandbox, attack, as_json, plain):
     """
     if attack:
         context.exit(_attack(sandbox, as_json))
+    from autoresearch.checks import checkup
     from autoresearch.commands.prepare import looking
-    from autoresearch.hardware import checkup
 
     with looking(quiet=as_json, plain=plain):
         report = checkup.examine(backend, profile, corpus)
@@ -41,7 +41,7 @@ def command(context, backend, profile, corpus, sandbox, attack, as_json, plain):
 
 def lines(report: dict) -> list[str]:
     """The report as text, in lines."""
-    from autoresearch.hardware import conditions
+    from autoresearch.hardware.now import conditions
 
     cache = report["cache"]
     found = [
@@ -71,7 +71,8 @@ def sandbox_lines(found: dict) -> list[str]:
 
 def _attack(sandbox: str, as_json: bool) -> int:
     """Every attempt of sandbox/attacks; the exit status."""
-    from autoresearch.sandbox import levels, trial
+    from autoresearch.checks import trial
+    from autoresearch.sandbox import levels
 
     level = levels.choose(sandbox)
     found = trial.run(level)
@@ -94,7 +95,7 @@ def _attack(sandbox: str, as_json: bool) -> int:
 
 
 def prediction_lines(found: dict | None) -> list[str]:
-    """The planner's figures (hardware/forecast.py) as text."""
+    """The planner's figures (hardware/planner/forecast.py) as text."""
     if found is None:
         return ["  predicted n/a: the planner does not know this model"]
     limits, capacity = found["limits"], found["memory_bytes"]
@@ -118,8 +119,8 @@ def prediction_lines(found: dict | None) -> list[str]:
 
 
 def _backend_lines(backend: dict) -> list[str]:
-    from autoresearch.hardware.checkup import describe
-    from autoresearch.hardware.facts import Facts
+    from autoresearch.checks.checkup import describe
+    from autoresearch.hardware.devices.facts import Facts
 
     facts = Facts.from_dict(backend["facts"])
     head = f"  {backend['name']:<9} "
@@ -147,7 +148,7 @@ def _choices(facts) -> list[str]:
 
 
 def _choice_lines(chosen: dict) -> list[str]:
-    from autoresearch.hardware.facts import Facts
+    from autoresearch.hardware.devices.facts import Facts
 
     profile = chosen["profile"]
     data, budget = profile["data"], profile["budget"]

@@ -24,8 +24,8 @@ def command(folder, plain, **chosen):
 
     Example: `autoresearch init my-study --profile cpu`, then `autoresearch run --workspace my-study`
     """
-    from autoresearch.loop import workspace
     from autoresearch.paths import expanded
+    from autoresearch.study import workspace
 
     folder = expanded(folder or f"autoresearch-{chosen['tag'] or workspace.today()}").resolve()
     study, _ = make_study(folder, chosen, plain, click.echo, sandbox=0)
@@ -41,10 +41,11 @@ def make_study(folder: Path, chosen: dict, plain: bool, say: Callable[[str], Non
     from autoresearch.commands.prepare import bars, looking
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
-    from autoresearch.hardware import plan, profiles, tune
-    from autoresearch.loop import terms, workspace
-    from autoresearch.loop.constraints import Constraints
+    from autoresearch.hardware.autotune import tune
+    from autoresearch.hardware.planner import plan, profiles
+    from autoresearch.run.constraints import Constraints
     from autoresearch.sandbox import policy
+    from autoresearch.study import terms, workspace
 
     chosen = dict.fromkeys(one.name for one in command.params) | chosen
     tag = chosen["tag"] or workspace.today()

@@ -1,6 +1,6 @@
 """`autoresearch mcp`: the study as tools for a coding agent, by the Model Context Protocol over stdin and stdout.
 
-The tools are those of the command line, with the same JSON (loop/answers.py). A training takes minutes, so `try` tells how far it
+The tools are those of the command line, with the same JSON (report/answers.py). A training takes minutes, so `try` tells how far it
 is every few seconds, where the client asked for that; a client that stops waiting does not stop the training: `results` has its
 verdict later. When the client goes away altogether, the training is ended, and the next `try` of the same text does it again.
 """
@@ -35,7 +35,7 @@ def command(workspace, sandbox, on_battery):
     Example: `claude mcp add autoresearch -- autoresearch mcp --workspace /path/to/my-study`
     """
     from autoresearch.errors import UsageError
-    from autoresearch.loop import workspace as workspaces
+    from autoresearch.study import workspace as workspaces
 
     try:
         from mcp.server import MCPServer  # noqa: F401, only to see whether it is there
@@ -61,9 +61,10 @@ class Trying:
     def step(self, description: str, train_py: str | None) -> dict | Exception:
         """The experiment, or the error that the client is told."""
         from autoresearch.errors import AutoresearchError
-        from autoresearch.hardware import power
-        from autoresearch.loop import answers, terms
+        from autoresearch.hardware.now import power
+        from autoresearch.report import answers
         from autoresearch.sandbox import levels
+        from autoresearch.study import terms
 
         self._idle.clear()
         try:
@@ -102,7 +103,7 @@ def serve(study, trying: Trying):
 
     from autoresearch import __version__
     from autoresearch.errors import AutoresearchError
-    from autoresearch.loop import answers
+    from autoresearch.report import answers
 
     server = MCPServer("autoresearch", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
 

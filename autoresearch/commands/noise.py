@@ -28,12 +28,13 @@ def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plai
     Example: `autoresearch noise --workspace my-study --runs 10`
     """
     from autoresearch.commands.prepare import bars
-    from autoresearch.hardware import power
-    from autoresearch.loop import answers, measure_noise, terms
-    from autoresearch.loop.workspace import find
-    from autoresearch.report import panel
+    from autoresearch.hardware.now import power
+    from autoresearch.loop import measure_noise
+    from autoresearch.report import answers, panel
     from autoresearch.report.history import machine_line
     from autoresearch.sandbox import levels
+    from autoresearch.study import terms
+    from autoresearch.study.workspace import find
 
     study = find(workspace)
     exit_status = 0

@@ -35,7 +35,7 @@ class _Autotune(_Amount):
         return super().convert(value, param, ctx)
 
 
-CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforced by loop/constraints.py
+CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforced by run/constraints.py
 
 _OPTIONS = {
     "workspace": click.option(

@@ -57,7 +57,7 @@ def bars(quiet: bool, plain: bool) -> Iterator:
 @contextmanager
 def looking(quiet: bool, plain: bool) -> Iterator[None]:
     """Show on a terminal that the machine is looked at while the block does it: each framework is imported, which takes seconds."""
-    from autoresearch.hardware.detect import LOOKING
+    from autoresearch.hardware.devices.detect import LOOKING
 
     with bars(quiet or not sys.stderr.isatty(), plain) as on_progress:
         if on_progress:
@@ -101,7 +101,8 @@ def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) ->
 
     if corpus != "auto" and vocab_size is not None:
         return corpus, "asked for", vocab_size
-    from autoresearch.hardware import plan, tune
+    from autoresearch.hardware.autotune import tune
+    from autoresearch.hardware.planner import plan
 
     made = plan.make(backend, profile)
     tuned = tune.remembered(made) if profile == "auto" else None

@@ -15,7 +15,7 @@ def command(context, as_json):
     """List profiles: for which backend and which device each is, and its sizes. `doctor` says which one fits here."""
     if context.invoked_subcommand is not None:
         return
-    from autoresearch.hardware import profiles
+    from autoresearch.hardware.planner import profiles
 
     shelf = profiles.all()
     if as_json:
@@ -37,7 +37,7 @@ def command(context, as_json):
 @options("json")
 def show(name, as_json):
     """Print one profile: its file, with the source of every number, or with --json its values."""
-    from autoresearch.hardware import profiles
+    from autoresearch.hardware.planner import profiles
 
     profile = profiles.load(name)
     if as_json:
@@ -53,7 +53,8 @@ def show(name, as_json):
 def check(context, files, as_json):
     """Check profile files: keys, values, and that each constant is one of its backends' train.py. Exit status 1 for a fault."""
     from autoresearch.errors import UsageError
-    from autoresearch.hardware import profiles, registry
+    from autoresearch.hardware.devices import registry
+    from autoresearch.hardware.planner import profiles
 
     backends = registry.scan()
     rows = []

@@ -18,8 +18,8 @@ def command(workspace, yes):
 
     Example: `autoresearch repair --yes`
     """
-    from autoresearch.loop import lock, repair
-    from autoresearch.loop.workspace import find
+    from autoresearch.study import lock, repair
+    from autoresearch.study.workspace import find
 
     study = find(workspace)
     with lock.hold(study.lock):

@@ -19,11 +19,11 @@ def command(workspace: Path | None, output: Path | None) -> None:
     It may be called while the study runs. Example: `autoresearch report --output ~/night.png`
     """
     from autoresearch.errors import UsageError
-    from autoresearch.loop import answers
-    from autoresearch.loop.workspace import find
     from autoresearch.paths import expanded
+    from autoresearch.report import answers
     from autoresearch.report.history import machine_line
     from autoresearch.report.picture import draw
+    from autoresearch.study.workspace import find
 
     if output is not None:
         output = expanded(output)

@@ -17,8 +17,8 @@ def command(workspace, as_json, last):
 
     The file results.tsv in the workspace holds the same for other tools. Example: `autoresearch results --last 20`
     """
-    from autoresearch.loop import answers
-    from autoresearch.loop.workspace import find
+    from autoresearch.report import answers
+    from autoresearch.study.workspace import find
 
     study = find(workspace)
     state = answers.state_of(study)

@@ -27,12 +27,13 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     from autoresearch.commands.prepare import bars
     from autoresearch.commands.say import say as tell
     from autoresearch.data import sight
-    from autoresearch.hardware import power
-    from autoresearch.loop import answers, loop, terms
-    from autoresearch.loop import workspace as workspaces
-    from autoresearch.report import panel
+    from autoresearch.hardware.now import power
+    from autoresearch.loop import loop
+    from autoresearch.report import answers, panel
     from autoresearch.report.history import machine_line
     from autoresearch.sandbox import levels
+    from autoresearch.study import terms
+    from autoresearch.study import workspace as workspaces
 
     def say(line: str) -> None:
         click.echo(json.dumps({"event": "choice", "text": line}) if as_json else line)
@@ -73,8 +74,8 @@ def farewell(study, outcome) -> list[str]:
     """Where the study stands, and what to type next."""
     from autoresearch.commands.best import elsewhere, gain, tested
     from autoresearch.data import sight
-    from autoresearch.loop.ledger import read
-    from autoresearch.loop.state import State
+    from autoresearch.study.ledger import read
+    from autoresearch.study.state import State
 
     state = State.from_events(read(study.events))
     counts = ", ".join(f"{count} {word}" for word, count in state.counts().items())

@@ -19,8 +19,8 @@ def command(number, workspace, as_json):
 
     N is the number in `autoresearch results`; 0 is the baseline. Example: `autoresearch show 7`
     """
-    from autoresearch.loop import answers
-    from autoresearch.loop.workspace import find
+    from autoresearch.report import answers
+    from autoresearch.study.workspace import find
 
     study = find(workspace)
     shown = answers.show(study, number)

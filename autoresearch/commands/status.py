@@ -16,8 +16,8 @@ def command(workspace, as_json):
 
     Example: `autoresearch status --json`
     """
-    from autoresearch.loop import answers
-    from autoresearch.loop.workspace import find
+    from autoresearch.report import answers
+    from autoresearch.study.workspace import find
 
     facts = answers.status(find(workspace))
     if as_json:

@@ -25,11 +25,11 @@ def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
     Example: `autoresearch train --workspace my-study`
     """
     from autoresearch.commands.prepare import bars
-    from autoresearch.hardware import power
-    from autoresearch.loop import terms
-    from autoresearch.loop import workspace as workspaces
-    from autoresearch.loop.session import conditions_for, log_tail, train_outside
+    from autoresearch.hardware.now import power
     from autoresearch.sandbox import levels
+    from autoresearch.study import terms
+    from autoresearch.study import workspace as workspaces
+    from autoresearch.study.session import conditions_for, log_tail, train_outside
 
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)

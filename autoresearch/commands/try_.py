@@ -26,12 +26,12 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     Example: `autoresearch try -m "MATRIX_LR 0.04 -> 0.06"`
     """
     from autoresearch.commands.prepare import bars
-    from autoresearch.hardware import power
-    from autoresearch.loop import answers, terms
-    from autoresearch.loop import workspace as workspaces
-    from autoresearch.report import panel
+    from autoresearch.hardware.now import power
+    from autoresearch.report import answers, panel
     from autoresearch.report.history import machine_line
     from autoresearch.sandbox import levels
+    from autoresearch.study import terms
+    from autoresearch.study import workspace as workspaces
 
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)

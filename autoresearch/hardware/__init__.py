@@ -1,1 +1,1 @@
-"""What this machine is, and what fits it: backends, their facts, profiles."""
+"""What this machine is (devices), what fits it (planner, autotune) and what it is doing now (now)."""

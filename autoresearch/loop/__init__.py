@@ -1,1 +1,1 @@
-"""The ratchet: propose, check, train, score, decide, keep or discard; and the records that outlive a crash."""
+"""The ratchet: what an experiment needs next, the runs and audits that this takes, keep or roll back."""

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from autoresearch.child import RunFailed
-from autoresearch.loop import disk, scoring
-from autoresearch.loop.session import SLICE, Session
-from autoresearch.loop.state import Experiment, Run
 from autoresearch.loop.val_only import Documents, Texts, compare, unlike
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import score
+from autoresearch.run import disk, scoring
+from autoresearch.study.session import SLICE, Session
+from autoresearch.study.state import Experiment, Run
 
 Tick = Callable[[], None]
 Intact = Callable[[Session, Experiment], Iterator[Run]]  # an experiment's runs whose weights are those that were scored

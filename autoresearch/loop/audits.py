@@ -16,15 +16,16 @@ import numpy as np
 
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop import audit_slice, disk, scoring
+from autoresearch.loop import audit_slice
 from autoresearch.loop.audit_slice import VAL_ONLY
-from autoresearch.loop.scoring import BITS, CHEAT
-from autoresearch.loop.session import Session
-from autoresearch.loop.state import Experiment, Run
 from autoresearch.loop.stop import environment_failed
 from autoresearch.measure import audit
 from autoresearch.measure.audit import Cuts, Difference, Finding, Tolerance
 from autoresearch.measure.clock import awake_seconds
+from autoresearch.run import disk, scoring
+from autoresearch.run.scoring import BITS, CHEAT
+from autoresearch.study.session import Session
+from autoresearch.study.state import Experiment, Run
 
 KEEP_CUTS = 128  # at a keep, of the candidate and of the best
 FINAL_CUTS = 256  # of the best, when a call ends

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop import experiment, schema, watch
-from autoresearch.loop.experiment import Warm
-from autoresearch.loop.proposals import clean, described, program_key
-from autoresearch.loop.proposer import NoMore, Proposer
-from autoresearch.loop.session import Session, log_tail
+from autoresearch.loop import watch
 from autoresearch.loop.stop import Stop, environment_failed, stop_if_asked
+from autoresearch.propose.proposals import clean, described, program_key
+from autoresearch.propose.proposer import NoMore, Proposer
+from autoresearch.run import experiment
+from autoresearch.run.experiment import Warm
+from autoresearch.study import schema
+from autoresearch.study.session import Session, log_tail
 
 MANUAL_AGENT = "try"
 

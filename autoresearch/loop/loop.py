@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from autoresearch.agents.base import Proposal
 from autoresearch.agents.mix import Agents
 from autoresearch.errors import EnvironmentFailure, LedgerRefusal, UsageError
-from autoresearch.hardware.observer import Observer
-from autoresearch.loop import audits, constraints, decide, experiment, watch
+from autoresearch.hardware.now.observer import Observer
+from autoresearch.loop import audits, decide, watch
 from autoresearch.loop.begin import Begun, begin, begin_edit, record_start
-from autoresearch.loop.experiment import Setup
-from autoresearch.loop.futility import FUTILE, Futility, read_curve
-from autoresearch.loop.proposals import objection, program_key
-from autoresearch.loop.proposer import Proposer
-from autoresearch.loop.scoring import CHEAT
-from autoresearch.loop.session import PICTURE_EVERY, Listener, Session, log_tail, opened
-from autoresearch.loop.state import Experiment
 from autoresearch.loop.stop import Outcome, Stop, environment_failed, stop_if_asked
-from autoresearch.loop.store import work_tree_text
-from autoresearch.loop.workspace import Study
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import fair_scores, mean, pooled_noise
+from autoresearch.propose.proposals import objection, program_key
+from autoresearch.propose.proposer import Proposer
+from autoresearch.run import constraints, experiment
+from autoresearch.run.experiment import Setup
+from autoresearch.run.futility import FUTILE, Futility, read_curve
+from autoresearch.run.scoring import CHEAT
+from autoresearch.study.session import PICTURE_EVERY, Listener, Session, log_tail, opened
+from autoresearch.study.state import Experiment
+from autoresearch.study.store import work_tree_text
+from autoresearch.study.workspace import Study
 
 
 @dataclass(frozen=True)

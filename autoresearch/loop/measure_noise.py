@@ -4,13 +4,13 @@ The runs stand in the ledger as runs of the best: every later decision uses them
 done to its end by the next one.
 """
 
-from autoresearch.loop.experiment import Setup
 from autoresearch.loop.loop import establish_baseline, remeasure
 from autoresearch.loop.night import seen_gain
-from autoresearch.loop.session import Listener, Session, opened
-from autoresearch.loop.state import State
 from autoresearch.loop.stop import Outcome, Stop
-from autoresearch.loop.workspace import Study
+from autoresearch.run.experiment import Setup
+from autoresearch.study.session import Listener, Session, opened
+from autoresearch.study.state import State
+from autoresearch.study.workspace import Study
 
 
 def measure(study: Study, setup: Setup, runs: int, is_new: bool, listener: Listener) -> Outcome:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop.session import Session
+from autoresearch.study.session import Session
 
 ENVIRONMENT_TRIES = 3  # failures in a row that are the machine's fault
 ENVIRONMENT_WAIT_SECONDS = 10.0  # before trying again

@@ -7,11 +7,10 @@ score has a say in whether its run counts. Both see the machine through the sess
 
 from collections.abc import Callable
 
-from autoresearch.hardware.observer import Observer, Reading
-from autoresearch.loop import experiment
-from autoresearch.loop.session import Session
-from autoresearch.loop.state import Experiment
-from autoresearch.loop.validity import (
+from autoresearch.hardware.now.observer import Observer, Reading
+from autoresearch.measure.clock import asleep_seconds
+from autoresearch.run import experiment
+from autoresearch.run.validity import (
     NEW_NORMAL,
     SHORTEST_SECONDS,
     SUSPENDED_SECONDS,
@@ -22,7 +21,8 @@ from autoresearch.loop.validity import (
     explain,
     wait_seconds,
 )
-from autoresearch.measure.clock import asleep_seconds
+from autoresearch.study.session import Session
+from autoresearch.study.state import Experiment
 
 BEFORE_SHARE, AFTER_SHARE = 0.006, 0.003  # of the training: 1.8 and 0.9 s of 300
 REPEATS = 3  # a check that is off is done again at once; the best of all counts

@@ -1,6 +1,6 @@
 """What the panel and the picture know of a study: a small fold over the ledger's events, one at a time, as they come.
 
-It takes sound events: those that come live have just been written, those of a file are looked through first (loop/state.py).
+It takes sound events: those that come live have just been written, those of a file are looked through first (study/state.py).
 """
 
 import math
@@ -46,7 +46,7 @@ class History:
 
     @classmethod
     def of(cls, events: Iterable[dict]) -> "History":
-        """Of a ledger's events, of which those that say what can't be were left out (loop/state.py, sound)."""
+        """Of a ledger's events, of which those that say what can't be were left out (study/state.py, sound)."""
         history = cls()
         for event in events:
             history.add(event)

@@ -12,11 +12,11 @@ from audited import FRAMEWORKS, text
 from lookahead import AHEAD, CHEATS, FAINT
 
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import registry
-from autoresearch.loop import scoring
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.devices import registry
 from autoresearch.measure import audit
 from autoresearch.paths import shipped
+from autoresearch.run import scoring
+from autoresearch.run.experiment import Setup, execute
 
 GAIN_BITS = 0.01  # a token; about 0.003 bits a byte, which is what a good night gains
 SEEDS = range(5)

@@ -6,12 +6,12 @@ import pytest
 from e2e import studies
 from processes import REMEMBERS, model
 
-from autoresearch.loop.ledger import read
-from autoresearch.loop.session import opened
-from autoresearch.loop.views import Views
+from autoresearch.propose.views import Views
 from autoresearch.report import picture
 from autoresearch.report.history import History
 from autoresearch.sandbox import levels
+from autoresearch.study.ledger import read
+from autoresearch.study.session import opened
 
 pytestmark = pytest.mark.slow  # whole studies
 LEVEL = levels.reach().level

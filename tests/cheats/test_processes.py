@@ -15,8 +15,8 @@ from border import BORDER, SAMPLE
 from e2e import studies
 from processes import MODELS, PROCESSES
 
-from autoresearch.loop import experiment
 from autoresearch.measure import scorer
+from autoresearch.run import experiment
 from autoresearch.sandbox import levels
 
 pytestmark = pytest.mark.slow  # whole studies

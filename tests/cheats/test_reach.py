@@ -8,11 +8,11 @@ from processes import BUILD, READY, STEP, Cheat, before
 from test_memory import LEVEL, needs_level_2
 
 from autoresearch.agents.base import LARGEST_BYTES
-from autoresearch.loop.constraints import Constraints
-from autoresearch.loop.experiment import execute
-from autoresearch.loop.ledger import read
-from autoresearch.loop.proposals import objection
-from autoresearch.loop.state import State
+from autoresearch.propose.proposals import objection
+from autoresearch.run.constraints import Constraints
+from autoresearch.run.experiment import execute
+from autoresearch.study.ledger import read
+from autoresearch.study.state import State
 
 pytestmark = pytest.mark.slow  # whole studies
 # Its weights are the validation text itself, with the text's first tokens looked up: causal, and right about nothing else.

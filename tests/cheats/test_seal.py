@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from e2e import studies
 
-from autoresearch.loop import bounds, experiment
-from autoresearch.loop.bounds import Bounds
-from autoresearch.loop.experiment import execute
+from autoresearch.run import bounds, experiment
+from autoresearch.run.bounds import Bounds
+from autoresearch.run.experiment import execute
 from autoresearch.sandbox import levels, room
 
 pytestmark = pytest.mark.slow  # real trainings

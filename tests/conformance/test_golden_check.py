@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from autoresearch.conformance import golden
-from autoresearch.conformance.bench import Bench, Fault
-from autoresearch.hardware import registry
+from autoresearch.checks.conformance import golden
+from autoresearch.checks.conformance.bench import Bench, Fault
+from autoresearch.hardware.devices import registry
 from autoresearch.paths import shipped
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.conformance import suite
-from autoresearch.hardware import registry
-from autoresearch.loop import experiment
+from autoresearch.checks.conformance import suite
+from autoresearch.hardware.devices import registry
 from autoresearch.paths import cache_dir
+from autoresearch.run import experiment
 
 SMALLEST = Path(__file__).parent / "smallest"
 # Another algorithm than the shared one, so the golden state says no; with float32 as its own dtype there is one golden contract.

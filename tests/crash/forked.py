@@ -20,8 +20,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from autoresearch import child, durable
-from autoresearch.loop import scoring
 from autoresearch.measure import worker
+from autoresearch.run import scoring
 from autoresearch.sandbox import enter, keeper
 
 LIMIT_SECONDS = 120.0  # of one call

@@ -16,8 +16,8 @@ import pygit2
 import studies
 
 from autoresearch import faults
-from autoresearch.loop import lines, workspace
-from autoresearch.loop.state import State
+from autoresearch.study import lines, workspace
+from autoresearch.study.state import State
 
 from . import nights
 from .forked import each, fork, quick_workers

@@ -17,7 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from autoresearch import faults
 from autoresearch.errors import BrokenDisk, StoredStateError
-from autoresearch.loop import disk, lines, repair, stop
+from autoresearch.loop import stop
+from autoresearch.run import disk
+from autoresearch.study import lines, repair
 
 from . import nights
 from .forked import each, fork, interruptible, quick_workers

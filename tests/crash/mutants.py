@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from autoresearch.errors import StoredStateError
-from autoresearch.loop import lines
+from autoresearch.study import lines
 
 from .kills import Figures
 

@@ -15,9 +15,9 @@ import studies
 from studies import BETTER, BROKEN, CRASH, TRAINS, WORSE, git, state_of, verdicts
 
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import detect
-from autoresearch.loop import session, terms, workspace
-from autoresearch.loop.ledger import read
+from autoresearch.hardware.devices import detect
+from autoresearch.study import session, terms, workspace
+from autoresearch.study.ledger import read
 
 FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None  # the tests are of our syncs, not of a disk's
 OVERSLEEPS = TRAINS + "time.sleep(1000)\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import studies
 
-from autoresearch.loop import lines, workspace
+from autoresearch.study import lines, workspace
 
 from . import nights
 from .disks import TRACED, Disk

@@ -12,7 +12,7 @@ from pathlib import Path
 import studies
 
 from autoresearch import faults
-from autoresearch.loop import workspace
+from autoresearch.study import workspace
 
 from . import nights
 from .forked import quick_workers

@@ -16,8 +16,10 @@ import studies
 
 from autoresearch import faults
 from autoresearch.errors import BrokenDisk, UsageError
-from autoresearch.loop import disk, stop, workspace
-from autoresearch.loop.ledger import read
+from autoresearch.loop import stop
+from autoresearch.run import disk
+from autoresearch.study import workspace
+from autoresearch.study.ledger import read
 
 from . import nights
 from .forked import each, interruptible, quick_workers

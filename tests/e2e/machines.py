@@ -6,9 +6,9 @@ import studies
 
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
-from autoresearch.hardware.accelerator import Device
-from autoresearch.hardware.load import Sample, taken
-from autoresearch.hardware.observer import Reading
+from autoresearch.hardware.devices.accelerator import Device
+from autoresearch.hardware.now.load import Sample, taken
+from autoresearch.hardware.now.observer import Reading
 from autoresearch.loop.loop import Limits, run_study
 
 STEP_SECONDS = 2.0  # that pass at each look at the clock: so that each tick of a training is due

@@ -11,11 +11,12 @@ from pathlib import Path
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import detect, profile_file
-from autoresearch.loop import terms, workspace
-from autoresearch.loop.ledger import read
+from autoresearch.hardware.devices import detect
+from autoresearch.hardware.planner import profile_file
 from autoresearch.loop.loop import Limits, run_study
-from autoresearch.loop.state import State
+from autoresearch.study import terms, workspace
+from autoresearch.study.ledger import read
+from autoresearch.study.state import State
 
 # The baseline is off the landscape's cliff, so that a step can be better by far more than the seed's noise of 0.001.
 PROFILE = """

@@ -13,9 +13,9 @@ from autoresearch.agents.base import REJECTED, Ask, Exhausted, Proposal, Unavail
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop import thinker
-from autoresearch.loop.constraints import Constraints
 from autoresearch.loop.loop import Limits, run_study
+from autoresearch.propose import thinker
+from autoresearch.run.constraints import Constraints
 
 ASK = Ask("model-1", "answered", 0.1, input_tokens=100, output_tokens=10, cost_usd=0.01)
 

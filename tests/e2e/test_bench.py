@@ -8,7 +8,7 @@ import studies
 from test_doctor import call
 from test_other_backends import DATA_AND_BUDGET, TINY
 
-from autoresearch.hardware.stopwatch import COPY_BYTES
+from autoresearch.hardware.autotune.stopwatch import COPY_BYTES
 
 
 def corpus(tmp_path) -> str:

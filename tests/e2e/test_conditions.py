@@ -12,10 +12,10 @@ from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.cli import cli
 from autoresearch.errors import UsageError
-from autoresearch.hardware import power
+from autoresearch.hardware.now import power
 from autoresearch.loop import loop
-from autoresearch.loop.ledger import Ledger, read
-from autoresearch.loop.session import conditions_for
+from autoresearch.study.ledger import Ledger, read
+from autoresearch.study.session import conditions_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the power supply is no folder that could lie somewhere else")
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import registry
-from autoresearch.loop import experiment
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.devices import registry
+from autoresearch.run import experiment
+from autoresearch.run.experiment import Setup, execute
 
 HEAD = """
 import os, subprocess, sys, time
@@ -187,7 +187,7 @@ def test_the_worker_ends_when_the_harness_is_killed(setup, tmp_path):
     harness = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
         "from autoresearch.data.prepare import Prepared; from autoresearch.hardware import registry\n"
-        "from autoresearch.loop.experiment import Setup, execute\n"
+        "from autoresearch.run.experiment import Setup, execute\n"
         "prepared, backends, folder = map(Path, sys.argv[1:])\n"
         "setup = Setup(registry.scan(backends)['unigram'], Prepared.load(prepared), 32, 4000, 120, 30, 0)\n"
         "execute(setup, (folder / 'train.txt').read_text(), 1, folder / 'run')\n"

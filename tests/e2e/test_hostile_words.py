@@ -8,10 +8,11 @@ import studies
 from studies import BETTER, START, TRAINS, play, state_of
 
 from autoresearch.agents import prompt
-from autoresearch.loop import answers, lines
-from autoresearch.loop.ledger import read
-from autoresearch.loop.store import Store
-from autoresearch.loop.views import Views
+from autoresearch.propose.views import Views
+from autoresearch.report import answers
+from autoresearch.study import lines
+from autoresearch.study.ledger import read
+from autoresearch.study.store import Store
 
 NASTY = "\\x1b]0;owned\\x07\\x1b[2J\\u202eevil\\u200b\\x9b31m"  # as a source writes it
 SAYS = f"import sys; print('{NASTY}', file=sys.stderr, flush=True); "

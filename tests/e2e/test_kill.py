@@ -19,8 +19,10 @@ import studies
 from studies import BETTER, WORSE, check_in_line, git, play, state_of, verdicts
 
 from autoresearch import constants, durable
-from autoresearch.loop import experiment, loop, workspace
-from autoresearch.loop.store import Store
+from autoresearch.loop import loop
+from autoresearch.run import experiment
+from autoresearch.study import workspace
+from autoresearch.study.store import Store
 
 STEPS = [BETTER, WORSE]
 WRITES = (

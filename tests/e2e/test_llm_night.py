@@ -10,10 +10,10 @@ from wire.server import KEY, WireServer, answers
 from autoresearch import agents
 from autoresearch.commands import status
 from autoresearch.errors import UsageError
-from autoresearch.loop import answers as answers_of
-from autoresearch.loop import thinker
-from autoresearch.loop.ledger import read
 from autoresearch.loop.loop import Limits, run_study
+from autoresearch.propose import thinker
+from autoresearch.report import answers as answers_of
+from autoresearch.study.ledger import read
 
 OPTIONS = {
     "agent": "auto", "model": None, "agent_command": None, "command_env": (), "mix": None, "max_cost": None,

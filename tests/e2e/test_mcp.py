@@ -11,7 +11,7 @@ import pytest
 import studies
 
 from autoresearch import constants
-from autoresearch.loop.workspace import load
+from autoresearch.study.workspace import load
 
 mcp = pytest.importorskip("mcp", reason='needs the extra: pip install "mcp>=2"')
 anyio = pytest.importorskip("anyio")

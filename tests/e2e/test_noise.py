@@ -10,8 +10,9 @@ import studies
 from studies import BETTER, BROKEN, check_in_line, play, state_of, verdicts
 
 from autoresearch.errors import UsageError
-from autoresearch.loop import decide, measure_noise, terms, workspace
-from autoresearch.loop.ledger import read
+from autoresearch.loop import decide, measure_noise
+from autoresearch.study import terms, workspace
+from autoresearch.study.ledger import read
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from studies import BETTER, WORSE, check_in_line, git, play, state_of
 
 from autoresearch import faults
 from autoresearch.errors import StoredStateError
-from autoresearch.loop import lock, repair
-from autoresearch.loop.ledger import read
+from autoresearch.study import lock, repair
+from autoresearch.study.ledger import read
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_damaged_line_stops_with_status_3_and_repair_goes_back(damaged, typed)
 
 @pytest.mark.parametrize("k", range(1, 8))
 def test_cut_short_it_can_be_done_again(tmp_path, k):
-    from autoresearch.loop.ledger import Ledger
+    from autoresearch.study.ledger import Ledger
 
     ledger = Ledger(tmp_path / "events.jsonl")
     for number in range(5):

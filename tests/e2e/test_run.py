@@ -16,9 +16,11 @@ from autoresearch import constants, durable, faults, paths
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import BrokenDisk, UsageError
-from autoresearch.loop import disk, loop, stop, terms, workspace
+from autoresearch.loop import loop, stop
 from autoresearch.loop.loop import try_edit
 from autoresearch.report import table
+from autoresearch.run import disk
+from autoresearch.study import terms, workspace
 
 
 @pytest.fixture
@@ -370,7 +372,7 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
 @pytest.mark.slow
 def test_a_second_process_is_refused(fresh):
     study, setup = fresh
-    from autoresearch.loop import lock
+    from autoresearch.study import lock
 
     with lock.hold(study.lock), pytest.raises(UsageError, match="is at work in process"):
         play(study, setup, [])

@@ -15,12 +15,13 @@ import pytest
 import studies
 
 from autoresearch.border import messages
+from autoresearch.checks import trial
+from autoresearch.checks.attacks.attempt import ALL
 from autoresearch.child import Worker
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop import experiment
-from autoresearch.loop.ledger import read
-from autoresearch.sandbox import levels, policy, room, trial
-from autoresearch.sandbox.attacks.attempt import ALL
+from autoresearch.run import experiment
+from autoresearch.sandbox import levels, policy, room
+from autoresearch.study.ledger import read
 
 REACH = levels.reach()
 needs_level_2 = pytest.mark.skipif(REACH.level < 2 or sys.platform != "linux", reason=f"no level 2 here: {REACH.reasons}")

@@ -10,8 +10,8 @@ import pytest
 import studies
 from studies import BETTER, check_in_line, play, state_of
 
-from autoresearch.loop.ledger import read
-from autoresearch.loop.session import SLICE
+from autoresearch.study.ledger import read
+from autoresearch.study.session import SLICE
 
 pytestmark = pytest.mark.slow  # whole studies
 

@@ -5,10 +5,10 @@ import importlib.util
 import pytest
 
 from autoresearch import constants
+from autoresearch.checks.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE
 from autoresearch.child import RunFailed
-from autoresearch.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE
-from autoresearch.hardware import registry
-from autoresearch.hardware.stopwatch import LIMITS, PARTS, UNTIMED, Stopwatch, alternate
+from autoresearch.hardware.autotune.stopwatch import LIMITS, PARTS, UNTIMED, Stopwatch, alternate
+from autoresearch.hardware.devices import registry
 
 
 def watch(name, folder, **values):

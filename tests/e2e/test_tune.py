@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import plan, profiles, tune, tune_runtime
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.stopwatch import Limits
+from autoresearch.hardware.autotune import tune, tune_runtime
+from autoresearch.hardware.autotune.stopwatch import Limits
+from autoresearch.hardware.planner import plan, profiles
+from autoresearch.hardware.planner.model import Sizes
 
 TEXT = "stdlib"
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from autoresearch import choices, constants
-from autoresearch.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE, prepared_text
+from autoresearch.checks.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE, prepared_text
 from autoresearch.errors import UsageError
-from autoresearch.hardware import detect, plan, profiles, registry, tune_runtime
-from autoresearch.hardware.detect import Choice
-from autoresearch.hardware.stopwatch import Stopwatch
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.autotune import tune_runtime
+from autoresearch.hardware.autotune.stopwatch import Stopwatch
+from autoresearch.hardware.devices import detect, registry
+from autoresearch.hardware.devices.detect import Choice
+from autoresearch.hardware.planner import plan, profiles
+from autoresearch.run.experiment import Setup, execute
 
 MANIFEST = 'title = "Waits"\nrank = 0\nauto = false\ntrain = "train.py"\n'
 RUNTIME = """

@@ -12,9 +12,11 @@ from test_kill import Copies
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.cli import cli
-from autoresearch.hardware.accelerator import Device
-from autoresearch.loop import validity, watch, workspace
+from autoresearch.hardware.devices.accelerator import Device
+from autoresearch.loop import watch
 from autoresearch.loop.loop import Limits, run_study
+from autoresearch.run import validity
+from autoresearch.study import workspace
 
 CRASHES_LATER = START + (
     "run = measure.start()\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from autoresearch.border.messages import Conversation
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import registry
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.devices import registry
+from autoresearch.run.experiment import Setup, execute
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from autoresearch.paths import PACKAGE
 
-FOLDER = PACKAGE / "conformance"
+FOLDER = PACKAGE / "checks" / "conformance"
 ABOUT = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import golden
 import pytest
 
-from autoresearch.hardware import registry
+from autoresearch.hardware.devices import registry
 
 CHILD = Path(__file__).with_name("child.py")
 slow = pytest.mark.slow

@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from autoresearch import constants
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware import detect, registry
-from autoresearch.loop.experiment import Setup, evaluate
+from autoresearch.hardware.devices import detect, registry
 from autoresearch.measure.bpb import ValidationText
+from autoresearch.run.experiment import Setup, evaluate
 
 VOCAB_SIZE, SEQ_LEN, EVAL_BYTES = 320, 48, 8000
 C = golden.ABOUT["constants"]

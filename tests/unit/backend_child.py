@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from autoresearch import constants
-from autoresearch.hardware import registry
+from autoresearch.hardware.devices import registry
 
 TINY = {
     "DEPTH": 3, "ASPECT_RATIO": 16, "HEAD_DIM": 16, "GATE_CHANNELS": 8, "WINDOW_PATTERN": "SL", "SHORT_WINDOW": 0.25,

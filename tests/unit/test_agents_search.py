@@ -7,7 +7,8 @@ from autoresearch.agents.base import Exhausted, Past, View
 from autoresearch.agents.memory import Memory
 from autoresearch.agents.search import Search
 from autoresearch.errors import UsageError
-from autoresearch.hardware import profiles, registry
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.planner import profiles
 
 TRAIN = """import math
 

@@ -10,13 +10,14 @@ from autoresearch.bench import card, text
 from autoresearch.bench.card import Row
 from autoresearch.bench.measure import checksum
 from autoresearch.errors import UsageError
-from autoresearch.hardware import profiles, registry
-from autoresearch.hardware.conditions import Conditions
-from autoresearch.hardware.detect import Choice
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.load import Load
-from autoresearch.hardware.power import Heat, Power
-from autoresearch.hardware.stopwatch import Limits
+from autoresearch.hardware.autotune.stopwatch import Limits
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.devices.detect import Choice
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.now.conditions import Conditions
+from autoresearch.hardware.now.load import Load
+from autoresearch.hardware.now.power import Heat, Power
+from autoresearch.hardware.planner import profiles
 
 QUIET = Conditions(8, Power("mains"), Heat(False, "no event"), Load(0.0, 0.0, None, None))
 BUSY = replace(QUIET, load=Load(0.5, 4.0, "a video player", None))

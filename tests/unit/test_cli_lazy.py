@@ -119,7 +119,7 @@ def test_a_reader_that_goes_away_is_no_failure():
 
 
 @pytest.mark.parametrize("document", [
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "program.md", "docs/agents.md", "autoresearch/loop/AGENTS.template.md",
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "program.md", "docs/agents.md", "autoresearch/study/AGENTS.template.md",
 ])  # fmt: skip
 def test_what_the_documents_tell_one_to_type_exists(pages, document):
     text = (ROOT / document).read_text(encoding="utf-8")

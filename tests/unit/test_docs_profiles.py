@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch_backend
 
-from autoresearch.hardware import profile_file, profiles, registry
-from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner import profile_file, profiles
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -9,8 +9,8 @@ import pygit2
 import pytest
 
 from autoresearch import durable, faults
-from autoresearch.loop import disk
-from autoresearch.loop.ledger import Ledger
+from autoresearch.run import disk
+from autoresearch.study.ledger import Ledger
 
 
 class Steps:

@@ -4,7 +4,7 @@ import pytest
 
 from autoresearch import choices
 from autoresearch.errors import UsageError
-from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.devices.facts import Facts
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import UsageError
-from autoresearch.hardware import accelerator, conditions, load, power, registry
-from autoresearch.hardware.accelerator import Device
-from autoresearch.hardware.conditions import Conditions
-from autoresearch.hardware.load import Load, Sample
-from autoresearch.hardware.power import Heat, Power
-from autoresearch.loop import terms
+from autoresearch.hardware.devices import accelerator, registry
+from autoresearch.hardware.devices.accelerator import Device
+from autoresearch.hardware.now import conditions, load, power
+from autoresearch.hardware.now.conditions import Conditions
+from autoresearch.hardware.now.load import Load, Sample
+from autoresearch.hardware.now.power import Heat, Power
 from autoresearch.paths import shipped
+from autoresearch.study import terms
 
 ROOT = Path(__file__).parents[2]
 QUIET = Conditions(8, Power("mains", 80), Heat(False, "cool"), Load(0.0, 0.0, None, 0.0), Device(False, "cool", ()))
@@ -140,7 +141,7 @@ SPENDS_TIME = "import time\nend = time.process_time() + 0.3\nwhile time.process_
 # What another program sees, to which the busy process is a stranger.
 WATCH = """
 import json, sys, time
-from autoresearch.hardware import conditions, load
+from autoresearch.hardware.now import conditions, load
 pid = int(sys.argv[1])
 first = load.sample()
 time.sleep(0.5)

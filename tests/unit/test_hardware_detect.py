@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.hardware import detect
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.registry import Backend
+from autoresearch.hardware.devices import detect
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.devices.registry import Backend
 
 
 def backend(folder, code, name="probed", **more):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from autoresearch.commands.doctor import prediction_lines
-from autoresearch.hardware import profiles, registry
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.forecast import forecast
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner import profiles
+from autoresearch.hardware.planner.forecast import forecast
 from autoresearch.paths import shipped
 
 RECORDED = Path(__file__).parents[1] / "facts"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch_backend
 
-from autoresearch.hardware import detect, profiles, registry
-from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.devices import detect, registry
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner import profiles
 
 MACHINES = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from test_hardware_model import sizes_of
 
-from autoresearch.hardware import memory, model
-from autoresearch.hardware.memory import Layout
+from autoresearch.hardware.planner import memory, model
+from autoresearch.hardware.planner.memory import Layout
 from autoresearch.paths import shipped
 
 torch = pytest.importorskip("torch")

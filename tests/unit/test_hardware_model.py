@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoresearch.hardware import model, profiles, registry
-from autoresearch.hardware.model import Sizes
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.planner import model, profiles
+from autoresearch.hardware.planner.model import Sizes
 from autoresearch.paths import shipped
 
 TRAIN_PY = (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from autoresearch.hardware import awake, throughput
-from autoresearch.hardware.load import Sample, sample, taken
-from autoresearch.hardware.observer import Observer
-from autoresearch.loop.validity import Reference, explain
+from autoresearch.hardware.now import awake, throughput
+from autoresearch.hardware.now.load import Sample, sample, taken
+from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure import clock
 from autoresearch.measure.clock import asleep_seconds, awake_seconds, elapsed_seconds
+from autoresearch.run.validity import Reference, explain
 
 
 def test_both_clocks_run_alike_while_it_is_awake():

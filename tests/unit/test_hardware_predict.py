@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.hardware import memory, model, predict, profiles, speed
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.memory import Layout
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.predict import Machine
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner import memory, model, predict, profiles, speed
+from autoresearch.hardware.planner.memory import Layout
+from autoresearch.hardware.planner.model import Sizes
+from autoresearch.hardware.planner.predict import Machine
 from autoresearch.paths import shipped
 
 ROOT = Path(__file__).parents[2]

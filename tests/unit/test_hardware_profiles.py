@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 from autoresearch.errors import UsageError
-from autoresearch.hardware import profiles
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.profile_file import Match, Profile
-from autoresearch.hardware.registry import Backend
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.devices.registry import Backend
+from autoresearch.hardware.planner import profiles
+from autoresearch.hardware.planner.profile_file import Match, Profile
 
 GOOD = """
 title = "Mine"

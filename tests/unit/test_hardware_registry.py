@@ -2,8 +2,9 @@
 
 import pytest
 
-from autoresearch.hardware import profiles, registry
-from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner import profiles
 
 GOOD = """
 title = "Good"

@@ -7,12 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from autoresearch.hardware import predict, profiles, registry, sizes, trials, tune
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.predict import Machine
-from autoresearch.hardware.stopwatch import Learnt
-from autoresearch.hardware.trials import Trial
+from autoresearch.hardware.autotune import sizes, trials, tune
+from autoresearch.hardware.autotune.stopwatch import Learnt
+from autoresearch.hardware.autotune.trials import Trial
+from autoresearch.hardware.devices import registry
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner import predict, profiles
+from autoresearch.hardware.planner.model import Sizes
+from autoresearch.hardware.planner.predict import Machine
 
 TRAIN_PY = registry.scan()["cpu"].train_py.read_text(encoding="utf-8")
 CPU = Facts(

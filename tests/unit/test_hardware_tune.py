@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from autoresearch.hardware import tune
-from autoresearch.hardware.facts import Facts
-from autoresearch.hardware.model import Sizes
-from autoresearch.hardware.stopwatch import Learnt, Limits
-from autoresearch.hardware.trials import Trial
-from autoresearch.hardware.tune import Tuned
-from autoresearch.hardware.tune_runtime import ROUNDS, alternatives, judge, postponed
+from autoresearch.hardware.autotune import tune
+from autoresearch.hardware.autotune.stopwatch import Learnt, Limits
+from autoresearch.hardware.autotune.trials import Trial
+from autoresearch.hardware.autotune.tune import Tuned
+from autoresearch.hardware.autotune.tune_runtime import ROUNDS, alternatives, judge, postponed
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.planner.model import Sizes
 
 CPU = Facts(
     ok=True, device="CPU", compile=True, threads=4, attention="blocks",

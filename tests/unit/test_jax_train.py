@@ -9,7 +9,7 @@ import sys
 import backend_child
 import pytest
 
-from autoresearch.hardware import registry
+from autoresearch.hardware.devices import registry
 
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 

@@ -3,8 +3,8 @@
 import json
 import random
 
-from autoresearch.loop import futility
-from autoresearch.loop.futility import Futility, read_curve
+from autoresearch.run import futility
+from autoresearch.run.futility import Futility, read_curve
 
 
 def curve(level=3.0, speed=1.0, noise=0.05, points=400, seed=0, bump=0.0):

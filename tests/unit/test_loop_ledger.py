@@ -7,10 +7,10 @@ import pytest
 
 from autoresearch import durable
 from autoresearch.errors import StoredStateError
-from autoresearch.loop.ledger import Ledger, read
-from autoresearch.loop.state import State
 from autoresearch.measure.summary import RunResult
 from autoresearch.report.history import History
+from autoresearch.study.ledger import Ledger, read
+from autoresearch.study.state import State
 
 
 @pytest.fixture

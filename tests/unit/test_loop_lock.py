@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from autoresearch.errors import UsageError
-from autoresearch.loop import lock
+from autoresearch.study import lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from autoresearch.loop import lock
+from autoresearch.study import lock
 with lock.hold(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from autoresearch.agents.categories import category
-from autoresearch.loop.proposals import objection, program_key
-from autoresearch.loop.state import Experiment, State
+from autoresearch.propose.proposals import objection, program_key
+from autoresearch.study.state import Experiment, State
 
 BEST = "X = 1\n\n\ndef f():\n    return X\n"
 OTHER = "X = 2\n"

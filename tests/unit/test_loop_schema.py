@@ -11,12 +11,12 @@ from rich.console import Console
 
 from autoresearch.commands import results, show
 from autoresearch.errors import LedgerRefusal, StoredStateError
-from autoresearch.loop import answers, ledger, lines, schema
-from autoresearch.loop.ledger import Ledger
-from autoresearch.loop.state import State, sound
-from autoresearch.report import picture, table, words
+from autoresearch.report import answers, picture, table, words
 from autoresearch.report.history import History
 from autoresearch.report.panel import Panel, PlainLines
+from autoresearch.study import ledger, lines, schema
+from autoresearch.study.ledger import Ledger
+from autoresearch.study.state import State, sound
 
 
 def test_a_night_of_an_earlier_version_is_taken_whole():

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from autoresearch.loop.store import Store, work_tree_text
+from autoresearch.study.store import Store, work_tree_text
 
 FILES = {"train.py": b"X = 1\n", "program.md": b"Improve.\n"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from autoresearch.hardware.observer import Reading
-from autoresearch.loop.validity import Reference, explain, wait_seconds
+from autoresearch.hardware.now.observer import Reading
+from autoresearch.run.validity import Reference, explain, wait_seconds
 
 
 def speed(state, rate, place="before", clock_mhz=None, taken=None):

@@ -5,8 +5,8 @@ import sys
 import pytest
 from mlx_backend import needs_mlx, run
 
-from autoresearch.hardware import detect, registry
-from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.devices import detect, registry
+from autoresearch.hardware.devices.facts import Facts
 
 pytestmark = needs_mlx
 

@@ -8,8 +8,8 @@ import pytest
 
 from autoresearch import constants
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware.registry import scan
-from autoresearch.loop.experiment import Setup, execute
+from autoresearch.hardware.devices.registry import scan
+from autoresearch.run.experiment import Setup, execute
 
 BACKEND = scan()["null"]
 TRAIN = BACKEND.train_py.read_text(encoding="utf-8")

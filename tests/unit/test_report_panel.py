@@ -6,8 +6,8 @@ import time
 import pytest
 from report_events import night, study
 
-from autoresearch.loop.experiment import Progress
 from autoresearch.report.panel import PANEL_SECONDS, JsonLines, Panel, PlainLines, choose
+from autoresearch.run.experiment import Progress
 
 NASTY = "[bold]x[/bold] \x1b[2J\x07 line\nbreak"
 TRAINING = Progress("training", 75.0, fraction=0.25, loss=2.345, tokens_per_second=21345.6)

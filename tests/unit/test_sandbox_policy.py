@@ -9,7 +9,7 @@ import pytest
 from autoresearch.border import messages
 from autoresearch.child import Worker
 from autoresearch.errors import RunFailed, UsageError
-from autoresearch.hardware import registry
+from autoresearch.hardware.devices import registry
 from autoresearch.paths import PACKAGE
 from autoresearch.sandbox import bubblewrap, levels, policy, room
 from autoresearch.sandbox.policy import Cell, Needs

@@ -5,8 +5,8 @@ import functools
 import pytest
 
 from autoresearch.errors import UsageError
-from autoresearch.hardware import detect, registry
-from autoresearch.hardware.facts import Facts
+from autoresearch.hardware.devices import detect, registry
+from autoresearch.hardware.devices.facts import Facts
 from autoresearch.paths import shipped
 
 BACKENDS = registry.scan(shipped("backends"))

@@ -17,7 +17,8 @@ import torch_backend  # noqa: E402
 from torch._dynamo.utils import counters  # noqa: E402
 
 from autoresearch.errors import UsageError  # noqa: E402
-from autoresearch.hardware import detect, profiles, registry  # noqa: E402
+from autoresearch.hardware.devices import detect, registry  # noqa: E402
+from autoresearch.hardware.planner import profiles  # noqa: E402
 
 cuda, rocm, xpu, mps = (torch_backend.device_runtime(name) for name in ("cuda", "rocm", "xpu", "mps"))
 import gpu  # noqa: E402, backends/torch/gpu.py, which they share

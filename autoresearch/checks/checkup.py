@@ -1,0 +1,130 @@
+"""What `doctor` says, as one JSON-able dict: this system, every backend, and what a run would use and why.
+
+It is meant to be pasted into a bug report, so the home folder and the user's name are taken out of every text in it.
+"""
+
+import getpass
+import os
+import platform
+import re
+import shutil
+from pathlib import Path
+
+from autoresearch import __version__
+from autoresearch.errors import EnvironmentFailure
+from autoresearch.hardware.devices import detect, registry
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.now import awake, conditions
+from autoresearch.hardware.planner import plan, profiles
+from autoresearch.hardware.planner.forecast import forecast
+from autoresearch.paths import cache_dir
+from autoresearch.sandbox import levels
+
+
+def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") -> dict:
+    """The whole report; `chosen` is None and `problem` one line when no backend works here.
+
+    Raises UsageError for a backend, a profile or a corpus that is unknown or does not fit.
+    """
+    backends = registry.scan()
+    if profile != "auto":
+        profiles.load(profile)  # a wrong name is said before the seconds that the probes take
+    facts = detect.probe_all(backends if backend in ("auto", *backends) else {})
+    report = _system()
+    try:
+        choice = detect.choose_backend(backend, backends, facts)
+    except EnvironmentFailure as problem:
+        report["problem"], report["chosen"] = str(problem), None
+    else:
+        report["problem"], report["chosen"] = None, _chosen(plan.from_choice(choice, profile), corpus, profile == "auto")
+    # When the probes are over, which are a load themselves.
+    report["now"] = conditions.look(backends[report["chosen"]["backend"]] if report["chosen"] else None).to_dict()
+    report["sleep"] = awake.note()
+    report["backends"] = [
+        {"name": one.name, "title": one.title, "rank": one.rank, "auto": one.auto, "facts": facts[one.name].to_dict()}
+        for one in backends.values()
+    ]
+    return anonymous(report)
+
+
+def describe(facts: Facts) -> str:
+    """A device in one phrase, with what is known of it."""
+    parts = [str(facts.device)]
+    if facts.count and facts.count > 1:
+        parts.append(f"the first of {facts.count}")
+    if facts.memory_gb is not None:
+        parts.append(f"{facts.memory_gb:.1f} GB")
+    if facts.capability:
+        parts.append("compute capability {}.{}".format(*facts.capability))
+    if facts.cores:
+        parts.append(f"{facts.cores} cores")
+    if facts.matmul_tflops:
+        parts.append(f"matrix products at {facts.matmul_tflops:.2f} TFLOPS")
+    return ", ".join(parts)
+
+
+def anonymous(value):
+    """The same structure with the home folder written as ~ and the user's name, where it is a folder, as <user>."""
+    if isinstance(value, dict):
+        return {key: anonymous(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [anonymous(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    for pattern, replacement in _private():
+        value = re.sub(pattern, replacement, value)
+    return value
+
+
+def _private() -> list[tuple[str, str]]:
+    """(pattern, replacement): whole folders only, with either kind of slash."""
+    end = r"(?![^/\\\s:;,'\"])"
+    home = str(Path.home())
+    found = []
+    if len(Path(home).parts) > 1:  # not "/"
+        either = re.escape(home).replace(re.escape(os.sep), r"[/\\]+")
+        found.append((either + end, "~"))
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return found
+    return [*found, (r"(?<=[/\\])" + re.escape(user) + end, "<user>")]
+
+
+def _system() -> dict:
+    import psutil
+
+    cache = cache_dir()
+    return {
+        "autoresearch": __version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": platform.platform(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "cores": psutil.cpu_count(logical=False),
+        "sandbox": levels.reach().to_dict(),
+        "cache": {"folder": str(cache), "free_bytes": shutil.disk_usage(cache).free},
+    }
+
+
+def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
+    """is_auto: the profile's sizes are autotune's, where it has been here before."""
+    from autoresearch.data import corpora
+    from autoresearch.hardware.autotune import tune
+
+    tuned = tune.remembered(made) if is_auto else None
+    made = made if tuned is None else plan.informed(tune.applied(made, tuned))
+    corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data["corpus"])
+    found = forecast(made.choice.backend, made.choice.facts, made.profile, tuned and tuned.limits.known)
+    return {
+        "backend": made.choice.backend.name,
+        "backend_reason": made.choice.reason,
+        "backend_others": [{"name": name, "reason": reason} for name, reason in made.choice.others],
+        "profile": made.profile.to_dict(),
+        "facts": made.choice.facts.to_dict(),
+        "profile_reason": made.profile_reason,
+        "profile_others": [{"name": name, "reason": reason} for name, reason in made.profile_others],
+        "corpus": corpus_name,
+        "corpus_reason": corpus_reason,
+        "autotune": tuned and tune.lines(tuned, made.profile.budget["train_seconds"]),
+        "prediction": found and found.to_dict(),
+    }

@@ -1,0 +1,1 @@
+"""Sizes and choices by measurement: short real trainings, and a law that says which to try."""

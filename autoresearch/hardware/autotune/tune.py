@@ -1,0 +1,321 @@
+"""The part of `--profile auto` that measures: the machine's limits, then short real trainings of the sizes that may be the best
+(trials.py), the best few of them for longer, then the winner with each other choice that its runtime has (tune_runtime.py).
+
+At most `default_seconds` of it, or what was asked for. What wins becomes the profile `auto`: the fitting named profile with other
+sizes. It is kept in the cache for this device, backend, versions, profile and text, so that the next study begins at once; where
+nothing could be tried, nothing is kept. The named profile itself is tried first, and only a gain beyond a trial's own error moves
+away from it: published results stay comparable.
+"""
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from autoresearch import __version__, choices, constants, durable
+from autoresearch.child import RunFailed
+from autoresearch.data.prepared import Prepared
+from autoresearch.hardware.autotune import sizes as planning
+from autoresearch.hardware.autotune import trials, tune_runtime
+from autoresearch.hardware.autotune.stopwatch import Learnt, Limits, Stopwatch, measure_limits
+from autoresearch.hardware.autotune.trials import Trial
+from autoresearch.hardware.autotune.tune_runtime import Change
+from autoresearch.hardware.now import conditions
+from autoresearch.hardware.planner import plan
+from autoresearch.hardware.planner.model import Sizes
+from autoresearch.hardware.planner.plan import Plan
+from autoresearch.hardware.planner.predict import Machine
+from autoresearch.hardware.planner.profiles import Profile
+from autoresearch.measure.clock import awake_seconds
+from autoresearch.paths import cache_dir
+
+SHARE, LEAST_SECONDS, MOST_SECONDS = 0.05, 120.0, 900.0  # of the study's own time; chosen: a night gives a quarter of an hour
+SHORT, LONG = 1 / 15, 1 / 5  # of the full time, that a trial trains: at first, and the best few again
+FINALISTS = 3
+SHORTEST_TRIAL_SECONDS = 15.0  # chosen: less is not enough to start PyTorch and compile
+RUNTIME_SECONDS = 25.0  # of the budget, where the runtime has choices: two starts from a filled cache (docs/design/sizes.md)
+PAGING_SLOWDOWN = 3  # a driver that moves the device's memory over the bus: published runs got 3 to 10 times slower
+WORTH = 0.01  # relative; chosen: what two seeds of one size differ by in a long trial, and no reason to leave a named profile
+FORMAT = 4  # of what is kept in the cache
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of it. sizes: None keeps the named profile's; runtime: what it chooses beyond the profile's [runtime]."""
+
+    sizes: Sizes | None
+    runtime: dict[str, choices.Value]
+    reason: str
+    limits: Limits
+    trials: tuple[Trial, ...]
+    changes: tuple[Change, ...]  # of the runtime's choices, with the sizes that won
+    seconds: float  # that it took
+    dtype: str | None = None  # that all of it was measured in
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: dict) -> "Tuned":
+        """Raises KeyError or TypeError for anything else than `to_json` gave."""
+        tried = tuple(map(_trial, table["trials"]))
+        chosen = None if table["sizes"] is None else Sizes(**table["sizes"])
+        changes = tuple(Change(**one) for one in table["changes"])
+        limits, runtime = Limits(**table["limits"]), dict(table["runtime"])
+        return cls(chosen, runtime, table["reason"], limits, tried, changes, table["seconds"], table["dtype"])
+
+
+def _trial(table: dict) -> Trial:
+    learnt = table["learnt"]
+    return Trial(**table | {"sizes": Sizes(**table["sizes"]), "learnt": learnt and Learnt(**learnt)})
+
+
+def default_seconds(hours: float | None, experiments: int | None, train_seconds: float) -> float:
+    """How long to try, for a study of that length; None: until it is stopped, so a night."""
+    lengths = [hours * 3600] if hours else []
+    lengths += [experiments * train_seconds] if experiments else []
+    return min(max(LEAST_SECONDS, SHARE * min(lengths, default=math.inf)), MOST_SECONDS)
+
+
+def tuned(
+    made: Plan, corpus: str, text: Callable[[int], Prepared], say: Callable[[str], None] = lambda line: None,
+    is_again: bool = False, seconds: float = MOST_SECONDS,
+) -> Plan:  # fmt: skip
+    """The plan with sizes that were measured here, from the cache or from trials; the same plan where nothing can be measured.
+
+    corpus: what the text is called; text: it, prepared, by its vocabulary. is_again: not from the cache. seconds: at most.
+    """
+    backend, profile = made.choice.backend, made.profile
+    train_py = backend.train_py.read_text(encoding="utf-8")
+    base = Sizes.of(profile, train_py)
+    if base is None or backend.simulated:
+        return made
+    found = None if is_again else remembered(made, corpus)
+    if found is None:
+        try:
+            found = _measure(made, base, train_py, text, say, seconds)
+        except RunFailed as failure:
+            say(f"autotune  {failure}; the profile {profile.name} stays as it is")
+            return made
+        if any(one.learnt for one in found.trials):
+            path = _path(made, corpus)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.write(path, json.dumps(found.to_json(), indent=1).encode())
+    for line in lines(found, profile.budget["train_seconds"]):
+        say(f"autotune  {line}")
+    return plan.informed(applied(made, found))
+
+
+def remembered(made: Plan, corpus: str | None = None) -> Tuned | None:
+    """What was measured on this machine before, for the same profile, versions and text; corpus None: for any, the newest."""
+    paths = [_path(made, corpus)] if corpus is not None else _path(made, "").parent.glob(f"{_key(made)}-*.json")
+    try:
+        newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+        return newest and Tuned.from_json(json.loads(newest.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # never measured, or by another version: measure
+
+
+def applied(made: Plan, found: Tuned) -> Plan:
+    """The plan with what was found. Its facts are still those of the runtime's own choices: see plan.informed."""
+    profile = made.profile if found.sizes is None else resized(made.profile, found.sizes)
+    if found.dtype != made.choice.facts.dtype and "dtype" not in found.runtime and choices.asked_for("dtype") is None:
+        profile = replace(profile, runtime=profile.runtime | {"dtype": found.dtype})  # the clock was near a tie
+    if found.runtime:
+        title = f"{made.profile.title}, fitted to this machine"
+        profile = replace(profile, name="auto", title=title, runtime=profile.runtime | found.runtime)
+    return replace(made, profile=profile, profile_reason=f"{found.reason} ({made.profile.name}: {made.profile_reason})")
+
+
+def resized(profile: Profile, sizes: Sizes) -> Profile:
+    """The profile under the name `auto`, with other sizes."""
+    train = profile.train | {
+        "DEPTH": sizes.depth,
+        "ASPECT_RATIO": round(sizes.width / sizes.depth),
+        "HEAD_DIM": sizes.head_dim,
+        "DEVICE_BATCH_SIZE": sizes.rows,
+        "TOTAL_BATCH_SIZE": sizes.batch_tokens,
+    }
+    data = profile.data | {"vocab_size": sizes.vocab_size, "seq_len": sizes.seq_len}
+    return replace(profile, name="auto", title=f"{profile.title}, sized for this machine", data=data, train=train)
+
+
+def lines(found: Tuned, train_seconds: float) -> list[str]:
+    """What was tried and what came of it."""
+    shown = []
+    for trial in found.trials:
+        words = trial.reason
+        if trial.learnt:
+            learnt = trial.learnt
+            words = (
+                f"{learnt.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted), val_bpb "
+                f"{learnt.bpb:.3f} after {learnt.seconds:.0f} s, {trial.expected:.3f} expected after {train_seconds:.0f}"
+            )
+        shown.append(f"{described(trial.sizes)}: {words}")
+    return [*shown, *(f"{choices.described({one.name: one.value})}: {one.reason}" for one in found.changes)]
+
+
+def described(sizes: Sizes) -> str:
+    return (
+        f"depth {sizes.depth}, width {sizes.width}, seq_len {sizes.seq_len}, vocabulary {sizes.vocab_size}, "
+        f"{sizes.batch_tokens} tokens a step"
+    )
+
+
+def _measure(
+    made: Plan, base: Sizes, train_py: str, text: Callable[[int], Prepared], say: Callable[[str], None], budget_seconds: float
+) -> Tuned:
+    start = awake_seconds()
+    say(f"autotune  at most {budget_seconds:.0f} s, once for this machine; `--autotune off` goes without")
+    backend, full_seconds, dtype = made.choice.backend, made.profile.budget["train_seconds"], made.choice.facts.dtype
+    others = tune_runtime.alternatives(made.choice.facts)
+
+    def left() -> float:
+        return budget_seconds - (awake_seconds() - start)
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        limits = measure_limits(backend, folder / "limits", choices.settled(made.profile.runtime, dtype))
+        machine = Machine.of(made.choice.facts, limits.known)
+
+        def attempt(sizes: Sizes, predicted: float, train_seconds: float, limit_seconds: float) -> Trial:
+            place = Path(tempfile.mkdtemp(dir=folder))
+            say(f"autotune  {left():.0f} s left, {train_seconds:.0f} s with {described(sizes)}")
+            prepared = text(sizes.vocab_size)
+            return _try(made, train_py, prepared, sizes, predicted, machine, place, train_seconds, limit_seconds)
+
+        order = planning.ranked(base, machine, full_seconds, text(base.vocab_size).train_bytes)
+        reserved = RUNTIME_SECONDS if others else 0.0
+        tried = search(order, base, full_seconds, attempt, lambda: left() - reserved, awake_seconds)
+        best, reason = verdict(tried, base)
+        profile = made.profile if best is None else resized(made.profile, best)
+
+        def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
+            place, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
+            say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
+            variables = choices.settled(profile.runtime | runtime, dtype)
+            shaped = constants.write(train_py, profile.train)
+            return Stopwatch(backend, shaped, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
+
+        others, later = tune_runtime.postponed(others, conditions.look().alerts.get("load"))
+        runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)
+    if runtime:
+        reason += f"; {choices.described(runtime)}, which is faster here than the runtime's own choice"
+    return Tuned(best, runtime, reason, limits, tuple(tried), (*changes, *later), awake_seconds() - start, dtype)
+
+
+def search(
+    order: Sequence[planning.Candidate], base: Sizes, full_seconds: float,
+    attempt: Callable[[Sizes, float, float, float], Trial], left: Callable[[], float], clock: Callable[[], float],
+) -> list[Trial]:  # fmt: skip
+    """All trials: the named profile's sizes (base), then those that may be the best, while there is time for the last round too, in
+    which the best FINALISTS train for longer.
+
+    attempt(sizes, predicted tokens/s, seconds of training, seconds that all of it may take); left(): seconds of the budget.
+    """
+    tried: list[Trial] = []
+    took = 0.0  # the longest so far, from an empty compile cache
+    last_round = FINALISTS * (LONG * full_seconds + SHORTEST_TRIAL_SECONDS)
+    candidate = next((one for one in order if one.sizes == base), None) or planning.Candidate(base, 0.0, 0.0)
+    while candidate is not None and left() >= SHORTEST_TRIAL_SECONDS and (not tried or left() - last_round >= took):
+        before = clock()
+        one = attempt(candidate.sizes, candidate.tokens_per_second, SHORT * full_seconds, left())
+        tried = without_paging([*tried, one])
+        took = max(took, clock() - before)
+        candidate = trials.next_candidate(order, tried)
+    finalists = trials.best_first(tried)[:FINALISTS]
+    for one in finalists if len(finalists) > 1 else ():  # one alone is decided
+        if left() >= LONG * full_seconds + SHORTEST_TRIAL_SECONDS:
+            tried.append(attempt(one.sizes, one.predicted_tokens_per_second, LONG * full_seconds, left()))
+    return tried
+
+
+def without_paging(tried: list[Trial]) -> list[Trial]:
+    """The trials, those refused whose pace says that memory is moved to and fro behind the training's back.
+
+    Windows's driver does that instead of saying that the device is full. Such a trial takes more memory than the smallest one, and
+    has less than a third of the speed that the planner says once that one has put it right, where some ten per cent are usual.
+    """
+    known = [one for one in tried if one.learnt and one.predicted_tokens_per_second and one.peak_memory_bytes is not None]
+    if not known:
+        return tried
+    least = min(known, key=lambda one: one.peak_memory_bytes)
+    pace = least.tokens_per_second / least.predicted_tokens_per_second
+    checked = []
+    for one in tried:
+        usual = one.predicted_tokens_per_second * pace
+        if one in known and one.peak_memory_bytes > least.peak_memory_bytes and PAGING_SLOWDOWN * one.tokens_per_second < usual:
+            words = f"{one.tokens_per_second:,.0f} tokens/s where a smaller one's pace says {usual:,.0f}"
+            one = replace(one, learnt=None, expected=None, reason=f"{words}: it does not stay in the device's memory")
+        checked.append(one)
+    return checked
+
+
+def verdict(tried: list[Trial], base: Sizes) -> tuple[Sizes | None, str]:
+    """(sizes or None for the named profile's, why)."""
+    order = trials.best_first(tried)
+    if not order:
+        return None, "autotune: nothing could be tried in time, so the named profile stays; `--autotune 900` gives it more"
+    best, *others = order
+    # Where the named profile was not among the best of the first round, both are known from that one.
+    own, same = (_of(tried, sizes) for sizes in (base, best.sizes))
+    if not own:
+        return best.sizes, f"autotune: {described(best.sizes)}; the named profile could not be trained here"
+    rounds = min(len(own), len(same)) - 1
+    if 1 - same[rounds].expected / own[rounds].expected < WORTH:
+        count = len({trials.place(one.sizes) for one in tried if one.learnt})
+        return None, f"autotune: of {count} sizes that were trained none is {WORTH:.0%} better than the named profile"
+    second = f"; the second best, {described(others[0].sizes)}, {others[0].expected:.3f}" if others else ""
+    return best.sizes, (
+        f"autotune: {described(best.sizes)}: {best.expected:.3f} expected{second}; after {same[rounds].learnt.seconds:.0f} s "
+        f"it had {same[rounds].learnt.bpb:.3f} and the named profile {own[rounds].learnt.bpb:.3f}"
+    )
+
+
+def _of(tried: list[Trial], sizes: Sizes) -> list[Trial]:
+    """The trials of a candidate that trained, the first round's first."""
+    return [one for one in tried if one.learnt and trials.place(one.sizes) == trials.place(sizes)]
+
+
+def _try(
+    made: Plan, train_py: str, text: Prepared, sizes: Sizes, predicted: float, machine: Machine, folder: Path, seconds: float,
+    limit_seconds: float,
+) -> Trial:  # fmt: skip
+    profile, backend = made.profile, made.choice.backend
+    values = resized(profile, sizes).train
+    values |= {"FINAL_LR_FRAC": 0.0} if "FINAL_LR_FRAC" in constants.read(train_py) else {}  # stopwatch_worker.learn counts on it
+    variables = choices.settled(profile.runtime, made.choice.facts.dtype)
+    asked = (backend, constants.write(train_py, values), sizes.vocab_size, sizes.seq_len, folder, max(1.0, limit_seconds - seconds))
+    try:
+        with Stopwatch(*asked, variables=variables, text=text) as watch:
+            learnt, rows, peak = watch.learn(seconds), watch.started.rows, watch.peak_memory_bytes()
+    except RunFailed as failure:
+        return Trial(sizes, predicted, None, None, None, f"{failure.kind}: {failure}")
+    if peak is not None and machine.memory_bytes is not None and peak > planning.MEMORY_SHARE * machine.memory_bytes:
+        return Trial(sizes, predicted, None, None, peak, "it fills the device's memory")
+    expected = trials.expected(sizes, learnt, profile.budget["train_seconds"], text.train_bytes)
+    return Trial(replace(sizes, rows=rows), predicted, learnt, expected, peak, "trained")
+
+
+def _path(made: Plan, corpus: str) -> Path:
+    """In the cache, named after all that the outcome depends on."""
+    return cache_dir() / "tune" / f"{_key(made)}-{hashlib.blake2b(corpus.encode(), digest_size=5).hexdigest()}.json"
+
+
+def _key(made: Plan) -> str:
+    """Of everything but the text."""
+    facts, profile = made.choice.facts, made.profile
+    backend = made.choice.backend
+    offered = {name: values for name, values in facts.choices.items() if name != "dtype"}  # measured anew by each probe
+    runtime = [facts.threads, offered, profile.runtime]
+    code = [path.read_bytes().decode("utf-8", "replace") for folder in backend.python_path for path in sorted(folder.glob("*.py"))]
+    parts = [
+        FORMAT, __version__, facts.device, facts.cores, facts.memory_bytes, facts.compile, facts.attention,
+        choices.asked_for("dtype"), runtime, facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
+        profile.data, profile.train, profile.budget["train_seconds"],
+    ]  # fmt: skip
+    digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
+    return f"{backend.name}-{digest}"

@@ -1,0 +1,1 @@
+"""Backends, and what a backend says of the device that it found."""

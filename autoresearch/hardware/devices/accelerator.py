@@ -1,0 +1,89 @@
+"""What a backend says of its device at this moment: the one JSON line that `conditions.py` in its folder prints, checked.
+
+    {"throttled": true, "reason": "software thermal slowdown", "others": ["python3 (2048 MB)"]}
+
+The file is optional. It answers within a second and imports no framework; null is unknown. `others` are the processes that use the
+device, in words for a person: it is asked when no training of ours runs. A file that fails, hangs or prints something else
+leaves everything unknown, with the reason.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+
+from autoresearch.hardware.devices.registry import Backend
+from autoresearch.processes import OWN_GROUP, end_tree, environment
+
+FILE = "conditions.py"
+ASK_SECONDS = 5.0  # chosen: a driver that wakes up its card first takes one or two
+
+
+@dataclass(frozen=True)
+class Device:
+    throttled: bool | None
+    reason: str
+    others: tuple[str, ...] | None = None
+
+
+class Question:
+    """Asked when it is made, so that the answer comes while something else is looked at."""
+
+    def __init__(self, backend: Backend):
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115, closed in answer; a file, as in detect.ask
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-B", "-X", "utf8", str(backend.folder / FILE)],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.DEVNULL,
+                **OWN_GROUP,
+            )
+        except OSError:
+            self._child = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `answer` returns at once."""
+        return self._child is None or self._child.poll() is not None
+
+    def answer(self, timeout_seconds: float = ASK_SECONDS) -> Device:
+        """Never raises for what the file does; its process is gone when this returns."""
+        with self._output:
+            if self._child is None:
+                return Device(None, f"the backend's {FILE} did not start")
+            try:
+                status = self._child.wait(timeout_seconds)
+            except subprocess.TimeoutExpired:
+                return Device(None, f"the backend's {FILE} did not answer within {timeout_seconds:g} s")
+            finally:
+                if self._child.poll() is None:
+                    end_tree(self._child)
+            if status != 0:
+                return Device(None, f"the backend's {FILE} ended with status {status}")
+            self._output.seek(0)
+            lines = self._output.read().decode("utf-8", "replace").split("\n")
+        return parse(next((line for line in reversed(lines) if line.strip()), ""))
+
+
+def ask(backend: Backend) -> Question | None:
+    """None: the backend has nothing to say of its device."""
+    return Question(backend) if backend.problem is None and (backend.folder / FILE).is_file() else None
+
+
+def parse(line: str) -> Device:
+    """The JSON line; what the contract does not allow leaves everything unknown."""
+    unusable = Device(None, f"the backend's {FILE} gave an unusable answer: {line[:80]!r}")
+    try:
+        table = json.loads(line)
+    except json.JSONDecodeError:
+        return unusable
+    if not isinstance(table, dict):
+        return unusable
+    throttled, reason, others = table.get("throttled"), table.get("reason"), table.get("others")
+    is_list = isinstance(others, list) and all(isinstance(other, str) for other in others)
+    if not (throttled is None or type(throttled) is bool) or not isinstance(reason, str) or not (others is None or is_list):
+        return unusable
+    return Device(throttled, reason, None if others is None else tuple(others))

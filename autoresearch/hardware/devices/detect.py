@@ -1,0 +1,164 @@
+"""What works on this machine: each backend's runtime.py is asked in a child process, and the best answer is chosen.
+
+A driver that crashes, hangs or prints nonsense becomes a reason in `Facts`, never a traceback here; a hang costs the
+time limit, after which the probe's whole process tree is killed. No framework is imported in this process.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from autoresearch.errors import EnvironmentFailure, UsageError, nearest
+from autoresearch.hardware.devices.facts import Facts, parse
+from autoresearch.hardware.devices.registry import Backend, scan
+from autoresearch.processes import OWN_GROUP, end_tree, environment
+
+# A cold import of torch from a slow disk takes up to half a minute; a probe that needs longer than this is stuck.
+PROBE_LIMIT_SECONDS = 60
+ANSWER = "autoresearch.hardware.devices.answer"
+LOOKING = "looking at the machine"  # what callers show meanwhile: each framework is imported, which takes seconds
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend to use, why, and why not each other one."""
+
+    backend: Backend
+    facts: Facts
+    reason: str
+    others: list[tuple[str, str]]  # (name, why not)
+
+
+class ProbeFault(Exception):
+    """A probe that broke its contract: no answer, or one that can't be used. One line."""
+
+
+def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variables: Mapping[str, str] | None = None) -> Facts:
+    """Ask one backend what it sees here. variables: of its environment, beyond ours. Never raises for what the backend does."""
+    if (obstacle := why_not_asked(backend)) is not None:
+        return obstacle
+    try:
+        return ask(backend, timeout_seconds, variables)
+    except ProbeFault as fault:
+        return Facts(ok=False, reason=str(fault))
+
+
+def why_not_asked(backend: Backend) -> Facts | None:
+    """The reason and cure when a backend can't even be asked: its backend.toml is wrong, or a package is missing."""
+    if backend.problem is not None:
+        return Facts(ok=False, reason=backend.problem)
+    for name in backend.requires:
+        if importlib.util.find_spec(name.partition(".")[0]) is None:  # finds, does not import
+            return Facts(ok=False, reason=f"the package {name} is not installed", cure=backend.install)
+    return None
+
+
+def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variables: Mapping[str, str] | None = None) -> Facts:
+    """The answer of a backend's probe. Raises ProbeFault."""
+    # Files, not pipes: a grandchild that outlives the probe and holds a pipe open would block the read.
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        child = subprocess.Popen(
+            # -B: the shipped folder may be read-only, and nothing is written outside the workspace and the cache.
+            # -P: a file of the current folder (gpu.py, say) must not be taken for one of the backend's.
+            [sys.executable, "-B", "-P", "-X", "utf8", "-m", ANSWER, str(backend.folder / "runtime.py")],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=_environment(backend) | dict(variables or {}),
+            **OWN_GROUP,
+        )
+        try:
+            status = child.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise ProbeFault(f"its probe did not answer within {timeout_seconds:g} s and was stopped") from None
+        finally:
+            if child.poll() is None:
+                end_tree(child)
+        output, complaint = _lines(stdout), _lines(stderr)
+    if status != 0:
+        raise _fault(f"its probe ended with status {status}", complaint)
+    if not output:
+        raise _fault("its probe printed nothing", complaint)
+    try:
+        return parse(output[-1])
+    except ValueError as error:
+        raise _fault(f"its probe's answer is unusable: {error}", complaint) from error
+
+
+def probe_all(
+    backends: Mapping[str, Backend] | None = None, timeout_seconds: float = PROBE_LIMIT_SECONDS,
+    variables: Mapping[str, str] | None = None,
+) -> dict[str, Facts]:  # fmt: skip
+    """Every backend's facts by name, all asked at the same time."""
+    backends = scan() if backends is None else backends
+    with ThreadPoolExecutor(max_workers=max(1, len(backends))) as pool:
+        answers = pool.map(lambda backend: probe(backend, timeout_seconds, variables), backends.values())
+        return dict(zip(backends, answers, strict=True))
+
+
+def choose_backend(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts]) -> Choice:
+    """`auto`: the highest rank among those that work and allow it. A name: that one, or its reason and cure.
+
+    facts may lack the backends that were not asked. Raises UsageError for a name that is unknown or does not work here,
+    EnvironmentFailure when `auto` finds nothing.
+    """
+    if name != "auto":
+        chosen = _named(name, backends, facts)
+        reason = "asked for by name"
+        others = [(other, "another was asked for by name") for other in backends if other != name]
+        return Choice(chosen, facts[name], reason, others)
+    able = [one for one in backends.values() if one.auto and facts[one.name].ok and facts[one.name].auto]
+    if not able:
+        reasons = "; ".join(f"{one}: {facts[one].reason}" for one in backends if not facts[one].ok)
+        cures = [facts[one.name].cure for one in backends.values() if one.auto and facts[one.name].cure]
+        next_step = f"to do: {cures[-1]}" if cures else "`autoresearch doctor` says more"
+        raise EnvironmentFailure(f"no backend works on this machine ({reasons or 'none is there'}); {next_step}")
+    best = min(able, key=lambda one: (-one.rank, one.name))
+    reason = f"the highest rank ({best.rank}) among those that work here"
+    others = [(one.name, _why_not(one, facts[one.name], best)) for one in backends.values() if one is not best]
+    return Choice(best, facts[best.name], reason, others)
+
+
+def detect(name: str = "auto", variables: Mapping[str, str] | None = None) -> Choice:
+    """scan, probe and choose in one call; when a name is given only that backend is asked. variables: as probe's."""
+    backends = scan()
+    asked = {name: backends[name]} if name in backends else backends if name == "auto" else {}
+    return choose_backend(name, backends, probe_all(asked, variables=variables))
+
+
+def _named(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts]) -> Backend:
+    if name not in backends:
+        raise UsageError(f"no backend {name!r}{nearest(name, backends)} (there are: {', '.join(backends)})")
+    if not facts[name].ok:
+        cure = facts[name].cure or "`--backend auto` takes one that does"
+        raise UsageError(f"the backend {name} does not work here: {facts[name].reason}; to do: {cure}")
+    return backends[name]
+
+
+def _why_not(backend: Backend, facts: Facts, best: Backend) -> str:
+    if not facts.ok:
+        return f"{facts.reason}; to do: {facts.cure}" if facts.cure else str(facts.reason)
+    if not (backend.auto and facts.auto):
+        return "works, but is only taken when asked for by name"
+    if backend.rank == best.rank:
+        return f"works; as high in rank as {best.name}, which comes first by name"
+    return f"works; rank {backend.rank} is below {best.name}'s {best.rank}"
+
+
+def _environment(backend: Backend) -> dict[str, str]:
+    path = [*map(str, backend.python_path), os.environ.get("PYTHONPATH", "")]
+    return {**environment(), "PYTHONPATH": os.pathsep.join(part for part in path if part)}
+
+
+def _lines(file) -> list[str]:
+    file.seek(0)
+    return [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+def _fault(reason: str, complaint: list[str]) -> ProbeFault:
+    return ProbeFault(f"{reason}: {complaint[-1][:300]}" if complaint else reason)

@@ -1,0 +1,166 @@
+"""Which backends there are: every folder that holds a backend.toml.
+
+Looked for in the shipped `backends` folder and among the entry points of the group `autoresearch.backends`, by which
+an installed package brings its own. Nothing of a backend is imported here, and no backend is named here. A backend.toml
+that is wrong is that backend's `problem`; the others are not touched by it. The same holds for the profiles that a backend
+brings in its folder.
+"""
+
+import importlib.metadata
+import importlib.util
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch.errors import UsageError, nearest
+from autoresearch.hardware.planner import profile_file
+from autoresearch.paths import shipped
+from autoresearch.sandbox.policy import NO_NEEDS, Needs
+
+ENTRY_POINT_GROUP = "autoresearch.backends"
+
+# key of backend.toml: (type, whether it must be there)
+_KEYS = {
+    "title": (str, True),
+    "rank": (int, True),
+    "auto": (bool, True),
+    "train": (str, True),
+    "requires": (list, False),
+    "install": (str, False),
+    "simulated": (bool, False),
+    "sandbox": (dict, False),
+}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The code that runs on one family of hardware, as its backend.toml describes it."""
+
+    name: str  # the folder's name, or the entry point's
+    title: str
+    folder: Path  # holds backend.toml and runtime.py
+    train_py: Path
+    rank: int = 0  # the highest that works is chosen
+    auto: bool = False  # False: only when asked for by name
+    requires: tuple[str, ...] = ()  # names to import
+    install: str = ""  # the line to type when one of them is missing
+    simulated: bool = False  # it computes no real model: the conformance suite skips what is about one
+    sandbox: Needs = NO_NEEDS  # what its device needs beyond the system and Python
+    problem: str | None = None  # why it cannot be used at all
+
+    @property
+    def profiles(self) -> list[Path]:
+        """The profiles that came with it: profiles/*.toml in its folder."""
+        return sorted((self.folder / "profiles").glob("*.toml")) if self.problem is None else []
+
+    @property
+    def python_path(self) -> list[Path]:
+        """What a worker puts on sys.path: its own folder, then its train.py's."""
+        return list(dict.fromkeys([self.folder, self.train_py.parent]))
+
+
+def scan(root: Path | None = None) -> dict[str, Backend]:
+    """Every backend by name, highest rank first: those in `root` alone, or (default) all shipped and installed ones."""
+    folder = shipped("backends") if root is None else root
+    found = [read(path.parent.name, path.parent) for path in sorted(folder.glob("*/backend.toml"))]
+    if root is None:
+        names = {backend.name for backend in found}
+        taken = {path.stem: path for path in shipped("profiles").glob("*.toml")}
+        taken |= {path.stem: path for backend in found for path in backend.profiles}
+        for backend in _installed():
+            if backend.name in names:
+                problem = f"the name {backend.name} is taken by another backend: the entry point needs another one"
+                backend = _broken(f"{backend.name} ({backend.folder})", backend.folder, problem)
+            for path in backend.profiles:
+                if path.stem in taken:
+                    problem = f"the name of its profile {path} is taken by {taken[path.stem]}: rename that file"
+                    backend = _broken(backend.name, backend.folder, problem)
+                    break
+            names.add(backend.name)
+            taken |= {path.stem: path for path in backend.profiles}
+            found.append(backend)
+    return {backend.name: backend for backend in sorted(found, key=lambda one: (-one.rank, one.name))}
+
+
+def read(name: str, folder: Path) -> Backend:
+    """The backend in a folder; what is wrong with its backend.toml becomes its `problem`."""
+    try:
+        table = tomllib.loads((folder / "backend.toml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return _broken(name, folder, f"backend.toml cannot be read: {error}")
+    problem = _fault(table)
+    if problem is None:
+        train_py = (folder / table["train"]).resolve()
+        missing = [path for path in (folder / "runtime.py", train_py) if not path.is_file()]
+        problem = f"there is no {missing[0].name} in {missing[0].parent}" if missing else None
+    if problem is None:
+        problem = _fault_of_profiles(name, folder)
+    if problem is not None:
+        return _broken(name, folder, problem)
+    return Backend(
+        name, table["title"], folder, train_py, table["rank"], table["auto"], tuple(table.get("requires", ())),
+        table.get("install", ""), table.get("simulated", False), Needs.from_table(table.get("sandbox", {})),
+    )  # fmt: skip
+
+
+def _fault(table: dict) -> str | None:
+    """The first thing wrong with a backend.toml, as one line, or None."""
+    for key, value in table.items():
+        if key not in _KEYS:
+            return f"backend.toml: unknown key {key!r}{nearest(key, _KEYS)} (allowed: {', '.join(_KEYS)})"
+        wanted = _KEYS[key][0]
+        if type(value) is not wanted:
+            return f"backend.toml: {key} must be of type {wanted.__name__}, not {value!r}"
+    for key, (_, needed) in _KEYS.items():
+        if needed and key not in table:
+            return f"backend.toml: the key {key!r} is missing"
+    try:
+        Needs.from_table(table.get("sandbox", {}))
+    except UsageError as fault:
+        return f"backend.toml: {fault}"
+    requires = table.get("requires", [])
+    if not all(isinstance(name, str) and name for name in requires):
+        return f"backend.toml: requires must list names to import, not {requires!r}"
+    if requires and not table.get("install"):
+        return "backend.toml: the key 'install' is missing: the line to type when a requirement is not there"
+    return None
+
+
+def _fault_of_profiles(name: str, folder: Path) -> str | None:
+    """The first thing wrong with the profiles in a backend's folder. They may be for that backend only."""
+    for path in sorted((folder / "profiles").glob("*.toml")):
+        try:
+            profile = profile_file.read(path)
+        except UsageError as fault:
+            return str(fault)
+        if profile.backends != (name,):
+            return f'{path}: backends must be ["{name}"]: a profile in a backend\'s folder is for that backend only'
+    return None
+
+
+def _broken(name: str, folder: Path, problem: str) -> Backend:
+    return Backend(name, title=name, folder=folder, train_py=folder / "train.py", problem=problem)
+
+
+def _installed() -> list[Backend]:
+    found = []
+    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    for point in sorted(points, key=lambda one: (one.name, one.value)):
+        folder, problem = _entry_point_folder(point)
+        found.append(read(point.name, folder) if problem is None else _broken(point.name, folder, problem))
+    return found
+
+
+def _entry_point_folder(point: importlib.metadata.EntryPoint) -> tuple[Path, str | None]:
+    """(folder, problem). `package.sub` is found without an import; `package:attribute` is loaded and must be a path."""
+    if point.attr:
+        try:
+            return Path(point.load()), None
+        except Exception as error:  # another project's code: whatever it raises is that backend's problem
+            return Path(point.module), f"entry point {point.value!r} does not load: {type(error).__name__}: {error}"
+    top, *rest = point.module.split(".")
+    spec = importlib.util.find_spec(top)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location, *rest) / "backend.toml").is_file():
+            return Path(location, *rest), None
+    return Path(point.module), f"entry point {point.value!r}: no folder of that package holds a backend.toml"

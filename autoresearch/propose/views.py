@@ -1,0 +1,72 @@
+"""What the agent is shown of a study: its View, from the ledger's state, the commits and program.md.
+
+Nothing in it comes out of a process that saw a held-out text: of a run that failed while it was scored the agent gets the state and
+our own words, and no log.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from autoresearch.agents.base import Past, View
+from autoresearch.study.session import log_tail
+from autoresearch.study.state import Experiment, Rejection, State
+from autoresearch.study.store import Store
+from autoresearch.study.workspace import Study
+
+
+class Views:
+    """Makes Views. Of what was decided only the best may still change (its score, or a revoked keep): the rest is read once."""
+
+    def __init__(self, study: Study, store: Store):
+        self._study, self._store = study, store
+        self._known: dict[tuple, Past] = {}  # by commit, state and score
+
+    def view(self, state: State, sent_back: Sequence[Past] = (), **more) -> View:
+        """sent_back: proposals that the agent just got back; they stand at the end of its history. more: fields of the View."""
+        best = state.best or state.experiments[0]  # while the baseline trains it is the best that there is
+        return View(
+            program_md=self._program_md(),
+            train_py=self._store.text(best.commit),
+            best_val_bpb=best.val_bpb,
+            history=(*self.history(state), *sent_back),
+            machine=self._study.facts.to_dict(),
+            folder=self._study.state_folder,
+            profile=self._study.profile.to_dict(),
+            limits=self._study.constraints.to_dict(),
+            spent_usd=state.cost_usd,
+            **more,
+        )
+
+    def history(self, state: State) -> list[Past]:
+        """Everything that was decided, and what failed before its training, in the order of time."""
+        found = []
+        rejections = deque(state.rejections)
+        for one in state.experiments:
+            while rejections and rejections[0].number <= one.number:
+                found.append(self._rejected(rejections.popleft()))
+            if one.verdict is not None:
+                found.append(self._decided(one))
+        return [*found, *map(self._rejected, rejections)]
+
+    def _decided(self, one: Experiment) -> Past:
+        key = one.commit, one.state, one.val_bpb
+        if key not in self._known:
+            failed = one.verdict == "crash" and one.runs
+            log = log_tail(self._study.runs / one.runs[-1].folder / "log.txt") if failed else ""
+            text = self._store.text(one.commit)
+            words = (one.number, one.description, one.state or "", one.val_bpb, text, one.reason, one.agent, log)
+            self._known[key] = Past(*words)
+        return self._known[key]
+
+    def _rejected(self, one: Rejection) -> Past:
+        key = one.commit, one.state, None
+        if key not in self._known:
+            text = self._store.text(one.commit)
+            self._known[key] = Past(one.number, one.description, one.state, None, text, one.reason, one.agent, one.log)
+        return self._known[key]
+
+    def _program_md(self) -> str:
+        try:
+            return (self._study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""

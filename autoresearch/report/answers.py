@@ -1,0 +1,203 @@
+"""What a study answers to a program: the tables behind `results`, `show`, `best`, `status` and `try`, for the command line's --json
+and for MCP alike.
+
+The readers write nothing and may be called beside a running study; their keys are an interface, so none is dropped or renamed.
+Each raises UsageError for what does not exist and StoredStateError for what is damaged. Texts in them are harmless (text.py), save
+the best's train.py, which the next edit starts from: that one is as it was scored.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pygit2
+
+from autoresearch import durable
+from autoresearch.errors import StoredStateError, UsageError
+from autoresearch.loop import loop
+from autoresearch.loop.loop import Outcome
+from autoresearch.run.experiment import Setup
+from autoresearch.study import lock
+from autoresearch.study.ledger import read
+from autoresearch.study.session import Listener, log_tail
+from autoresearch.study.state import Experiment, State, sound
+from autoresearch.study.store import TRAIN_PY, diff, head_file, text_of
+from autoresearch.study.workspace import Study
+from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
+
+
+def results(study: Study, last: int | None = None) -> list[dict]:
+    """Every experiment, oldest first, or the last few."""
+    return [record(one) for one in state_of(study).experiments[-(last or 0) :]]
+
+
+def show(study: Study, number: int) -> dict:
+    """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log."""
+    one = experiment(study, number)
+    with _stored(study, one):
+        patch = diff(study.folder, one.parent, one.commit) if one.parent else ""
+    tail = log_tail(study.runs / one.runs[-1].folder / "log.txt") if one.runs else ""
+    startup = {"startup_seconds": one.startup_seconds, "baseline_startup_seconds": state_of(study).baseline.startup_seconds}
+    words = {"diff": harmless(patch, stand_in=HIDDEN), "log_tail": harmless(without_colours(tail))}
+    return record(one) | startup | {"ref": ref(study, number)} | words
+
+
+def best(study: Study) -> dict:
+    """The best so far, with its whole train.py."""
+    state = state_of(study)
+    if state.best is None:
+        raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
+    with _stored(study, state.best):
+        train_py = text_of(study.folder, state.best.commit)
+    return {
+        "experiment": state.best.number,
+        "description": one_line(state.best.description),
+        "commit": state.best.commit,
+        "branch": f"autoresearch/{study.tag}",
+        "val_bpb": state.best.val_bpb,
+        "baseline_val_bpb": state.baseline.val_bpb,
+        "test_bpb": state.best.test_bpb,
+        "baseline_test_bpb": state.baseline.test_bpb,
+        **_other_gains(state),
+        "gain_bpb": state.gain.bpb if state.gain else None,
+        "gain_error_bpb": state.gain.error if state.gain else None,
+        "sigma": state.noise.sigma if state.noise else None,
+        "train_py": train_py,
+    }
+
+
+def status(study: Study) -> dict:
+    """Where the study stands; process is the id of the process that is at work in it, or None."""
+    state = state_of(study)
+    best, baseline, pending = state.best, state.baseline, state.pending
+    under_way = pending and {"experiment": pending.number, "description": one_line(pending.description), "runs": len(pending.runs)}
+    return {
+        "tag": study.tag,
+        "workspace": str(study.folder),
+        "process": lock.holder(study.lock),
+        "device": study.facts.device,
+        "backend": study.backend,
+        "profile": study.profile.name,
+        "corpus": study.corpus,
+        "train_seconds": study.profile.budget["train_seconds"],
+        "decide": study.decide,
+        "sigma": state.noise.sigma if state.noise else None,
+        "sigma_dof": state.noise.dof if state.noise else None,
+        "gain_bpb": state.gain.bpb if state.gain else None,
+        "gain_error_bpb": state.gain.error if state.gain else None,
+        **_other_gains(state),
+        "baseline_val_bpb": baseline.val_bpb if baseline else None,
+        "best_val_bpb": best.val_bpb if best else None,
+        "best_experiment": best.number if best else None,
+        "best_commit": best.commit if best else None,
+        "counts": state.counts(),
+        "rejected": state.rejected,
+        "lost": state.lost,
+        "invalid": state.invalid,
+        "asked": state.asked,
+        "cost_usd": state.cost_usd,
+        "pending": under_way,
+        "best_runs_again": bool(best and best.unfinished),
+        "last_stop": state.last_stop and harmless(state.last_stop),
+        "skipped": len(state.skipped),
+        "skipped_why": state.skipped_line,
+    }
+
+
+def _other_gains(state: State) -> dict:
+    """How far the best lies below the baseline on other texts; slice_val: on the validation text, by the slice's two runs."""
+    best, baseline, found = state.best, state.baseline, state.slice_gain
+    tested = best and best is not baseline and best.test_bpb is not None and baseline.test_bpb is not None
+    return {
+        "gain_slice_bpb": found and found.gain_slice[0],
+        "gain_slice_error_bpb": found and found.gain_slice[1],
+        "gain_slice_val_bpb": found and found.gain_val[0],
+        "val_only": state.val_only,
+        "gain_test_bpb": baseline.test_bpb - best.test_bpb if tested else None,
+    }
+
+
+def try_edit(
+    study: Study, setup: Setup, description: str, listener: Listener, train_py: str | None = None
+) -> tuple[dict | None, Outcome]:
+    """One ratchet step (loop.try_edit): the experiment when it was decided, and how the call ended.
+
+    train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused, or fails
+    before its training, leaves the work tree as it was. Raises UsageError when it is refused, or when it would write over an edit
+    that nobody tried.
+    """
+    if train_py is None:
+        tried, outcome = loop.try_edit(study, setup, description, listener)
+    else:
+        path = study.folder / TRAIN_PY
+        before, tried = _put(study, train_py), None
+        try:
+            tried, outcome = loop.try_edit(study, setup, description, listener)
+        finally:
+            is_there = before is not None and path.is_file() and path.read_bytes() == train_py.encode("utf-8")
+            if tried is None and is_there and state_of(study).pending is None:
+                durable.write(path, before)
+    return (None if tried is None else record(tried) | {"ref": ref(study, tried.number)}), outcome
+
+
+def _put(study: Study, train_py: str) -> bytes | None:
+    """Write the text into the work tree; returns what lay there."""
+    try:
+        text = train_py.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"train_py is not text that UTF-8 can hold (character {error.start}); mend it") from error
+    path = study.folder / TRAIN_PY
+    with lock.hold(study.lock):
+        before = path.read_bytes() if path.is_file() else None
+        found = None if before is None else before.replace(b"\r\n", b"\n")
+        state = state_of(study)
+        is_known = found in (None, text, head_file(study.folder, TRAIN_PY)) or str(pygit2.hash(found)) in state.blobs
+        if not is_known:
+            raise UsageError(
+                f"train.py in {study.folder} holds an edit that was never tried; try it first, without train_py,"
+                " or drop it with `git checkout HEAD train.py`"
+            )
+        durable.write(path, text)
+    return before
+
+
+def experiment(study: Study, number: int) -> Experiment:
+    experiments = state_of(study).experiments
+    if not 0 <= number < len(experiments):
+        known = f"there are 0 to {len(experiments) - 1}" if experiments else "there is none yet"
+        raise UsageError(f"no experiment {number}: {known}; `autoresearch results` lists them")
+    return experiments[number]
+
+
+def events(study: Study) -> list[dict]:
+    """What the ledger holds, without the lines that say what can't be: for the panel and the picture."""
+    return sound(read(study.events))
+
+
+def state_of(study: Study) -> State:
+    return State.from_events(read(study.events))
+
+
+def ref(study: Study, number: int) -> str:
+    """Where git finds an experiment's commit, also one that was rolled back."""
+    return f"refs/autoresearch/{study.tag}/{number}"
+
+
+def record(one: Experiment) -> dict:
+    """An experiment for programs: what the ledger holds of it, its texts harmless."""
+    table = asdict(one) | {"val_bpb": one.val_bpb, "peak_memory_bytes": one.peak_memory_bytes}
+    for run in table["runs"]:
+        result = run.pop("result") or {}
+        run |= {name: value for name, value in result.items() if name not in run}
+    return harmless_table(table)
+
+
+@contextlib.contextmanager
+def _stored(study: Study, one: Experiment) -> Iterator[None]:
+    """For what is read out of git: StoredStateError where that does not hold an experiment."""
+    try:
+        yield
+    except (KeyError, ValueError, pygit2.GitError) as error:  # no such commit, no such file in it, no UTF-8; no repository
+        raise StoredStateError(
+            f"{study.folder / '.git'} does not hold experiment {one.number} ({one.commit}); bring .git back from a copy"
+        ) from error

@@ -1,0 +1,312 @@
+"""A study opened for writing: its lock held, its ledger, git and folders in line with one another.
+
+The ledger leads: `record` writes an event, folds it into `state` and shows it to the listener; branch, work tree, results.tsv
+and the runs' bulky files follow from `state` and may be brought in line (`follow`) at any time, after any kill.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pygit2
+
+from autoresearch import durable
+from autoresearch.border import files
+from autoresearch.errors import BrokenDisk, StoredStateError, UsageError
+from autoresearch.hardware import cores
+from autoresearch.hardware.now import awake, conditions
+from autoresearch.hardware.now.conditions import Conditions
+from autoresearch.hardware.now.observer import Observer
+from autoresearch.measure.summary import RunResult
+from autoresearch.propose.proposals import described
+from autoresearch.report import picture, table
+from autoresearch.report.history import machine_line
+from autoresearch.run import disk, experiment
+from autoresearch.run.bounds import Bounds
+from autoresearch.run.experiment import Setup
+from autoresearch.run.scoring import BITS
+from autoresearch.sandbox import policy
+from autoresearch.study import lock
+from autoresearch.study.interrupts import Interrupts
+from autoresearch.study.ledger import Ledger
+from autoresearch.study.state import State, sound
+from autoresearch.study.store import Store, head_file
+from autoresearch.study.workspace import STUDY, Study
+
+PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
+LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
+SLICE = "slice.npz"  # bits and bytes of each document of the validation text and of the audit slice (audit_slice.py)
+_NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS, SLICE)  # of a result: audits ask its weights again
+# What stays of a run whose weights are no longer needed.
+_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy", SLICE}
+Result = TypeVar("Result")
+
+
+class Listener(Protocol):
+    """What shows a study to somebody; see report/panel.py. Besides the ledger's events it gets `note`, which is not stored."""
+
+    def event(self, event: dict) -> None: ...
+
+    def progress(self, number: int, run: int, progress) -> None: ...
+
+
+class Session:
+    """Use: `with opened(study, setup, listener) as session`."""
+
+    def __init__(self, study: Study, setup: Setup, listener: Listener, observer: Observer | None = None):
+        """observer: what the machine is seen through, for tests."""
+        self.study, self._setup = study, setup
+        threads = cores.usable() if study.facts.threads else None  # a backend that names its threads trains on the processors
+        self.observer = observer or Observer(threads, setup.backend)
+        self._listener: Listener | None = listener
+        self.interrupts = Interrupts(self.note)
+        self._disk = disk.Disk(study.state_folder)
+        self._pruned: set[str] = set()  # run folders that need no second look
+        self._conditions: Conditions | None = None  # at the last look
+        self.scored_here: set[str] = set()  # folders of the runs that this process has made
+        self.ledger = Ledger(study.events)
+        self.state = State.from_events(self.ledger.events)
+        self.store = Store(study.folder, study.tag)
+        self._recover()
+
+    @property
+    def setup(self) -> Setup:
+        """With what the baseline has shown so far: its text, and what its scoring took."""
+        baseline = self.state.baseline
+        if baseline is None:
+            return self._setup
+        has_device = bool(policy.matching(self._setup.backend.sandbox.devices))
+        found = Bounds.of(self._setup.train_seconds, baseline.results, has_device)
+        return replace(self._setup, baseline=self.store.text(baseline.commit), bounds=found)
+
+    def record(self, event: str, **fields) -> dict:
+        """Write an event durably, waiting for space when the disk is full; then fold and show it.
+
+        LedgerRefusal for one that the ledger does not take (schema.py, places.py).
+        """
+        self.state.demand(event, fields)
+        with self.interrupts.whole():
+            entry = self.persist(lambda: self.ledger.append(event, **fields))
+            self.state.apply(entry)
+            self._tell("event", entry)
+        return entry
+
+    def persist(self, write: Callable[[], Result]) -> Result:
+        """Do a durable write; on a full disk give up the ballast, then wait for space, and do it again until it is done.
+
+        Every write that comes here may be repeated: each leaves the old state when it fails.
+        """
+        while True:
+            try:
+                return write()
+            except (OSError, pygit2.GitError) as error:
+                self._end_if_broken(error)
+            if not self._disk.drop_ballast():
+                self._pause("the disk is full")
+
+    def wait_for_room(self) -> None:
+        """Return when a run's files have room; until then the study is paused."""
+        while not self._disk.has_room:
+            free_mb, room_mb = self._disk.free_bytes >> 20, disk.ROOM_BYTES >> 20
+            self._pause(f"{free_mb:,} MB free on the disk, a run wants {room_mb:,} MB")
+            if self.interrupts.requested:  # between two runs the first Ctrl-C is enough
+                raise KeyboardInterrupt
+        self.persist(self._disk.lay_ballast)
+
+    def sync_run(self, folder: Path) -> None:
+        """Before a result is recorded, what is needed of it is durable too: its weights and its bits."""
+        for path in [path for name in _NEEDED_FILES if (path := folder / name).is_file()]:
+            self.persist(lambda path=path: durable.sync_path(path))
+        for above in (folder, folder.parent):
+            self.persist(lambda above=above: durable.sync_folder(above))
+
+    def lost_its_room(self, folder: Path) -> bool:
+        """Whether a run failed while something else filled the disk: then that may be why. The run's own files don't count."""
+        return self._disk.free_bytes + disk.size_bytes(folder) < disk.ROOM_BYTES
+
+    @property
+    def disk_is_full(self) -> bool:
+        return not self._disk.has_room
+
+    def progress_to(self, number: int, run: int, tick: Callable[[], None] = lambda: None) -> Callable:
+        """For experiment.execute. tick: what else is to be done a few times a second."""
+
+        def on_progress(progress) -> None:
+            self.interrupts.speak()
+            tick()
+            self._tell("progress", number, run, progress)
+
+        return on_progress
+
+    def look(self) -> dict:
+        """The machine's conditions before a run, for the ledger; what was not so at the last look is a note too."""
+        with self.interrupts.breakable():
+            now = conditions_for(self.setup, self._conditions)
+        for sentence in conditions.news(self._conditions, now):
+            self.note(sentence)
+        self._conditions = now
+        return now.to_dict()
+
+    def show_check(self, number: int, description: str) -> None:
+        """For the listener only: a proposal is checked, and may become experiment `number`."""
+        self._tell("event", {"event": "check", "n": number, "description": described(description)})
+
+    def note(self, text: str) -> None:
+        self._tell("event", {"event": "note", "reason": text})
+
+    def follow(self) -> None:
+        """Bring everything that is drawn from the ledger in line with it."""
+        best = self.state.best
+        if best is not None:
+            for note in self.persist(lambda: self.store.update(best.commit, self.state.blobs)):
+                self.note(note)
+        self._prune_runs()
+        self.persist(lambda: durable.write(self.study.folder / "results.tsv", table.tsv(self.state.experiments)))
+
+    def note_users_edit(self) -> None:
+        if self.store.is_users_edit(self.state.blobs):
+            self.note(
+                "train.py holds an edit of your own, which is left alone; judge it with `autoresearch try -m TEXT`,"
+                " or drop it with `git checkout HEAD train.py`"
+            )
+
+    def draw(self) -> None:
+        """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
+        try:
+            machine = machine_line(self.study)
+            picture.draw(sound(self.ledger.events), self.study.folder / "progress.png", machine)
+        except Exception as error:
+            self.note(f"progress.png could not be drawn: {type(error).__name__}: {error}")
+
+    def run_folder(self, number: int, k: int) -> Path:
+        """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
+        folder = self.study.runs / f"{number:04d}-{k}"
+        self._pruned.discard(folder.name)
+        self.persist(lambda: durable.make_folder(self.study.runs))
+        if folder.exists():
+            self.persist(lambda: durable.remove_tree(folder))
+        return folder
+
+    def _recover(self) -> None:
+        """After a start or a kill: every ref, the run that was cut short, and all that follows from the ledger."""
+        for folder in (self.study.folder, self.study.state_folder):
+            durable.remove_leftovers(folder)
+        self._check_terms()
+        if self.state.skipped_line:
+            self.note(self.state.skipped_line)
+        for one in self.state.experiments:
+            if not self.store.has(one.commit):
+                raise StoredStateError(
+                    f"{self.study.folder / '.git'} has lost the commit {one.commit} of experiment {one.number};"
+                    " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
+                )
+            self.persist(lambda one=one: self.store.name(one.number, one.commit))
+        for k, one in enumerate(self.state.rejections, 1):
+            self.persist(lambda k=k, one=one: self.store.name(f"rejected-{k}", one.commit))
+        if cut := self.state.unfinished:
+            self.record("lost", n=cut.number, k=cut.unfinished.k, reason="it was cut short; the same commit runs again")
+        self.follow()
+
+    def _check_terms(self) -> None:
+        """study.toml is what was committed at first, and from then on what the ledger's first line says."""
+        text = (self.study.folder / STUDY).read_text(encoding="utf-8")
+        committed = (head_file(self.study.folder, STUDY) or text.encode()).decode("utf-8")
+        if text != self.state.study.get("terms", committed):
+            raise UsageError(
+                f"{self.study.folder / STUDY} was changed by hand; `git checkout HEAD {STUDY}` puts it back,"
+                " a new study in another folder can have other terms (`autoresearch run --workspace NEW_FOLDER`, with options)"
+            )
+        if not self.state.study:
+            self.record("study", tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text)
+
+    def _prune_runs(self) -> None:
+        """Weights are kept of what is under way and of the best, without most of its runs since its verdict."""
+        best, pending = self.state.best, self.state.pending
+        needed = {run.folder for run in best.weighty} if best else set()
+        needed |= {run.folder for run in pending.runs} if pending else set()
+        for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
+            if folder.name not in needed and folder.name not in self._pruned:
+                self._pruned.add(folder.name)
+                for path in folder.iterdir():
+                    if path.name not in _KEPT_FILES:
+                        files.remove(path)
+
+    def stop(self, reason: str) -> None:
+        """The last word of a call; unlike `record` it does not wait for space."""
+        self._record_if_possible("stop", reason)
+
+    def _record_if_possible(self, event: str, reason: str) -> None:
+        try:
+            entry = self.ledger.append(event, reason=reason)
+        except OSError as error:
+            return self._end_if_broken(error)
+        self.state.apply(entry)
+        self._tell("event", entry)
+
+    def _end_if_broken(self, error: Exception) -> None:
+        """A full disk can be waited for; after any other error of it nothing more is written."""
+        if not disk.is_full(error):
+            self.ledger.close(error)
+            raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
+
+    def _pause(self, reason: str) -> None:
+        if not self.ledger.events or self.ledger.events[-1]["event"] != "pause":
+            self._record_if_possible("pause", reason)
+        self.note(f"paused: {reason}; free some space, it goes on by itself (Ctrl-C to stop)")
+        again = time.monotonic() + disk.POLL_SECONDS
+        with self.interrupts.breakable():
+            time.sleep(min(0.5, disk.POLL_SECONDS))
+            while time.monotonic() < again and not self.interrupts.requested:
+                time.sleep(0.5)
+
+    def _tell(self, method: str, *arguments) -> None:
+        """A listener whose terminal went away ends nothing: from then on nobody listens."""
+        if self._listener is not None:
+            try:
+                getattr(self._listener, method)(*arguments)
+            except OSError:
+                self._listener = None
+
+
+@contextlib.contextmanager
+def opened(study: Study, setup: Setup, listener: Listener, observer: Observer | None = None) -> Iterator[Session]:
+    """The session, for one process at a time. Raises UsageError when another has it, StoredStateError when it is damaged."""
+    with lock.hold(study.lock), awake.held():
+        session = Session(study, setup, listener, observer)
+        with session.interrupts.handled():
+            yield session
+
+
+def train_outside(study: Study, setup: Setup, seed: int, on_progress: Callable) -> RunResult:
+    """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
+    with lock.hold(study.lock):
+        try:
+            text = (study.folder / "train.py").read_text(encoding="utf-8")
+        except (FileNotFoundError, UnicodeDecodeError) as error:
+            cure = "`git checkout HEAD train.py` restores it"
+            raise UsageError(f"no readable train.py in {study.folder} ({error}); {cure}") from error
+        folder = study.runs / "train"
+        if folder.exists():
+            files.remove(folder)
+        return experiment.execute(setup, text, seed, folder, on_progress)
+
+
+def conditions_for(setup: Setup, before: Conditions | None = None) -> Conditions:
+    """A look that takes at most LOOK_SHARE of a training, beyond what the backend's own answer takes."""
+    window_seconds = min(conditions.WINDOW_SECONDS, LOOK_SHARE * setup.train_seconds)
+    return conditions.look(setup.backend, before, window_seconds)
+
+
+def log_tail(path: Path, lines: int = 20) -> str:
+    """The end of a run's log, or an empty string when there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - 20_000))
+            text = file.read(20_000).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+

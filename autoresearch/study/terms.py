@@ -1,0 +1,165 @@
+"""What a study never changes half-way: the options it was begun with, the machine, the text, the code that measures.
+
+Each check says what differs, from what to what, and how to go on: scores measured under different terms don't compare.
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from autoresearch import choices, paths
+from autoresearch.data.prepare import Prepared, prepare
+from autoresearch.data.progress import OnProgress, silent
+from autoresearch.errors import StoredStateError, UsageError
+from autoresearch.hardware.devices import accelerator, detect
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.devices.registry import Backend
+from autoresearch.hardware.planner import profiles
+from autoresearch.run import cells
+from autoresearch.run.experiment import Setup
+from autoresearch.sandbox import policy
+
+_NEW = "or begin a new study in another folder: `autoresearch run --workspace NEW_FOLDER`"
+# Facts that are measured anew at each start, or that change nothing in a score, are left out.
+_COMPARED = ("device", "dtype", "compile", "attention")
+
+
+def ready(study, sandbox: int, on_progress: OnProgress | None = None) -> Setup:
+    """Look at the machine and the prepared text again, and return what every run of the study needs. sandbox: the cells' level.
+
+    Raises UsageError naming what changed, UsageError or EnvironmentFailure when the backend or the text can't be had.
+    """
+    on_progress = on_progress or silent
+    on_progress(detect.LOOKING, 0, None)
+    choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype))
+    check_machine(study, choice.backend, choice.facts)
+    found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
+    policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
+    return found
+
+
+def setup(study, backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
+    return Setup(
+        backend=backend,
+        prepared=prepared,
+        seq_len=study.profile.data["seq_len"],
+        eval_bytes=study.profile.data["eval_bytes"],
+        train_seconds=study.profile.budget["train_seconds"],
+        startup_limit_seconds=study.profile.budget["startup_limit_seconds"],
+        sandbox=sandbox,
+        peak_flops=study.facts.peak_flops,
+        constraints=study.constraints,
+        variables=choices.settled(study.profile.runtime, study.facts.dtype),
+    )
+
+
+def check_options(study, options: dict) -> None:
+    """UsageError when an option was given (not None, not "auto") that is not what the study has locked.
+
+    options: any of tag, profile, backend, corpus, decide, stop_early, seed, train_seconds and the constraints; others are none of
+    the study's terms.
+    """
+    given = {name: value for name, value in options.items() if value is not None and value != "auto"}
+    if "profile" in given:
+        _check_profile(study, given.pop("profile"))
+    if "corpus" in given and given["corpus"] != study.corpus:
+        path = paths.expanded(given["corpus"])
+        given["corpus"] = str(path.resolve()) if os.path.exists(path) else given["corpus"]
+    locked = {
+        "tag": study.tag,
+        "backend": study.backend,
+        "corpus": study.corpus,
+        "decide": study.decide,
+        "stop_early": study.stop_early,
+        "seed": study.seed,
+        "train_seconds": study.profile.budget["train_seconds"],
+        **vars(study.constraints),
+    }
+    for name, value in given.items():
+        if name in locked and value != locked[name]:
+            raise _locked(study, name, value, locked[name])
+
+
+def check_machine(study, backend: Backend, facts: Facts) -> None:
+    """UsageError when device, framework or measuring code are not those of the study."""
+    changes = [
+        f"{name} was {_known(was)}, is {_known(now)}"
+        for name in _COMPARED
+        if (was := getattr(study.facts, name)) != (now := getattr(facts, name))
+    ]
+    names = sorted({*study.facts.versions, *facts.versions})
+    changes += [
+        f"{name} was {_known(was)}, is {_known(now)}"
+        for name in names
+        if (was := study.facts.versions.get(name)) != (now := facts.versions.get(name))
+    ]
+    if study.checksums["measure"] != measure_checksum():
+        changes.append(f"autoresearch's measuring code is not that of version {study.versions['autoresearch']}")
+    if study.checksums["backend"] != backend_checksum(backend):
+        changes.append(f"the code of the backend {backend.name} changed")
+    if changes:
+        raise UsageError(f"this machine is not what the study {study.tag} began on: {'; '.join(changes)}. Put that back, {_NEW}")
+
+
+def prepared_again(study, on_progress: OnProgress = silent) -> Prepared:
+    """The study's prepared text: from the cache, or made again when it is gone. Checked byte for byte."""
+    vocab_size = study.profile.data["vocab_size"]
+    try:
+        prepared = Prepared.load(paths.cache_dir() / "data" / study.prepared)
+        prepared.verify(on_progress)
+    except StoredStateError:
+        prepared = prepare(study.corpus, vocab_size, on_progress)
+    changed = [name for name, checksum in prepared.checksums.items() if study.checksums.get(name) != checksum]
+    if changed:
+        raise UsageError(
+            f"the text of the study {study.tag} is not what it began with ({', '.join(changed)} of {study.corpus} changed);"
+            f" put the corpus back, {_NEW}"
+        )
+    return prepared
+
+
+def check_tag(tag: str) -> None:
+    """A tag is part of a branch's and of a folder's name, on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", tag) or ".." in tag or tag.endswith(".lock"):
+        raise UsageError(f"the tag {tag!r} can't name a branch and a folder; use up to 64 letters, digits and - _ inside")
+
+
+def measure_checksum() -> str:
+    """Of the code that measures: the files of autoresearch/measure."""
+    return _checksum_of_code([paths.PACKAGE / "measure"])
+
+
+def backend_checksum(backend: Backend) -> str:
+    """Of what a backend brings beside its train.py: dtype, kernels, how logits are made."""
+    return _checksum_of_code(backend.python_path)
+
+
+def _checksum_of_code(folders: list[Path]) -> str:
+    running = hashlib.blake2b(digest_size=16)
+    for folder in folders:
+        for path in sorted(folder.glob("*.py")):
+            if path.name not in ("train.py", accelerator.FILE):  # what is only looked at changes no score
+                content = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout may have translated them
+                running.update(f"{path.name} {len(content)}\n".encode() + content)
+    return running.hexdigest()
+
+
+def _check_profile(study, name: str) -> None:
+    profile = profiles.load(name)
+    same_sizes = all(
+        getattr(profile, part) == getattr(study.profile, part) for part in ("data", "train", "runtime")
+    ) if str(name).endswith(".toml") else True  # fmt: skip
+    if profile.name != study.profile.name or not same_sizes:
+        raise _locked(study, "profile", name, study.profile.name)
+
+
+def _locked(study, name: str, given, locked) -> UsageError:
+    option, kept = f"--{name.replace('_', '-')}", "none" if locked is None else locked
+    return UsageError(
+        f"{option} {given}: the study in {study.folder} has {kept} and keeps it; leave {option} out to go on with it, {_NEW}"
+    )
+
+
+def _known(value) -> str:
+    return "n/a" if value is None else str(value)

@@ -1,0 +1,246 @@
+"""A study's folder: made once, found again, and read back as a `Study`, whose terms never change.
+
+Promises: study.toml is written last, so a folder that has one is whole; a killed `create` is finished, or begun again, by the
+next; nothing is made in a folder that holds something else.
+"""
+
+import math
+import platform
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+
+import tomli_w
+
+from autoresearch import __version__, constants, durable
+from autoresearch.data.prepared import Prepared
+from autoresearch.errors import StoredStateError, UsageError
+from autoresearch.hardware.devices.facts import Facts
+from autoresearch.hardware.devices.registry import Backend
+from autoresearch.hardware.planner.profiles import Profile
+from autoresearch.loop.decide import BASELINE_RUNS, MOST_RUNS
+from autoresearch.paths import expanded, shipped
+from autoresearch.run.constraints import Constraints
+from autoresearch.study import lock
+from autoresearch.study.store import Store, head_file
+from autoresearch.study.terms import backend_checksum, check_tag, measure_checksum
+
+FORMAT = 1
+STUDY = "study.toml"
+AGENTS_TEMPLATE = Path(__file__).with_name("AGENTS.template.md")
+DEFAULT_SEED = 1337
+_HEAD = "# The terms of this study: every score in it was measured under these. Made once; `autoresearch run` refuses others.\n"
+_IGNORED = "# What autoresearch draws from .autoresearch/events.jsonl, and the runs.\n.autoresearch/\nresults.tsv\nprogress.png\n"
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+@dataclass(frozen=True)
+class Study:
+    folder: Path
+    tag: str
+    seed: int
+    decide: str  # confirmed or strict
+    corpus: str  # a name, or an absolute path
+    backend: str  # its name
+    profile: Profile  # resolved: with the study's own train_seconds
+    facts: Facts
+    prepared: str  # key of the prepared folder
+    checksums: dict[str, str]  # corpus, tokenizer, train, val, measure, backend
+    versions: dict[str, str]
+    created: str
+    constraints: Constraints = field(default_factory=Constraints)
+    stop_early: bool = False  # futility.py
+
+    @property
+    def state_folder(self) -> Path:
+        return self.folder / ".autoresearch"
+
+    @property
+    def events(self) -> Path:
+        return self.state_folder / "events.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.state_folder / "lock"
+
+    @property
+    def runs(self) -> Path:
+        return self.state_folder / "runs"
+
+    def to_toml(self) -> str:
+        table = {
+            "format": FORMAT,
+            "tag": self.tag,
+            "created": self.created,
+            "seed": self.seed,
+            "decide": self.decide,
+            "stop_early": self.stop_early,
+            "backend": self.backend,
+            "corpus": self.corpus,
+            "prepared": self.prepared,
+            "checksums": self.checksums,
+            "versions": self.versions,
+            "constraints": self.constraints.to_dict(),
+            "profile": self.profile.to_dict(),
+            # TOML has no null: a fact that is missing is unknown.
+            "facts": {name: value for name, value in self.facts.to_dict().items() if value is not None},
+        }
+        return _HEAD + tomli_w.dumps(table)
+
+
+def create(
+    folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
+    seed: int = DEFAULT_SEED, decide: str = "confirmed", constraints: Constraints | None = None,
+    stop_early: bool = False,
+) -> Study:  # fmt: skip
+    """Make the workspace: train.py with the profile's constants, program.md, AGENTS.md, study.toml, and the first commit.
+
+    Raises UsageError when the folder holds anything else, and when the profile names a constant that train.py has not.
+    """
+    check_tag(tag)
+    assert decide in BASELINE_RUNS
+    study = Study(
+        folder, tag, seed, decide, corpus, backend.name, profile, facts, prepared.key,
+        checksums=prepared.checksums | {"measure": measure_checksum(), "backend": backend_checksum(backend)},
+        versions={"autoresearch": __version__, "python": platform.python_version(), "system": platform.platform()}
+        | {package: version(package) for package in ("numpy", "pygit2")} | facts.versions,
+        created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(), stop_early=stop_early,
+    )  # fmt: skip
+    train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)
+    files = {
+        "train.py": train_py.encode(),
+        "program.md": shipped("program.md").read_bytes(),
+        "AGENTS.md": agents_md(study).encode(),
+        ".gitignore": _IGNORED.encode(),
+    }
+    check_free(folder)
+    durable.make_folder(study.state_folder)  # before anything else: see check_free
+    with lock.hold(study.lock):
+        if is_workspace(folder):
+            raise UsageError(f"another process made a study in {folder} just now; run again to go on with it")
+        durable.remove_leftovers(folder)
+        for path in folder.glob("_git2_*"):  # libgit2 tries out there what the file system can
+            durable.remove(path)
+        if (folder / ".git").exists():  # of a killed create; check_free has refused any other
+            durable.remove_tree(folder / ".git")
+        for name, content in files.items():
+            durable.write(folder / name, content)
+        text = study.to_toml().encode()
+        Store.create(folder, tag, files | {STUDY: text})
+        durable.write(folder / STUDY, text)
+    return study
+
+
+def agents_md(study: Study) -> str:
+    """How a coding agent drives this study: the template with the study's own facts. Nothing reads it back."""
+    budget = study.profile.budget
+    training_minutes = (budget["train_seconds"] + budget["startup_limit_seconds"]) / 60 + 2  # chosen: 2 minutes to score
+    baseline = BASELINE_RUNS[study.decide]
+    most = MOST_RUNS[study.decide]
+    return Template(AGENTS_TEMPLATE.read_text(encoding="utf-8")).substitute(
+        tag=study.tag,
+        created=study.created[:10],
+        backend=study.backend,
+        profile=study.profile.name,
+        device=study.facts.device or "n/a",
+        corpus=study.corpus,
+        train_seconds=f"{budget['train_seconds']:g}",
+        startup_limit_seconds=f"{budget['startup_limit_seconds']:g}",
+        try_runs="1 training" if most == 1 else f"1 training for a loser, a few on new seeds for what looks better, at most {most}",
+        baseline_runs=f"{baseline} training{'s' * (baseline > 1)}",
+        try_limit_minutes=math.ceil(most * training_minutes),
+        first_limit_minutes=math.ceil((most + baseline) * training_minutes),
+    )
+
+
+def check_free(folder: Path) -> None:
+    """UsageError unless a workspace can be made there: no folder yet, an empty one, or what a killed `create` left.
+
+    The first thing that `create` makes is the state folder, so that a killed one can be told from somebody's files.
+    """
+    if is_workspace(folder):
+        raise UsageError(f"{folder} is a study already; `autoresearch run --workspace {folder}` goes on with it")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / ".autoresearch").is_dir():
+        raise UsageError(f"{folder} is a file or holds other files; name a new or an empty folder")
+
+
+def load(folder: Path) -> Study:
+    """The study in a folder. UsageError when there is none, StoredStateError when its study.toml is damaged."""
+    if not is_workspace(folder):
+        raise UsageError(f"no study in {folder}; `autoresearch run` starts one, `--workspace DIR` names another folder")
+    path = folder / STUDY
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if table["format"] != FORMAT:
+            raise UsageError(f"it is of format {table['format']}, and this version reads {FORMAT}")
+        study = Study(
+            folder.resolve(), _text(table, "tag"), int(table["seed"]), _text(table, "decide"), _text(table, "corpus"),
+            _text(table, "backend"), Profile.from_dict(table["profile"], str(path)), Facts.from_dict(table["facts"]),
+            _text(table, "prepared"), dict(table["checksums"]), dict(table["versions"]), _text(table, "created"),
+            Constraints.from_dict(table.get("constraints", {})), bool(table.get("stop_early", False)),
+        )  # fmt: skip
+        check_tag(study.tag)
+        if study.decide not in BASELINE_RUNS:
+            raise UsageError(f"decide is {study.decide!r}")
+        return study
+    except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
+        why = f"the key {error} is missing" if isinstance(error, KeyError) else error
+        raise StoredStateError(f"{path} is damaged: {why}; `git checkout HEAD {STUDY}` brings back what was written") from error
+
+
+def is_workspace(folder: Path) -> bool:
+    """Whether a study lies there. One whose `create` was killed after its commit is finished by this look."""
+    if (folder / STUDY).is_file():
+        return True
+    if not (folder / ".autoresearch").is_dir() or (text := head_file(folder, STUDY)) is None:
+        return False
+    durable.write(folder / STUDY, text)
+    return True
+
+
+def locate(workspace: Path | None, tag: str | None) -> Path:
+    """Where `run` and `init` work: DIR; the current folder when it is a study; the study of that tag, or the newest; a new one."""
+    if workspace is not None:
+        return expanded(workspace).resolve()
+    if is_workspace(here := Path.cwd()):
+        return here
+    if tag is None and (known := _newest(here)):
+        return known
+    tag = tag or today()
+    check_tag(tag)
+    return here / f"autoresearch-{tag}"
+
+
+def find(workspace: Path | None) -> Study:
+    """The study that a command without options means: DIR, the current folder, or the newest study in it."""
+    if workspace is not None:
+        return load(expanded(workspace))
+    here = Path.cwd()
+    return load(here if is_workspace(here) else _newest(here) or here)
+
+
+def today() -> str:
+    """A tag for a study that begins today, as in nov21."""
+    now = date.today()
+    return f"{_MONTHS[now.month - 1]}{now.day:02d}"
+
+
+def _newest(parent: Path) -> Path | None:
+    """The study in parent that was at work last."""
+
+    def last_used(folder: Path) -> float:
+        events = folder / ".autoresearch" / "events.jsonl"
+        return (events if events.exists() else folder / STUDY).stat().st_mtime
+
+    return max((path for path in parent.glob("autoresearch-*") if is_workspace(path)), key=last_used, default=None)
+
+
+def _text(table: dict, key: str) -> str:
+    if not isinstance(table[key], str):
+        raise TypeError(f"{key} is not text")
+    return table[key]
