@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 from autoresearch.border.log import Log
 from autoresearch.border.messages import Conversation, Protocol, invalid, lines
@@ -25,7 +26,9 @@ from autoresearch.processes import OWN_GROUP, end_tree
 from autoresearch.sandbox import launch, locking, policy, room
 from autoresearch.sandbox.policy import Cell
 
-__all__ = ["RunFailed", "Worker"]
+__all__ = ["OUR_OWN", "RunFailed", "Worker"]
+
+OUR_OWN: Final = "our own code"
 
 POLL_SECONDS = 0.5
 WORKER = "autoresearch.measure.worker"
@@ -56,13 +59,15 @@ class Worker:
 
     def __init__(
         self, job: dict, folder: Path, protocol: Protocol, module: str = WORKER, variables: dict[str, str] | None = None,
-        cell: Cell | None = None, serve: Server = lambda message: None,
+        *, cell: Cell | Literal["our own code"], serve: Server = lambda message: None,
     ):  # fmt: skip
         """folder: where log.txt goes. module, variables: what runs there and what its environment has beyond a worker's.
 
-        cell: where it runs; its folder `work`, made by sandbox/room.py, is removed at the end. Without one it is code of our own,
-        runs in `folder`, and what it has compiled is kept when it ends without an exception.
+        cell: where it runs, which is said at every call; its folder `work`, made by sandbox/room.py, is removed at the end.
+        OUR_OWN: no agent has edited what runs there; it runs in `folder`, and what it compiled is kept when it ends without an
+        exception.
         """
+        cell = None if cell == OUR_OWN else cell
         self._cell, self._is_inside, self._serve, self._job = cell, cell is None, serve, job
         self._conversation = Conversation(protocol, self._is_inside)
         self._compiled = Path(cell.work, room.COMPILED) if cell else room.borrow(folder)

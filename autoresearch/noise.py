@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 # Chosen: below it nothing is a difference. Two scores of the same weights may differ by rounding, by 1e-5 in bfloat16.
 SIGMA_FLOOR = 1e-5
+WORST_BPB = 1e6  # what is above it is no score
 UNUSUAL = 3.0  # normal deviate: beyond it a spread is one commit's own, and not the machine's noise
 
 

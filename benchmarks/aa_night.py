@@ -14,17 +14,18 @@ import math
 import random
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
-from autoresearch.commands.init import make_study
+from autoresearch.commands.prepare import bars
 from autoresearch.loop import loop
 from autoresearch.loop.night import Night, gaussian
 from autoresearch.noise import Noise
 from autoresearch.report import answers, panel
 from autoresearch.sandbox import levels
-from autoresearch.study import ledger, terms, workspace
+from autoresearch.study import ledger, new, terms, workspace
 from autoresearch.study.state import State
 from autoresearch.study.workspace import Study
 
@@ -63,7 +64,7 @@ def opened(options) -> tuple:
         "tag": "aa", "profile": str(profile), "backend": options.backend, "corpus": "stdlib", "autotune": "off",
         "train_seconds": options.train_seconds, "decide": "confirmed", "seed": options.seed,
     }  # fmt: skip
-    return make_study(options.folder, chosen, True, print, levels.reach().level)
+    return new.make(options.folder, chosen, print, partial(bars, quiet=False, plain=True), levels.reach().level)
 
 
 def edits(study: Study, count: int) -> list[str]:
@@ -144,14 +145,14 @@ def main() -> None:
     if left > 0:
         with panel.choose(False, True, sys.stdout, past=ledger.read(study.events)) as listener:
             agents = Agents(Scripted(edits(study, options.experiments)))
-            outcome = loop.run_study(study, setup, agents, loop.Limits(left), listener)
+            outcome = loop.run_study(study, setup, agents, loop.Until(left), listener)
         if outcome.exit_status:
             raise SystemExit(f"stopped: {outcome.reason}; the same command goes on")
     real = observed(answers.state_of(study))
     rows = compare(real, simulated(real["experiments"]))
     low, high = Noise(real["sigma"], real["dof"]).interval()
     print(f"\n{real['experiments']} nulls on {study.facts.device}, backend {study.backend}, profile {study.profile.name}")
-    seconds = study.profile.budget["train_seconds"]
+    seconds = study.profile.budget.train_seconds
     print(f"{seconds:g} s each, {real['runs_in_all']} runs in all, {real['without_score']} without a score")
     print(f"sigma {real['sigma']:.6f} ({low:.6f} to {high:.6f}, {real['dof']} degrees of freedom)")
     print(f"\n{'':<22}{'real':>9}{'simulated':>11}{'95 % of nights':>18}{'as far out':>12}")

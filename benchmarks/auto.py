@@ -12,6 +12,7 @@ pairs, float32). One core: `taskset -c 0 python ...`. Nothing else should run.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import grid
@@ -42,7 +43,7 @@ def main() -> None:
 
 def run(options) -> None:
     made = plan.make(grid.BASE)
-    made.profile.budget["train_seconds"] = options.seconds
+    made = replace(made, profile=made.profile.with_train_seconds(options.seconds))
 
     def say(line: str) -> None:
         print(line, flush=True)

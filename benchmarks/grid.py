@@ -25,7 +25,8 @@ from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.planner import profiles
 from autoresearch.run import scoring
-from autoresearch.run.experiment import Setup, execute
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 
 # Of train.py and the held-out text: raise it when a change makes scores others. Without one: no KEY_OFFSET, no table of pairs; 2:
 # the first documents whole, not pieces of as many as there are.
@@ -99,7 +100,7 @@ def measure(backend, facts, corpus: str, cell: Cell, seconds: float, seed: int, 
         "DEVICE_BATCH_SIZE": max(1, min(TOKENS_A_PASS, batch) // seq_len), "TOTAL_BATCH_SIZE": batch,
     } | given  # fmt: skip
     prepared = prepare(corpus, vocab_size)
-    setup = Setup(backend, prepared, seq_len, profile.data["eval_bytes"], seconds, profile.budget["startup_limit_seconds"], 0)
+    setup = Setup(backend, prepared, seq_len, profile.data.eval_bytes, seconds, profile.budget.startup_limit_seconds, 0)
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), values)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -117,7 +118,7 @@ def measure(backend, facts, corpus: str, cell: Cell, seconds: float, seed: int, 
         "training_seconds": round(result.training_seconds, 3), "startup_seconds": round(result.startup_seconds, 2),
         "scoring_seconds": round(result.scoring_seconds, 2), "peak_memory_bytes": result.peak_memory_bytes,
         "mean_token_bytes": round(prepared.mean_token_bytes, 4), "train_tokens": prepared.train_tokens,
-        "eval_bytes": profile.data["eval_bytes"], "dtype": facts.dtype,
+        "eval_bytes": profile.data.eval_bytes, "dtype": facts.dtype,
         "product_tflops": [round(before, 3), round(after, 3)], "started": started,
     }  # fmt: skip
 

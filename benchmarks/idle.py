@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,12 @@ from autoresearch import agents, constants
 from autoresearch.agents import space
 from autoresearch.agents.base import Proposal, View
 from autoresearch.agents.mix import Agents
-from autoresearch.commands.init import make_study
-from autoresearch.loop.loop import Limits, run_study
-from autoresearch.report.history import History
+from autoresearch.commands.prepare import bars
+from autoresearch.loop.loop import Until, run_study
 from autoresearch.report.panel import PlainLines
 from autoresearch.sandbox import levels
-from autoresearch.study import ledger
+from autoresearch.study import ledger, new
+from autoresearch.study.state import State
 
 THINK_SECONDS, TRAIN_SECONDS = 60.0, 300.0
 
@@ -74,10 +75,10 @@ def main() -> None:
         "train_seconds": TRAIN_SECONDS * options.scale,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        study, setup = make_study(Path(folder) / "study", chosen, True, print, levels.reach().level)
+        study, setup = new.make(Path(folder) / "study", chosen, print, partial(bars, quiet=False, plain=True), levels.reach().level)
         both = Agents(agents.make("search"), Slow(THINK_SECONDS * options.scale), options.share)
-        with PlainLines(sys.stdout, "", History()) as listener:
-            run_study(study, setup, both, Limits(options.experiments), listener)
+        with PlainLines(sys.stdout, "", State()) as listener:
+            run_study(study, setup, both, Until(options.experiments), listener)
         events = ledger.read(study.events)
     authors = [event["agent"] for event in events if event["event"] == "start"][1:]
     table = vars(options) | shares(events) | {"authors": {name: authors.count(name) for name in sorted(set(authors))}}

@@ -14,6 +14,7 @@ import os
 import statistics
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -21,13 +22,12 @@ from wire.server import KEY, WireServer
 
 from autoresearch import agents
 from autoresearch.agents.mix import Agents
-from autoresearch.commands.init import make_study
-from autoresearch.loop.loop import Limits, run_study
-from autoresearch.report.history import History
+from autoresearch.commands.prepare import bars
+from autoresearch.loop.loop import Until, run_study
 from autoresearch.report.panel import PlainLines
 from autoresearch.run import experiment
 from autoresearch.sandbox import levels
-from autoresearch.study import ledger
+from autoresearch.study import ledger, new
 from autoresearch.study.state import State
 
 ARMS = {"search alone": (True, 0.0), "LLM alone": (False, 1.0), "mix 0.3": (True, 0.3)}  # search takes part, the LLM's share
@@ -95,12 +95,13 @@ def main() -> None:
     table = {"seconds": options.seconds, "experiments": options.experiments, "backend": options.backend, "arms": {}}
     with tempfile.TemporaryDirectory() as folder:
         for arm, (has_search, share) in ARMS.items():
-            study, setup = make_study(Path(folder) / arm.replace(" ", "-"), chosen, True, print, levels.reach().level)
-            with WireServer(Script()) as server, PlainLines(sys.stdout, "", History()) as listener:
+            place, shown = Path(folder) / arm.replace(" ", "-"), partial(bars, quiet=False, plain=True)
+            study, setup = new.make(place, chosen, print, shown, levels.reach().level)
+            with WireServer(Script()) as server, PlainLines(sys.stdout, "", State()) as listener:
                 os.environ["ANTHROPIC_BASE_URL"] = server.url
                 slow = agents.make("claude") if share else None
                 both = Agents(agents.make("search", seed=1) if has_search else None, slow, share)
-                run_study(study, setup, both, Limits(options.experiments), listener)
+                run_study(study, setup, both, Until(options.experiments), listener)
             state = State.from_events(ledger.read(study.events))
             table["arms"][arm] = {
                 "baseline": state.baseline.val_bpb,

@@ -97,7 +97,7 @@ def cpu_rows() -> Iterator[dict]:
         measured = json.loads(path.read_text(encoding="utf-8"))
         facts = Facts(
             ok=True, device=measured["device"], matmul_tflops=max(measured["product_tflops"].values()), cores=measured["cores"],
-            dtype=measured["dtype"], compile=True, attention="blocks",
+            dtype=measured["dtype"], compile=True, attention="blocks", processors=True,
         )  # fmt: skip
         cpu = Machine.of(facts, {"bandwidth": measured["copy_gb_per_second"] * 1e9})
         predicted = predict.tokens_per_second(Sizes(**measured["sizes"]), cpu).value

@@ -32,12 +32,12 @@ def main() -> None:
 
 def measure(choice, rows: int, eager: bool) -> None:
     profile = profiles.load("cpu")
-    batch = {"DEVICE_BATCH_SIZE": rows, "TOTAL_BATCH_SIZE": rows * profile.data["seq_len"]}
+    batch = {"DEVICE_BATCH_SIZE": rows, "TOTAL_BATCH_SIZE": rows * profile.data.seq_len}
     profile = replace(profile, train=profile.train | batch)
     train_py = constants.write(choice.backend.train_py.read_text(encoding="utf-8"), profile.train)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         variables = {"AUTORESEARCH_COMPILE_CACHE": folder} | ({"CXX": "no-compiler"} if eager else {})
-        sizes = (profile.data["vocab_size"], profile.data["seq_len"])
+        sizes = (profile.data.vocab_size, profile.data.seq_len)
         with Stopwatch(choice.backend, train_py, *sizes, Path(folder) / "run", variables=variables) as watch:
             for _ in range(STEPS):
                 watch.seconds("step")

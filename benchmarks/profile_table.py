@@ -107,7 +107,7 @@ def _recorded(file: str, table: dict, backends: dict[str, Backend]) -> Recorded:
     machine = Machine.of(facts, table.get("measured"))
     if machine.cores is None and not machine.on_cpu:
         machine = replace(machine, cores=HOST_CORES)
-    prediction = sizes and predict(sizes, machine, profile.budget["train_seconds"], profile.data["eval_bytes"])
+    prediction = sizes and predict(sizes, machine, profile.budget.train_seconds, profile.data.eval_bytes)
     return Recorded(file, facts, backend, profile, sizes, prediction, tuple(table.get("published", ())))
 
 
@@ -155,7 +155,7 @@ def profile_table(shelf: dict[str, Profile], machines: list[Recorded], runs: lis
             f"`{profile.name}`",
             ", ".join(profile.backends),
             profiles.conditions(profile.match),
-            profile.data["corpus"],
+            profile.data.corpus,
             *_sizes(sizes_on(backend, profile), profile),
             _spread([one.train_memory_bytes.value / 2**30 for one in mine if one.train_memory_bytes], _tenths),
             _spread([one.tokens_per_second.value for one in mine if one.tokens_per_second], _rounded),
@@ -216,7 +216,7 @@ PREDICTED = ("predicted memory, GB", "predicted tokens/s")
 def _sizes(sizes: Sizes | None, profile: Profile) -> tuple[str, ...]:
     """The cells of SIZES."""
     if sizes is None:
-        return "n/a", "n/a", _grouped(str(profile.data["seq_len"])), _grouped(str(profile.data["vocab_size"])), "n/a", "n/a"
+        return "n/a", "n/a", _grouped(str(profile.data.seq_len)), _grouped(str(profile.data.vocab_size)), "n/a", "n/a"
     counts = (sizes.seq_len, sizes.vocab_size, sizes.rows, sizes.batch_tokens)
     return f"{sizes.depth} x {sizes.width}", f"{model.num_params(sizes) / 1e6:.1f} M", *(f"{count:,}" for count in counts)
 

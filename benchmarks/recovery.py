@@ -14,16 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pygit2
 
 from autoresearch import constants, durable
-from autoresearch.commands.init import make_study
+from autoresearch.commands.prepare import bars
 from autoresearch.hardware.devices import detect
 from autoresearch.measure.summary import RunResult
 from autoresearch.propose.proposals import program_key
-from autoresearch.study import terms, workspace
+from autoresearch.study import new, terms, workspace
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.session import opened
 from autoresearch.study.store import Store
@@ -96,7 +97,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "study"
-        make_study(folder, OPTIONS, True, lambda line: None, 0, quiet=True)
+        new.make(folder, OPTIONS, lambda line: None, partial(bars, quiet=True, plain=True), 0)
         experiments = fill(folder, chosen.lines)
         first = measured(folder, 1)[0]  # no ref is there yet
         again = measured(folder, 5)

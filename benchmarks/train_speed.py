@@ -48,7 +48,7 @@ def measure(made: plan.Plan, folder: Path, rounds: int, is_plain_asked: bool) ->
     backend, facts, data = made.choice.backend, made.choice.facts, made.profile.data
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), made.profile.train)
     os.environ["AUTORESEARCH_CACHE_DIR"] = str(folder / "cache")  # an empty one
-    asked = (backend, train_py, data["vocab_size"], data["seq_len"])
+    asked = (backend, train_py, data.vocab_size, data.seq_len)
     runtime = choices.variables(made.profile.runtime)
     with Stopwatch(*asked, folder / "cold", variables=runtime) as watch:
         cold = watch.started

@@ -31,9 +31,9 @@ def main() -> None:
     options = parser.parse_args()
     made = plan.make("cpu", "cpu-small")
     profile, backend = made.profile, made.choice.backend
-    prepared = prepare(options.corpus, profile.data["vocab_size"])
+    prepared = prepare(options.corpus, profile.data.vocab_size)
     setup = Setup(
-        backend, prepared, profile.data["seq_len"], prepared.val_bytes, options.seconds, 1200, 0,
+        backend, prepared, profile.data.seq_len, prepared.val_bytes, options.seconds, 1200, 0,
         variables=choices.settled(profile.runtime, made.choice.facts.dtype),
     )  # fmt: skip
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)

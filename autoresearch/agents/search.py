@@ -145,10 +145,7 @@ class Search:
             for row, score in zip(positions, scores, strict=True)
         )
         draws = [study.ask(spread).params for _ in range(DRAWS)]
-        return {
-            name: [axis.value(draw[name]) for draw in draws if axis.ordered or draw[name] >= 0]
-            for name, axis in axes.items()
-        }
+        return {name: [axis.value(draw[name]) for draw in draws if axis.ordered or draw[name] >= 0] for name, axis in axes.items()}
 
     def _anything(self, now: Text, axes: dict[str, Axis], rng: np.random.Generator) -> Changes:
         names = list(axes)

@@ -6,13 +6,11 @@ somebody else, or from another version.
 
 import json
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import UnionType
-from typing import get_args
 
-from autoresearch import __version__
+from autoresearch import __version__, records
 from autoresearch.checks.checkup import anonymous
 from autoresearch.errors import UsageError
 from autoresearch.hardware.autotune.stopwatch import Limits
@@ -90,44 +88,48 @@ def read(path: Path) -> dict:
     return table
 
 
-# What the text of a card and of a comparison reads: {key: type}.
-_TOP = {
-    "autoresearch": str, "created": str, "system": str, "python": str, "quick": bool, "device": str | None, "backend": str,
-    "facts": dict, "conditions": dict, "limits": dict, "profiles": list, "failed": list,
-}  # fmt: skip
-_LIMITS = dict.fromkeys(("product_flops", "copy_bytes_per_second", "data_sheet_flops"), float | None)
-_LIMITS["data_sheet_source"] = str | None
-_ROW = {field.name: field.type for field in fields(Row)}
+@dataclass(frozen=True)
+class _Limits:
+    product_flops: float | None
+    copy_bytes_per_second: float | None
+    data_sheet_flops: float | None
+    data_sheet_source: str | None
+
+
+@dataclass(frozen=True)
+class _Conditions:
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class _Failed:
+    profile: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    """What the text of a card and of a comparison reads."""
+
+    autoresearch: str
+    created: str
+    system: str
+    python: str
+    quick: bool
+    device: str | None
+    backend: str
+    facts: dict
+    conditions: _Conditions
+    limits: _Limits
+    profiles: list[Row]
+    failed: list[_Failed]
 
 
 def _fault(card: dict) -> str | None:
     """The first thing that is missing or of another type, or None."""
-    if (fault := _fault_of(card, _TOP, "the card")) is not None:
-        return fault
-    parts = [(card["limits"], _LIMITS, "limits"), (card["conditions"], {"warnings": list}, "conditions")]
-    parts += [(row, _ROW, f"profile {place}") for place, row in enumerate(card["profiles"], 1)]
-    parts += [(one, {"profile": str, "reason": str}, f"failed profile {place}") for place, one in enumerate(card["failed"], 1)]
-    for table, wanted, where in parts:
-        if (fault := _fault_of(table, wanted, where)) is not None:
-            return fault
-    if not all(isinstance(warning, str) for warning in card["conditions"]["warnings"]):
-        return "the warnings of conditions must be text"
     try:
+        records.read(_Card, card)
         Facts.from_dict(card["facts"])
     except ValueError as error:
         return str(error)
-    return None
-
-
-def _fault_of(table: object, wanted: dict, where: str) -> str | None:
-    if not isinstance(table, dict):
-        return f"{where} is no table"
-    for key, kind in wanted.items():
-        if key not in table:
-            return f"{where} has no {key!r}"
-        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-        if float in kinds:
-            kinds = (*kinds, int)  # 300.0 may be written as 300
-        if type(table[key]) not in kinds:  # not isinstance: true is no number
-            return f"{key!r} of {where} can't be {table[key]!r:.40}"
     return None

@@ -10,7 +10,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoresearch import choices, constants
@@ -22,7 +22,8 @@ from autoresearch.hardware.devices.detect import Choice
 from autoresearch.hardware.planner.forecast import forecast
 from autoresearch.hardware.planner.profiles import Profile
 from autoresearch.measure.summary import RunResult
-from autoresearch.run.experiment import Setup, execute
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 from autoresearch.sandbox import levels
 
 ROUNDS, QUICK_ROUNDS = 15, 5
@@ -63,7 +64,7 @@ def measure(
                 raise
             untimed = failure.reason
             say(f"{untimed}: only a whole run is measured")
-        train_seconds = profile.budget["train_seconds"]
+        train_seconds = profile.budget.train_seconds
         if quick:
             train_seconds = min(train_seconds, max(QUICK_TRAIN_SECONDS, QUICK_STEPS * timed.step_seconds if timed else 0))
         say(f"a run with {train_seconds:.3g} s of training")
@@ -77,7 +78,7 @@ def measure(
 def checksum(profile: Profile, train_py: str) -> str:
     """Of what decides a profile's speed and score: its data, every constant of train_py, its training time, its [runtime]."""
     values = {name: constant.value for name, constant in constants.read(train_py).items()}
-    parts = [profile.data, values, float(profile.budget["train_seconds"])]
+    parts = [asdict(profile.data), values, float(profile.budget.train_seconds)]
     if profile.runtime:  # left out where there is none, so that cards without it keep their checksums
         parts.append(profile.runtime)
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -90,8 +91,8 @@ def spread(values: list[float]) -> float:
 
 
 def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: Path, say: Callable[[str], None]) -> Timed:
-    data, limit_seconds = profile.data, profile.budget["startup_limit_seconds"]
-    asked = (choice.backend, train_py, data["vocab_size"], data["seq_len"])
+    data, limit_seconds = profile.data, profile.budget.startup_limit_seconds
+    asked = (choice.backend, train_py, data.vocab_size, data.seq_len)
     runtime = choices.settled(profile.runtime, choice.facts.dtype)
     cold_start_seconds = None
     if not quick:
@@ -112,7 +113,7 @@ def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: 
 def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: float) -> Setup:
     data, budget, runtime = profile.data, profile.budget, choices.settled(profile.runtime, choice.facts.dtype)
     return Setup(
-        choice.backend, prepared, data["seq_len"], data["eval_bytes"], train_seconds, budget["startup_limit_seconds"],
+        choice.backend, prepared, data.seq_len, data.eval_bytes, train_seconds, budget.startup_limit_seconds,
         levels.choose("auto"), variables=runtime,
     )  # fmt: skip
 
@@ -122,7 +123,7 @@ def _row(
     limits: Limits, result: RunResult,
 ) -> Row:  # fmt: skip
     """sizes: the checksum."""
-    experiment_seconds = profile.budget["train_seconds"] + result.total_seconds - result.training_seconds
+    experiment_seconds = profile.budget.train_seconds + result.total_seconds - result.training_seconds
     flops_per_second = timed and timed.started.flops_per_token * timed.tokens_per_step / timed.step_seconds
     peak_flops = choice.facts.peak_flops
     found = forecast(choice.backend, choice.facts, profile, limits.known)
@@ -131,7 +132,7 @@ def _row(
         checksum=sizes,
         corpus=prepared.corpus,
         corpus_checksum=prepared.checksums["corpus"],
-        train_seconds=profile.budget["train_seconds"],
+        train_seconds=profile.budget.train_seconds,
         untimed=untimed,
         tokens_per_second=timed and timed.tokens_per_step / timed.step_seconds,
         run_tokens_per_second=None if quick or not result.total_tokens else result.total_tokens / result.training_seconds,

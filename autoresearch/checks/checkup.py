@@ -113,7 +113,7 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
 
     tuned = tune.remembered(made) if is_auto else None
     made = made if tuned is None else plan.informed(tune.applied(made, tuned))
-    corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data["corpus"])
+    corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data.corpus)
     found = forecast(made.choice.backend, made.choice.facts, made.profile, tuned and tuned.limits.known)
     return {
         "backend": made.choice.backend.name,
@@ -125,6 +125,6 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
         "profile_others": [{"name": name, "reason": reason} for name, reason in made.profile_others],
         "corpus": corpus_name,
         "corpus_reason": corpus_reason,
-        "autotune": tuned and tune.lines(tuned, made.profile.budget["train_seconds"]),
+        "autotune": tuned and tune.lines(tuned, made.profile.budget.train_seconds),
         "prediction": found and found.to_dict(),
     }

@@ -27,7 +27,6 @@ def command(context, backend, profile, quick, corpus, train_seconds, as_json, pl
     """
     if context.invoked_subcommand is not None:
         return
-    from dataclasses import replace
 
     from autoresearch.bench import card, text
     from autoresearch.bench.measure import measure
@@ -47,10 +46,10 @@ def command(context, backend, profile, quick, corpus, train_seconds, as_json, pl
     for made in _plans(names, choice):
         one = made.profile
         if train_seconds is not None:
-            one = replace(one, budget=one.budget | {"train_seconds": train_seconds})
-        name, _ = corpora.choose(corpus, one.data["corpus"])
+            one = one.with_train_seconds(train_seconds)
+        name, _ = corpora.choose(corpus, one.data.corpus)
         with bars(quiet=as_json, plain=plain) as on_progress:
-            jobs.append((made.choice, one, prepare(name, one.data["vocab_size"], on_progress)))
+            jobs.append((made.choice, one, prepare(name, one.data.vocab_size, on_progress)))
     now = conditions.look(choice.backend)
     rows, limits, failed = [], [], []
     for chosen, one, prepared in jobs:

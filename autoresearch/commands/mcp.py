@@ -62,6 +62,7 @@ class Trying:
         """The experiment, or the error that the client is told."""
         from autoresearch.errors import AutoresearchError
         from autoresearch.hardware.now import power
+        from autoresearch.loop import edit
         from autoresearch.report import answers
         from autoresearch.sandbox import levels
         from autoresearch.study import terms
@@ -71,8 +72,10 @@ class Trying:
             power.refuse_on_battery(power.supply(), self._on_battery)
             self.words = "looking at the machine and the prepared text"
             setup = terms.ready(self._study, levels.choose(self._sandbox))
-            tried, outcome = answers.try_edit(self._study, setup, description, self, train_py)
-            return tried or AutoresearchError(f"no verdict: {outcome.reason}\n{outcome.detail}".strip())
+            tried, ending = edit.try_edit(self._study, setup, description, self, train_py)
+            if tried is None:
+                return AutoresearchError(f"no verdict: {ending.reason}\n{ending.detail}".strip())
+            return answers.tried(self._study, tried)
         except (AutoresearchError, OSError) as error:
             return error
         finally:

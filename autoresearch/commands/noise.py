@@ -31,7 +31,6 @@ def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plai
     from autoresearch.hardware.now import power
     from autoresearch.loop import measure_noise
     from autoresearch.report import answers, panel
-    from autoresearch.report.history import machine_line
     from autoresearch.sandbox import levels
     from autoresearch.study import terms
     from autoresearch.study.workspace import find
@@ -43,13 +42,12 @@ def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plai
         level = levels.choose(sandbox, unattended=True)
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress)
-        machine = machine_line(study)
         past = answers.events(study)
-        with panel.choose(False, plain or as_json, sys.stderr, machine, past) as listener:
-            outcome = measure_noise.measure(study, setup, runs, is_new, listener)
-        exit_status = outcome.exit_status
+        with panel.choose(False, plain or as_json, sys.stderr, study.machine_line, past) as listener:
+            ending = measure_noise.measure(study, setup, runs, is_new, listener)
+        exit_status = ending.exit_status
         if exit_status:
-            say(f"{outcome.detail}\nnot measured to the end: {outcome.reason}".lstrip("\n"), err=True)
+            say(f"{ending.detail}\nnot measured to the end: {ending.reason}".lstrip("\n"), err=True)
     facts = measure_noise.facts(study, answers.state_of(study))
     if as_json:
         click.echo(json.dumps(facts, indent=2))

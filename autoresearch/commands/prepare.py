@@ -107,7 +107,7 @@ def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) ->
     made = plan.make(backend, profile)
     tuned = tune.remembered(made) if profile == "auto" else None
     data = (made if tuned is None else tune.applied(made, tuned)).profile.data
-    return *corpora.choose(corpus, data["corpus"]), data["vocab_size"] if vocab_size is None else vocab_size
+    return *corpora.choose(corpus, data.corpus), data.vocab_size if vocab_size is None else vocab_size
 
 
 def _facts(prepared) -> dict:

@@ -24,8 +24,8 @@ def command(context, as_json):
     rows = [("NAME", "BACKENDS", "FOR", "CORPUS", "VOCAB", "SEQ_LEN", "BUDGET")]
     for profile in shelf.values():
         data = profile.data
-        budget = f"{profile.budget['train_seconds']:g} s"
-        sizes = (data["corpus"], str(data["vocab_size"]), str(data["seq_len"]), budget)
+        budget = f"{profile.budget.train_seconds:g} s"
+        sizes = (data.corpus, str(data.vocab_size), str(data.seq_len), budget)
         rows.append((profile.name, " ".join(profile.backends), profiles.conditions(profile.match), *sizes))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

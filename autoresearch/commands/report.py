@@ -21,7 +21,6 @@ def command(workspace: Path | None, output: Path | None) -> None:
     from autoresearch.errors import UsageError
     from autoresearch.paths import expanded
     from autoresearch.report import answers
-    from autoresearch.report.history import machine_line
     from autoresearch.report.picture import draw
     from autoresearch.study.workspace import find
 
@@ -33,5 +32,5 @@ def command(workspace: Path | None, output: Path | None) -> None:
             raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
     study = find(workspace)
     path = output or study.folder / "progress.png"
-    draw(answers.events(study), path, machine_line(study))
+    draw(answers.state_of(study), path, study.machine_line)
     click.echo(path)

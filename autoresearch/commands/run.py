@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 
 import click
 
@@ -30,7 +31,6 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     from autoresearch.hardware.now import power
     from autoresearch.loop import loop
     from autoresearch.report import answers, panel
-    from autoresearch.report.history import machine_line
     from autoresearch.sandbox import levels
     from autoresearch.study import terms
     from autoresearch.study import workspace as workspaces
@@ -49,28 +49,28 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress)
     else:
-        from autoresearch.commands.init import make_study
+        from autoresearch.study import new
 
         seed = workspaces.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"]
         proposers, reason = agents.choose(chosen, seed)  # first: what can't work leaves no study behind
-        study, setup = make_study(folder, chosen | {"hours": hours, "experiments": experiments}, plain, say, level, quiet=as_json)
+        asked = chosen | {"hours": hours, "experiments": experiments}
+        study, setup = new.make(folder, asked, say, partial(bars, quiet=as_json, plain=plain), level)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     if warning := sight.warning(study.corpus):
         say(f"text      {warning}")
-    machine = machine_line(study)
     say(f"agent     {reason}")
-    with panel.choose(as_json, plain, sys.stdout, machine, answers.events(study)) as listener:
-        outcome = loop.run_study(study, setup, proposers, loop.Limits(experiments, hours), listener)
+    with panel.choose(as_json, plain, sys.stdout, study.machine_line, answers.events(study)) as listener:
+        ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener)
     if as_json:
-        end = {"event": "end", "reason": outcome.reason, "exit_status": outcome.exit_status, "workspace": str(study.folder)}
+        end = {"event": "end", "reason": ending.reason, "exit_status": ending.exit_status, "workspace": str(study.folder)}
         click.echo(json.dumps(end))
     else:
-        for line in farewell(study, outcome):
+        for line in farewell(study, ending):
             tell(line)
-    context.exit(outcome.exit_status)
+    context.exit(ending.exit_status)
 
 
-def farewell(study, outcome) -> list[str]:
+def farewell(study, ending) -> list[str]:
     """Where the study stands, and what to type next."""
     from autoresearch.commands.best import elsewhere, gain, tested
     from autoresearch.data import sight
@@ -80,8 +80,8 @@ def farewell(study, outcome) -> list[str]:
     state = State.from_events(read(study.events))
     counts = ", ".join(f"{count} {word}" for word, count in state.counts().items())
     return [
-        *([outcome.detail] if outcome.detail else []),
-        f"stopped: {outcome.reason}",
+        *([ending.detail] if ending.detail else []),
+        f"stopped: {ending.reason}",
         f"{gain(state)}; {counts}",
         *([state.skipped_line] if state.skipped else []),
         *([elsewhere(state), tested(state)] if state.best else []),

@@ -27,8 +27,8 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     """
     from autoresearch.commands.prepare import bars
     from autoresearch.hardware.now import power
+    from autoresearch.loop import edit
     from autoresearch.report import answers, panel
-    from autoresearch.report.history import machine_line
     from autoresearch.sandbox import levels
     from autoresearch.study import terms
     from autoresearch.study import workspace as workspaces
@@ -37,19 +37,18 @@ def command(context, message, workspace, sandbox, on_battery, as_json, plain):
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
         setup = terms.ready(study, levels.choose(sandbox), on_progress)
-    machine = machine_line(study)
     stream = sys.stderr  # the answer alone goes to stdout
-    with panel.choose(False, plain or as_json, stream, machine, answers.events(study)) as listener:
-        tried, outcome = answers.try_edit(study, setup, message, listener)
+    with panel.choose(False, plain or as_json, stream, study.machine_line, answers.events(study)) as listener:
+        tried, ending = edit.try_edit(study, setup, message, listener)
     if tried is None:
-        say(without_colours(outcome.detail), err=True, nl=bool(outcome.detail))
-        say(f"no verdict: {outcome.reason}", err=True)
-        context.exit(outcome.exit_status or 1)
+        say(without_colours(ending.detail), err=True, nl=bool(ending.detail))
+        say(f"no verdict: {ending.reason}", err=True)
+        context.exit(ending.exit_status or 1)
     if as_json:
-        click.echo(json.dumps(tried))
+        click.echo(json.dumps(answers.tried(study, tried)))
     else:
-        score = "n/a" if tried["val_bpb"] is None else f"{tried['val_bpb']:.6f}"
-        say(f"{tried['verdict']}  val_bpb {score}  experiment {tried['number']}: {tried['reason']}")
-        if tried["verdict"] != "keep":
-            click.echo(f"train.py is the best again; the edit is kept: git checkout {tried['ref']} -- train.py")
-    context.exit(1 if tried["verdict"] == "crash" else 0)
+        score = "n/a" if tried.val_bpb is None else f"{tried.val_bpb:.6f}"
+        say(f"{tried.verdict}  val_bpb {score}  experiment {tried.number}: {tried.reason}")
+        if tried.verdict != "keep":
+            click.echo(f"train.py is the best again; the edit is kept: git checkout {answers.ref(study, tried.number)} -- train.py")
+    context.exit(1 if tried.verdict == "crash" else 0)

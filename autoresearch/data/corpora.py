@@ -225,4 +225,3 @@ def _documents(folder: Path, parts: tuple[Part, ...]) -> Iterator[Document]:
             if raw:
                 text, repaired = readers.to_utf8(raw)
                 yield Document(text, part.mark, repaired)
-

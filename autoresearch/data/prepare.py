@@ -166,9 +166,7 @@ def _sample(chosen: Split, sizes: np.ndarray) -> np.ndarray:
     return chosen.train[before < tokenizer.SAMPLE_BYTES_MAX]
 
 
-def _texts(
-    source: Corpus, scan: _Scan, wanted: np.ndarray, stage: str, on_progress: OnProgress
-) -> Iterator[tuple[int, bytes]]:
+def _texts(source: Corpus, scan: _Scan, wanted: np.ndarray, stage: str, on_progress: OnProgress) -> Iterator[tuple[int, bytes]]:
     """(index, text) of the wanted documents, in the corpus's order."""
     is_wanted = np.zeros(len(scan.sizes), bool)
     is_wanted[wanted] = True

@@ -1,14 +1,14 @@
 """A prepared folder, as those who train and score see it: what it holds, and whether it is still what was written.
 
-    meta.json            counts, checksums, versions; written last
-    ranks.tiktoken       the tokenizer: tiktoken's text format, rank = token id
-    token_bytes.npy      int32 [vocab_size], bytes of each token; BOS 0
-    train/tokens.bin     uint16 or uint32, little-endian; every document is BOS and its tokens, in a fixed pseudo-random order
-    train/starts.npy     int64 [documents], where in tokens.bin each document's BOS lies
-    val/tokens.bin, val/starts.npy     likewise of pieces of documents (split.pieces), in the order of the score
-    val/bytes.npy        int64 [pieces], raw bytes of each piece
-    test/                likewise: the text that no decision sees
-    slice/               likewise: the audit slice, which a keep is checked against; like test/ it is missing in a text too small
+meta.json            counts, checksums, versions; written last
+ranks.tiktoken       the tokenizer: tiktoken's text format, rank = token id
+token_bytes.npy      int32 [vocab_size], bytes of each token; BOS 0
+train/tokens.bin     uint16 or uint32, little-endian; every document is BOS and its tokens, in a fixed pseudo-random order
+train/starts.npy     int64 [documents], where in tokens.bin each document's BOS lies
+val/tokens.bin, val/starts.npy     likewise of pieces of documents (split.pieces), in the order of the score
+val/bytes.npy        int64 [pieces], raw bytes of each piece
+test/                likewise: the text that no decision sees
+slice/               likewise: the audit slice, which a keep is checked against; like test/ it is missing in a text too small
 """
 
 import hashlib

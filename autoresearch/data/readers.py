@@ -61,9 +61,7 @@ def _read_jsonl(path: Path) -> Iterator[bytes]:
             fields = [name for name, value in row.items() if isinstance(value, str)] if isinstance(row, dict) else []
             name = _text_field(fields)
             if name is None:
-                raise UsageError(
-                    f'{path}:{number}: no field "text" that holds a string; each line must be like {{"text": "..."}}'
-                )
+                raise UsageError(f'{path}:{number}: no field "text" that holds a string; each line must be like {{"text": "..."}}')
             # JSON can spell half a surrogate pair, which is not text: surrogatepass hands it on to to_utf8.
             yield row[name].encode("utf-8", "surrogatepass")
 
@@ -95,7 +93,7 @@ def _is_string(column_type) -> bool:
 
 
 def _text_field(names: list[str]) -> str | None:
-    """"text" when it is there, else the only one there is, else None."""
+    """ "text" when it is there, else the only one there is, else None."""
     if "text" in names:
         return "text"
     return names[0] if len(names) == 1 else None

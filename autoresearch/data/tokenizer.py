@@ -25,9 +25,7 @@ SAMPLE_BYTES_MAX = 100_000_000  # of training text to learn merges from: about 1
 
 # GPT-4's division into words, with numbers of at most 2 digits in place of 3: fewer ids spent on digits in a small
 # vocabulary (karpathy/nanochat, tokenizer.py).
-PATTERN = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
-)
+PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 # The regex engine gives up on one run of about a million blanks, so longer documents are encoded in stretches.
 STRETCH_CHARACTERS = 65536
 _BUFFER_DOCUMENTS = 512  # what the trainer holds at a time, of at most STRETCH_CHARACTERS each
@@ -37,8 +35,7 @@ _SPARE_MERGES = 64  # two pairs can spell the same bytes; such repeats are dropp
 def check_vocab_size(vocab_size: int) -> None:
     if not VOCAB_SIZE_MIN <= vocab_size <= VOCAB_SIZE_MAX:
         raise UsageError(
-            f"vocabulary size {vocab_size} is not possible; choose {VOCAB_SIZE_MIN} (every byte, and BOS) "
-            f"to {VOCAB_SIZE_MAX}"
+            f"vocabulary size {vocab_size} is not possible; choose {VOCAB_SIZE_MIN} (every byte, and BOS) to {VOCAB_SIZE_MAX}"
         )
 
 
@@ -53,9 +50,7 @@ def learn(texts: Iterable[str], vocab_size: int, corpus: str) -> list[bytes]:
 
     trainer = rustbpe.Tokenizer()
     stretches = (stretch for text in texts for stretch in _stretches(text))
-    trainer.train_from_iterator(
-        stretches, vocab_size - 1 + _SPARE_MERGES, buffer_size=_BUFFER_DOCUMENTS, pattern=PATTERN
-    )
+    trainer.train_from_iterator(stretches, vocab_size - 1 + _SPARE_MERGES, buffer_size=_BUFFER_DOCUMENTS, pattern=PATTERN)
     by_rank = sorted((rank, bytes(token)) for token, rank in trainer.get_mergeable_ranks())
     ranks = list(dict.fromkeys(token for _, token in by_rank))[: vocab_size - 1]
     if len(ranks) < vocab_size - 1:

@@ -20,24 +20,24 @@ from autoresearch.loop.val_only import Documents, Texts, compare, unlike
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import score
 from autoresearch.run import disk, scoring
+from autoresearch.study import events
 from autoresearch.study.session import SLICE, Session
 from autoresearch.study.state import Experiment, Run
 
-Tick = Callable[[], None]
 Intact = Callable[[Session, Experiment], Iterator[Run]]  # an experiment's runs whose weights are those that were scored
 VAL_ONLY = "val-only"  # a verdict's state
 TRIES = 2  # a process that fails is not the model's fault at once
 NONE = "the text is too small to spare an audit slice: nothing shows whether a gain is one on val alone"
 
 
-def of_baseline(session: Session, baseline: Experiment, intact: Intact, tick: Tick) -> None:
+def of_baseline(session: Session, baseline: Experiment, intact: Intact) -> None:
     """Score it, and find out whether the two texts compare at all."""
     if not session.setup.prepared.slice_documents:
         session.note(NONE)
     elif not baseline.slices and (run := next(intact(session, baseline), None)):
         start = awake_seconds()
         try:
-            found = _score(session, baseline, run, tick)
+            found = _score(session, baseline, run)
         except RunFailed as failure:
             return session.note(f"the baseline was not scored on the audit slice: {failure.reason}")
         reason = unlike(found)
@@ -46,7 +46,7 @@ def of_baseline(session: Session, baseline: Experiment, intact: Intact, tick: Ti
         _record(session, baseline, run, "baseline", found, start, reason=reason)
 
 
-def objection(session: Session, one: Experiment, than: Experiment, place: str, intact: Intact, tick: Tick) -> str | None:
+def objection(session: Session, one: Experiment, than: Experiment, place: str, intact: Intact) -> str | None:
     """Why `one`, which is better than `than` on the validation text, gains there alone; None: it doesn't, or nobody knows.
 
     place: keep, or end. What the ledger has already is not done again.
@@ -57,7 +57,7 @@ def objection(session: Session, one: Experiment, than: Experiment, place: str, i
     if known:
         return known.reason
     try:
-        before = _known(session, than) or _anew(session, than, intact, tick)
+        before = _known(session, than) or _anew(session, than, intact)
     except RunFailed:
         before = None
     if before is None:
@@ -68,7 +68,7 @@ def objection(session: Session, one: Experiment, than: Experiment, place: str, i
         after = _known(session, one)
         run = _last_scored(one) if after else next(intact(session, one), None)
     try:
-        after = after or (run and _score(session, one, run, tick))
+        after = after or (run and _score(session, one, run))
     except RunFailed as failure:
         reason = f"it could not be scored on the audit slice: {failure.reason}"
         _record(session, one, run, place, None, start, than, reason=reason)
@@ -109,18 +109,18 @@ def _known(session: Session, one: Experiment) -> Texts | None:
     return None
 
 
-def _anew(session: Session, one: Experiment, intact: Intact, tick: Tick) -> Texts | None:
+def _anew(session: Session, one: Experiment, intact: Intact) -> Texts | None:
     start, run = awake_seconds(), next(intact(session, one), None)
-    found = run and _score(session, one, run, tick)
+    found = run and _score(session, one, run)
     if found:
         _record(session, one, run, "again", found, start)
     return found
 
 
-def _score(session: Session, one: Experiment, run: Run, tick: Tick) -> Texts:
+def _score(session: Session, one: Experiment, run: Run) -> Texts:
     """A run's weights on both texts; the figures are in its folder then, and durable. Raises RunFailed when they fail twice."""
     setup, folder = session.setup, session.study.runs / run.folder
-    on_progress = session.progress_to(one.number, run.k, tick)
+    on_progress = session.progress_to(one.number, run.k)
     for attempt in range(1, TRIES + 1):
         try:
             with session.interrupts.breakable(), disk.errors(folder):
@@ -145,9 +145,9 @@ def _score(session: Session, one: Experiment, run: Run, tick: Tick) -> Texts:
 
 def _record(session, one, run, place, figures, start, than=None, found=None, reason=None) -> None:
     folder = session.study.runs / run.folder
-    session.record(
-        "slice", n=one.number, k=run.k, place=place, against=than and than.number,
+    session.record(events.Slice(
+        n=one.number, k=run.k, place=place, against=than and than.number,
         bpb=figures and figures.slice.bpb, documents=figures and scoring.digest(folder / SLICE),
-        gain_val=found and [found.val.bpb, found.val.error], gain_slice=found and [found.slice.bpb, found.slice.error],
+        gain_val=found and (found.val.bpb, found.val.error), gain_slice=found and (found.slice.bpb, found.slice.error),
         reason=reason, seconds=round(awake_seconds() - start, 3),
-    )  # fmt: skip
+    ))  # fmt: skip

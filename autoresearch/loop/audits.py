@@ -18,12 +18,14 @@ from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import audit_slice
 from autoresearch.loop.audit_slice import VAL_ONLY
-from autoresearch.loop.stop import environment_failed
+from autoresearch.loop.next_step import RunNext, Verdict
+from autoresearch.loop.stop import machine_failed
 from autoresearch.measure import audit
 from autoresearch.measure.audit import Cuts, Difference, Finding, Tolerance
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.run import disk, scoring
 from autoresearch.run.scoring import BITS, CHEAT
+from autoresearch.study import events
 from autoresearch.study.session import Session
 from autoresearch.study.state import Experiment, Run
 
@@ -32,68 +34,63 @@ FINAL_CUTS = 256  # of the best, when a call ends
 ROUNDS = 5  # audits of the baseline
 TRIES = 2  # a process that fails in an audit is not the model's fault at once
 
-Tick = Callable[[], None]
-
 
 class BestRevoked(Exception):
     """The best failed an audit: the keep before it is the best again."""
 
 
-def of_keep(session: Session, subject: Experiment, verdict: dict, tick: Tick) -> dict | None:
-    """The verdict of a would-be keep after its audit. None: it has no weights to audit, or the best that it was judged against
+def of_keep(session: Session, subject: Experiment, keep: Verdict) -> Verdict | RunNext:
+    """The verdict of a would-be keep after its audit. RunNext: it has no weights to audit, or the best that it was judged against
     was revoked; then it runs once more. Raises Stop and KeyboardInterrupt."""
-    failures = 0
     while True:
         try:
-            return _of_keep(session, subject, verdict, tick)
+            found = _of_keep(session, subject, keep)
+            session.machine_failures = 0
+            return found
         except BestRevoked:
             session.follow()
-            return None
+            return RunNext(subject.number)
         except EnvironmentFailure as failure:
-            failures = environment_failed(session, failures, failure)
+            machine_failed(session, failure)
 
 
-def _of_keep(session: Session, subject: Experiment, verdict: dict, tick: Tick) -> dict | None:
+def _of_keep(session: Session, subject: Experiment, keep: Verdict) -> Verdict | RunNext:
     best = session.state.best
     if not subject.audits:
         run = _intact(session, subject)
         if run is None and any(run.folder in session.scored_here for run in subject.runs):
             return _cheat("its checkpoint, its train.py or what its score is made of was changed after it was scored")
         if run is None:
-            return None
-        (_of_baseline if best is None else _of_run)(session, subject, run, KEEP_CUTS, tick)
+            return RunNext(subject.number)
+        (_of_baseline if best is None else _of_run)(session, subject, run, KEEP_CUTS)
     reason = subject.audits[-1].reason
     if reason is not None:
         return _cheat(reason)
     if best is None:
-        _test(session, subject, tick)
-        audit_slice.of_baseline(session, subject, _intact_runs, tick)
-        return verdict
-    _again(session, best, KEEP_CUTS, tick)
+        _test(session, subject)
+        audit_slice.of_baseline(session, subject, _intact_runs)
+        return keep
+    _again(session, best, KEEP_CUTS)
     if not subject.slices and _intact(session, subject) is None:
-        return None
-    reason = audit_slice.objection(session, subject, best, "keep", _intact_runs, tick)
-    return verdict if reason is None else _refused(VAL_ONLY, reason)
+        return RunNext(subject.number)
+    reason = audit_slice.objection(session, subject, best, "keep", _intact_runs)
+    return keep if reason is None else Verdict("discard", VAL_ONLY, reason)
 
 
-def _cheat(reason: str) -> dict:
-    return _refused(CHEAT, reason)
+def _cheat(reason: str) -> Verdict:
+    return Verdict("discard", CHEAT, reason)
 
 
-def _refused(state: str, reason: str) -> dict:
-    return {"verdict": "discard", "state": state, "reason": reason, "val_bpb": None, "scores": []}
-
-
-def of_end(session: Session, tick: Tick = lambda: None) -> None:
+def of_end(session: Session) -> None:
     """The last audit of a best that is new since the last call, and its scores on the other texts. What can't be done is a note."""
     try:
         while (best := session.state.best) is not None and best.number > 0:
             try:
                 if all(one.cuts < FINAL_CUTS for one in best.audits):
-                    _again(session, best, FINAL_CUTS, tick)
-                _gains_elsewhere(session, best, tick)
+                    _again(session, best, FINAL_CUTS)
+                _gains_elsewhere(session, best)
                 if not best.tests:
-                    _test(session, best, tick)
+                    _test(session, best)
                 return
             except BestRevoked:
                 session.follow()
@@ -102,30 +99,30 @@ def of_end(session: Session, tick: Tick = lambda: None) -> None:
         session.note(f"the best was not audited a last time or not tested ({what}); the next run does it")
 
 
-def _again(session: Session, best: Experiment, count: int, tick: Tick) -> None:
+def _again(session: Session, best: Experiment, count: int) -> None:
     run = _intact(session, best)
     if run is None:
         session.note(f"experiment {best.number} can't be audited again: its weights are gone")
         return
-    _of_run(session, best, run, count, tick)
+    _of_run(session, best, run, count)
     reason = best.audits[-1].reason
     if reason is not None and best.number > 0:
-        session.record("revoked", n=best.number, reason=reason)
+        session.record(events.Revoked(n=best.number, reason=reason))
         raise BestRevoked
 
 
-def _gains_elsewhere(session: Session, best: Experiment, tick: Tick) -> None:
+def _gains_elsewhere(session: Session, best: Experiment) -> None:
     """The best's gain over the baseline, on the audit slice too; else it is revoked."""
-    reason = audit_slice.objection(session, best, session.state.experiments[0], "end", _intact_runs, tick)
+    reason = audit_slice.objection(session, best, session.state.experiments[0], "end", _intact_runs)
     if reason is not None:
-        session.record("revoked", n=best.number, reason=reason, state=VAL_ONLY)
+        session.record(events.Revoked(n=best.number, reason=reason, state=VAL_ONLY))
         raise BestRevoked
 
 
-def _of_baseline(session: Session, baseline: Experiment, run: Run, count: int, tick: Tick) -> None:
+def _of_baseline(session: Session, baseline: Experiment, run: Run, count: int) -> None:
     """Measure the tolerance, or find that the baseline is no honest model."""
     start, scored, looks, bits = awake_seconds(), _bits(session, run), [], []
-    with _asking(session, baseline, run, tick) as ask:
+    with _asking(session, baseline, run) as ask:
         for _ in range(ROUNDS):
             looks.append(_cuts(session, run, count))
             bits.append(ask(looks[-1]))
@@ -141,7 +138,7 @@ def _of_baseline(session: Session, baseline: Experiment, run: Run, count: int, t
     _record(session, baseline, run, count * ROUNDS, Finding(worst, closer, reason), allowed, start)
 
 
-def _of_run(session: Session, one: Experiment, run: Run, count: int, tick: Tick) -> None:
+def _of_run(session: Session, one: Experiment, run: Run, count: int) -> None:
     """Audit a run's weights; how it ended is in the ledger."""
     allowed = Tolerance(*session.state.experiments[0].audits[0].allowed)
     best = session.state.best
@@ -151,7 +148,7 @@ def _of_run(session: Session, one: Experiment, run: Run, count: int, tick: Tick)
     start = awake_seconds()
     for attempt in range(1, TRIES + 1):
         try:
-            with _asking(session, one, run, tick) as ask:
+            with _asking(session, one, run) as ask:
                 found = audit.examine(allowed, _bits(session, run), cuts, lambda wanted: _cuts(session, run, wanted), ask)
             break
         except RunFailed as failure:
@@ -161,28 +158,26 @@ def _of_run(session: Session, one: Experiment, run: Run, count: int, tick: Tick)
     _record(session, one, run, count, found, allowed, start)
 
 
-def _record(
-    session: Session, one: Experiment, run: Run, count: int, found: Finding, allowed: Tolerance, start: float
-) -> None:
+def _record(session: Session, one: Experiment, run: Run, count: int, found: Finding, allowed: Tolerance, start: float) -> None:
     seen = found.difference
-    session.record(
-        "audit", n=one.number, k=run.k, cuts=count, worst_nats=seen.worst_nats if np.isfinite(seen.worst_nats) else None,
-        shift_nats=seen.shift_nats, allowed=[allowed.worst_nats, allowed.shift_nats],
+    session.record(events.Audit(
+        n=one.number, k=run.k, cuts=count, worst_nats=seen.worst_nats if np.isfinite(seen.worst_nats) else None,
+        shift_nats=seen.shift_nats, allowed=(allowed.worst_nats, allowed.shift_nats),
         closer=asdict(found.closer) if found.closer else None, reason=found.reason, seconds=round(awake_seconds() - start, 3),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
-def _test(session: Session, one: Experiment, tick: Tick) -> None:
+def _test(session: Session, one: Experiment) -> None:
     """Score the runs whose weights are there on the test text, where the corpus spares one."""
     if not session.setup.prepared.test_documents:
         return
     for run in one.fair_runs:
         if run.k not in one.tests and _is_intact(session, one, run):
             folder, setup = session.study.runs / run.folder, session.setup
-            on_progress = session.progress_to(one.number, run.k, tick)
+            on_progress = session.progress_to(one.number, run.k)
             with session.interrupts.breakable(), disk.errors(folder):
                 result = scoring.evaluate(setup, folder, on_progress, text_folder=setup.prepared.test_folder)
-            session.record("tested", n=one.number, k=run.k, test_bpb=result.val_bpb)
+            session.record(events.Tested(n=one.number, k=run.k, test_bpb=result.val_bpb))
 
 
 def _intact(session: Session, one: Experiment) -> Run | None:
@@ -217,9 +212,9 @@ def _cuts(session: Session, run: Run, count: int, gain: np.ndarray | None = None
 
 
 @contextlib.contextmanager
-def _asking(session: Session, one: Experiment, run: Run, tick: Tick) -> Iterator[Callable[[Cuts], np.ndarray]]:
+def _asking(session: Session, one: Experiment, run: Run) -> Iterator[Callable[[Cuts], np.ndarray]]:
     """A fresh process with a run's model."""
     folder = session.study.runs / run.folder
-    asking = scoring.asking_cuts(session.setup, folder, session.progress_to(one.number, run.k, tick))
+    asking = scoring.asking_cuts(session.setup, folder, session.progress_to(one.number, run.k))
     with session.interrupts.breakable(), disk.errors(folder), asking as ask:
         yield ask

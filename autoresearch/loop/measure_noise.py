@@ -6,28 +6,27 @@ done to its end by the next one.
 
 from autoresearch.loop.loop import establish_baseline, remeasure
 from autoresearch.loop.night import seen_gain
-from autoresearch.loop.stop import Outcome, Stop
-from autoresearch.run.experiment import Setup
+from autoresearch.loop.stop import Ending, ending_of
+from autoresearch.run.setup import Setup
+from autoresearch.study import events
 from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.state import State
 from autoresearch.study.workspace import Study
 
 
-def measure(study: Study, setup: Setup, runs: int, is_new: bool, listener: Listener) -> Outcome:
+def measure(study: Study, setup: Setup, runs: int, is_new: bool, listener: Listener) -> Ending:
     """Run the best until `runs` of its scores tell of the noise; is_new: until it has so many more than now."""
+
+    def work() -> Ending:
+        establish_baseline(session, work_tree=True)
+        remeasure(session, _wanted(session, runs, is_new))
+        best = session.state.best
+        return Ending("measured") if best.can_rerun else Ending(f"the best failed on a new seed: {best.results[-1].reason}", 1)
+
     with opened(study, setup, listener) as session:
-        try:
-            establish_baseline(session, work_tree=True)
-            remeasure(session, _wanted(session, runs, is_new))
-            best = session.state.best
-            failed = None if best.can_rerun else best.results[-1]
-            outcome = Outcome(f"the best failed on a new seed: {failed.reason}", 1) if failed else Outcome("measured")
-        except Stop as stop:
-            outcome = stop.outcome
-        except KeyboardInterrupt:
-            outcome = Outcome("Ctrl-C", 130)
-        session.stop(outcome.reason)
-        return outcome
+        ending = ending_of(work)
+        session.stop(ending.reason)
+        return ending
 
 
 def missing(state: State, runs: int, is_new: bool) -> bool:
@@ -57,5 +56,5 @@ def _wanted(session: Session, runs: int, is_new: bool) -> int:
     if not is_new:
         return runs - (len(best.noise_group) - len(best.again))
     if best.wanted <= len(best.again):  # else an earlier call was cut short
-        session.record("noise", n=best.number, wanted=len(best.again) + runs)
+        session.record(events.Noise(n=best.number, wanted=len(best.again) + runs))
     return best.wanted

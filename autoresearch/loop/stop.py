@@ -1,6 +1,7 @@
-"""How a call of `run` or `try` ends before its work is done: in good order, with a reason."""
+"""How a call of `run`, `try` or `noise` ends: at its natural end or before, in good order, with a reason."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from autoresearch.errors import EnvironmentFailure
@@ -11,8 +12,8 @@ ENVIRONMENT_WAIT_SECONDS = 10.0  # before trying again
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a call ended: why, in one line, the exit status, and what helps to see why (the end of a log)."""
+class Ending:
+    """Why a call ended, in one line, its exit status, and what helps to see why (the end of a log)."""
 
     reason: str
     exit_status: int = 0
@@ -24,7 +25,17 @@ class Stop(Exception):
 
     def __init__(self, reason: str, exit_status: int = 0, detail: str = ""):
         super().__init__(reason)
-        self.outcome = Outcome(reason, exit_status, detail)
+        self.ending = Ending(reason, exit_status, detail)
+
+
+def ending_of(work: Callable[[], Ending]) -> Ending:
+    """What work returns, or what ended it."""
+    try:
+        return work()
+    except Stop as stop:
+        return stop.ending
+    except KeyboardInterrupt:
+        return Ending("Ctrl-C", 130)
 
 
 def stop_if_asked(session: Session) -> None:
@@ -32,14 +43,13 @@ def stop_if_asked(session: Session) -> None:
         raise Stop("Ctrl-C", 130)
 
 
-def environment_failed(session: Session, failures: int, failure: EnvironmentFailure) -> int:
-    """One more than failures, after a wait; a full disk pauses and does not count. Stops the study when they are too many."""
+def machine_failed(session: Session, failure: EnvironmentFailure) -> None:
+    """Return after a wait, to try again; a full disk pauses and does not count. Stops the study when it was too often in a row."""
     if session.disk_is_full:
-        session.wait_for_room()
-        return 0
-    failures += 1
-    if failures == ENVIRONMENT_TRIES:
-        raise Stop(f"{failures} times in a row the machine failed, not the experiment: {failure}", 1)
+        session.machine_failures = 0
+        return session.wait_for_room()
+    session.machine_failures += 1
+    if session.machine_failures >= ENVIRONMENT_TRIES:
+        raise Stop(f"{session.machine_failures} times in a row the machine failed, not the experiment: {failure}", 1)
     with session.interrupts.breakable():
         time.sleep(ENVIRONMENT_WAIT_SECONDS)
-    return failures

@@ -5,12 +5,13 @@ the clocks and at other processes each second of the training, and at the speed 
 score has a say in whether its run counts. Both see the machine through the session's observer only.
 """
 
-from collections.abc import Callable
-
 from autoresearch.hardware.now.observer import Observer, Reading
 from autoresearch.measure.clock import asleep_seconds
 from autoresearch.run import experiment
-from autoresearch.run.validity import (
+from autoresearch.study import events
+from autoresearch.study.session import Session
+from autoresearch.study.state import Experiment
+from autoresearch.study.validity import (
     NEW_NORMAL,
     SHORTEST_SECONDS,
     SUSPENDED_SECONDS,
@@ -21,8 +22,6 @@ from autoresearch.run.validity import (
     explain,
     wait_seconds,
 )
-from autoresearch.study.session import Session
-from autoresearch.study.state import Experiment
 
 BEFORE_SHARE, AFTER_SHARE = 0.006, 0.003  # of the training: 1.8 and 0.9 s of 300
 REPEATS = 3  # a check that is off is done again at once; the best of all counts
@@ -39,7 +38,7 @@ class Disturbed(Exception):
         self.watched = watched
 
 
-def await_steady(session: Session, tick: Callable[[], None] = lambda: None) -> None:
+def await_steady(session: Session) -> None:
     """Return when a run may begin: the machine's speed is the usual one, or has become so, or can't be checked."""
     observer, off = session.observer, session.state.reference.off["before"]
     with session.interrupts.breakable():
@@ -49,7 +48,7 @@ def await_steady(session: Session, tick: Callable[[], None] = lambda: None) -> N
                 session.interrupts.speak()
                 if session.interrupts.requested:  # between two runs the first Ctrl-C is enough
                     raise KeyboardInterrupt
-                tick()
+                session.tick()
                 observer.sleep(0.5)
 
 
@@ -79,10 +78,10 @@ def _check_speed(session: Session, place: str, share: float, is_last: bool) -> F
 
 
 def _record(session: Session, place: str, reading: Reading, state: str, reason: str | None, wait: float | None = None) -> None:
-    session.record(
-        "speed", place=place, rate=round(reading.rate, 3), median=session.state.reference.median(place), state=state, reason=reason,
+    session.record(events.Speed(
+        place=place, rate=round(reading.rate, 3), median=session.state.reference.median(place), state=state, reason=reason,
         taken=reading.taken, helpers=reading.helpers, clock_mhz=reading.clock_mhz, wait_seconds=wait,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 class Watch(experiment.Watch):

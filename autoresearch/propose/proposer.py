@@ -15,8 +15,8 @@ from autoresearch.errors import EnvironmentFailure, UsageError
 from autoresearch.propose.proposals import described, objection
 from autoresearch.propose.thinker import Answer, Thinker
 from autoresearch.propose.views import Views
+from autoresearch.study import events
 from autoresearch.study.session import Session
-from autoresearch.study.state import Waiting
 
 TRIES = 5  # proposals in a row of a quick agent that may be sent back
 REPAIRS = 2  # times that a slow agent gets a proposal back with its error
@@ -60,10 +60,13 @@ class Proposer:
             self._thinker.close()
             self._record_asks()
 
-    def tick(self, is_last: bool | None = None) -> None:
-        """Take what the slow agent has done, and set it to work again. is_last: no experiment follows the one that runs."""
-        if is_last is not None:
-            self._is_last = is_last
+    def expect_last(self, is_last: bool) -> None:
+        """Whether no experiment follows the one that runs: then nobody thinks ahead."""
+        self._is_last = is_last
+        self.tick()
+
+    def tick(self) -> None:
+        """Take what the slow agent has done, and set it to work again."""
         if self._thinker is None:
             return
         with self._session.interrupts.whole():
@@ -76,7 +79,7 @@ class Proposer:
     def next(self) -> Next:
         """Raises NoMore, and what ends a study: EnvironmentFailure."""
         while True:
-            self.tick(is_last=False)
+            self.expect_last(False)
             if self._fatal:
                 raise self._fatal
             if self._thinker and self._turn().is_thinkers and (found := self._ready()):
@@ -142,7 +145,7 @@ class Proposer:
         return mix.turn([*history, running] if running else history, share, self._thinker.agent.name)
 
     @property
-    def _waiting(self) -> Waiting | None:
+    def _waiting(self) -> events.Proposed | None:
         """Its answer that is ready; another agent's, of an earlier call, is left where it is."""
         waiting = self._session.state.waiting
         return waiting if waiting and waiting.agent == self._thinker.agent.name else None
@@ -163,9 +166,10 @@ class Proposer:
     def _think(self) -> None:
         session, running = self._session, self._running()
         turn = self._turn(running)
-        before = session.state.mix or {"share": self._share, "wish": None}
-        if (turn.share, turn.wish is None) != (before["share"], before["wish"] is None):
-            session.record("mix", share=turn.share, wish=turn.wish, reason=turn.reason)
+        last = session.state.mix
+        share, wish = (last.share, last.wish) if last else (self._share, None)
+        if (turn.share, turn.wish is None) != (share, wish is None):
+            session.record(events.Mix(share=turn.share, wish=turn.wish, reason=turn.reason))
         words = running.description if running else None
         self._base = (session.state.best or session.state.experiments[0]).commit
         self._thinker.think(self._views.view(session.state, self._sent_back, running=words, wish=turn.wish))
@@ -186,8 +190,8 @@ class Proposer:
             proposal, base = answer.proposal, self._base
             message = f"{described(proposal.description)}\n\nnot tried yet\n"
             commit, _ = session.persist(lambda: session.store.propose(base, proposal.train_py, message))
-            waiting = Waiting(name, commit, base, proposal.description, proposal.reasoning, proposal.cost_usd)
-            session.record("proposed", **vars(waiting))
+            words = {"description": proposal.description, "reasoning": proposal.reasoning, "cost_usd": proposal.cost_usd}
+            session.record(events.Proposed(agent=name, commit=commit, base=base, **words))
 
     def _ready(self) -> Next | None:
         """The slow agent's proposal, on the present best."""
@@ -220,7 +224,7 @@ class Proposer:
 
     def _record_asks(self) -> None:
         while not self._thinker.asks.empty():
-            self._session.record("asked", agent=self._thinker.agent.name, **vars(self._thinker.asks.get()))
+            self._session.record(events.Asked(agent=self._thinker.agent.name, **vars(self._thinker.asks.get())))
 
     def _wait(self) -> None:
         session = self._session
@@ -239,4 +243,4 @@ class Proposer:
         """failed: what is known of one that was started."""
         number = len(self._session.state.experiments)
         words = {"description": described(proposal.description), "reasoning": proposal.reasoning, "cost_usd": proposal.cost_usd}
-        self._session.record("rejected", n=number, agent=agent, **words, reason=reason, **failed)
+        self._session.record(events.Rejected(n=number, agent=agent, **words, reason=reason, **failed))

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from autoresearch.agents.base import Past, View
+from autoresearch.study import events
 from autoresearch.study.session import log_tail
-from autoresearch.study.state import Experiment, Rejection, State
+from autoresearch.study.state import Experiment, State
 from autoresearch.study.store import Store
 from autoresearch.study.workspace import Study
 
@@ -42,7 +43,7 @@ class Views:
         found = []
         rejections = deque(state.rejections)
         for one in state.experiments:
-            while rejections and rejections[0].number <= one.number:
+            while rejections and rejections[0].n <= one.number:
                 found.append(self._rejected(rejections.popleft()))
             if one.verdict is not None:
                 found.append(self._decided(one))
@@ -58,11 +59,11 @@ class Views:
             self._known[key] = Past(*words)
         return self._known[key]
 
-    def _rejected(self, one: Rejection) -> Past:
+    def _rejected(self, one: events.Rejected) -> Past:
         key = one.commit, one.state, None
         if key not in self._known:
             text = self._store.text(one.commit)
-            self._known[key] = Past(one.number, one.description, one.state, None, text, one.reason, one.agent, one.log)
+            self._known[key] = Past(one.n, one.description, one.state, None, text, one.reason, one.agent, one.log)
         return self._known[key]
 
     def _program_md(self) -> str:

@@ -1,7 +1,7 @@
 """What a study answers to a program: the tables behind `results`, `show`, `best`, `status` and `try`, for the command line's --json
 and for MCP alike.
 
-The readers write nothing and may be called beside a running study; their keys are an interface, so none is dropped or renamed.
+They write nothing and may be called beside a running study; their keys are an interface, so none is dropped or renamed.
 Each raises UsageError for what does not exist and StoredStateError for what is damaged. Texts in them are harmless (text.py), save
 the best's train.py, which the next edit starts from: that one is as it was scored.
 """
@@ -12,16 +12,12 @@ from dataclasses import asdict
 
 import pygit2
 
-from autoresearch import durable
 from autoresearch.errors import StoredStateError, UsageError
-from autoresearch.loop import loop
-from autoresearch.loop.loop import Outcome
-from autoresearch.run.experiment import Setup
 from autoresearch.study import lock
 from autoresearch.study.ledger import read
-from autoresearch.study.session import Listener, log_tail
+from autoresearch.study.session import log_tail
 from autoresearch.study.state import Experiment, State, sound
-from autoresearch.study.store import TRAIN_PY, diff, head_file, text_of
+from autoresearch.study.store import diff, text_of
 from autoresearch.study.workspace import Study
 from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
 
@@ -79,7 +75,7 @@ def status(study: Study) -> dict:
         "backend": study.backend,
         "profile": study.profile.name,
         "corpus": study.corpus,
-        "train_seconds": study.profile.budget["train_seconds"],
+        "train_seconds": study.profile.budget.train_seconds,
         "decide": study.decide,
         "sigma": state.noise.sigma if state.noise else None,
         "sigma_dof": state.noise.dof if state.noise else None,
@@ -117,48 +113,9 @@ def _other_gains(state: State) -> dict:
     }
 
 
-def try_edit(
-    study: Study, setup: Setup, description: str, listener: Listener, train_py: str | None = None
-) -> tuple[dict | None, Outcome]:
-    """One ratchet step (loop.try_edit): the experiment when it was decided, and how the call ended.
-
-    train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused, or fails
-    before its training, leaves the work tree as it was. Raises UsageError when it is refused, or when it would write over an edit
-    that nobody tried.
-    """
-    if train_py is None:
-        tried, outcome = loop.try_edit(study, setup, description, listener)
-    else:
-        path = study.folder / TRAIN_PY
-        before, tried = _put(study, train_py), None
-        try:
-            tried, outcome = loop.try_edit(study, setup, description, listener)
-        finally:
-            is_there = before is not None and path.is_file() and path.read_bytes() == train_py.encode("utf-8")
-            if tried is None and is_there and state_of(study).pending is None:
-                durable.write(path, before)
-    return (None if tried is None else record(tried) | {"ref": ref(study, tried.number)}), outcome
-
-
-def _put(study: Study, train_py: str) -> bytes | None:
-    """Write the text into the work tree; returns what lay there."""
-    try:
-        text = train_py.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UsageError(f"train_py is not text that UTF-8 can hold (character {error.start}); mend it") from error
-    path = study.folder / TRAIN_PY
-    with lock.hold(study.lock):
-        before = path.read_bytes() if path.is_file() else None
-        found = None if before is None else before.replace(b"\r\n", b"\n")
-        state = state_of(study)
-        is_known = found in (None, text, head_file(study.folder, TRAIN_PY)) or str(pygit2.hash(found)) in state.blobs
-        if not is_known:
-            raise UsageError(
-                f"train.py in {study.folder} holds an edit that was never tried; try it first, without train_py,"
-                " or drop it with `git checkout HEAD train.py`"
-            )
-        durable.write(path, text)
-    return before
+def tried(study: Study, one: Experiment) -> dict:
+    """An experiment that was just tried, with its ref."""
+    return record(one) | {"ref": ref(study, one.number)}
 
 
 def experiment(study: Study, number: int) -> Experiment:

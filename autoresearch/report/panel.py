@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TextIO
 
 from autoresearch.report import words
-from autoresearch.report.history import Experiment, History
+from autoresearch.study.state import Experiment, State
 from autoresearch.text import one_line
 
 PANEL_SECONDS = 1.0  # between two drawings
@@ -29,10 +29,16 @@ def choose(as_json: bool, plain: bool, stream: TextIO, machine: str = "", past: 
     """The listener for this call. `machine` is a line about device and profile; `past` are the events of a resumed study."""
     if as_json:
         return JsonLines(stream)
-    history = History.of(past)
+    state = State.from_events(past)
     if plain or not stream.isatty() or _is_dumb():
-        return PlainLines(stream, machine, history)
-    return Panel(stream, machine, history)
+        return PlainLines(stream, machine, state)
+    return Panel(stream, machine, state)
+
+
+def follow(state: State, event: dict) -> None:
+    """Take an event of the ledger in; notes and checks are none."""
+    if "seq" in event:
+        state.apply(event)
 
 
 class JsonLines:
@@ -63,8 +69,8 @@ class JsonLines:
 class PlainLines:
     """A line an event, and a line about the running training at most every PLAIN_SECONDS."""
 
-    def __init__(self, stream: TextIO, machine: str, history: History):
-        self._stream, self._machine, self._history = stream, machine, history
+    def __init__(self, stream: TextIO, machine: str, state: State):
+        self._stream, self._machine, self._state = stream, machine, state
         self._due = _Due(PLAIN_SECONDS)
 
     def __enter__(self):
@@ -76,8 +82,8 @@ class PlainLines:
         pass
 
     def event(self, event: dict) -> None:
-        self._history.add(event)
-        line = words.sentence(event, self._history)
+        follow(self._state, event)
+        line = words.sentence(event, self._state)
         if line:
             self._write(line)
 
@@ -93,11 +99,11 @@ class PlainLines:
 class Panel:
     """The live panel. Printed text of others appears above it; it redraws itself whole when the terminal's size changes."""
 
-    def __init__(self, stream: TextIO, machine: str, history: History):
+    def __init__(self, stream: TextIO, machine: str, state: State):
         from rich.console import Console
         from rich.live import Live
 
-        self._machine, self._history = machine, history
+        self._machine, self._state = machine, state
         self._console = Console(file=stream, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False)
         self._size = self._console.size
@@ -117,27 +123,27 @@ class Panel:
         self._live.stop()
 
     def event(self, event: dict) -> None:
-        self._history.add(event)
+        follow(self._state, event)
         match event["event"]:
             case "start" | "begin":
                 self._progress = None
             case "run":
                 self._progress = None
-                if self._history.late_startup or (event.get("watched") or {}).get("state"):
-                    self._note = words.sentence(event, self._history)
+                if self._state.late_startup or (event.get("watched") or {}).get("state"):
+                    self._note = words.sentence(event, self._state)
             case "speed":  # what it said before is over with the next check
-                said = words.sentence(event, self._history) or ""
+                said = words.sentence(event, self._state) or ""
                 if said or self._note == self._speed:
                     self._note = said
                 self._speed = said
             case "invalid":
-                self._progress, self._note = None, words.sentence(event, self._history)
+                self._progress, self._note = None, words.sentence(event, self._state)
             case "verdict":
                 self._progress, self._note = None, ""
             case "check":
-                self._idle = words.sentence(event, self._history)
+                self._idle = words.sentence(event, self._state)
             case kind if kind != "study":  # a note, a pause, a rejected proposal: it stays to be read until the next verdict
-                self._note = words.sentence(event, self._history) or self._note
+                self._note = words.sentence(event, self._state) or self._note
         self._draw()
 
     def progress(self, number: int, run: int, progress) -> None:
@@ -160,20 +166,20 @@ class Panel:
         from rich.panel import Panel as Frame
         from rich.text import Text
 
-        history = self._history
+        state = self._state
         room = max(1, self._console.height - 10)  # for the last results
         lines = [
             Text(self._shown(self._machine), style="dim"),
-            Text(self._shown(words.running(history) or self._idle), style="bold"),
+            Text(self._shown(words.running(state) or self._idle), style="bold"),
             self._bar(),
             *([Text(self._shown(self._note), style="yellow")] if self._note else []),
-            Text(self._shown(words.best(history)), style="green"),
-            Text(self._shown(words.tally(history))),
-            *(self._result(e) for e in history.experiments[-min(_LAST_RESULTS, room) :]),
+            Text(self._shown(words.best(state)), style="green"),
+            Text(self._shown(words.tally(state))),
+            *(self._result(e) for e in state.decided[-min(_LAST_RESULTS, room) :]),
         ]
         for line in lines:
             line.no_wrap, line.overflow = True, "crop" if self._ascii else "ellipsis"
-        title = Text(self._shown(f"autoresearch {history.tag}".strip()))
+        title = Text(self._shown(f"autoresearch {state.study.tag if state.study else ''}".strip()))
         frame = Frame(Group(*lines), title=title, title_align="left", box=box.ASCII if self._ascii else box.ROUNDED)
         # The cursor rests on an empty line: the terminal's own "^C" after a full one would fold it and spoil the next drawing.
         return Group(frame, Text(""))

@@ -6,13 +6,12 @@ overlap one another; a keep for which there is no room stays without one. The fi
 
 import io
 import os
-from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
 from autoresearch import durable
 from autoresearch.paths import cache_dir
-from autoresearch.report.history import Experiment, History
+from autoresearch.study.state import Experiment, State
 from autoresearch.text import one_line
 
 _KEEP, _DISCARD, _CRASH, _BAND = "#1a8f4c", "#9a9a9a", "#cc3333", "#dfe8f5"
@@ -22,14 +21,14 @@ _LABEL_CHARACTERS = 44
 _MAX_LABELS = 40  # more can't be read at this size; the largest gains come first
 
 
-def draw(events: Iterable[dict], path: Path, machine: str = "") -> None:
-    """Draw the study that `events` (the ledger's, in order) tells of into the PNG file `path`; `machine` is a line about it."""
+def draw(state: State, path: Path, machine: str = "") -> None:
+    """Draw a study into the PNG file `path`; `machine` is a line about it."""
     buffer = io.BytesIO()
-    compose(History.of(events), machine).print_png(buffer)
+    compose(state, machine).print_png(buffer)
     durable.write(Path(path), buffer.getvalue())
 
 
-def compose(history: History, machine: str = ""):
+def compose(state: State, machine: str = ""):
     """The picture as a matplotlib canvas (Agg: it needs no screen, and touches no state that other plots share)."""
     # Matplotlib keeps a list of fonts on disk; without this it would lie in a folder of its own in the user's home.
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
@@ -39,19 +38,20 @@ def compose(history: History, machine: str = ""):
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((_LEFT, _BOTTOM, _WIDTH, _HEIGHT))
-    scored = [e for e in history.experiments if e.val_bpb is not None]
-    _frame(figure, axes, history, machine)
+    decided = state.decided
+    scored = [e for e in decided if e.val_bpb is not None]
+    _frame(figure, axes, state, machine)
     if scored:
-        sigma = history.noise.sigma if history.noise else None
+        sigma = state.noise.sigma if state.noise else None
         low, high = _y_range(scored, sigma)
         axes.set_ylim(low, high)
         _draw_noise(axes, scored[0].val_bpb, sigma)
         _draw_discards(axes, [e for e in scored if e.outcome == "discard"], low, high)
-        best = _draw_best(axes, scored, history.experiments[-1].number)
+        best = _draw_best(axes, scored, decided[-1].number)
     else:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no experiment has a score yet", transform=axes.transAxes, ha="center", color=_DISCARD)
-    _draw_crashes(axes, history.experiments)
+    _draw_crashes(axes, decided)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1, borderpad=0.3, ncols=6,
@@ -62,7 +62,7 @@ def compose(history: History, machine: str = ""):
     return canvas
 
 
-def _frame(figure, axes, history: History, machine: str) -> None:
+def _frame(figure, axes, state: State, machine: str) -> None:
     """Titles, axes and grid."""
     from matplotlib.ticker import MaxNLocator
 
@@ -71,25 +71,26 @@ def _frame(figure, axes, history: History, machine: str) -> None:
     axes.grid(axis="y", color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
-    last = max((e.number for e in history.experiments), default=0)
+    last = max((e.number for e in state.decided), default=0)
     margin = max(0.6, 0.012 * last)
     axes.set_xlim(-margin, max(last, 1) + margin)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=14))
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("experiment (0 is the baseline)", fontsize=9.5)
     axes.set_ylabel("val_bpb, bits per byte (lower is better)", fontsize=9.5)
-    title = "val_bpb n/a" if history.best is None else f"val_bpb {history.best:.4f}"
-    if history.gain:
-        percent = 100 * history.gain.bpb / history.baseline
-        error = "" if history.gain.error is None else f" ± {history.gain.error:.4f}"
-        title += f", {history.gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline {history.baseline:.4f}"
+    title = "val_bpb n/a" if state.best is None else f"val_bpb {state.best.val_bpb:.4f}"
+    if state.gain:
+        baseline = state.baseline.val_bpb
+        error = "" if state.gain.error is None else f" ± {state.gain.error:.4f}"
+        title += f", {state.gain.bpb:.4f}{error} ({100 * state.gain.bpb / baseline:.1f} %) below the baseline {baseline:.4f}"
     _text(figure, _LEFT, 0.962, title, fontsize=13, fontweight="bold", va="center")
-    subtitle = "  ·  ".join(one_line(word, 90) for word in (machine, history.tag, _counts(history)) if word)
+    tag = state.study.tag if state.study else ""
+    subtitle = "  ·  ".join(one_line(word, 90) for word in (machine, tag, _counts(state)) if word)
     _text(figure, _LEFT, 0.92, subtitle, fontsize=9.5, color="#555555", va="center")
 
 
-def _counts(history: History) -> str:
-    keep, discard, crash = (history.counts[word] for word in ("keep", "discard", "crash"))
+def _counts(state: State) -> str:
+    keep, discard, crash = state.counts().values()
     total = keep + discard + crash
     return f"{total} experiment{'s' * (total != 1)}: {keep} kept, {discard} discarded, {crash} crashed"
 
@@ -173,9 +174,9 @@ def _draw_labels(axes, renderer, scored: list[Experiment], best: list[tuple[floa
     obstacles += [(x - 4 * point, y - 4 * point, x + 4 * point, y + 4 * point) for x, y in corners]
     dots = axes.transData.transform([(e.number, e.val_bpb) for e in scored if e.outcome == "discard"] or np.empty((0, 2)))
     frame = axes.get_window_extent(renderer)
-    gains = {after: before.val_bpb - after.val_bpb for before, after in pairwise([scored[0], *keeps])}
+    gains = {after.number: before.val_bpb - after.val_bpb for before, after in pairwise([scored[0], *keeps])}
     labels: list[tuple[float, float, float, float]] = []
-    for keep in sorted(keeps, key=gains.get, reverse=True)[:_MAX_LABELS]:
+    for keep in sorted(keeps, key=lambda one: gains[one.number], reverse=True)[:_MAX_LABELS]:
         text = _text(
             axes,
             0,

@@ -1,14 +1,15 @@
 """What `run` says of a study in words: of one event, of what runs, of the best, of the night so far."""
 
+import math
 from datetime import datetime, timedelta
 
-from autoresearch.report.history import History, span
+from autoresearch.study.state import State
 
 MORNING_HOUR = 7  # what "by 07:00" counts to
 
 
-def sentence(event: dict, history: History) -> str | None:
-    """The event for a reader; None when it says nothing that one waits for. `history` already holds the event."""
+def sentence(event: dict, state: State) -> str | None:
+    """The event for a reader; None when it says nothing that one waits for. `state` already holds the event."""
     kind, number = event["event"], event.get("n")
     match kind:
         case "study":
@@ -16,16 +17,16 @@ def sentence(event: dict, history: History) -> str | None:
         case "start":
             return f"experiment {number}: {event['description']}"
         case "begin":
-            who = "the best, " if history.again is not None else ""
+            who = "the best, " if state.runs_again else ""
             return f"{who}experiment {number} run {event['k']} starts, seed {event['seed']}"
         case "run":
             score = f"val_bpb {event['val_bpb']:.6f}" if event["status"] == "ok" else f"{event['status']}: {event['reason']}"
-            late = history.late_startup
+            late = state.late_startup
             beyond = "; start-up {:.0f} s, baseline {:.0f} s".format(*late) if late and number > 0 else ""
             disturbed = "; it counts although it was disturbed" if (event.get("watched") or {}).get("state") else ""
             return f"experiment {number} run {event['k']}: {score}{beyond}{disturbed}"
         case "verdict":
-            return f"experiment {number} {history.experiments[-1].outcome}: {event['reason']}; {best(history)}"
+            return f"experiment {number} {state.experiments[-1].outcome}: {event['reason']}; {best(state)}"
         case "audit":
             worst = "no log-probabilities" if event["worst_nats"] is None else f"worst difference {event['worst_nats']:.4f} nats"
             passed = "passed" if event["reason"] is None else f"failed: {event['reason']}"
@@ -71,40 +72,40 @@ def _slice(event: dict) -> str | None:
     return f"experiment {event['n']} run {event['k']}, over experiment {event['against']}: gains {gains}{held}"
 
 
-def running(history: History) -> str:
-    if history.running is None:
-        if history.again is None:
-            return ""
-        return f"the best, experiment {history.again}, runs again (run {history.run}, seed {history.seed})"
-    number, description = history.running
-    if history.again is not None:
-        return f"the best, experiment {history.again}, runs again (run {history.run}, seed {history.seed}), for experiment {number}"
-    run = "" if history.run is None else f" run {history.run} (seed {history.seed})"
-    return f"experiment {number}{run}: {description}"
+def running(state: State) -> str:
+    pending, again = state.pending, state.runs_again
+    if again and (run := again.unfinished):
+        beside = f", for experiment {pending.number}" if pending else ""
+        return f"the best, experiment {again.number}, runs again (run {run.k}, seed {run.seed}){beside}"
+    if pending is None:
+        return ""
+    last = pending.runs[-1] if pending.runs else None
+    return f"experiment {pending.number}{f' run {last.k} (seed {last.seed})' if last else ''}: {pending.description}"
 
 
-def best(history: History) -> str:
-    if history.best is None:
+def best(state: State) -> str:
+    if state.best is None or state.best.val_bpb is None:
         return "no val_bpb yet"
-    text = f"best val_bpb {bpb(history.best)}"
-    if not history.gain:
+    text = f"best val_bpb {bpb(state.best.val_bpb)}"
+    if not state.gain:
         return f"{text}, the baseline"
-    percent = 100 * history.gain.bpb / history.baseline
-    error = "" if history.gain.error is None else f" +- {history.gain.error:.4f}"
-    return f"{text} by experiment {history.best_number}, {history.gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline"
+    percent = 100 * state.gain.bpb / state.baseline.val_bpb
+    error = "" if state.gain.error is None else f" +- {state.gain.error:.4f}"
+    return f"{text} by experiment {state.best.number}, {state.gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline"
 
 
-def tally(history: History) -> str:
-    counts = ", ".join(f"{count} {word}" for word, count in history.counts.items())
-    if history.invalid:
-        counts += f", {history.invalid} invalid and done again"
-    seconds = history.experiment_seconds
+def tally(state: State) -> str:
+    found = state.counts()
+    counts = ", ".join(f"{count} {word}" for word, count in found.items())
+    if state.invalid:
+        counts += f", {state.invalid} invalid and done again"
+    seconds = state.experiment_seconds
     if not seconds:
         return counts
     now = datetime.now()
     morning = now.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
     morning += timedelta(days=1) * (morning <= now)
-    expected = sum(history.counts.values()) + int((morning - now).total_seconds() / seconds)
+    expected = sum(found.values()) + int((morning - now).total_seconds() / seconds)
     return f"{counts}; {span(seconds)} each, at this pace {expected} by {morning:%H:%M}"
 
 
@@ -125,3 +126,10 @@ def numbers(progress) -> list[str]:
 
 def bpb(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4f}"
+
+
+def span(seconds: float) -> str:
+    """4:05, 1:02:03."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

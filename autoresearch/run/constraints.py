@@ -11,17 +11,24 @@ asks for text and does not train on it.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
-from autoresearch.errors import UsageError, nearest
+from msgspec import Meta
+
+from autoresearch import records
+from autoresearch.errors import UsageError
+from autoresearch.hardware.devices.registry import Backend
+
+Limit = Annotated[float, Meta(gt=0, description="a number above 0")]
 
 BROKEN = "limit"  # the ledger's state of a run that broke one
 
 
 @dataclass(frozen=True)
 class Constraints:
-    max_params: float | None = None
-    max_memory_gb: float | None = None  # GiB
-    min_tok_s: float | None = None
+    max_params: Limit | None = None
+    max_memory_gb: Limit | None = None  # GiB
+    min_tok_s: Limit | None = None
 
     def to_dict(self) -> dict[str, float]:
         """Those that are set."""
@@ -30,18 +37,22 @@ class Constraints:
     @classmethod
     def from_dict(cls, table: dict) -> "Constraints":
         """UsageError for an unknown name or a value that is no number above 0."""
-        known = tuple(cls.__dataclass_fields__)
-        for name, value in table.items():
-            if name not in known:
-                raise UsageError(f"no constraint {name!r}{nearest(name, known)} there are {', '.join(known)}")
-            if type(value) not in (int, float) or not value > 0:
-                raise UsageError(f"the constraint {name} is {value!r}; it must be a number above 0")
-        return cls(**table)
+        try:
+            return records.read_own(cls, table, "the constraint ", "the constraints")
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    def check_known(self, backend: Backend) -> None:
+        """UsageError for a limit on what the backend does not know."""
+        if self.max_memory_gb is not None and not backend.peak_memory:
+            asked = f"--max-memory-gb {self.max_memory_gb:g}"
+            problem = f"{asked}: the backend {backend.name} does not know how much memory a training took"
+            raise UsageError(problem, "leave it out, or limit --max-params")
 
     def objection(
         self, num_params: int | None = None, peak_memory_bytes: int | None = None, tokens_per_second: float | None = None
     ) -> str | None:
-        """The first one that is broken, in words with both numbers; None when none is, or nothing is known of it."""
+        """The first one that is broken, in words with both numbers; None when none is, or nothing is known of it yet."""
         if self.max_params is not None and num_params is not None and num_params > self.max_params:
             return f"it has {num_params:,} parameters, and --max-params allows {self.max_params:,.0f}"
         if self.max_memory_gb is not None and peak_memory_bytes is not None and peak_memory_bytes > self.max_memory_gb * 2**30:
@@ -49,3 +60,9 @@ class Constraints:
         if self.min_tok_s is not None and tokens_per_second is not None and tokens_per_second < self.min_tok_s:
             return f"it trains {tokens_per_second:,.0f} tokens a second, and --min-tok-s asks for {self.min_tok_s:,.0f}"
         return None
+
+    def objection_at_the_end(self, num_params: int | None, peak_memory_bytes: int | None, tokens_per_second: float) -> str | None:
+        """As `objection`, where what is not known by now never will be."""
+        if self.max_memory_gb is not None and peak_memory_bytes is None:
+            return f"it does not tell how much memory it took, and --max-memory-gb allows {self.max_memory_gb:g}"
+        return self.objection(num_params, peak_memory_bytes, tokens_per_second)

@@ -223,7 +223,7 @@ def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch
     if flops_per_token and setup.peak_flops and speed:
         facts["mfu_percent"] = 100 * flops_per_token * speed / setup.peak_flops
     stored = files.parameters(checkpoint) if setup.constraints.max_params is not None else None
-    _refuse(setup.constraints.objection(stored, facts["peak_memory_bytes"], speed))
+    _refuse(setup.constraints.objection_at_the_end(stored, facts["peak_memory_bytes"], speed))
 
 
 def grace_seconds(train_seconds: float) -> float:
@@ -242,4 +242,3 @@ def _refuse(objection: str | None) -> None:
 def _describe(described: dict, message: dict) -> None:
     if message["type"] == "facts":
         described.update(message["facts"])
-

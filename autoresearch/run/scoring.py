@@ -20,12 +20,12 @@ from autoresearch.measure.audit import Cuts
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import SLOTS, Costs, Score, row_bits, rows_per_slot, score, slots
+from autoresearch.noise import WORST_BPB
 from autoresearch.run import bounds, cells
 from autoresearch.run.bounds import Bounds, Seconds
 from autoresearch.run.cells import WORK
 from autoresearch.run.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.sandbox import room
-from autoresearch.study.schema import WORST_BPB
 
 BITS = "bits.npy"  # float32 [rows, seq_len]: what each target of the validation text cost
 LEAST_BATCHES = 8  # of a scoring

@@ -1,9 +1,9 @@
 """Which level this system reaches, and why: facts for doctor, and the choice behind `--sandbox auto|none`.
 
-    3   2, and process, IPC and network namespaces of its own (Linux with bubblewrap)
-    2   no network, no file but those named, no way into other processes (Linux: Landlock and seccomp; macOS: Seatbelt)
-    1   writes are fenced
-    0   nothing: agent code has the user's rights
+3   2, and process, IPC and network namespaces of its own (Linux with bubblewrap)
+2   no network, no file but those named, no way into other processes (Linux: Landlock and seccomp; macOS: Seatbelt)
+1   writes are fenced
+0   nothing: agent code has the user's rights
 """
 
 import functools

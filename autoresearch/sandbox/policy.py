@@ -11,7 +11,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,14 +58,6 @@ class Needs:
     devices: tuple[str, ...] = ()  # files in /dev, to read, write and control
     reads: tuple[str, ...] = ()  # folders of a driver outside of /usr
     hub: tuple[str, ...] = ()  # repositories in Hugging Face's cache, as owner/name
-
-    @classmethod
-    def from_table(cls, table: Mapping[str, list[str]]) -> "Needs":
-        """Raises UsageError for a key or a type that is not known."""
-        for key, value in table.items():
-            if key not in cls.__dataclass_fields__ or not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
-                raise UsageError(f"[sandbox] {key} = {value!r}; it may hold {', '.join(cls.__dataclass_fields__)}, lists of texts")
-        return cls(**{key: tuple(value) for key, value in table.items()})
 
 
 NO_NEEDS = Needs()

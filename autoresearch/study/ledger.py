@@ -3,7 +3,7 @@
 Promises: a line that `append` returned for survives a power loss; a line carries a sequence number and a checksum of itself and
 of the line before, so a line that was changed, lost, swapped, doubled or taken from another ledger is noticed; only the last line
 can be torn (the write that a kill or a full disk cut short), and a torn line is set aside and cut, since nothing was built on it.
-No event is written that does not say what schema.py asks of it. state.py folds the lines; a line of an older version that says what
+No event is written that does not say what events.py asks of it. state.py folds the lines; a line of an older version that says what
 can't be is skipped there, and `status` tells so.
 
     study     tag, seed, decide                                          the first line
@@ -46,7 +46,7 @@ from pathlib import Path
 from autoresearch import durable
 from autoresearch.errors import LedgerRefusal
 from autoresearch.run import disk
-from autoresearch.study import lines, schema
+from autoresearch.study import events, lines
 
 
 def read(path: Path) -> list[dict]:
@@ -71,16 +71,16 @@ class Ledger:
             durable.sync_folder(path.parent)
 
     def append(self, event: str, **fields) -> dict:
-        """Write one event and sync it; what others wrote in it is cut to its length before (schema.fit).
+        """Write one event and sync it; what others wrote in it is cut to its length before (events.fit).
 
-        LedgerRefusal for an event that is not as schema.py says; nothing is written then. On OSError the ledger is as it was
+        LedgerRefusal for an event that is not as events.py says; nothing is written then. On OSError the ledger is as it was
         before; after any but a full disk it takes no more.
         When a sync has failed, nobody knows which of the bytes are on the disk (LWN 752063): nothing may be built on them.
         """
         if self._failed:
             raise self._failed
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = {"seq": len(self.events) + 1, "time": now, "event": event, **schema.fit(fields)}
+        entry = {"seq": len(self.events) + 1, "time": now, "event": event, **events.fit(fields)}
         line, check = _encoded(entry, self._check)
         try:
             self._drop_half_a_line()  # when that failed the last time, as it may on a full disk
@@ -109,12 +109,12 @@ class Ledger:
 
 def _encoded(entry: dict, before: str) -> tuple[bytes, str]:
     """lines.encode of an entry that may be written. LedgerRefusal for another."""
-    if reason := schema.entry_objection(entry):
+    if reason := events.objection(entry):
         raise LedgerRefusal(entry["event"], reason)
     try:
         line, check = lines.encode(entry, before)
     except (ValueError, TypeError, RecursionError) as error:  # NaN, or what JSON has no word for, in a field without a row
         raise LedgerRefusal(entry["event"], f"{type(error).__name__}: {error}"[:200]) from error
-    if len(line) > schema.LONGEST_LINE_BYTES:
+    if len(line) > events.LONGEST_LINE_BYTES:
         raise LedgerRefusal(entry["event"], f"it has {len(line):,} bytes")
     return line, check

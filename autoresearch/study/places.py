@@ -1,72 +1,86 @@
 """Whether an event has its place after the events before it: what it refers to has to be there.
 
-Each function here gets a State and an event's fields, which are as schema.py says, and gives what is wrong, in words, or None.
+Each function here gets a State and an event, and gives what is wrong, in words, or None.
 """
 
+from typing import TYPE_CHECKING
 
-def objection(state, event: str, fields: dict) -> str | None:
-    check = _CHECKS.get(event)
-    return check(state, fields) if check else None
+from msgspec import UNSET
 
+from autoresearch.study import events
 
-def _known(state, fields: dict) -> str | None:
-    return None if fields["n"] < len(state.experiments) else f"there is no experiment {fields['n']}"
-
-
-def _study(state, fields: dict) -> str | None:
-    return "the study has begun before" if state.study else None
+if TYPE_CHECKING:
+    from autoresearch.study.state import State
 
 
-def _start(state, fields: dict) -> str | None:
+def objection(state: "State", event: events.Event) -> str | None:
+    match event:
+        case events.Study():
+            return "the study has begun before" if state.study else None
+        case events.Start():
+            return _start(state, event)
+        case events.Begin():
+            return _begin(state, event)
+        case events.Run() | events.Invalid():
+            return _end(state, event.n, event.k, None if event.seed is UNSET else event.seed)
+        case events.Lost():
+            return _end(state, event.n, event.k)
+        case events.Verdict():
+            return _verdict(state, event)
+        case events.Audit() | events.Tested() | events.Slice():
+            return _of_a_run(state, event.n, event.k)
+        case events.Revoked():
+            is_best = state.best is not None and state.best.number == event.n > 0
+            return None if is_best else f"experiment {event.n} is not the best, or is the baseline"
+        case events.Noise():
+            return _known(state, event.n)
+    return None
+
+
+def _known(state: "State", n: int) -> str | None:
+    return None if n < len(state.experiments) else f"there is no experiment {n}"
+
+
+def _start(state: "State", event: events.Start) -> str | None:
     if state.pending is not None:
         return f"experiment {state.pending.number} has no verdict yet"
     number = len(state.experiments) if state.best else 0  # a baseline that failed is tried again
-    return None if fields["n"] == number else f"the next experiment is {number}"
+    return None if event.n == number else f"the next experiment is {number}"
 
 
-def _begin(state, fields: dict) -> str | None:
-    if wrong := _known(state, fields):
+def _begin(state: "State", event: events.Begin) -> str | None:
+    if wrong := _known(state, event.n):
         return wrong
-    one = state.experiments[fields["n"]]
+    one = state.experiments[event.n]
     if one is not state.pending and one is not state.best:
         return f"experiment {one.number} was decided, and is not the best"
-    if cut := state.unfinished:
-        return f"run {cut.unfinished.k} of experiment {cut.number} is under way"
-    return None if fields["k"] == len(one.runs) + 1 else f"its next run is {len(one.runs) + 1}"
+    if (cut := state.unfinished) and (run := cut.unfinished):
+        return f"run {run.k} of experiment {cut.number} is under way"
+    return None if event.k == len(one.runs) + 1 else f"its next run is {len(one.runs) + 1}"
 
 
-def _end(state, fields: dict) -> str | None:
+def _end(state: "State", n: int, k: int, seed: int | None = None) -> str | None:
     """Of a run that was under way."""
     one = state.unfinished
-    if one is None or (one.number, one.unfinished.k) != (fields["n"], fields["k"]):
-        return f"run {fields['k']} of experiment {fields['n']} is not under way"
-    return None if fields.get("seed", one.unfinished.seed) == one.unfinished.seed else "it was begun with another seed"
+    run = one.unfinished if one else None
+    if one is None or run is None or (one.number, run.k) != (n, k):
+        return f"run {k} of experiment {n} is not under way"
+    return None if seed in (None, run.seed) else "it was begun with another seed"
 
 
-def _verdict(state, fields: dict) -> str | None:
+def _verdict(state: "State", event: events.Verdict) -> str | None:
     one = state.pending
-    if one is None or one.number != fields["n"]:
-        return f"experiment {fields['n']} waits for none"
+    if one is None or one.number != event.n:
+        return f"experiment {event.n} waits for none"
     if state.unfinished:
         return "a run is under way"
     measured = sum(result.ok for result in one.results)
-    return f"it has {len(fields['scores'])} scores, of {measured} runs" if len(fields["scores"]) > measured else None
+    return f"it has {len(event.scores)} scores, of {measured} runs" if len(event.scores) > measured else None
 
 
-def _of_a_run(state, fields: dict) -> str | None:
+def _of_a_run(state: "State", n: int, k: int) -> str | None:
     """Of what is said of a run that was made."""
-    wrong = _known(state, fields)
-    if wrong is None and fields["k"] > len(state.experiments[fields["n"]].runs):
-        wrong = f"experiment {fields['n']} has no run {fields['k']}"
+    wrong = _known(state, n)
+    if wrong is None and k > len(state.experiments[n].runs):
+        wrong = f"experiment {n} has no run {k}"
     return wrong
-
-
-def _revoked(state, fields: dict) -> str | None:
-    is_best = state.best is not None and state.best.number == fields["n"] > 0
-    return None if is_best else f"experiment {fields['n']} is not the best, or is the baseline"
-
-
-_CHECKS = {
-    "study": _study, "start": _start, "begin": _begin, "run": _end, "lost": _end, "invalid": _end, "verdict": _verdict,
-    "audit": _of_a_run, "tested": _of_a_run, "slice": _of_a_run, "revoked": _revoked, "noise": _known,
-}  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch import durable
-from autoresearch.study import lines, schema
+from autoresearch.study import events, lines
 from autoresearch.text import one_line
 
 
@@ -51,7 +51,7 @@ def repair(found: Damage) -> Path:
 
 
 def _said(line: bytes) -> str:
-    if len(line) > schema.LONGEST_LINE_BYTES:
+    if len(line) > events.LONGEST_LINE_BYTES:
         return f"not readable, {len(line):,} bytes"
     try:
         entry = json.loads(line)

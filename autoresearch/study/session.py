@@ -7,7 +7,7 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -15,7 +15,7 @@ import pygit2
 
 from autoresearch import durable
 from autoresearch.border import files
-from autoresearch.errors import BrokenDisk, StoredStateError, UsageError
+from autoresearch.errors import BrokenDisk, LedgerRefusal, StoredStateError, UsageError
 from autoresearch.hardware import cores
 from autoresearch.hardware.now import awake, conditions
 from autoresearch.hardware.now.conditions import Conditions
@@ -23,16 +23,15 @@ from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure.summary import RunResult
 from autoresearch.propose.proposals import described
 from autoresearch.report import picture, table
-from autoresearch.report.history import machine_line
 from autoresearch.run import disk, experiment
 from autoresearch.run.bounds import Bounds
-from autoresearch.run.experiment import Setup
 from autoresearch.run.scoring import BITS
+from autoresearch.run.setup import OnProgress, Progress, Setup
 from autoresearch.sandbox import policy
-from autoresearch.study import lock
+from autoresearch.study import events, lock
 from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.ledger import Ledger
-from autoresearch.study.state import State, sound
+from autoresearch.study.state import State
 from autoresearch.study.store import Store, head_file
 from autoresearch.study.workspace import STUDY, Study
 
@@ -53,20 +52,30 @@ class Listener(Protocol):
     def progress(self, number: int, run: int, progress) -> None: ...
 
 
+@dataclass(frozen=True)
+class Begun:
+    """The first run of an experiment that waits at READY."""
+
+    warm: experiment.Warm
+    conditions: dict  # of the machine, before its start
+
+
 class Session:
     """Use: `with opened(study, setup, listener) as session`."""
 
     def __init__(self, study: Study, setup: Setup, listener: Listener, observer: Observer | None = None):
         """observer: what the machine is seen through, for tests."""
         self.study, self._setup = study, setup
-        threads = cores.usable() if study.facts.threads else None  # a backend that names its threads trains on the processors
-        self.observer = observer or Observer(threads, setup.backend)
+        self.observer = observer or Observer(cores.usable() if setup.backend.processors else None, setup.backend)
         self._listener: Listener | None = listener
         self.interrupts = Interrupts(self.note)
         self._disk = disk.Disk(study.state_folder)
         self._pruned: set[str] = set()  # run folders that need no second look
         self._conditions: Conditions | None = None  # at the last look
         self.scored_here: set[str] = set()  # folders of the runs that this process has made
+        self.tick: Callable[[], None] = lambda: None  # what else is to be done a few times a second while something runs
+        self.begun: Begun | None = None  # the process of the next run, where one waits already
+        self.machine_failures = 0  # in a row, of what was tried again
         self.ledger = Ledger(study.events)
         self.state = State.from_events(self.ledger.events)
         self.store = Store(study.folder, study.tag)
@@ -82,17 +91,20 @@ class Session:
         found = Bounds.of(self._setup.train_seconds, baseline.results, has_device)
         return replace(self._setup, baseline=self.store.text(baseline.commit), bounds=found)
 
-    def record(self, event: str, **fields) -> dict:
+    def record(self, event: events.Event) -> None:
         """Write an event durably, waiting for space when the disk is full; then fold and show it.
 
-        LedgerRefusal for one that the ledger does not take (schema.py, places.py).
+        LedgerRefusal for one that the ledger does not take (events.py, places.py).
         """
-        self.state.demand(event, fields)
+        try:
+            fields = events.fields(event)
+        except ValueError as error:
+            raise LedgerRefusal(event.name, str(error)) from error
+        self.state.demand(event)
         with self.interrupts.whole():
-            entry = self.persist(lambda: self.ledger.append(event, **fields))
+            entry = self.persist(lambda: self.ledger.append(event.name, **fields))
             self.state.apply(entry)
             self._tell("event", entry)
-        return entry
 
     def persist(self, write: Callable[[], Result]) -> Result:
         """Do a durable write; on a full disk give up the ballast, then wait for space, and do it again until it is done.
@@ -131,12 +143,12 @@ class Session:
     def disk_is_full(self) -> bool:
         return not self._disk.has_room
 
-    def progress_to(self, number: int, run: int, tick: Callable[[], None] = lambda: None) -> Callable:
-        """For experiment.execute. tick: what else is to be done a few times a second."""
+    def progress_to(self, number: int, run: int) -> OnProgress:
+        """For experiment.execute."""
 
-        def on_progress(progress) -> None:
+        def on_progress(progress: Progress) -> None:
             self.interrupts.speak()
-            tick()
+            self.tick()
             self._tell("progress", number, run, progress)
 
         return on_progress
@@ -176,8 +188,7 @@ class Session:
     def draw(self) -> None:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
         try:
-            machine = machine_line(self.study)
-            picture.draw(sound(self.ledger.events), self.study.folder / "progress.png", machine)
+            picture.draw(self.state, self.study.folder / "progress.png", self.study.machine_line)
         except Exception as error:
             self.note(f"progress.png could not be drawn: {type(error).__name__}: {error}")
 
@@ -207,20 +218,21 @@ class Session:
         for k, one in enumerate(self.state.rejections, 1):
             self.persist(lambda k=k, one=one: self.store.name(f"rejected-{k}", one.commit))
         if cut := self.state.unfinished:
-            self.record("lost", n=cut.number, k=cut.unfinished.k, reason="it was cut short; the same commit runs again")
+            self.record(events.Lost(n=cut.number, k=cut.unfinished.k, reason="it was cut short; the same commit runs again"))
         self.follow()
 
     def _check_terms(self) -> None:
         """study.toml is what was committed at first, and from then on what the ledger's first line says."""
         text = (self.study.folder / STUDY).read_text(encoding="utf-8")
         committed = (head_file(self.study.folder, STUDY) or text.encode()).decode("utf-8")
-        if text != self.state.study.get("terms", committed):
+        known = self.state.study
+        if text != ((known and known.terms) or committed):
             raise UsageError(
                 f"{self.study.folder / STUDY} was changed by hand; `git checkout HEAD {STUDY}` puts it back,"
                 " a new study in another folder can have other terms (`autoresearch run --workspace NEW_FOLDER`, with options)"
             )
-        if not self.state.study:
-            self.record("study", tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text)
+        if known is None:
+            self.record(events.Study(tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text))
 
     def _prune_runs(self) -> None:
         """Weights are kept of what is under way and of the best, without most of its runs since its verdict."""
@@ -276,8 +288,12 @@ def opened(study: Study, setup: Setup, listener: Listener, observer: Observer | 
     """The session, for one process at a time. Raises UsageError when another has it, StoredStateError when it is damaged."""
     with lock.hold(study.lock), awake.held():
         session = Session(study, setup, listener, observer)
-        with session.interrupts.handled():
-            yield session
+        try:
+            with session.interrupts.handled():
+                yield session
+        finally:
+            if session.begun:
+                session.begun.warm.__exit__()
 
 
 def train_outside(study: Study, setup: Setup, seed: int, on_progress: Callable) -> RunResult:
@@ -309,4 +325,3 @@ def log_tail(path: Path, lines: int = 20) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
-

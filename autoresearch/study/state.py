@@ -1,20 +1,23 @@
 """Where a study stands: a pure fold over the events of its ledger (ledger.py says what they hold).
 
-Promises: it raises nothing, whatever JSON values stand in the place of events. One that is not as schema.py says, or has no place
+The one fold: what decides, what is drawn and what is answered all read its result.
+
+Promises: it raises nothing, whatever JSON values stand in the place of events. One that is not as events.py says, or has no place
 (places.py) among the events before it, changes nothing and is noted in `skipped`.
 """
 
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from datetime import datetime
 
 from autoresearch.errors import LedgerRefusal
 from autoresearch.loop.decide import CHECK_RUNS
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
-from autoresearch.run.validity import Reference
-from autoresearch.study import places, schema
+from autoresearch.study import events, places
+from autoresearch.study.validity import Reference
 from autoresearch.text import one_line
 
 
@@ -87,6 +90,19 @@ class Experiment(Scored):
     audits: list[Audit] = field(default_factory=list)
     tests: dict[int, float] = field(default_factory=dict)  # run -> bits per byte on the test text
     slices: list[Slice] = field(default_factory=list)
+    decided: str | None = None  # when it got its verdict
+
+    @property
+    def outcome(self) -> str | None:
+        """What a reader calls it: its verdict, and baseline for the one that all are held against."""
+        return "baseline" if self.number == 0 and self.verdict == "keep" else self.verdict
+
+    @property
+    def seconds(self) -> float | None:
+        """From its start to its verdict."""
+        if not self.decided or not self.started:
+            return None
+        return (datetime.fromisoformat(self.decided) - datetime.fromisoformat(self.started)).total_seconds()
 
     @property
     def weighty(self) -> list[Run]:
@@ -134,31 +150,6 @@ class Experiment(Scored):
 
 
 @dataclass(frozen=True)
-class Rejection:
-    """A proposal that failed in its two steps before the clock: never an experiment, but known."""
-
-    number: int  # of the experiment that it would have been
-    commit: str
-    description: str
-    agent: str
-    state: str  # crash, oom, timeout, diverged, invalid, limit
-    reason: str
-    log: str  # the end of its log
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A proposal that is ready and was not tried yet."""
-
-    agent: str
-    commit: str
-    base: str  # the commit whose train.py it edits
-    description: str
-    reasoning: str
-    cost_usd: float
-
-
-@dataclass(frozen=True)
 class Skipped:
     """A line of the ledger that says what can't be."""
 
@@ -168,20 +159,22 @@ class Skipped:
 
 
 _SHOWN = 3  # of those, in the one line about them
+LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
+USUAL = 20  # how many of the last experiments say how long one takes
 
 
 @dataclass
 class State:
     """Where a study stands, from its events alone."""
 
-    study: dict = field(default_factory=dict)
+    study: events.Study | None = None
     experiments: list[Experiment] = field(default_factory=list)
     best: Experiment | None = None  # the last keep
     keys: dict[str, int] = field(default_factory=dict)  # program -> the experiment that tried it
-    rejections: list[Rejection] = field(default_factory=list)
+    rejections: list[events.Rejected] = field(default_factory=list)  # what failed in its two steps before the clock: no experiments
     rejected_keys: dict[str, str] = field(default_factory=dict)  # program -> why it failed before its training
-    waiting: Waiting | None = None
-    mix: dict | None = None  # the last such event
+    waiting: events.Proposed | None = None  # a proposal that is ready and was not tried yet
+    mix: events.Mix | None = None
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
     results: int = 0  # runs that ended with a result; seeds are counted by it
     lost: int = 0
@@ -191,13 +184,14 @@ class State:
     asked: int = 0
     cost_usd: float = 0.0  # of all requests whose price is known
     last_stop: str | None = None
+    last_startup_seconds: float | None = None  # of the last run that has a result
     skipped: list[Skipped] = field(default_factory=list)
 
     @classmethod
-    def from_events(cls, events: Iterable[dict]) -> "State":
+    def from_events(cls, entries: Iterable[dict]) -> "State":
         state = cls()
-        for line, event in enumerate(events, 1):
-            state.apply(event, line)
+        for line, entry in enumerate(entries, 1):
+            state.apply(entry, line)
         return state
 
     @property
@@ -249,58 +243,118 @@ class State:
 
     def next_seed(self) -> int:
         """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number."""
-        return self.study["seed"] + self.results
+        return (self.study.seed if self.study else 0) + self.results
+
+    @property
+    def decided(self) -> list[Experiment]:
+        return [one for one in self.experiments if one.verdict is not None]
+
+    @property
+    def runs_again(self) -> Experiment | None:
+        """The best, while it is measured again."""
+        one = self.unfinished
+        return one if one and one.verdict is not None else None
+
+    @property
+    def experiment_seconds(self) -> float | None:
+        """The usual time of an experiment: a median, since a night's sleep between start and verdict says nothing."""
+        known = [one.seconds for one in self.experiments[1:] if one.seconds is not None][-USUAL:]
+        return statistics.median(known) if known else None
+
+    @property
+    def late_startup(self) -> tuple[float, float] | None:
+        """(the last run's, the baseline's) seconds, where the last is LATE_SECONDS longer."""
+        usual, last = self.baseline and self.baseline.startup_seconds, self.last_startup_seconds
+        return (last, usual) if last is not None and usual is not None and last - usual >= LATE_SECONDS else None
 
     def counts(self) -> dict[str, int]:
         """keep, discard and crash; the baseline is none of them."""
         words = [experiment.verdict for experiment in self.experiments[1:]]
         return {word: words.count(word) for word in ("keep", "discard", "crash")}
 
-    def apply(self, event: dict, line: int = 0) -> bool:
+    def apply(self, entry: object, line: int = 0) -> bool:
         """Take one event in, or skip it. Whether it was taken; one that is not known here is, and changes nothing."""
-        wrong = schema.entry_objection(event) or places.objection(self, event["event"], event)
+        try:
+            event = events.read(entry)
+            wrong = places.objection(self, event) if event else None
+        except ValueError as error:
+            event, wrong = None, str(error)
         if wrong:
-            name = event.get("event") if isinstance(event, dict) else None
+            name = entry.get("event") if isinstance(entry, dict) else None
             self.skipped.append(Skipped(line, one_line(name, 20) if isinstance(name, str) else "n/a", wrong))
             return False
-        if event["event"] in schema.EVENTS and (handler := getattr(self, f"_on_{event['event']}", None)):
-            handler(event)
+        if event:
+            self._take(event)
         return True
 
-    def demand(self, event: str, fields: dict) -> None:
+    def demand(self, event: events.Event) -> None:
         """LedgerRefusal for an event that can't be written next."""
-        fields = schema.fit(fields)
-        if wrong := schema.objection(event, fields) or places.objection(self, event, fields):
-            raise LedgerRefusal(event, wrong)
+        if wrong := places.objection(self, event):
+            raise LedgerRefusal(event.name, wrong)
 
-    def _on_study(self, event: dict) -> None:
-        self.study = event
+    def _take(self, event: events.Event) -> None:
+        match event:
+            case events.Study():
+                self.study = event
+            case events.Asked():
+                self.asked += 1
+                self.cost_usd += event.cost_usd or 0.0
+            case events.Proposed():
+                self.waiting = event
+            case events.Mix():
+                self.mix = event
+            case events.Rejected():
+                self._reject(event)
+            case events.Start():
+                self._start(event)
+            case events.Begin():
+                run = Run(event.k, event.seed, event.folder, sandbox=event.sandbox)
+                self.experiments[event.n].runs.append(run)
+            case events.Run():
+                self._end(event)
+            case events.Lost():
+                self.experiments[event.n].runs.pop()
+                self.lost += 1
+            case events.Invalid():
+                one = self.experiments[event.n]
+                one.runs.pop()
+                one.invalid.append(Invalid(event.k, event.state, event.reason))
+                self.invalid += 1
+            case events.Speed():
+                self.reference.apply_speed(event)
+            case events.Verdict():
+                self._decide(event)
+            case events.Audit():
+                audit = Audit(event.k, event.cuts, event.allowed, event.reason)
+                self.experiments[event.n].audits.append(audit)
+            case events.Tested():
+                self.experiments[event.n].tests[event.k] = event.test_bpb
+            case events.Slice():
+                found = Slice(**{one.name: getattr(event, one.name) for one in fields(Slice)})
+                self.experiments[event.n].slices.append(found)
+            case events.Revoked():
+                self._revoke(event)
+            case events.Noise():
+                self.experiments[event.n].wanted = event.wanted
+            case events.Stop():
+                self.last_stop = event.reason
 
-    def _on_asked(self, event: dict) -> None:
-        self.asked += 1
-        self.cost_usd += event["cost_usd"] or 0.0
-
-    def _on_proposed(self, event: dict) -> None:
-        self.waiting = Waiting(**{name: event[name] for name in Waiting.__dataclass_fields__})
-
-    def _on_mix(self, event: dict) -> None:
-        self.mix = event
-
-    def _on_rejected(self, event: dict) -> None:
+    def _reject(self, event: events.Rejected) -> None:
         self.rejected += 1
-        self._no_longer_waiting(event["agent"])
-        if event.get("commit"):
-            names = ("commit", "description", "agent", "state", "reason", "log")
-            self.rejections.append(Rejection(event["n"], **{name: event[name] for name in names}))
-            self.rejected_keys[event["key"]] = event["reason"]
+        self._no_longer_waiting(event.agent)
+        if event.commit and event.key:
+            self.rejections.append(event)
+            self.rejected_keys[event.key] = event.reason
 
     def _no_longer_waiting(self, agent: str) -> None:
         if self.waiting and self.waiting.agent == agent:
             self.waiting = None
 
-    def _on_start(self, event: dict) -> None:
-        names = ("commit", "parent", "blob", "key", "description", "reasoning", "agent", "cost_usd")
-        started = Experiment(event["n"], started=event["time"], **{name: event[name] for name in names})
+    def _start(self, event: events.Start) -> None:
+        started = Experiment(
+            event.n, event.commit, event.parent, event.blob, event.key, event.description, event.reasoning, event.agent,
+            event.cost_usd, started=event.time or "",
+        )  # fmt: skip
         if self.best is None:
             self.experiments.clear()  # a baseline that failed is tried again as number 0
         self.experiments.append(started)
@@ -308,67 +362,33 @@ class State:
         self.blobs.add(started.blob)
         self._no_longer_waiting(started.agent)
 
-    def _on_begin(self, event: dict) -> None:
-        self.experiments[event["n"]].runs.append(Run(event["k"], event["seed"], event["folder"], sandbox=event.get("sandbox")))
-
-    def _on_run(self, event: dict) -> None:
-        experiment, result = self.experiments[event["n"]], RunResult.from_json(event)
-        run = experiment.runs[-1]
+    def _end(self, event: events.Run) -> None:
+        experiment = self.experiments[event.n]
+        run, result = experiment.runs[-1], event.result
         run.result = result
-        if experiment.verdict is not None and result.ok:
+        if experiment.verdict is not None and result.val_bpb is not None:
             experiment.again.append(result.val_bpb)
         self.results += 1
-        if watched := event.get("watched"):
-            run.disturbed = watched["state"] and f"{watched['state']}: {watched['reason']}"
-            self.reference.apply_run(watched)
+        self.last_startup_seconds = result.startup_seconds
+        if event.watched:
+            run.disturbed = event.watched.state and f"{event.watched.state}: {event.watched.reason}"
+            self.reference.apply_run(event.watched)
 
-    def _on_lost(self, event: dict) -> None:
-        self.experiments[event["n"]].runs.pop()
-        self.lost += 1
+    def _decide(self, event: events.Verdict) -> None:
+        one = self.experiments[event.n]
+        one.verdict, one.state, one.reason, one.scores = event.verdict, event.state, event.reason, event.scores
+        one.decided = event.time or None
+        if one.verdict == "keep":
+            self.best = one
 
-    def _on_invalid(self, event: dict) -> None:
-        experiment = self.experiments[event["n"]]
-        experiment.runs.pop()
-        experiment.invalid.append(Invalid(event["k"], event["state"], event["reason"]))
-        self.invalid += 1
-
-    def _on_speed(self, event: dict) -> None:
-        self.reference.apply_speed(event)
-
-    def _on_verdict(self, event: dict) -> None:
-        experiment = self.experiments[event["n"]]
-        for name in ("verdict", "state", "reason", "scores"):
-            setattr(experiment, name, event[name])
-        if experiment.verdict == "keep":
-            self.best = experiment
-
-    def _on_audit(self, event: dict) -> None:
-        audit = Audit(event["k"], event["cuts"], tuple(event["allowed"]), event["reason"])
-        self.experiments[event["n"]].audits.append(audit)
-
-    def _on_tested(self, event: dict) -> None:
-        self.experiments[event["n"]].tests[event["k"]] = event["test_bpb"]
-
-    def _on_slice(self, event: dict) -> None:
-        fields = {name: event[name] for name in Slice.__dataclass_fields__}
-        for name in ("gain_val", "gain_slice"):
-            fields[name] = fields[name] and tuple(fields[name])
-        self.experiments[event["n"]].slices.append(Slice(**fields))
-
-    def _on_revoked(self, event: dict) -> None:
-        revoked = self.experiments[event["n"]]
-        revoked.verdict, revoked.state, revoked.reason = "discard", event.get("state", "cheat"), event["reason"]
-        revoked.scores, revoked.again = [], []
+    def _revoke(self, event: events.Revoked) -> None:
+        one = self.experiments[event.n]
+        one.verdict, one.state, one.reason = "discard", event.state, event.reason
+        one.scores, one.again = [], []
         self.best = next(one for one in reversed(self.experiments) if one.verdict == "keep")
 
-    def _on_noise(self, event: dict) -> None:
-        self.experiments[event["n"]].wanted = event["wanted"]
 
-    def _on_stop(self, event: dict) -> None:
-        self.last_stop = event["reason"]
-
-
-def sound(events: Iterable[dict]) -> list[dict]:
-    """The events that a State takes in, for other folds over the same ledger."""
+def sound(entries: Iterable[dict]) -> list[dict]:
+    """The ledger's lines that a State takes in, for who shows them one by one."""
     state = State()
-    return [event for line, event in enumerate(events, 1) if state.apply(event, line)]
+    return [entry for line, entry in enumerate(entries, 1) if state.apply(entry, line)]

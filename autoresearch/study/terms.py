@@ -17,7 +17,7 @@ from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner import profiles
 from autoresearch.run import cells
-from autoresearch.run.experiment import Setup
+from autoresearch.run.setup import Setup
 from autoresearch.sandbox import policy
 
 _NEW = "or begin a new study in another folder: `autoresearch run --workspace NEW_FOLDER`"
@@ -34,6 +34,7 @@ def ready(study, sandbox: int, on_progress: OnProgress | None = None) -> Setup:
     on_progress(detect.LOOKING, 0, None)
     choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype))
     check_machine(study, choice.backend, choice.facts)
+    study.constraints.check_known(choice.backend)
     found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
     policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
     return found
@@ -43,10 +44,10 @@ def setup(study, backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
     return Setup(
         backend=backend,
         prepared=prepared,
-        seq_len=study.profile.data["seq_len"],
-        eval_bytes=study.profile.data["eval_bytes"],
-        train_seconds=study.profile.budget["train_seconds"],
-        startup_limit_seconds=study.profile.budget["startup_limit_seconds"],
+        seq_len=study.profile.data.seq_len,
+        eval_bytes=study.profile.data.eval_bytes,
+        train_seconds=study.profile.budget.train_seconds,
+        startup_limit_seconds=study.profile.budget.startup_limit_seconds,
         sandbox=sandbox,
         peak_flops=study.facts.peak_flops,
         constraints=study.constraints,
@@ -73,7 +74,7 @@ def check_options(study, options: dict) -> None:
         "decide": study.decide,
         "stop_early": study.stop_early,
         "seed": study.seed,
-        "train_seconds": study.profile.budget["train_seconds"],
+        "train_seconds": study.profile.budget.train_seconds,
         **vars(study.constraints),
     }
     for name, value in given.items():
@@ -104,7 +105,7 @@ def check_machine(study, backend: Backend, facts: Facts) -> None:
 
 def prepared_again(study, on_progress: OnProgress = silent) -> Prepared:
     """The study's prepared text: from the cache, or made again when it is gone. Checked byte for byte."""
-    vocab_size = study.profile.data["vocab_size"]
+    vocab_size = study.profile.data.vocab_size
     try:
         prepared = Prepared.load(paths.cache_dir() / "data" / study.prepared)
         prepared.verify(on_progress)

@@ -17,6 +17,7 @@ import tomli_w
 
 from autoresearch import __version__, constants, durable
 from autoresearch.data.prepared import Prepared
+from autoresearch.data.sight import IN_SIGHT
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
@@ -69,6 +70,12 @@ class Study:
     @property
     def runs(self) -> Path:
         return self.state_folder / "runs"
+
+    @property
+    def machine_line(self) -> str:
+        """What it runs on, as panel and picture head it; and whether its text can be read by what it trains."""
+        in_sight = " · its text is in train.py's sight" if self.corpus in IN_SIGHT else ""
+        return f"{self.facts.device or 'device n/a'} · backend {self.backend} · profile {self.profile.name}{in_sight}"
 
     def to_toml(self) -> str:
         table = {
@@ -137,7 +144,7 @@ def create(
 def agents_md(study: Study) -> str:
     """How a coding agent drives this study: the template with the study's own facts. Nothing reads it back."""
     budget = study.profile.budget
-    training_minutes = (budget["train_seconds"] + budget["startup_limit_seconds"]) / 60 + 2  # chosen: 2 minutes to score
+    training_minutes = (budget.train_seconds + budget.startup_limit_seconds) / 60 + 2  # chosen: 2 minutes to score
     baseline = BASELINE_RUNS[study.decide]
     most = MOST_RUNS[study.decide]
     return Template(AGENTS_TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -147,8 +154,8 @@ def agents_md(study: Study) -> str:
         profile=study.profile.name,
         device=study.facts.device or "n/a",
         corpus=study.corpus,
-        train_seconds=f"{budget['train_seconds']:g}",
-        startup_limit_seconds=f"{budget['startup_limit_seconds']:g}",
+        train_seconds=f"{budget.train_seconds:g}",
+        startup_limit_seconds=f"{budget.startup_limit_seconds:g}",
         try_runs="1 training" if most == 1 else f"1 training for a loser, a few on new seeds for what looks better, at most {most}",
         baseline_runs=f"{baseline} training{'s' * (baseline > 1)}",
         try_limit_minutes=math.ceil(most * training_minutes),

@@ -70,7 +70,7 @@ def asked(level: int, folder: Path, number: int, what: str, places: dict) -> dic
     run.mkdir()
     cell = policy.cell(level, room.make(run / "work"), [folder / "shared", folder / "code"])
     path = os.pathsep.join([str(folder / "code"), str(policy.PACKAGE.parent)])
-    with Worker({"what": what, "places": places}, run, PROTOCOL, "carriers", {"PYTHONPATH": path}, cell) as worker:
+    with Worker({"what": what, "places": places}, run, PROTOCOL, "carriers", {"PYTHONPATH": path}, cell=cell) as worker:
         return worker.wait("done", LIMIT_SECONDS, "no answer")["found"]
 
 

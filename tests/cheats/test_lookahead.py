@@ -16,7 +16,8 @@ from autoresearch.hardware.devices import registry
 from autoresearch.measure import audit
 from autoresearch.paths import shipped
 from autoresearch.run import scoring
-from autoresearch.run.experiment import Setup, execute
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 
 GAIN_BITS = 0.01  # a token; about 0.003 bits a byte, which is what a good night gains
 SEEDS = range(5)

@@ -8,9 +8,7 @@ from processes import REMEMBERS, model
 
 from autoresearch.propose.views import Views
 from autoresearch.report import picture
-from autoresearch.report.history import History
 from autoresearch.sandbox import levels
-from autoresearch.study.ledger import read
 from autoresearch.study.session import opened
 
 pytestmark = pytest.mark.slow  # whole studies
@@ -40,12 +38,9 @@ def test_a_keep_that_fails_a_later_audit_is_revoked(tmp_path, corpus):
     rows = [row.split("\t") for row in (study.folder / "results.tsv").read_text(encoding="utf-8").splitlines()]
     assert [row[3] for row in rows[1:]] == ["keep", "keep", "discard"] and rows[3][1] == "0.000000"
 
-    events = read(study.events)
-    history = History.of(events)
-    assert (history.best_number, history.best) == (1, honest.val_bpb)
-    assert history.counts == {"keep": 1, "discard": 1, "crash": 0}
-    assert [one.outcome for one in history.experiments] == ["baseline", "keep", "discard"]
-    picture.draw(events, tmp_path / "picture.png", "a machine")
+    assert state.counts() == {"keep": 1, "discard": 1, "crash": 0}
+    assert [one.outcome for one in state.experiments] == ["baseline", "keep", "discard"]
+    picture.draw(state, tmp_path / "picture.png", "a machine")
 
     with opened(study, setup, studies.Recorder()) as session:
         views = Views(session.study, session.store)

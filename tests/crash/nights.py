@@ -140,7 +140,7 @@ def facts(folder: Path) -> dict:
     state = state_of(study)
     return {
         "verdicts": verdicts(study),
-        "rejections": [(one.number, one.description, one.state, one.reason) for one in state.rejections],
+        "rejections": [(one.n, one.description, one.state, one.reason) for one in state.rejections],
         "branch": [commit.message for commit in repo.walk(repo.head.target)],
         "train.py": (folder / "train.py").read_bytes(),
         "tip's": repo.revparse_single("HEAD:train.py").data,

@@ -9,7 +9,7 @@ from autoresearch.agents.scripted import Scripted
 from autoresearch.hardware.devices.accelerator import Device
 from autoresearch.hardware.now.load import Sample, taken
 from autoresearch.hardware.now.observer import Reading
-from autoresearch.loop.loop import Limits, run_study
+from autoresearch.loop.loop import Until, run_study
 
 STEP_SECONDS = 2.0  # that pass at each look at the clock: so that each tick of a training is due
 
@@ -97,4 +97,4 @@ class Acting(studies.Recorder):
 def play(study, setup, steps, machine: Machine, listener: Acting | None = None):
     """Run the study with a script on this machine: (Outcome, the listener)."""
     listener = listener or Acting()
-    return run_study(study, setup, Agents(Scripted(steps)), Limits(), listener, machine), listener
+    return run_study(study, setup, Agents(Scripted(steps)), Until(), listener, machine), listener

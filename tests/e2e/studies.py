@@ -13,7 +13,7 @@ from autoresearch.agents.scripted import Scripted
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.planner import profile_file
-from autoresearch.loop.loop import Limits, run_study
+from autoresearch.loop.loop import Until, run_study
 from autoresearch.study import terms, workspace
 from autoresearch.study.ledger import read
 from autoresearch.study.state import State
@@ -87,7 +87,7 @@ def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = 
         del table["train"]  # constants of the null backend's train.py
     profile = profile_file.parse(table, "test", "PROFILE")
     choice = detect.detect(backend)
-    prepared = prepare(str(corpus), profile.data["vocab_size"])
+    prepared = prepare(str(corpus), profile.data.vocab_size)
     study = workspace.create(
         folder, tag="t", backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared,
         corpus=prepared.corpus, decide=decide, stop_early=stop_early,
@@ -102,7 +102,7 @@ def play(study, setup, steps, experiments: int | None = None):
 
 
 def run(study, setup, steps, listener, experiments: int | None = None):
-    return run_study(study, setup, Agents(Scripted(steps)), Limits(experiments), listener)
+    return run_study(study, setup, Agents(Scripted(steps)), Until(experiments), listener)
 
 
 def state_of(study) -> State:

@@ -13,7 +13,7 @@ from autoresearch.agents.base import REJECTED, Ask, Exhausted, Proposal, Unavail
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import EnvironmentFailure
-from autoresearch.loop.loop import Limits, run_study
+from autoresearch.loop.loop import Until, run_study
 from autoresearch.propose import thinker
 from autoresearch.run.constraints import Constraints
 
@@ -45,7 +45,7 @@ class Slow:
 
 def play(study, setup, slow, quick, experiments, share=1.0, recorder=None):
     recorder = recorder or Recorder()
-    outcome = run_study(study, setup, Agents(quick and Scripted(quick), slow, share), Limits(experiments), recorder)
+    outcome = run_study(study, setup, Agents(quick and Scripted(quick), slow, share), Until(experiments), recorder)
     return outcome, recorder
 
 

@@ -53,7 +53,7 @@ def test_a_missing_package_is_not_applicable_and_a_wrong_backend_toml_fails(chec
     (tmp_path / "backend.toml").write_text(manifest.replace("rank = 0", "rank = true"), encoding="utf-8")
     wrong = check(str(tmp_path))
     assert wrong.returncode == 1
-    assert "to do: backend.toml: rank must be of type int" in wrong.stdout
+    assert "to do: backend.toml: rank must be a whole number" in wrong.stdout
 
 
 def test_an_unknown_name_is_status_2_and_names_the_nearest(check):

@@ -80,7 +80,7 @@ def test_a_plug_that_is_pulled_in_the_night_is_a_note(tmp_path, corpus, battery)
                 (battery / "online").write_text("0", encoding="ascii")
 
     recorder = Puller()
-    assert loop.run_study(study, setup, Agents(Scripted([BETTER, WORSE])), loop.Limits(), recorder).exit_status == 0
+    assert loop.run_study(study, setup, Agents(Scripted([BETTER, WORSE])), loop.Until(), recorder).exit_status == 0
     assert [note for note in recorder.notes if "battery" in note] == ["on battery, 63 % full: most computers run slower then"]
     sources = [one["conditions"]["power"]["source"] for one in recorder.events if one["event"] == "begin"]
     assert sources == ["mains", "battery", "battery"]

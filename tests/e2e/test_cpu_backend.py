@@ -15,7 +15,8 @@ from autoresearch import constants
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import registry
 from autoresearch.measure.bpb import ValidationText
-from autoresearch.run.experiment import Setup, evaluate, execute
+from autoresearch.run.experiment import evaluate, execute
+from autoresearch.run.setup import Setup
 from autoresearch.sandbox import levels
 
 # One layer, as wide as products are split over threads. What is trained and whose gradients are compared is one graph, so that the

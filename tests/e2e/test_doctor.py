@@ -44,9 +44,7 @@ def test_doctor_tells_what_a_run_would_use_and_hides_who_asks(tmp_path):
     assert report["chosen"]["backend"] == "null"
     assert 0 <= report["now"]["load"]["share"] <= 1 and report["now"]["cores"] >= 1
     assert report["chosen"]["profile"]["name"] == "null"
-    assert {other["name"] for other in report["chosen"]["backend_others"]} == {
-        one["name"] for one in report["backends"]
-    } - {"null"}
+    assert {other["name"] for other in report["chosen"]["backend_others"]} == {one["name"] for one in report["backends"]} - {"null"}
     assert all(one["facts"]["ok"] or one["facts"]["reason"] for one in report["backends"])
 
 
@@ -84,7 +82,7 @@ def test_profiles_are_listed_shown_and_checked(tmp_path, monkeypatch, typed):
 def test_importing_hardware_and_its_commands_is_light():
     heavy = "('torch', 'numpy', 'rich', 'psutil', 'optuna')"
     modules = "doctor, profiles, backends"
-    code = f"import sys; from autoresearch.commands import {modules}; from autoresearch.hardware import checkup"
+    code = f"import sys; from autoresearch.commands import {modules}; from autoresearch.checks import checkup"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; print([name for name in {heavy} if name in sys.modules])"],
         capture_output=True,

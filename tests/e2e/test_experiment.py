@@ -17,7 +17,8 @@ import pytest
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import registry
 from autoresearch.run import experiment
-from autoresearch.run.experiment import Setup, execute
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 
 HEAD = """
 import os, subprocess, sys, time
@@ -165,7 +166,7 @@ def test_overrunning_the_deadline_is_a_timeout_and_takes_its_children_along(setu
 
 
 def test_prints_go_to_the_log_and_are_no_messages(setup, tmp_path):
-    forged = "    print('{\"type\": \"saved\", \"steps\": 1}', flush=True)\n    os.write(1, b'{\"type\": \"saved\"}\\n')\n"
+    forged = '    print(\'{"type": "saved", "steps": 1}\', flush=True)\n    os.write(1, b\'{"type": "saved"}\\n\')\n'
     result = run(setup, body(forged + "    raise KeyError('after')"), tmp_path)
     assert result.status == "crash" and "after" in result.reason
     assert (tmp_path / "log.txt").read_text().count('"saved"') == 2
@@ -186,8 +187,8 @@ def test_the_worker_ends_when_the_harness_is_killed(setup, tmp_path):
     (tmp_path / "train.txt").write_text(text)
     harness = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from autoresearch.data.prepare import Prepared; from autoresearch.hardware import registry\n"
-        "from autoresearch.run.experiment import Setup, execute\n"
+        "from autoresearch.data.prepare import Prepared; from autoresearch.hardware.devices import registry\n"
+        "from autoresearch.run.experiment import execute; from autoresearch.run.setup import Setup\n"
         "prepared, backends, folder = map(Path, sys.argv[1:])\n"
         "setup = Setup(registry.scan(backends)['unigram'], Prepared.load(prepared), 32, 4000, 120, 30, 0)\n"
         "execute(setup, (folder / 'train.txt').read_text(), 1, folder / 'run')\n"

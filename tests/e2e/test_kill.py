@@ -19,7 +19,7 @@ import studies
 from studies import BETTER, WORSE, check_in_line, git, play, state_of, verdicts
 
 from autoresearch import constants, durable
-from autoresearch.loop import loop
+from autoresearch.loop import edit
 from autoresearch.run import experiment
 from autoresearch.study import workspace
 from autoresearch.study.store import Store
@@ -68,12 +68,12 @@ def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
     (study.folder / "train.py").write_text(worse, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         copies = Copies(study.folder, tmp_path / "copies", patch)
-        loop.try_edit(study, setup, "worse", studies.Recorder())
+        edit.try_edit(study, setup, "worse", studies.Recorder())
 
     def check(copy: Path) -> None:
         again = workspace.load(copy)
         if state_of(again).pending or len(state_of(again).experiments) == 1:
-            tried, _ = loop.try_edit(again, setup, "worse", studies.Recorder())
+            tried, _ = edit.try_edit(again, setup, "worse", studies.Recorder())
             assert tried.verdict == "discard", copy.name
         else:
             play(again, setup, [], experiments=0)

@@ -10,7 +10,7 @@ from wire.server import KEY, WireServer, answers
 from autoresearch import agents
 from autoresearch.commands import status
 from autoresearch.errors import UsageError
-from autoresearch.loop.loop import Limits, run_study
+from autoresearch.loop.loop import Until, run_study
 from autoresearch.propose import thinker
 from autoresearch.report import answers as answers_of
 from autoresearch.study.ledger import read
@@ -61,7 +61,7 @@ def test_a_night_of_thirty_experiments(tmp_path, corpus, monkeypatch):
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         both, reason = agents.choose(OPTIONS | {"mix": 0.6}, study.seed)
         assert reason.startswith("claude: ANTHROPIC_API_KEY is set; it proposes 60%")
-        outcome = run_study(study, setup, both, Limits(30), recorder)
+        outcome = run_study(study, setup, both, Until(30), recorder)
         requests = list(server.requests)
     assert outcome.exit_status == 0, outcome
     check_in_line(study)

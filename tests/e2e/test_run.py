@@ -17,7 +17,7 @@ from autoresearch.agents.mix import Agents
 from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import BrokenDisk, UsageError
 from autoresearch.loop import loop, stop
-from autoresearch.loop.loop import try_edit
+from autoresearch.loop.edit import try_edit
 from autoresearch.report import table
 from autoresearch.run import disk
 from autoresearch.study import terms, workspace
@@ -285,7 +285,7 @@ def test_ctrl_c_ends_a_pause_between_runs(fresh, monkeypatch):
 
     recorder = Presser()
     started = time.monotonic()
-    outcome = loop.run_study(study, setup, Agents(Scripted([])), loop.Limits(), recorder)
+    outcome = loop.run_study(study, setup, Agents(Scripted([])), loop.Until(), recorder)
     assert (outcome.reason, outcome.exit_status) == ("Ctrl-C", 130)
     assert time.monotonic() - started < disk.POLL_SECONDS / 2
     assert state_of(study).results == 0

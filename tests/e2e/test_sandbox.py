@@ -156,7 +156,7 @@ def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
         f"folder = Path({str(tmp_path)!r})\nwork = room.make(folder / 'work')\n"
         f"cell = policy.cell({level}, work, [folder / 'm'])\n"
         "variables = {'PYTHONPATH': str(folder / 'm') + ':' + sys.argv[1]}\n"
-        "Worker({'type': 'x'}, folder, Protocol('starting', {}), 'sleeper', variables, cell)\n"
+        "Worker({'type': 'x'}, folder, Protocol('starting', {}), 'sleeper', variables, cell=cell)\n"
         "time.sleep(60)"
     )
     (tmp_path / "m").mkdir()
@@ -231,7 +231,7 @@ def test_a_root_of_its_own_has_shared_memory_and_not_the_rest(tmp_path):
     (tmp_path / "m" / "sharing.py").write_text(SHARING % [str(tmp_path / "secret"), str(tmp_path / "log.txt"), "/etc/passwd"])
     cell = policy.cell(3, room.make(tmp_path / "work"), [tmp_path / "m"], file_bytes=1000)
     path = os.pathsep.join([str(tmp_path / "m"), str(policy.PACKAGE.parent)])
-    with Worker({}, tmp_path, messages.Protocol("starting", {}), "sharing", {"PYTHONPATH": path}, cell) as worker:
+    with Worker({}, tmp_path, messages.Protocol("starting", {}), "sharing", {"PYTHONPATH": path}, cell=cell) as worker:
         worker.process.wait(timeout=30)
     said = (tmp_path / "log.txt").read_text()
     assert "GOT 7" in said and "File too large" in said and "(0, 0) True [False, False, False]" in said, said

@@ -30,7 +30,8 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(tune.trials, "next_candidate", other_than)
     monkeypatch.setattr(tune_runtime, "ROUNDS", 3)
     own = profiles.load("cpu-small")
-    profile = replace(own, data=own.data | {"seq_len": 128, "vocab_size": 1024}, budget=own.budget | {"train_seconds": 20})
+    data = replace(own.data, seq_len=128, vocab_size=1024)
+    profile = replace(own, data=data).with_train_seconds(20)
     made = replace(plan.make("cpu", "cpu-small"), profile=profile)
     said = []
     with monkeypatch.context() as hasty:
@@ -69,7 +70,7 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     again = tune.tuned(made, TEXT, text, said.append)
     assert not any("s left" in line for line in said)
     assert again.profile == first.profile
-    other = replace(made, profile=replace(profile, budget=profile.budget | {"train_seconds": 300}))
+    other = replace(made, profile=profile.with_train_seconds(300))
     assert tune.remembered(other) is None  # other terms
 
 

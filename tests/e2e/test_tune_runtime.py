@@ -15,7 +15,8 @@ from autoresearch.hardware.autotune.stopwatch import Stopwatch
 from autoresearch.hardware.devices import detect, registry
 from autoresearch.hardware.devices.detect import Choice
 from autoresearch.hardware.planner import plan, profiles
-from autoresearch.run.experiment import Setup, execute
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 
 MANIFEST = 'title = "Waits"\nrank = 0\nauto = false\ntrain = "train.py"\n'
 RUNTIME = """

@@ -14,9 +14,8 @@ from autoresearch.agents.scripted import Scripted
 from autoresearch.cli import cli
 from autoresearch.hardware.devices.accelerator import Device
 from autoresearch.loop import watch
-from autoresearch.loop.loop import Limits, run_study
-from autoresearch.run import validity
-from autoresearch.study import workspace
+from autoresearch.loop.loop import Until, run_study
+from autoresearch.study import validity, workspace
 
 CRASHES_LATER = START + (
     "run = measure.start()\n"
@@ -300,7 +299,7 @@ def test_real_load_makes_a_real_run_contended(tmp_path, corpus, monkeypatch, bus
                 processes.pop().kill()
 
     listener = Acting(at)
-    run_study(study, setup, Agents(Scripted([BETTER])), Limits(), listener)
+    run_study(study, setup, Agents(Scripted([BETTER])), Until(), listener)
     first = listener.of("invalid")[0]
     assert (first["n"], first["state"]) == (1, "contended") and first["taken"] >= 0.5
     assert state_of(study).experiments[1].verdict == "keep"

@@ -8,7 +8,8 @@ from pathlib import Path
 from autoresearch.border.messages import Conversation
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import registry
-from autoresearch.run.experiment import Setup, execute
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 
 
 @dataclass(frozen=True)

@@ -174,9 +174,7 @@ def attention(x, ids, weights, c, layer, gradients):
     """
     name = f"attention.{layer}"
     heads_of = (*ids.shape, -1, c["HEAD_DIM"])
-    (q, back_q), (k, back_k), (v, back_v) = (
-        linear(x, weights, f"{name}.{part}", gradients) for part in ("query", "key", "value")
-    )
+    (q, back_q), (k, back_k), (v, back_v) = (linear(x, weights, f"{name}.{part}", gradients) for part in ("query", "key", "value"))
     q, k, v = (part.reshape(heads_of) for part in (q, k, v))
     if has_value_embedding(c, layer):
         table, back_table = embed(ids, weights, f"value_embeddings.{layer}", gradients)

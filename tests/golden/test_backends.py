@@ -59,5 +59,3 @@ def test_compiled_it_follows_the_golden_state(backend, framework, dtype, compile
     if not answer["is_compiled"]:
         pytest.skip("torch.compile does not work here: there is no C++ compiler")
     check(answer, dtype)
-
-

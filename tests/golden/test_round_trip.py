@@ -19,7 +19,8 @@ from autoresearch import constants
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import detect, registry
 from autoresearch.measure.bpb import ValidationText
-from autoresearch.run.experiment import Setup, evaluate
+from autoresearch.run.experiment import evaluate
+from autoresearch.run.setup import Setup
 
 VOCAB_SIZE, SEQ_LEN, EVAL_BYTES = 320, 48, 8000
 C = golden.ABOUT["constants"]

@@ -41,10 +41,7 @@ def score(text: str) -> float:
     """A made-up truth: a small batch and a learning rate of 0.08 are best, the rest hardly counts."""
     found = values(text)
     return (
-        1
-        + 0.01 * abs(found["TOTAL_BATCH_SIZE"].bit_length() - 14)
-        + 0.1 * abs(found["MATRIX_LR"] - 0.08)
-        + 0.0001 * found["DEPTH"]
+        1 + 0.01 * abs(found["TOTAL_BATCH_SIZE"].bit_length() - 14) + 0.1 * abs(found["MATRIX_LR"] - 0.08) + 0.0001 * found["DEPTH"]
     )
 
 

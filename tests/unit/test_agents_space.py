@@ -48,9 +48,7 @@ def test_the_range_of_a_float(line, low, high):
     assert all(len(f"{value:g}".lstrip("0.").replace(".", "")) <= 3 for value in values)
 
 
-@pytest.mark.parametrize(
-    "line", ['NAME = "x"', "BETAS = (0.9, 0.95)", "SHIFT = -0.5", "ZERO = 0", "SEED = 42", "A = 4  # [fixed]"]
-)
+@pytest.mark.parametrize("line", ['NAME = "x"', "BETAS = (0.9, 0.95)", "SHIFT = -0.5", "ZERO = 0", "SEED = 42", "A = 4  # [fixed]"])
 def test_left_alone(line):
     assert axis(line) is None
 

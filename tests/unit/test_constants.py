@@ -99,9 +99,7 @@ def test_a_text_that_does_not_parse_is_refused_with_its_line():
 
 
 def test_write_replaces_the_literal_only():
-    changed = constants.write(
-        TRAIN, {"DEPTH": 6, "MATRIX_LR": 0.06, "BETAS": [0.9, 0.95], "WINDOW_PATTERN": "L", "EPS": 3e-9}
-    )
+    changed = constants.write(TRAIN, {"DEPTH": 6, "MATRIX_LR": 0.06, "BETAS": [0.9, 0.95], "WINDOW_PATTERN": "L", "EPS": 3e-9})
     expected = (
         TRAIN.replace("DEPTH = 4 ", "DEPTH = 6 ").replace("0.04 ", "0.06 ").replace("(0.8, 0.95)", "(0.9, 0.95)")
         .replace('N = "SSSL"', 'N = "L"').replace("1e-10", "3e-9")
@@ -187,9 +185,7 @@ VALUES = (
     | st.text(st.characters(exclude_categories=["Cs"]))
     | st.lists(NUMBERS, min_size=1, max_size=3).map(tuple)
 )
-NAMES = st.text(string.ascii_uppercase + string.digits + "_", min_size=1, max_size=6).filter(
-    lambda name: name[0].isalpha()
-)
+NAMES = st.text(string.ascii_uppercase + string.digits + "_", min_size=1, max_size=6).filter(lambda name: name[0].isalpha())
 COMMENTS = st.sampled_from(["", "  # plain", "\t# ünï — ж", "  # [fixed]", "  # ] 𝔘 ["])
 FILLERS = st.sampled_from(["", "# é\x0b\u2028", 'print("A = 1")', "def f(A=2):\n    A = 3"])
 
@@ -228,9 +224,7 @@ def test_what_is_written_is_read_back_and_the_rest_stays(data, values, newline):
     # Every byte outside the literal is where it was.
     before, after = source.encode(), changed.encode()
     marker = f"{name} = ".encode()
-    start = (
-        before.index(marker) if before.startswith(marker) else before.index(newline.encode() + marker) + len(newline)
-    )
+    start = before.index(marker) if before.startswith(marker) else before.index(newline.encode() + marker) + len(newline)
     start += len(marker)
     tail = len(before) - start - len(repr(values[name]).encode())
     assert before[:start] == after[:start]

@@ -46,10 +46,7 @@ def documents(prepared: Prepared, part: str) -> list[bytes]:
     assert starts.dtype == np.int64 and (tokens[starts] == prepared.bos_id).all()
     assert (tokens == prepared.bos_id).sum() == len(starts)
     bounds = [*starts.tolist(), len(tokens)]
-    return [
-        b"".join(spelling[token] for token in tokens[start + 1 : end].tolist())
-        for start, end in itertools.pairwise(bounds)
-    ]
+    return [b"".join(spelling[token] for token in tokens[start + 1 : end].tolist()) for start, end in itertools.pairwise(bounds)]
 
 
 def test_every_document_is_there_once_and_whole(corpus):

@@ -6,8 +6,7 @@ import pytest
 from e2e import studies
 
 from autoresearch.commands.run import farewell
-from autoresearch.loop.stop import Outcome
-from autoresearch.report.history import machine_line
+from autoresearch.loop.stop import Ending
 
 
 @pytest.mark.slow
@@ -19,8 +18,8 @@ def test_a_text_in_sight_is_said(tmp_path, typed, corpus, monkeypatch):
     studies.play(study, setup, [])
     study = replace(study, corpus=corpus)
     is_said = corpus == "stdlib"
-    assert any("train.py can read all of stdlib" in line for line in farewell(study, Outcome("done"))) == is_said
-    assert ("in train.py's sight" in machine_line(study)) == is_said
+    assert any("train.py can read all of stdlib" in line for line in farewell(study, Ending("done"))) == is_said
+    assert ("in train.py's sight" in study.machine_line) == is_said
     terms = study.folder / "study.toml"
     terms.write_text(terms.read_text().replace(str(tmp_path / "text"), corpus))
     for command, words in (("status", "which train.py can read"), ("best", "train.py can read all of stdlib")):

@@ -108,6 +108,6 @@ def test_the_example_is_a_profile_and_every_key_is_explained():
     table = tomllib.loads(re.search(r"```toml\n(.*?)```", TEXT, re.DOTALL)[1])
     example = profile_file.parse(table, "mine", "docs/profiles.md")
     assert profiles.check(example, BACKENDS)
-    assert example.train["TOTAL_BATCH_SIZE"] % (example.train["DEVICE_BATCH_SIZE"] * example.data["seq_len"]) == 0
-    keys = [*example.data, *example.budget, *(field.name for field in dataclasses.fields(example.match))]
+    assert example.train["TOTAL_BATCH_SIZE"] % (example.train["DEVICE_BATCH_SIZE"] * example.data.seq_len) == 0
+    keys = [field.name for table in (example.data, example.budget, example.match) for field in dataclasses.fields(table)]
     assert [key for key in keys if f"| `{key}` |" not in TEXT] == []

@@ -66,7 +66,7 @@ def test_thread_counts_never_exceed_the_cores(cores, counts):
 
 @pytest.mark.parametrize("wrong", [{"depth": [1]}, {"compile": True}, {"threads": [1.5]}, []])
 def test_a_probe_may_offer_choices_of_these_names_only(wrong):
-    with pytest.raises(ValueError, match="'choices' must be a table of lists of values for dtype, compile, attention, threads"):
+    with pytest.raises(ValueError, match="choices must be a table of lists of values for dtype, compile, attention, threads"):
         Facts.from_dict({"ok": True, "device": "d", "choices": wrong})
 
 

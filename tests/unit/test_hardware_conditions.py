@@ -81,8 +81,16 @@ def test_linux_heat_is_the_difference_between_two_looks(tmp_path):
     "text, throttled",
     [
         ("Note: No thermal warning level has been recorded\nNote: No performance warning level has been recorded\n", False),
-        ("2024-01-01 05:08:37 -0700 CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Available_CPUs \t= 12\n\tCPU_Speed_Limit \t= 100\n", False),  # noqa: E501
-        ("2024-01-01 05:08:37 -0700 CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Available_CPUs \t= 12\n\tCPU_Speed_Limit \t= 62\n", True),  # noqa: E501
+        (
+            "2024-01-01 05:08:37 -0700 CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Available_CPUs \t= 12\n"
+            "\tCPU_Speed_Limit \t= 100\n",
+            False,
+        ),
+        (
+            "2024-01-01 05:08:37 -0700 CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Available_CPUs \t= 12\n"
+            "\tCPU_Speed_Limit \t= 62\n",
+            True,
+        ),
         ("something new\n", None),
         (None, None),
     ],

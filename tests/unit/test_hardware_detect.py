@@ -50,14 +50,14 @@ def say(**facts):
         ("import os; os._exit(3)", "ended with status 3"),
         ("print('hello')", "unusable: not JSON: 'hello'"),
         ("", "printed nothing"),
-        ("print('[1]')", "must be a JSON object"),
+        ("print('[1]')", "the facts must be a table"),
         (say(ok=True), "'device' is missing"),
         (say(ok=False), "'reason' is missing"),
         (say(device="x"), "'ok' is missing"),
-        (say(ok=True, device="x", memory_bytes="8 GB"), "'memory_bytes' must be a whole number"),
-        (say(ok=True, device="x", capability=[8]), "'capability' must be [major, minor]"),
-        (say(ok=True, device="x", peak_flops=0), "'peak_flops' must be a number above 0"),
-        (say(ok=True, device="x", memory_byte=1), "unknown fact 'memory_byte'; did you mean memory_bytes?"),
+        (say(ok=True, device="x", memory_bytes="8 GB"), "memory_bytes must be a whole number"),
+        (say(ok=True, device="x", capability=[8]), "capability must be [major, minor]"),
+        (say(ok=True, device="x", peak_flops=0), "peak_flops must be a number above 0"),
+        (say(ok=True, device="x", memory_byte=1), "unknown key 'memory_byte'; did you mean memory_bytes?"),
     ],
 )
 def test_anything_else_is_a_reason(tmp_path, code, words):
@@ -153,7 +153,5 @@ def test_by_name():
 
 
 def test_nothing_works():
-    with pytest.raises(
-        EnvironmentFailure, match=r"no backend works on this machine \(gpu: no driver.*install the driver"
-    ):
+    with pytest.raises(EnvironmentFailure, match=r"no backend works on this machine \(gpu: no driver.*install the driver"):
         detect.choose_backend("auto", BACKENDS, {"gpu": FAILS, "cpu": FAILS, "null": WORKS})

@@ -12,8 +12,7 @@ from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.planner import profiles
 
 MACHINES = {
-    path.stem: json.loads(path.read_text(encoding="utf-8"))
-    for path in sorted((Path(__file__).parents[1] / "facts").glob("*.json"))
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((Path(__file__).parents[1] / "facts").glob("*.json"))
 }
 ABSENT = Facts(ok=False, reason="not in this computer")
 
@@ -64,7 +63,7 @@ def test_a_shipped_profile_is_whole(name):
     profile = profiles.all()[name]
     assert profiles.check(profile, registry.scan())
     if "TOTAL_BATCH_SIZE" in profile.train:
-        device_tokens = profile.train["DEVICE_BATCH_SIZE"] * profile.data["seq_len"]
+        device_tokens = profile.train["DEVICE_BATCH_SIZE"] * profile.data.seq_len
         assert profile.train["TOTAL_BATCH_SIZE"] % device_tokens == 0
     sizes = Path(profile.source).read_text(encoding="utf-8").partition("[data]")[2]
     assert [line for line in sizes.splitlines() if " = " in line and "#" not in line] == []  # each has its source

@@ -24,9 +24,7 @@ SHAPES = {
 
 def sizes_of(constants: dict, seq_len: int = 200, vocab_size: int = 1000) -> Sizes:
     profile = profiles.load("cpu")
-    return Sizes.of(
-        replace(profile, data=profile.data | {"seq_len": seq_len, "vocab_size": vocab_size}, train=constants), TRAIN_PY
-    )
+    return Sizes.of(replace(profile, data=replace(profile.data, seq_len=seq_len, vocab_size=vocab_size), train=constants), TRAIN_PY)
 
 
 def real(constants: dict, seq_len: int, vocab_size: int):
@@ -76,7 +74,7 @@ def test_seen_keys_are_counted_query_by_query(seq_len, window):
 def test_a_profile_with_train_pys_constants_has_sizes(name):
     profile = profiles.load(name)
     sizes = Sizes.of(profile, TRAIN_PY)
-    assert sizes.depth == profile.train["DEPTH"] and sizes.vocab_size == profile.data["vocab_size"]
+    assert sizes.depth == profile.train["DEPTH"] and sizes.vocab_size == profile.data.vocab_size
     assert sizes.batch_tokens == profile.train["TOTAL_BATCH_SIZE"]
 
 

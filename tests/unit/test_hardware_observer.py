@@ -17,7 +17,7 @@ from autoresearch.hardware.now.load import Sample, sample, taken
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure import clock
 from autoresearch.measure.clock import asleep_seconds, awake_seconds, elapsed_seconds
-from autoresearch.run.validity import Reference, explain
+from autoresearch.study.validity import Reference, explain
 
 
 def test_both_clocks_run_alike_while_it_is_awake():
@@ -182,7 +182,7 @@ def test_sleep_is_held_off_inside_and_the_program_is_gone_after(program):
 @pytest.mark.slow
 def test_the_program_ends_with_a_process_that_is_killed(program):
     folder = program('echo $$ > "$0.pid"; exec cat')
-    code = "import time\nfrom autoresearch.hardware import awake\nwith awake.held(): time.sleep(60)"
+    code = "import time\nfrom autoresearch.hardware.now import awake\nwith awake.held(): time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code])
     while not (written := folder / "systemd-inhibit.pid").exists() or not written.read_text():
         time.sleep(0.01)

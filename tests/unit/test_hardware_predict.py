@@ -29,7 +29,8 @@ CARD = Facts(
     peak_bandwidth=1e12,
 )  # fmt: skip
 CPU = Facts(
-    ok=True, device="a CPU", memory_bytes=8 << 30, dtype="bfloat16", compile=True, attention="blocks", matmul_tflops=1.4, cores=2
+    ok=True, device="a CPU", memory_bytes=8 << 30, dtype="bfloat16", compile=True, attention="blocks", matmul_tflops=1.4, cores=2,
+    processors=True,
 )
 MEASURED = {"bandwidth": 19e9}
 
@@ -157,7 +158,7 @@ def test_measured_scorings_are_within_the_stated_error():
     profile = profiles.load("cpu")
     sizes = Sizes.of(profile, (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8"))
     amx = Machine.of(CPU, MEASURED | {"cores": 2})
-    estimate = predict.predict(sizes, amx, 300, profile.data["eval_bytes"]).scoring_seconds
+    estimate = predict.predict(sizes, amx, 300, profile.data.eval_bytes).scoring_seconds
     assert abs(7.4 / estimate.value - 1) < estimate.error
 
 
@@ -211,6 +212,6 @@ def test_what_a_recorded_machine_gets_fits_into_it(path):
     profile = profiles.load(expect.pop("profile"))
     facts = Facts.from_dict(table["facts"] | expect)
     sizes = Sizes.of(profile, (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8"))
-    found = predict.predict(sizes, Machine.of(facts), profile.budget["train_seconds"], profile.data["eval_bytes"])
+    found = predict.predict(sizes, Machine.of(facts), profile.budget.train_seconds, profile.data.eval_bytes)
     assert 0 < found.train_memory_bytes.value < 0.95 * facts.memory_bytes
     assert 0 < found.scoring_memory_bytes.value < facts.memory_bytes

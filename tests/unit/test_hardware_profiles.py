@@ -148,9 +148,7 @@ def test_a_profile_that_is_asked_for(tmp_path):
     assert reason == "asked for by name, though it is for memory in GB 10 to below 14, here 8"
     shelf = {"other": profile("other", backends=("npu",))}
     npu = Backend("npu", "npu", folder=None, train_py=None)
-    with pytest.raises(
-        UsageError, match="the profile mine is for gpu, not for the backend npu; for npu there are: other"
-    ):
+    with pytest.raises(UsageError, match="the profile mine is for gpu, not for the backend npu; for npu there are: other"):
         profiles.choose(tmp_path / "mine.toml", npu, device(), shelf)
     with pytest.raises(UsageError, match=r"no profile is for the backend npu .* --profile FILE"):
         profiles.choose("auto", npu, device(), {})

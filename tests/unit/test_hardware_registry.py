@@ -43,9 +43,9 @@ def test_a_folder_with_a_backend_toml_is_a_backend(tmp_path):
     [
         ("title = ", "cannot be read"),
         (GOOD.replace("rank = 7", ""), "'rank' is missing"),
-        (GOOD.replace("rank = 7", "rank = true"), "rank must be of type int"),
+        (GOOD.replace("rank = 7", "rank = true"), "rank must be a whole number, not True"),
         (GOOD.replace("rank", "ranc"), "unknown key 'ranc'; did you mean rank?"),
-        (GOOD.replace('["json"]', "[1]"), "must list names to import"),
+        (GOOD.replace('["json"]', "[1]"), "requires must be a list of names to import, not [1]"),
         (GOOD.replace("install =", "#"), "'install' is missing"),
         (GOOD.replace("../shared/train.py", "nowhere.py"), "there is no nowhere.py"),
     ],

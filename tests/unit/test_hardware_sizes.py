@@ -144,9 +144,7 @@ def test_an_error_of_the_law_is_carried_over_to_sizes_that_are_alike():
     bad = trial(first.sizes, first.val_bpb * 1.2)
     own = next(one for one in order if one.sizes == BASE)
     near = min(order[1:], key=lambda one: np.abs(np.subtract(*trials._places([one.sizes, first.sizes]))).sum())
-    (near_shift, far_shift), (near_error, _) = trials.corrections(
-        [bad, trial(BASE, own.val_bpb)], order, [near.sizes, BASE]
-    )
+    (near_shift, far_shift), (near_error, _) = trials.corrections([bad, trial(BASE, own.val_bpb)], order, [near.sizes, BASE])
     assert near_shift - far_shift > 0.1 and near_error < sizes.law().error * 3
     assert trials.next_candidate(order, [bad, trial(BASE, own.val_bpb)]).sizes not in (first.sizes, BASE)
     assert trials.next_candidate(order[:1], [bad]) is None

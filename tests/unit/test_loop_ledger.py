@@ -8,7 +8,6 @@ import pytest
 from autoresearch import durable
 from autoresearch.errors import StoredStateError
 from autoresearch.measure.summary import RunResult
-from autoresearch.report.history import History
 from autoresearch.study.ledger import Ledger, read
 from autoresearch.study.state import State
 
@@ -134,7 +133,7 @@ def test_the_state_is_the_fold_of_the_events(path):
     assert state.pending.number == 2 and state.pending.runs[0].result is None
     assert (state.lost, state.results, state.next_seed(), state.cost_usd, state.asked) == (1, 2, 9, 0.25, 2)
     assert state.waiting is None and state.rejected == 2
-    assert [(one.number, one.commit, one.state) for one in state.rejections] == [(2, "p", "oom")]
+    assert [(one.n, one.commit, one.state) for one in state.rejections] == [(2, "p", "oom")]
     assert state.rejected_keys == {"kp": "no room"}
     assert state.keys == {"ka": 0, "kb": 1, "kc": 2} and state.noise is None
 
@@ -146,5 +145,5 @@ def test_what_was_not_kept_says_nothing_of_the_noise(path):
         for k, score in enumerate(scores, 1):
             run(ledger, n, k, 10 * n + k, status="ok", val_bpb=score)
         ledger.append("verdict", n=n, verdict=verdict, state=verdict, reason="r", val_bpb=1.0, scores=scores, commit=f"c{n}")
-    for noise in (State.from_events(ledger.events).noise, History.of(ledger.events).noise):
-        assert noise.dof == 2 and noise.sigma == pytest.approx(2e-6**0.5)
+    noise = State.from_events(ledger.events).noise
+    assert noise.dof == 2 and noise.sigma == pytest.approx(2e-6**0.5)

@@ -72,7 +72,7 @@ HIDING = "\x00", "\x0c", "\x1a", "\x1b", "\x85", "\r", "\ufeff", "\u2028", "\u20
 
 
 @pytest.mark.parametrize("letter", HIDING)
-@pytest.mark.parametrize("text", ["{}X = 3\n", "X = 3  # {}Y = 4\n", "X = 3\ns = \'\'\'{}\'\'\'\n"])
+@pytest.mark.parametrize("text", ["{}X = 3\n", "X = 3  # {}Y = 4\n", "X = 3\ns = '''{}'''\n"])
 def test_what_nobody_sees_in_a_source_is_refused(state, letter, text):
     reason = objection(text.format(letter), state)
     assert f"U+{ord(letter):04X}" in reason and "\n" not in reason and letter not in reason

@@ -12,9 +12,9 @@ from rich.console import Console
 from autoresearch.commands import results, show
 from autoresearch.errors import LedgerRefusal, StoredStateError
 from autoresearch.report import answers, picture, table, words
-from autoresearch.report.history import History
 from autoresearch.report.panel import Panel, PlainLines
-from autoresearch.study import ledger, lines, schema
+from autoresearch.study import events as kinds
+from autoresearch.study import ledger, lines
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.state import State, sound
 
@@ -22,11 +22,7 @@ from autoresearch.study.state import State, sound
 def test_a_night_of_an_earlier_version_is_taken_whole():
     state = State.from_events(ledger.read(NIGHT))
     assert state.skipped == [] and state.skipped_line is None and state.best.number == 4
-    assert {event["event"] for event in night()} == set(schema.EVENTS), "the recorded night has every kind of event"
-
-
-def test_each_event_that_a_state_reads_has_a_row():
-    assert {name.removeprefix("_on_") for name in dir(State) if name.startswith("_on_")} <= set(schema.EVENTS)
+    assert {event["event"] for event in night()} == set(kinds.EVENTS), "the recorded night has every kind of event"
 
 
 def read_all(events: list) -> State:
@@ -41,13 +37,14 @@ def read_all(events: list) -> State:
         show.lines(one, shown)
     assert (state.gain is None) == (state.best is None or state.best.number == 0)
     assert state.best is None or math.isfinite(state.best.val_bpb)
-    history = History()
-    plain = PlainLines(io.StringIO(), "", history)
+    shown = State()
+    plain = PlainLines(io.StringIO(), "", shown)
     for event in sound(events):
         plain.event(event)
-        words.running(history)
-    words.best(history)
-    words.tally(history)
+        words.running(shown)
+    assert shown.skipped == [] and shown.counts() == state.counts()
+    words.best(state)
+    words.tally(state)
     return state
 
 
@@ -61,10 +58,10 @@ def test_no_reader_breaks_on_what_stands_in_a_ledger(events):
 @settings(max_examples=2, deadline=None, derandomize=True, database=None)
 @given(mutants(most=12))
 def test_nor_do_the_picture_and_the_panel(events):
-    history = History.of(sound(events))
-    assert picture.compose(history)
+    state = State.from_events(events)
+    assert picture.compose(state)
     drawn = Console(file=io.StringIO(), width=100, height=40)
-    drawn.print(Panel(io.StringIO(), "a machine", history).renderable())
+    drawn.print(Panel(io.StringIO(), "a machine", state).renderable())
     assert "a machine" in drawn.file.getvalue()
 
 
@@ -104,7 +101,7 @@ def test_what_breaks_the_schema_is_not_written(tmp_path):
     assert kept.path.read_bytes() == before and len(kept.events) == 1
     state = State.from_events(kept.events)
     with pytest.raises(LedgerRefusal, match="run 1 of experiment 0 is not under way"):
-        state.demand("run", result)
+        state.demand(kinds.Run(**result))
 
 
 def test_words_of_others_are_cut_before_they_are_written(tmp_path):

@@ -3,11 +3,13 @@
 import pytest
 
 from autoresearch.hardware.now.observer import Reading
-from autoresearch.run.validity import Reference, explain, wait_seconds
+from autoresearch.study import events
+from autoresearch.study.validity import Reference, explain, wait_seconds
 
 
 def speed(state, rate, place="before", clock_mhz=None, taken=None):
-    return {"place": place, "rate": rate, "state": state, "clock_mhz": clock_mhz, "taken": taken}
+    unknown = {"median": None, "reason": None, "wait_seconds": None}
+    return events.Speed(place=place, rate=rate, state=state, clock_mhz=clock_mhz, taken=taken, **unknown)
 
 
 def learned(*rates, clock_mhz=None):
@@ -55,7 +57,7 @@ def test_others_load_is_normal_after_it_counted_once_and_until_a_quieter_run():
     reference = Reference()
     runs = [(None, 0.05, 0.0), ("contended", 0.4, 0.4), (None, 0.45, 0.4), (None, None, 0.4), (None, 0.1, 0.1)]
     for state, taken, normal in runs:
-        reference.apply_run({"state": state, "taken": taken, "device_throttled": None})
+        reference.apply_run(events.Watched(state=state, reason=None, taken=taken, device_throttled=None))
         assert reference.taken == normal
 
 

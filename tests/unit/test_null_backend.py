@@ -9,7 +9,8 @@ import pytest
 from autoresearch import constants
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices.registry import scan
-from autoresearch.run.experiment import Setup, execute
+from autoresearch.run.experiment import execute
+from autoresearch.run.setup import Setup
 
 BACKEND = scan()["null"]
 TRAIN = BACKEND.train_py.read_text(encoding="utf-8")
@@ -30,9 +31,7 @@ def setup(tmp_path_factory):
 @pytest.mark.slow
 def test_the_score_follows_the_landscape_and_repeats(setup, tmp_path):
     far = constants.write(TRAIN, {"DEPTH": 16, "ASPECT_RATIO": 128})  # too large: off the cliff
-    first, again, worse = (
-        execute(setup, text, 1, tmp_path / name) for name, text in [("a", TRAIN), ("b", TRAIN), ("c", far)]
-    )
+    first, again, worse = (execute(setup, text, 1, tmp_path / name) for name, text in [("a", TRAIN), ("b", TRAIN), ("c", far)])
     assert first.status == "ok", first.reason
     assert first.val_bpb == again.val_bpb
     assert worse.val_bpb > first.val_bpb + 0.05

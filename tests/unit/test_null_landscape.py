@@ -39,9 +39,7 @@ NOT_SIMULATED = ("PAIR_ROWS", "PAIR_LR", "ROTARY_SHARE", "KEY_OFFSET")
 
 def test_its_constants_are_those_of_the_torch_backend():
     """What works on the one is then a fair trial of the search on the other. Two parts of the model are none of the landscape."""
-    torch, null = (
-        constants.read((folder / "train.py").read_text(encoding="utf-8")) for folder in (NULL.parent / "torch", NULL)
-    )
+    torch, null = (constants.read((folder / "train.py").read_text(encoding="utf-8")) for folder in (NULL.parent / "torch", NULL))
     facts = {name: (constant.value, constant.annotation) for name, constant in torch.items() if name not in NOT_SIMULATED}
     assert {name: (null[name].value, null[name].annotation) for name in facts} == facts
 

@@ -7,7 +7,7 @@ import pytest
 from report_events import night, study
 
 from autoresearch.report.panel import PANEL_SECONDS, JsonLines, Panel, PlainLines, choose
-from autoresearch.run.experiment import Progress
+from autoresearch.run.setup import Progress
 
 NASTY = "[bold]x[/bold] \x1b[2J\x07 line\nbreak"
 TRAINING = Progress("training", 75.0, fraction=0.25, loss=2.345, tokens_per_second=21345.6)
@@ -186,8 +186,9 @@ def test_an_invalid_run_and_a_long_start_are_told_and_counted(terminal):
     for event in events:
         if event["event"] == "run":
             event["startup_seconds"] = 41.4 if event["n"] else 11.0
-    invalid = {"event": "invalid", "n": 1, "k": 1, "state": "suspended", "reason": "the computer slept for 60 s"}
-    events.insert(-2, invalid)
+    seen = {"state": "suspended", "reason": "the computer slept for 60 s", "taken": None, "device_throttled": None}
+    invalid = events[-2] | {"event": "invalid", **seen}
+    events[-2:] = [invalid, events[-3], *events[-2:]]  # it began, did not count, and began again
     lines = io.StringIO()
     show(choose(False, True, lines), events)
     assert "experiment 1 run 1 invalid (suspended): the computer slept for 60 s; the same commit runs again" in lines.getvalue()

@@ -66,11 +66,11 @@ def test_a_worker_on_windows_is_held_by_a_job_for_its_life(tmp_path, monkeypatch
     monkeypatch.setattr(ctypes, "get_last_error", lambda: 5, raising=False)
     monkeypatch.setattr(subprocess.Popen, "_handle", 7, raising=False)
     monkeypatch.setattr(launch, "sys", SimpleNamespace(platform="win32"))
-    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this"):
+    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this", cell=child.OUR_OWN):
         assert calls == ["CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject"]
     assert calls[3:] == ["CloseHandle"]
     refused = ("AssignProcessToJobObject",)
-    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this") as worker:
+    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this", cell=child.OUR_OWN) as worker:
         assert worker.process.wait() == 0
 
 

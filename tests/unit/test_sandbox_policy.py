@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.border import messages
-from autoresearch.child import Worker
+from autoresearch.child import OUR_OWN, Worker
 from autoresearch.errors import RunFailed, UsageError
 from autoresearch.hardware.devices import registry
 from autoresearch.paths import PACKAGE
@@ -101,7 +101,7 @@ def test_what_is_ended_while_it_compiles_leaves_no_half_library_to_others(study,
 
     def compiled(library: str, hangs: bool) -> list[str]:
         variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
-        with Worker({"library": library, "hangs": hangs}, tmp_path, protocol, "compiles", variables) as worker:
+        with Worker({"library": library, "hangs": hangs}, tmp_path, protocol, "compiles", variables, cell=OUR_OWN) as worker:
             seen = worker.wait("linked", 60, "late")["seen"]
             if hangs:
                 raise RunFailed("timeout", "was not warm in time")

@@ -339,9 +339,9 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     # The fused AdamW has a meta kernel, but its list of devices lacks it.
     monkeypatch.setattr(sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices", lambda: ["meta"])
     train = torch_backend.train(runtime, **profile.train)
-    seq_len = profile.data["seq_len"]
+    seq_len = profile.data.seq_len
     with torch.device("meta"):  # for what the model makes before it is moved
-        model = train.build_model(SimpleNamespace(vocab_size=profile.data["vocab_size"], seq_len=seq_len))
+        model = train.build_model(SimpleNamespace(vocab_size=profile.data.vocab_size, seq_len=seq_len))
         trainer = train.Trainer(model, seq_len)
         assert trainer.rows * trainer.passes * seq_len == profile.train["TOTAL_BATCH_SIZE"]
         trainer.passes = 1
@@ -351,7 +351,7 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
         loss = trainer.step(lambda rows: (ids[:rows], ids[:rows]), 0.5)
         logits = model(torch.zeros((2, seq_len), dtype=torch.int64))
     assert loss.shape == () and loss.dtype == torch.float32 and loss.device.type == "meta"
-    assert logits.shape == (2, seq_len, profile.data["vocab_size"]) and logits.dtype == torch.float32
+    assert logits.shape == (2, seq_len, profile.data.vocab_size) and logits.dtype == torch.float32
     adam = [value for state in trainer.optimizer.adam.state.values() for name, value in state.items() if name != "step"]
     muon = [part for _, momentum, variance in trainer.optimizer.stacks for part in (momentum, variance)]
     weights, state = list(model.parameters()), [*adam, *muon]

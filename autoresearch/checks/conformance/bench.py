@@ -12,14 +12,15 @@ import numpy as np
 
 from autoresearch import constants
 from autoresearch.border.messages import ENDED, Kind, Protocol, failed, flag, many, number, text
-from autoresearch.child import Worker
+from autoresearch.child import OUR_OWN, Worker
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.measure.summary import RunResult
 from autoresearch.paths import cache_dir
-from autoresearch.run.experiment import Feeder, Setup, job_for
+from autoresearch.run.experiment import Feeder
+from autoresearch.run.setup import Setup, job_for
 from autoresearch.sandbox import levels
 
 VOCAB_SIZE, SEQ_LEN = 320, 64  # the smallest vocabulary of a profile
@@ -31,6 +32,7 @@ TINY = {
 STEPS = 8  # enough that every weight has moved, those that start at zero too
 SEED = 1
 EVAL_BYTES = 8000  # some 50 rows
+PROBE = "autoresearch.checks.conformance.probe"
 LIMIT_SECONDS = 600.0  # of a start or of a whole counted run: room for compilation on a slow machine
 
 
@@ -117,7 +119,7 @@ class Bench:
         job = job_for(setup, folder) | {"type": "steps", "seed": seed, "stand_in_seed": stand_in_seed, "steps": STEPS}
         job |= {"budget_seconds": self.budget_seconds} | files(folder)
         job["checkpoint"] = str(folder / "checkpoint")
-        with Worker(job, folder, PROTOCOL, "autoresearch.checks.conformance.probe", serve=Feeder(setup, seed).serve) as worker:
+        with Worker(job, folder, PROTOCOL, PROBE, cell=OUR_OWN, serve=Feeder(setup, seed).serve) as worker:
             late = f"did not ask for training data within {LIMIT_SECONDS:.0f} s of its start; use run.steps()"
             worker.wait("ready", LIMIT_SECONDS, late)
             worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")
@@ -129,7 +131,7 @@ class Bench:
         folder = self.new_folder(f"logits-{len(list(self.folder.iterdir()))}")
         np.save(folder / "ids.npy", ids)
         job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
-        with Worker(job, folder, PROTOCOL, "autoresearch.checks.conformance.probe") as worker:
+        with Worker(job, folder, PROTOCOL, PROBE, cell=OUR_OWN) as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
         return np.load(folder / "logits.npy")
 

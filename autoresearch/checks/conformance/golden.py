@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch.checks.conformance.bench import LIMIT_SECONDS, PROTOCOL, Bench, Fault, files
-from autoresearch.child import RunFailed, Worker
-from autoresearch.run.experiment import job_for
+from autoresearch.child import OUR_OWN, RunFailed, Worker
+from autoresearch.run.setup import job_for
 
 _FOLDER = Path(__file__).resolve().parent
 
@@ -62,7 +62,7 @@ def _deviations(bench: Bench, about: dict, state: Mapping[str, np.ndarray], vari
     np.save(folder / "steps.npy", ids)
     job = job_for(setup, folder) | files(folder) | {"type": "trainer", "checkpoint": str(folder / "checkpoint")}
     job |= {"steps": str(folder / "steps.npy"), "after": str(folder / "after")}
-    with Worker(job, folder, PROTOCOL, "autoresearch.checks.conformance.probe", variables) as worker:
+    with Worker(job, folder, PROTOCOL, "autoresearch.checks.conformance.probe", variables, cell=OUR_OWN) as worker:
         losses = worker.wait("done", LIMIT_SECONDS, f"made no ten steps within {LIMIT_SECONDS:.0f} s")["losses"]
     logits = np.load(folder / "logits.npy")
 

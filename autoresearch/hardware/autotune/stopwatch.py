@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoresearch.border.messages import KINDS_OF_FAILURE, Kind, Protocol, failed, many, number, word
-from autoresearch.child import Worker
+from autoresearch.child import OUR_OWN, Worker
 from autoresearch.data.prepared import Prepared
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.measure.clock import awake_seconds
@@ -53,7 +53,7 @@ class Watch:
 
     def __init__(self, job: dict, folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str] | None):
         start = awake_seconds()
-        self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, PROTOCOL, worker, variables)
+        self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, PROTOCOL, worker, variables, cell=OUR_OWN)
         try:
             late = f"was not warm {start_limit_seconds:.0f} s after its start"
             about = self._worker.wait("warm", start_limit_seconds, late)

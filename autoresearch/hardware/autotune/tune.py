@@ -104,7 +104,7 @@ def tuned(
             path = _path(made, corpus)
             path.parent.mkdir(parents=True, exist_ok=True)
             durable.write(path, json.dumps(found.to_json(), indent=1).encode())
-    for line in lines(found, profile.budget["train_seconds"]):
+    for line in lines(found, profile.budget.train_seconds):
         say(f"autotune  {line}")
     return plan.informed(applied(made, found))
 
@@ -139,7 +139,7 @@ def resized(profile: Profile, sizes: Sizes) -> Profile:
         "DEVICE_BATCH_SIZE": sizes.rows,
         "TOTAL_BATCH_SIZE": sizes.batch_tokens,
     }
-    data = profile.data | {"vocab_size": sizes.vocab_size, "seq_len": sizes.seq_len}
+    data = replace(profile.data, vocab_size=sizes.vocab_size, seq_len=sizes.seq_len)
     return replace(profile, name="auto", title=f"{profile.title}, sized for this machine", data=data, train=train)
 
 
@@ -170,7 +170,7 @@ def _measure(
 ) -> Tuned:
     start = awake_seconds()
     say(f"autotune  at most {budget_seconds:.0f} s, once for this machine; `--autotune off` goes without")
-    backend, full_seconds, dtype = made.choice.backend, made.profile.budget["train_seconds"], made.choice.facts.dtype
+    backend, full_seconds, dtype = made.choice.backend, made.profile.budget.train_seconds, made.choice.facts.dtype
     others = tune_runtime.alternatives(made.choice.facts)
 
     def left() -> float:
@@ -198,7 +198,7 @@ def _measure(
             say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
             variables = choices.settled(profile.runtime | runtime, dtype)
             shaped = constants.write(train_py, profile.train)
-            return Stopwatch(backend, shaped, data["vocab_size"], data["seq_len"], place, left(), variables=variables)
+            return Stopwatch(backend, shaped, data.vocab_size, data.seq_len, place, left(), variables=variables)
 
         others, later = tune_runtime.postponed(others, conditions.look().alerts.get("load"))
         runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)
@@ -296,7 +296,7 @@ def _try(
         return Trial(sizes, predicted, None, None, None, f"{failure.kind}: {failure}")
     if peak is not None and machine.memory_bytes is not None and peak > planning.MEMORY_SHARE * machine.memory_bytes:
         return Trial(sizes, predicted, None, None, peak, "it fills the device's memory")
-    expected = trials.expected(sizes, learnt, profile.budget["train_seconds"], text.train_bytes)
+    expected = trials.expected(sizes, learnt, profile.budget.train_seconds, text.train_bytes)
     return Trial(replace(sizes, rows=rows), predicted, learnt, expected, peak, "trained")
 
 
@@ -315,7 +315,7 @@ def _key(made: Plan) -> str:
     parts = [
         FORMAT, __version__, facts.device, facts.cores, facts.memory_bytes, facts.compile, facts.attention,
         choices.asked_for("dtype"), runtime, facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
-        profile.data, profile.train, profile.budget["train_seconds"],
+        asdict(profile.data), profile.train, profile.budget.train_seconds,
     ]  # fmt: skip
     digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
     return f"{backend.name}-{digest}"

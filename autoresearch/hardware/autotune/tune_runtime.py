@@ -38,9 +38,7 @@ def alternatives(facts: Facts) -> list[tuple[str, Value]]:
     return [(name, value) for name in names for value in facts.choices[name] if value != getattr(facts, name)]
 
 
-def postponed(
-    others: Sequence[tuple[str, Value]], load: str | None
-) -> tuple[list[tuple[str, Value]], tuple[Change, ...]]:
+def postponed(others: Sequence[tuple[str, Value]], load: str | None) -> tuple[list[tuple[str, Value]], tuple[Change, ...]]:
     """(what is to be compared, what is left for now). load: a sentence where other processes use the cores.
 
     Then fewer threads are faster, and only then: beside a second busy process on two cores one thread was 2.3 times as fast as

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoresearch.errors import EnvironmentFailure, UsageError, nearest
 from autoresearch.hardware.devices.facts import Facts, parse
@@ -85,7 +85,7 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variable
     if not output:
         raise _fault("its probe printed nothing", complaint)
     try:
-        return parse(output[-1])
+        return replace(parse(output[-1]), processors=backend.processors)
     except ValueError as error:
         raise _fault(f"its probe's answer is unusable: {error}", complaint) from error
 

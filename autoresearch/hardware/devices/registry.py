@@ -9,27 +9,34 @@ brings in its folder.
 import importlib.metadata
 import importlib.util
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from autoresearch.errors import UsageError, nearest
+from msgspec import Meta
+
+from autoresearch import records
+from autoresearch.errors import UsageError
 from autoresearch.hardware.planner import profile_file
 from autoresearch.paths import shipped
 from autoresearch.sandbox.policy import NO_NEEDS, Needs
 
 ENTRY_POINT_GROUP = "autoresearch.backends"
 
-# key of backend.toml: (type, whether it must be there)
-_KEYS = {
-    "title": (str, True),
-    "rank": (int, True),
-    "auto": (bool, True),
-    "train": (str, True),
-    "requires": (list, False),
-    "install": (str, False),
-    "simulated": (bool, False),
-    "sandbox": (dict, False),
-}
+@dataclass(frozen=True)
+class _File:
+    """backend.toml."""
+
+    title: str
+    rank: int
+    auto: bool
+    train: str
+    requires: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(description="a list of names to import")] = ()
+    install: str = ""
+    simulated: bool = False
+    processors: bool = False
+    peak_memory: bool = True
+    sandbox: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Backend:
     requires: tuple[str, ...] = ()  # names to import
     install: str = ""  # the line to type when one of them is missing
     simulated: bool = False  # it computes no real model: the conformance suite skips what is about one
+    processors: bool = False  # it computes on the computer's own processors: others' load slows it
+    peak_memory: bool = True  # its runtime knows how much memory a training took at most
     sandbox: Needs = NO_NEEDS  # what its device needs beyond the system and Python
     problem: str | None = None  # why it cannot be used at all
 
@@ -88,42 +97,22 @@ def read(name: str, folder: Path) -> Backend:
         table = tomllib.loads((folder / "backend.toml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return _broken(name, folder, f"backend.toml cannot be read: {error}")
-    problem = _fault(table)
-    if problem is None:
-        train_py = (folder / table["train"]).resolve()
-        missing = [path for path in (folder / "runtime.py", train_py) if not path.is_file()]
-        problem = f"there is no {missing[0].name} in {missing[0].parent}" if missing else None
-    if problem is None:
-        problem = _fault_of_profiles(name, folder)
+    try:
+        file = records.read_own(_File, table)
+        needs = records.read_own(Needs, file.sandbox, "[sandbox] ")
+        if file.requires and not file.install:
+            raise ValueError("the key 'install' is missing: the line to type when a requirement is not there")
+    except ValueError as fault:
+        return _broken(name, folder, f"backend.toml: {fault}")
+    train_py = (folder / file.train).resolve()
+    missing = [path for path in (folder / "runtime.py", train_py) if not path.is_file()]
+    problem = f"there is no {missing[0].name} in {missing[0].parent}" if missing else _fault_of_profiles(name, folder)
     if problem is not None:
         return _broken(name, folder, problem)
     return Backend(
-        name, table["title"], folder, train_py, table["rank"], table["auto"], tuple(table.get("requires", ())),
-        table.get("install", ""), table.get("simulated", False), Needs.from_table(table.get("sandbox", {})),
+        name, file.title, folder, train_py, file.rank, file.auto, file.requires, file.install, file.simulated, file.processors,
+        file.peak_memory, needs,
     )  # fmt: skip
-
-
-def _fault(table: dict) -> str | None:
-    """The first thing wrong with a backend.toml, as one line, or None."""
-    for key, value in table.items():
-        if key not in _KEYS:
-            return f"backend.toml: unknown key {key!r}{nearest(key, _KEYS)} (allowed: {', '.join(_KEYS)})"
-        wanted = _KEYS[key][0]
-        if type(value) is not wanted:
-            return f"backend.toml: {key} must be of type {wanted.__name__}, not {value!r}"
-    for key, (_, needed) in _KEYS.items():
-        if needed and key not in table:
-            return f"backend.toml: the key {key!r} is missing"
-    try:
-        Needs.from_table(table.get("sandbox", {}))
-    except UsageError as fault:
-        return f"backend.toml: {fault}"
-    requires = table.get("requires", [])
-    if not all(isinstance(name, str) and name for name in requires):
-        return f"backend.toml: requires must list names to import, not {requires!r}"
-    if requires and not table.get("install"):
-        return "backend.toml: the key 'install' is missing: the line to type when a requirement is not there"
-    return None
 
 
 def _fault_of_profiles(name: str, folder: Path) -> str | None:

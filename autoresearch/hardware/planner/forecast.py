@@ -36,7 +36,7 @@ def forecast(backend: Backend, facts: Facts, profile: Profile, measured: Mapping
         sizes = None if backend.simulated else Sizes.of(profile, backend.train_py.read_text(encoding="utf-8"))
         if sizes is None:
             return None
-        prediction = predict.predict(sizes, machine, profile.budget["train_seconds"], profile.data["eval_bytes"])
+        prediction = predict.predict(sizes, machine, profile.budget.train_seconds, profile.data.eval_bytes)
     except (ArithmeticError, TypeError, ValueError):  # a user's HEAD_DIM = 0, MLP_RATIO = "x": the training says what is wrong
         return None
     return Forecast(machine, prediction)

@@ -48,7 +48,7 @@ class Sizes:
         values |= profile.train
         if any(name not in values for name in NEEDED):
             return None
-        seq_len = profile.data["seq_len"]
+        seq_len = profile.data.seq_len
         rows = max(1, min(values["DEVICE_BATCH_SIZE"], values["TOTAL_BATCH_SIZE"] // seq_len))
         passes = max(1, round(values["TOTAL_BATCH_SIZE"] / (rows * seq_len)))
         return cls(
@@ -60,7 +60,7 @@ class Sizes:
             window_pattern=values["WINDOW_PATTERN"],
             short_window=values["SHORT_WINDOW"],
             seq_len=seq_len,
-            vocab_size=profile.data["vocab_size"],
+            vocab_size=profile.data.vocab_size,
             rows=rows,
             batch_tokens=passes * rows * seq_len,
             gate_channels=values.get("GATE_CHANNELS", GATE_CHANNELS),

@@ -71,8 +71,7 @@ class Machine:
     def of(cls, facts: Facts, measured: Mapping[str, float] | None = None) -> "Machine":
         """measured: "matmul_flops", "bandwidth" (bytes/s), "cores"; each goes before the facts."""
         measured = measured or {}
-        on_cpu = facts.matmul_tflops is not None
-        own = facts.matmul_tflops * 1e12 if on_cpu else None
+        own = facts.matmul_tflops * 1e12 if facts.matmul_tflops else None
         return cls(
             matmul_flops=_limit(measured.get("matmul_flops"), own, facts.peak_flops, MATMUL_OF_DATA_SHEET),
             bandwidth=_limit(measured.get("bandwidth"), None, facts.peak_bandwidth, BANDWIDTH_OF_DATA_SHEET),
@@ -81,7 +80,7 @@ class Machine:
             product_bytes=None if facts.dtype is None else 2 if facts.dtype in HALF else 4,
             memory_bytes=facts.memory_bytes,
             cores=int(measured["cores"]) if "cores" in measured else facts.cores,
-            on_cpu=on_cpu,
+            on_cpu=facts.processors,
         )
 
     @property

@@ -12,43 +12,126 @@ Every range is [from, below), or [from] alone for that and up. Anything else, an
 one line that names the file, the key and what is allowed.
 """
 
-import math
+import dataclasses
 import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
-from autoresearch.choices import DTYPES
-from autoresearch.errors import UsageError, nearest
+from msgspec import Meta
+
+from autoresearch import choices, records
+from autoresearch.errors import UsageError
+
+_MOST = 1e300  # finite
+Text = Annotated[str, Meta(pattern=r"\S", description="text")]
+Quantity = Annotated[float, Meta(ge=0, le=_MOST)]
+Version = tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
+Names = Annotated[tuple[Text, ...], Meta(min_length=1, description='a list of parts of device names, as in ["H100"]')]
+# What autoresearch.constants can write into a train.py.
+Literals = Annotated[
+    bool | int | Annotated[float, Meta(ge=-_MOST, le=_MOST)] | str
+    | Annotated[list[int | Annotated[float, Meta(ge=-_MOST, le=_MOST)]], Meta(min_length=1)],
+    Meta(description="a number, text, true, false or a list of numbers"),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Match:
     """The conditions under which a profile fits; all that are given must hold, none given fits everything."""
 
-    memory_gb: tuple[float, ...] | None = None  # GiB, (from, below) or (from,)
-    capability: tuple[tuple[int, int], ...] | None = None
-    name: tuple[str, ...] = ()  # parts of the device's name, upper and lower case alike; one must be there
-    matmul_tflops: tuple[float, ...] | None = None
+    # GiB, (from, below) or (from,)
+    memory_gb: (
+        Annotated[
+            tuple[Quantity, ...],
+            Meta(min_length=1, max_length=2, description="a range in GB, as in [10, 14], or [60] for 60 and up"),
+        ]
+        | None
+    ) = None
+    capability: (
+        Annotated[
+            tuple[Version, ...],
+            Meta(
+                min_length=1,
+                max_length=2,
+                description="a range of versions, as in [[7, 0], [8, 0]], or [[8, 0]] for 8.0 and up",
+            ),
+        ]
+        | None
+    ) = None
+    name: Names = ()  # parts of the device's name, upper and lower case alike; one must be there
+    matmul_tflops: (
+        Annotated[
+            tuple[Quantity, ...],
+            Meta(min_length=1, max_length=2, description="a range in TFLOPS, as in [0.1, 0.5], or [0.5] for 0.5 and up"),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        hints = records.hints(Match)
+        for key in ("memory_gb", "capability", "matmul_tflops"):
+            ends = getattr(self, key)
+            if ends and len(ends) == 2 and not ends[0] < ends[1]:
+                raise ValueError(f"[match] {key} must be {records.described(hints[key])}, not {_as_list(ends)}")
 
     def to_dict(self) -> dict:
-        return {key: value for key in _MATCH if (value := _as_list(getattr(self, key)))}
+        return {one.name: value for one in dataclasses.fields(self) if (value := _as_list(getattr(self, one.name)))}
+
+
+@dataclass(frozen=True)
+class Data:
+    corpus: Annotated[str, Meta(pattern=r"\S", description="the name or the path of a corpus")]
+    # 256 bytes and the special token come first; a token id is two or four bytes, and an embedding row a token.
+    vocab_size: Annotated[int, Meta(ge=320, le=131_072, description="a whole number from 320 to 131072")]
+    seq_len: Annotated[int, Meta(ge=16, le=65_536, description="a whole number from 16 to 65536")]
+    # Under 10 kB the score is mostly chance; the upper end is far more than any published run scores (20 MB).
+    eval_bytes: Annotated[int, Meta(ge=10_000, le=1_000_000_000, description="a whole number from 10000 to 1000000000")]
+
+
+@dataclass(frozen=True)
+class Budget:
+    train_seconds: Annotated[float, Meta(gt=0, le=604_800, description="a number of seconds above 0, up to 604800")]
+    startup_limit_seconds: Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, up to 86400")]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What may stand in [runtime]. A profile keeps the table: what is absent stays the runtime's own choice."""
+
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], Meta(description=f"one of {', '.join(choices.DTYPES)}")] = "float32"
+    compile: bool = True
+    attention: Annotated[
+        str, Meta(pattern=r"\S", description="one of the kinds that the backend has, as `autoresearch doctor` names them")
+    ] = ""
+    threads: Annotated[int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")] = 1
+
+
+@dataclass(frozen=True)
+class _File:
+    title: Text
+    backends: Annotated[tuple[Text, ...], Meta(min_length=1, description='a list of backend names, as in ["cuda"]')]
+    data: dict
+    budget: dict
+    match: dict = field(default_factory=dict)
+    train: dict = field(default_factory=dict)
+    runtime: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes for one class of machine. `data`, `budget`, `train` and `runtime` hold the file's tables, complete and checked."""
+    """Sizes for one class of machine."""
 
     name: str
     title: str
     backends: tuple[str, ...]
     match: Match
-    data: dict[str, str | int]
-    budget: dict[str, int | float]
-    train: dict[str, bool | int | float | str | list]
+    data: Data
+    budget: Budget
+    train: dict[str, bool | int | float | str | list]  # values of train.py's constants
     source: str  # the file it was read from
-    runtime: dict[str, bool | int | str] = field(default_factory=dict)  # what is absent stays the runtime's own choice
+    runtime: dict[str, choices.Value] = field(default_factory=dict)  # what is absent stays the runtime's own choice
 
     def to_dict(self) -> dict:
         """Tables for study.toml; `from_dict` takes them back."""
@@ -57,8 +140,8 @@ class Profile:
             "title": self.title,
             "backends": list(self.backends),
             "match": self.match.to_dict(),
-            "data": dict(self.data),
-            "budget": dict(self.budget),
+            "data": dataclasses.asdict(self.data),
+            "budget": dataclasses.asdict(self.budget),
             "train": dict(self.train),
             "runtime": dict(self.runtime),
         }
@@ -67,6 +150,9 @@ class Profile:
     def from_dict(cls, table: dict, source: str = "study.toml") -> "Profile":
         table = dict(table)
         return parse(table, str(table.pop("name", "")), source)
+
+    def with_train_seconds(self, seconds: float) -> "Profile":
+        return dataclasses.replace(self, budget=dataclasses.replace(self.budget, train_seconds=seconds))
 
 
 def read(path: Path) -> Profile:
@@ -82,130 +168,19 @@ def read(path: Path) -> Profile:
 
 def parse(table: dict, name: str, source: str) -> Profile:
     """Check a whole profile; source is what errors call it. [match], [train] and [runtime] may be absent. Raises UsageError."""
-    table = {"match": {}, "train": {}, "runtime": {}, **table}
-    _check_table(table, _TOP, source, "")
-    for section, rules, needed in _SECTIONS:
-        _check_table(table[section], rules, source, section, needed)
-    for key, value in table["train"].items():
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", key):
-            raise UsageError(f"{source}: [train] {key}: the name of a constant of train.py is in UPPER_CASE")
-        if not _is_literal(value):
-            allowed = "a number, text, true, false or a list of numbers"
-            raise UsageError(f"{source}: [train] {key} must be {allowed}, not {value!r}")
-    given = table["match"]
-    match = Match(
-        memory_gb=tuple(given["memory_gb"]) if "memory_gb" in given else None,
-        capability=tuple(tuple(end) for end in given["capability"]) if "capability" in given else None,
-        name=tuple(given.get("name", ())),
-        matmul_tflops=tuple(given["matmul_tflops"]) if "matmul_tflops" in given else None,
-    )
-    backends = tuple(table["backends"])
-    tables = (table["data"], table["budget"], table["train"])
-    return Profile(name, table["title"], backends, match, *tables, source, table["runtime"])
-
-
-# A rule: (what is allowed, as text; whether a value is).
-Rule = tuple[str, Callable[[object], bool]]
-
-
-def _check_table(table: object, rules: dict[str, Rule] | None, source: str, section: str, needed: bool = True) -> None:
-    where = f"[{section}] " if section else ""
-    if not isinstance(table, dict):
-        raise UsageError(f"{source}: {section} must be a table: write [{section}] on a line of its own")
-    for key, value in table.items() if rules is not None else ():
-        if key not in rules:
-            raise UsageError(f"{source}: {where}unknown key {key!r}{nearest(key, rules)} (allowed: {', '.join(rules)})")
-        allowed, holds = rules[key]
-        if not holds(value):
-            raise UsageError(f"{source}: {where}{key} must be {allowed}, not {value!r}")
-    missing = [key for key in rules or () if needed and key not in table]
-    if missing:
-        raise UsageError(f"{source}: {where}the key {missing[0]!r} is missing; it must be {rules[missing[0]][0]}")
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_texts(value: object) -> bool:
-    return type(value) is list and bool(value) and all(_is_text(part) for part in value)
-
-
-def _is_quantity(value: object) -> bool:
-    return _is_number(value) and value >= 0
-
-
-def _is_version(value: object) -> bool:
-    return type(value) is list and len(value) == 2 and all(type(part) is int and part >= 0 for part in value)
-
-
-def _is_range(value: object, is_end: Callable[[object], bool]) -> bool:
-    if type(value) is not list or len(value) not in (1, 2) or not all(map(is_end, value)):
-        return False
-    return value[0] < value[-1] or len(value) == 1
-
-
-def _is_literal(value: object) -> bool:
-    """What autoresearch.constants can write into a train.py."""
-    if type(value) is list:
-        return bool(value) and all(map(_is_number, value))
-    return type(value) in (bool, str) or _is_number(value)
-
-
-def _whole(low: int, high: int) -> Rule:
-    return f"a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high
-
-
-def _seconds(high: int) -> Rule:
-    return f"a number of seconds above 0, up to {high}", lambda value: _is_number(value) and 0 < value <= high
+    try:
+        file = records.read_own(_File, table)
+        match = records.read_own(Match, file.match, "[match] ")
+        data, budget = records.read_own(Data, file.data, "[data] "), records.read_own(Budget, file.budget, "[budget] ")
+        records.read_own(Runtime, file.runtime, "[runtime] ")
+        for key, value in file.train.items():
+            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", key):
+                raise ValueError(f"[train] {key}: the name of a constant of train.py is in UPPER_CASE")
+            records.value(Literals, value, f"[train] {key}")
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from None
+    return Profile(name, file.title, file.backends, match, data, budget, file.train, source, file.runtime)
 
 
 def _as_list(value: object) -> object:
     return [_as_list(part) for part in value] if isinstance(value, tuple) else value
-
-
-_TOP: dict[str, Rule] = {
-    "title": ("text", _is_text),
-    "backends": ('a list of backend names, as in ["cuda"]', _is_texts),
-    "match": ("a table", lambda value: True),
-    "data": ("a table", lambda value: True),
-    "budget": ("a table", lambda value: True),
-    "train": ("a table", lambda value: True),
-    "runtime": ("a table", lambda value: True),
-}
-_MATCH: dict[str, Rule] = {
-    "memory_gb": ("a range in GB, as in [10, 14], or [60] for 60 and up", lambda value: _is_range(value, _is_quantity)),
-    "capability": (
-        "a range of versions, as in [[7, 0], [8, 0]], or [[8, 0]] for 8.0 and up",
-        lambda value: _is_range(value, _is_version),
-    ),
-    "name": ('a list of parts of device names, as in ["H100"]', _is_texts),
-    "matmul_tflops": (
-        "a range in TFLOPS, as in [0.1, 0.5], or [0.5] for 0.5 and up",
-        lambda value: _is_range(value, _is_quantity),
-    ),
-}
-_DATA: dict[str, Rule] = {
-    "corpus": ("the name or the path of a corpus", _is_text),
-    # 256 bytes and the special token come first; a token id is two or four bytes, and an embedding row a token.
-    "vocab_size": _whole(320, 131_072),
-    "seq_len": _whole(16, 65_536),
-    # Under 10 kB the score is mostly chance; the upper end is far more than any published run scores (20 MB).
-    "eval_bytes": _whole(10_000, 1_000_000_000),
-}
-_BUDGET: dict[str, Rule] = {"train_seconds": _seconds(7 * 86_400), "startup_limit_seconds": _seconds(86_400)}
-_RUNTIME: dict[str, Rule] = {
-    "dtype": (f"one of {', '.join(DTYPES)}", lambda value: value in DTYPES),
-    "compile": ("true or false", lambda value: type(value) is bool),
-    "attention": ("one of the kinds that the backend has, as `autoresearch doctor` names them", _is_text),
-    "threads": _whole(1, 1024),
-}
-# (table, its rules or None for free names, whether every key must be there)
-_SECTIONS = (
-    ("match", _MATCH, False), ("data", _DATA, True), ("budget", _BUDGET, True), ("train", None, False),
-    ("runtime", _RUNTIME, False),
-)  # fmt: skip

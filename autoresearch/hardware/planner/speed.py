@@ -64,8 +64,7 @@ class Part:
 
 
 def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, shares: Shares) -> tuple[Part, ...]:
-    """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it.
-    """
+    """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it."""
     tokens, passes, b = sizes.passes * sizes.pass_tokens, sizes.passes, product_bytes
     found = []
     queries, keys = sizes.heads * sizes.head_dim, sizes.key_width
@@ -99,9 +98,7 @@ def kernels(sizes: Sizes, compiled: bool) -> int:
     return sizes.passes * (sizes.depth * layer + rest) + stack * len(model.matrices(sizes))
 
 
-def step_seconds(
-    work: tuple[Part, ...], matmul_flops: float, bandwidth: float, launches_seconds: float, overlaps: bool
-) -> float:
+def step_seconds(work: tuple[Part, ...], matmul_flops: float, bandwidth: float, launches_seconds: float, overlaps: bool) -> float:
     """overlaps: the device moves memory while it multiplies, and works while its host launches what comes next."""
     busy = sum(part.seconds(matmul_flops, bandwidth, overlaps) for part in work)
     return max(busy, launches_seconds) if overlaps else busy + launches_seconds

@@ -15,6 +15,7 @@ import statistics
 from dataclasses import asdict, dataclass, field
 
 from autoresearch.hardware.now.observer import Reading
+from autoresearch.study import events
 
 OFF = 0.1  # of the median
 LIMIT = 0.1  # of the usable cores: what others may take beyond what is normal
@@ -57,18 +58,19 @@ class Reference:
     def is_contended(self, taken: float | None) -> bool:
         return (taken or 0.0) - self.taken >= LIMIT
 
-    def apply_speed(self, event: dict) -> None:
-        place, rate = event["place"], event["rate"]
-        match event["state"]:
+    def apply_speed(self, event: events.Speed) -> None:
+        place, rate = event.place, event.rate
+        match event.state:
             case "steady":
-                self._learn(place, rate, event["clock_mhz"])
+                self._learn(place, rate, event.clock_mhz)
                 self.off[place].clear()
             case "normal":
                 self.rates[place], self.clocks[place] = [*self.off[place], rate], []
                 self.off[place].clear()
                 if place == "before":  # what it does after a run is learned anew
                     self.rates["after"], self.clocks["after"] = [], []
-                    self.taken = event["taken"] if self.is_contended(event["taken"]) else self.taken
+                    if event.taken is not None and self.is_contended(event.taken):
+                        self.taken = event.taken
             case "helped":  # our own agent computed beside it: it says nothing
                 pass
             case "contended" if place == "after":  # others' load while it trained is known better
@@ -76,12 +78,12 @@ class Reference:
             case _:
                 self.off[place].append(rate)
 
-    def apply_run(self, watched: dict) -> None:
+    def apply_run(self, watched: events.Watched) -> None:
         """A run that counts, disturbed or not."""
-        if watched["taken"] is not None:
-            self.taken = watched["taken"] if watched["state"] == "contended" else min(self.taken, watched["taken"])
-        if watched["device_throttled"] is not None:
-            self.throttled = watched["device_throttled"]
+        if watched.taken is not None:
+            self.taken = watched.taken if watched.state == "contended" else min(self.taken, watched.taken)
+        if watched.device_throttled is not None:
+            self.throttled = watched.device_throttled
 
     def _learn(self, place: str, rate: float, clock_mhz: float | None) -> None:
         self.rates[place].append(rate)

@@ -1,0 +1,45 @@
+"""The baseline, experiment 0: the first train.py, trained often enough to know the noise."""
+
+from autoresearch.agents.base import Proposal
+from autoresearch.errors import UsageError
+from autoresearch.loop.begin import record_start
+from autoresearch.propose.proposals import program_key
+from autoresearch.study.session import Session
+from autoresearch.study.store import work_tree_text
+
+
+def start(session: Session, work_tree: bool) -> None:
+    """Make the train.py of the last commit experiment 0. With work_tree, an edit made before the run is committed first."""
+    store = session.store
+    commit, text = tip(session)
+    edit = work_tree_text(session.study.folder) if work_tree else None
+    if work_tree and edit is None and store.is_users_edit(set()):
+        raise UsageError("train.py is not UTF-8 text; mend it, or `git checkout HEAD train.py`")
+    if edit is not None and edit != text:
+        _parsed(edit)
+        commit, _ = session.persist(lambda: store.propose(commit, edit, "train.py as edited before the run\n"))
+        session.persist(lambda: store.update(commit, {store.blob(commit)}))
+        session.note("train.py was edited before the run: the edit is the baseline")
+    text = store.text(commit)
+    proposal = Proposal(text, "baseline", "train.py as it is")
+    record_start(session, 0, commit, None, store.blob(commit), _parsed(text), "baseline", proposal, "none")
+
+
+def tip(session: Session) -> tuple[str, str]:
+    """The branch's commit before there is a baseline, and its train.py; UsageError when the user left none there."""
+    store = session.store
+    branch = store.branch.removeprefix("refs/heads/")
+    if store.tip is None:
+        raise UsageError(f"the branch {branch} is gone; `git branch {branch} COMMIT` brings it back")
+    try:
+        return store.tip, store.text(store.tip)
+    except (KeyError, UnicodeDecodeError) as error:
+        raise UsageError(f"the last commit on {branch} holds no train.py in UTF-8; commit one and run again") from error
+
+
+def _parsed(text: str) -> str:
+    """The text's program key; a train.py of the user's that is no program is the user's to mend."""
+    try:
+        return program_key(text)
+    except ValueError as error:
+        raise UsageError(f"{error}; mend it, or `git checkout HEAD train.py`") from error

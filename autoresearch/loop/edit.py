@@ -1,0 +1,104 @@
+"""An edit of train.py by hand, or by a program that drives the study: one step of the ratchet (`autoresearch try`, MCP)."""
+
+import pygit2
+
+from autoresearch import durable
+from autoresearch.agents.base import Proposal
+from autoresearch.errors import UsageError
+from autoresearch.loop import baseline
+from autoresearch.loop.begin import begin_edit
+from autoresearch.loop.loop import check_best, close, establish_baseline, finish
+from autoresearch.loop.stop import Ending, ending_of
+from autoresearch.propose.proposals import objection
+from autoresearch.run.setup import Setup
+from autoresearch.study import ledger, lock
+from autoresearch.study.session import Listener, Session, opened
+from autoresearch.study.state import Experiment, State
+from autoresearch.study.store import TRAIN_PY, head_file, work_tree_text
+from autoresearch.study.workspace import Study
+
+
+def try_edit(
+    study: Study, setup: Setup, description: str, listener: Listener, train_py: str | None = None
+) -> tuple[Experiment | None, Ending]:
+    """The experiment when it was decided, and how the call ended.
+
+    train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused, or fails
+    before its training, leaves the work tree as it was. Raises UsageError when the edit does not differ, does not parse, was tried
+    before, or would be written over an edit that nobody tried.
+    """
+    if train_py is None:
+        return _try_work_tree(study, setup, description, listener)
+    path = study.folder / TRAIN_PY
+    before, tried = _put(study, train_py), None
+    try:
+        tried, ending = _try_work_tree(study, setup, description, listener)
+        return tried, ending
+    finally:
+        is_there = before is not None and path.is_file() and path.read_bytes() == train_py.encode("utf-8")
+        if tried is None and is_there and _state_of(study).pending is None:
+            durable.write(path, before)
+
+
+def _try_work_tree(study: Study, setup: Setup, description: str, listener: Listener) -> tuple[Experiment | None, Ending]:
+    text = work_tree_text(study.folder)  # before the session: it puts the best back over a text that was tried before
+    if text is None:
+        raise UsageError(f"there is no readable train.py in {study.folder}; `git checkout HEAD train.py` brings the best back")
+    number: int | None = None
+
+    def step() -> Ending:
+        nonlocal number
+        number = _pending_with(session, text)
+        if number is None:
+            _check(session, text)
+            establish_baseline(session, work_tree=False)
+            check_best(session)
+            if session.state.pending:  # an experiment of a run that was cut short comes first
+                finish(session, session.state.pending.number)
+            _check(session, text)
+            number = begin_edit(session, Proposal(text, description, "an edit of the work tree"))
+        finish(session, number)
+        return Ending("1 experiment done")
+
+    with opened(study, setup, listener) as session:
+        ending = ending_of(step)
+        close(session, ending)
+        tried = session.state.experiments[number] if number is not None else None
+        return (tried if tried and tried.verdict else None), ending
+
+
+def _pending_with(session: Session, text: str) -> int | None:
+    """The experiment that a killed `try` of this same text left behind."""
+    pending = session.state.pending
+    return pending.number if pending and pending.number > 0 and session.store.text(pending.commit) == text else None
+
+
+def _check(session: Session, text: str) -> None:
+    if session.state.best is None and text == baseline.tip(session)[1]:
+        raise UsageError("train.py does not differ from the start of the study; edit it, then `autoresearch try -m TEXT`")
+    if reason := objection(text, session.state):
+        raise UsageError(f"{reason}; edit train.py, then `autoresearch try -m TEXT`")
+
+
+def _put(study: Study, train_py: str) -> bytes | None:
+    """Write the text into the work tree; returns what lay there."""
+    try:
+        text = train_py.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"train_py is not text that UTF-8 can hold (character {error.start}); mend it") from error
+    path = study.folder / TRAIN_PY
+    with lock.hold(study.lock):
+        before = path.read_bytes() if path.is_file() else None
+        found = None if before is None else before.replace(b"\r\n", b"\n")
+        is_known = found in (None, text, head_file(study.folder, TRAIN_PY)) or str(pygit2.hash(found)) in _state_of(study).blobs
+        if not is_known:
+            raise UsageError(
+                f"train.py in {study.folder} holds an edit that was never tried; try it first, without train_py,"
+                " or drop it with `git checkout HEAD train.py`"
+            )
+        durable.write(path, text)
+    return before
+
+
+def _state_of(study: Study) -> State:
+    return State.from_events(ledger.read(study.events))

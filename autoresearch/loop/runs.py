@@ -1,0 +1,85 @@
+"""The runs of an experiment: one more training on a fresh seed, scored, with its lines in the ledger.
+
+A run that the machine disturbed, or that was cut short, is done again with the same seed; a machine that fails is tried again.
+"""
+
+import contextlib
+
+from autoresearch.errors import EnvironmentFailure, LedgerRefusal
+from autoresearch.loop import watch
+from autoresearch.loop.stop import machine_failed, stop_if_asked
+from autoresearch.measure.summary import RunResult
+from autoresearch.run import experiment
+from autoresearch.run.futility import Futility, read_curve
+from autoresearch.study import events
+from autoresearch.study.session import Session
+from autoresearch.study.state import Experiment
+
+
+def train(session: Session, one: Experiment) -> None:
+    """One more run of an experiment, or the note why it does not count. Raises Stop when the machine fails too often."""
+    if session.begun is None:
+        stop_if_asked(session)
+        session.wait_for_room()
+    failure = train_once(session, one)
+    if failure:
+        machine_failed(session, failure)
+    else:
+        session.machine_failures = 0
+
+
+def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | None:
+    """The next run, on a fresh seed; in the process that waits at READY, where there is one.
+
+    Returns the failure when it was the machine's: the run is lost. A run that the machine disturbed is invalid, which is no
+    failure: the next call does it again, with the same seed.
+    """
+    number, k, seed = subject.number, len(subject.runs) + 1, session.state.next_seed()
+    if session.begun is None:
+        watch.await_steady(session)
+    begun, session.begun = session.begun, None
+    watching = watch.Watch(session, subject, k)
+    warm = begun.warm if begun else None
+    with warm.ended_on_error() if warm else contextlib.nullcontext():
+        folder = warm.folder if warm else session.run_folder(number, k)
+        conditions = begun.conditions if begun else session.look()
+        level = session.setup.sandbox
+        session.record(events.Begin(n=number, k=k, seed=seed, folder=folder.name, conditions=conditions, sandbox=level))
+    try:
+        with session.interrupts.breakable():
+            text = session.store.text(subject.commit)
+            on_progress, futility = session.progress_to(number, k), _futility(session, subject)
+            result = experiment.execute(session.setup, text, seed, folder, on_progress, warm, watching, futility)
+    except KeyboardInterrupt:
+        session.record(events.Lost(n=number, k=k, reason="ended by Ctrl-C; the same commit runs again"))
+        raise
+    except EnvironmentFailure as failure:
+        session.record(events.Lost(n=number, k=k, reason=str(failure)))
+        return failure
+    except watch.Disturbed as disturbed:
+        session.record(events.Invalid(n=number, k=k, seed=seed, **disturbed.watched.to_dict()))
+        return None
+    if not result.ok and session.lost_its_room(folder):
+        session.record(events.Lost(n=number, k=k, reason=f"the disk is full ({result.reason})"))
+        return EnvironmentFailure("the disk is full")
+    session.sync_run(folder)
+    where = {"n": number, "k": k, "folder": folder.name, "watched": watching.watched.to_dict()}
+    try:
+        session.record(events.Run(**where, **result.to_json()))
+    except LedgerRefusal as refusal:  # numbers that can't be have come out of a cell: it has failed, and ends no night
+        failed = RunResult("invalid", seed, f"its result can't be: {refusal.reason}")
+        session.record(events.Run(**where, **failed.to_json()))
+    session.scored_here.add(folder.name)
+    return None
+
+
+def _futility(session: Session, subject: Experiment) -> Futility | None:
+    """What may end this run early: only the first of an experiment, and only beside the curve of the baseline.
+
+    Not of the best: a train.py reports its losses itself, and a keep that reports too low ones would end every later run.
+    """
+    state = session.state
+    if not session.study.stop_early or state.best is None or subject.verdict is not None or len(subject.runs) > 1:
+        return None
+    curve = session.study.runs / state.baseline.runs[0].folder / "curve.jsonl"
+    return Futility(read_curve(curve, session.setup.train_seconds))

@@ -1,0 +1,76 @@
+"""A new study: look at the machine, choose, prepare the text, make the workspace. The first half of `run`, and all of `init`."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autoresearch.data import corpora
+from autoresearch.data.prepare import prepare
+from autoresearch.data.progress import OnProgress
+from autoresearch.hardware.autotune import tune
+from autoresearch.hardware.devices import detect
+from autoresearch.hardware.planner import plan, profiles
+from autoresearch.run.constraints import Constraints
+from autoresearch.run.setup import Setup
+from autoresearch.sandbox import policy
+from autoresearch.study import terms, workspace
+from autoresearch.study.workspace import Study
+
+CONSTRAINTS = tuple(Constraints.__dataclass_fields__)
+
+
+def make(
+    folder: Path,
+    chosen: Mapping[str, Any],
+    say: Callable[[str], None],
+    bars: Callable[[], AbstractContextManager[OnProgress | None]],
+    sandbox: int,
+) -> tuple[Study, Setup]:
+    """The study and what its runs are made with; each choice is said with its reason.
+
+    chosen: the options of `run` by name; profile, backend and corpus have to be there. bars: shows how far a long step is.
+    sandbox: the level of the cells. Raises UsageError and EnvironmentFailure before anything is stored.
+    """
+    tag = chosen.get("tag") or workspace.today()
+    terms.check_tag(tag)
+    workspace.check_free(folder)
+    with bars() as on_progress:
+        if on_progress:
+            on_progress(detect.LOOKING, 0, None)
+        planned = plan.make(chosen["backend"], chosen["profile"])
+    backend = planned.choice.backend
+    # Before the text is fetched: a constant that this train.py has not, a limit that nothing here can tell of.
+    profiles.check(planned.profile, {backend.name: backend})
+    constraints = Constraints(**{name: chosen.get(name) for name in CONSTRAINTS})
+    constraints.check_known(backend)
+    if chosen.get("train_seconds") is not None:
+        planned = replace(planned, profile=planned.profile.with_train_seconds(chosen["train_seconds"]))
+    say(f"machine   {planned.choice.facts.device}")
+    say(f"backend   {backend.name}: {planned.choice.reason}")
+    # Before autotune, which takes a while.
+    corpus, reason = corpora.choose(chosen["corpus"], planned.profile.data.corpus)
+    if os.path.exists(corpus):
+        policy.check_hidden(sandbox, [Path(corpus)], backend.sandbox)
+    if chosen["profile"] == "auto" and chosen.get("autotune") != "off":
+        answer, seconds = chosen.get("autotune"), planned.profile.budget.train_seconds
+        length = tune.default_seconds(chosen.get("hours"), chosen.get("experiments"), seconds)
+        with bars() as on_progress:
+            planned = tune.tuned(
+                planned, corpus, lambda vocab_size: prepare(corpus, vocab_size, on_progress), say,
+                is_again=answer is not None, seconds=answer if isinstance(answer, float) else length,
+            )  # fmt: skip
+    profile, choice = planned.profile, planned.choice
+    say(f"profile   {profile.name}: {planned.profile_reason}")
+    say(f"corpus    {corpus}: {reason}")
+    with bars() as on_progress:
+        prepared = prepare(corpus, profile.data.vocab_size, on_progress)
+    study = workspace.create(
+        folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
+        seed=workspace.DEFAULT_SEED if chosen.get("seed") is None else chosen["seed"], decide=chosen.get("decide") or "confirmed",
+        stop_early=bool(chosen.get("stop_early")), constraints=constraints,
+    )  # fmt: skip
+    say(f"workspace {folder}")
+    return study, terms.setup(study, choice.backend, prepared, sandbox)
