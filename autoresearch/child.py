@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from autoresearch.border.log import Log
 from autoresearch.border.messages import Conversation, Protocol, invalid, lines
@@ -25,6 +25,9 @@ from autoresearch.paths import PACKAGE
 from autoresearch.processes import OWN_GROUP, end_tree
 from autoresearch.sandbox import launch, locking, policy, room
 from autoresearch.sandbox.policy import Cell
+
+if TYPE_CHECKING:
+    from autoresearch.sandbox.lookups import Lookups
 
 __all__ = ["OUR_OWN", "RunFailed", "Worker"]
 
@@ -43,8 +46,9 @@ KEPT_VARIABLES = (
     "HF_HOME",
 )  # fmt: skip
 
+Message = dict[str, Any]
 # Answers a message in the thread that reads them, at once: (header, payload). None: the message is for `wait`.
-Server = Callable[[dict], tuple[dict, bytes] | None]
+Server = Callable[[Message], tuple[Message, bytes] | None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Worker:
     """A child process with its channel; leaving the `with` ends its whole tree."""
 
     def __init__(
-        self, job: dict, folder: Path, protocol: Protocol, module: str = WORKER, variables: dict[str, str] | None = None,
+        self, job: Message, folder: Path, protocol: Protocol, module: str = WORKER, variables: dict[str, str] | None = None,
         *, cell: Cell | Literal["our own code"], serve: Server = lambda message: None,
     ):  # fmt: skip
         """folder: where log.txt goes. module, variables: what runs there and what its environment has beyond a worker's.
@@ -67,29 +71,32 @@ class Worker:
         OUR_OWN: no agent has edited what runs there; it runs in `folder`, and what it compiled is kept when it ends without an
         exception.
         """
-        cell = None if cell == OUR_OWN else cell
-        self._cell, self._is_inside, self._serve, self._job = cell, cell is None, serve, job
+        place = None if isinstance(cell, str) else cell
+        self._cell, self._is_inside, self._serve, self._job = place, place is None, serve, job
         self._conversation = Conversation(protocol, self._is_inside)
-        self._compiled = Path(cell.work, room.COMPILED) if cell else room.borrow(folder)
-        self._lookups = _lookups(cell, self._has_looked_up_too_much)
+        self._compiled = Path(place.work, room.COMPILED) if place else room.borrow(folder)
+        self._lookups = _lookups(place, self._has_looked_up_too_much)
         doors = [self._lookups.door] if self._lookups else []
-        command = launch.command(cell, module, *doors) if cell else [sys.executable, "-m", module]
+        command = launch.command(place, module, *doors) if place else [sys.executable, "-m", module]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pass_fds=doors,
-            cwd=cell.work if cell else folder, env=_environment(cell, self._compiled) | (variables or {}), **OWN_GROUP,
+            cwd=place.work if place else folder, env=_environment(place, self._compiled) | (variables or {}), **OWN_GROUP,
         )  # fmt: skip
-        _widen(self.process.stdin)
+        stdin, stdout, stderr = self.process.stdin, self.process.stdout, self.process.stderr
+        assert stdin is not None and stdout is not None and stderr is not None, "each is a pipe"
+        self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
+        _widen(self._stdin)
         if self._lookups:
             self._lookups.start()
         self._tie = launch.tie(self.process)
         self._usage = locking.Usage(self.process.pid)
         self._trusted: frozenset[int] = frozenset()  # processes that are ours although they belong to the worker
-        self._inbox: queue.Queue[dict | _End] = queue.Queue(INBOX_MESSAGES)
+        self._inbox: queue.Queue[Message | _End] = queue.Queue(INBOX_MESSAGES)
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._waiting_bytes = 0  # in the outbox
         self._is_over = False
         try:
-            self._log = Log(folder / "log.txt", self.process.stderr.fileno())
+            self._log = Log(folder / "log.txt", self._stderr.fileno())
             self._threads = [threading.Thread(target=one, daemon=True) for one in (self._read, self._write, self._log.pump)]
             for thread in self._threads:
                 thread.start()
@@ -102,7 +109,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, kind=None, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         self._is_over = True
         end_tree(self.process)
         if self._lookups:
@@ -113,20 +120,23 @@ class Worker:
         for thread in self._threads:
             thread.join(timeout=5)  # a process that got away (macOS) may hold their pipes open
         self._log.close()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+        for pipe in (self._stdin, self._stdout, self._stderr):
             pipe.close()
         if self._cell:
             room.remove(Path(self._cell.work))
         else:
             room.give_back(self._compiled, is_whole=kind is None)
 
-    def send(self, message: dict, payload: bytes = b"", then: str | None = None) -> None:
+    def send(self, message: Message, payload: bytes = b"", then: str | None = None) -> None:
         """Ask; it never waits for the worker. then: the state of the conversation from now on (border/messages.py)."""
         if then:
             self._conversation.move(then)
         self._send(message, payload)
 
-    def wait(self, kind: str, limit_seconds: float, late: str, handle=lambda message: None, tick=lambda message: None) -> dict:
+    def wait(
+        self, kind: str, limit_seconds: float, late: str, handle: Callable[[Message], None] = lambda message: None,
+        tick: Callable[[Message | None], None] = lambda message: None,
+    ) -> Message:  # fmt: skip
         """The next message of that kind; others go to handle; tick is called at each message and twice a second."""
         start = awake_seconds()
         while True:
@@ -148,7 +158,7 @@ class Worker:
             if message["type"] == kind:
                 return message
 
-    def drain(self, limit_seconds: float, handle: Callable[[dict], None]) -> None:
+    def drain(self, limit_seconds: float, handle: Callable[[Message], None]) -> None:
         """Take the last messages of a worker that has done its work, until it ends or the time is up."""
         end = awake_seconds() + limit_seconds
         while (left_seconds := end - awake_seconds()) > 0:
@@ -175,7 +185,7 @@ class Worker:
         if self._lookups:
             locking.lock_in(self.process.pid, self._trusted, self._lookups.shut)
 
-    def _go_inside(self, message: dict | _End) -> None:
+    def _go_inside(self, message: Message | _End) -> None:
         """The first message: no agent code has run yet, so anything but `entered` is the machine's failure."""
         if isinstance(message, _End) or message["type"] != "entered":
             why = self._failure(message).reason if isinstance(message, _End) else message["reason"]
@@ -188,7 +198,7 @@ class Worker:
 
     def _read(self) -> None:
         """In a thread: messages from the pipe to the inbox, or to `serve`."""
-        pipe = self.process.stdout.fileno()
+        pipe = self._stdout.fileno()
         try:
             for line in lines(lambda: os.read(pipe, READ_BYTES), self._conversation.line_bytes):
                 self._take(line)
@@ -211,14 +221,14 @@ class Worker:
             raise invalid("more questions than it takes answers")
         self._send(*answer)
 
-    def _put(self, message: dict | _End) -> None:
+    def _put(self, message: Message | _End) -> None:
         while not self._is_over:
             try:
                 return self._inbox.put(message, timeout=POLL_SECONDS)
             except queue.Full:
                 pass
 
-    def _send(self, message: dict, payload: bytes = b"") -> None:
+    def _send(self, message: Message, payload: bytes = b"") -> None:
         data = encode(message) + payload
         self._waiting_bytes += len(data)
         self._outbox.put(data)
@@ -229,12 +239,12 @@ class Worker:
             while (data := self._outbox.get()) is not None:
                 view = memoryview(data)
                 while view:
-                    view = view[self.process.stdin.write(view) :]
+                    view = view[self._stdin.write(view) :]
                 self._waiting_bytes -= len(data)
         except (OSError, ValueError):
             pass
 
-    def _failure(self, message: dict | _End) -> RunFailed:
+    def _failure(self, message: Message | _End) -> RunFailed:
         """Why a worker stopped before its work was done."""
         if isinstance(message, _End) and message.failure:
             return message.failure
@@ -252,7 +262,7 @@ class Worker:
         return RunFailed("crash", f"the process ended {f'by signal {-status}' if status < 0 else f'with status {status}'}")
 
 
-def _lookups(cell: Cell | None, on_limit: Callable[[], None]):
+def _lookups(cell: Cell | None, on_limit: Callable[[], None]) -> "Lookups | None":
     if not (cell and launch.is_asked(cell)):
         return None
     from autoresearch.sandbox.lookups import Lookups
@@ -260,7 +270,7 @@ def _lookups(cell: Cell | None, on_limit: Callable[[], None]):
     return Lookups(on_limit)
 
 
-def _widen(pipe) -> None:
+def _widen(pipe: IO[bytes]) -> None:
     """Room for a batch of text, so that it takes few turns between the two processes. Where that can't be had, it takes more."""
     if sys.platform == "linux":
         import fcntl

@@ -32,8 +32,9 @@ def variables(runtime: Mapping[str, Value]) -> dict[str, str]:
 
 def settled(runtime: Mapping[str, Value], dtype: str | None) -> dict[str, str]:
     """The same with the dtype that a probe has found by the clock: no process measures it again, so that all compute in one."""
-    is_open = dtype in DTYPES and "dtype" not in runtime and asked_for("dtype") is None
-    return variables({**runtime, "dtype": dtype} if is_open else runtime)
+    if dtype in DTYPES and "dtype" not in runtime and asked_for("dtype") is None:
+        return variables({**runtime, "dtype": dtype})
+    return variables(runtime)
 
 
 def settle(name: str, own: Value, reason: str, offered: Sequence[Value]) -> tuple[Value, str]:
@@ -60,7 +61,8 @@ def settle_dtype(
     """
     text = asked_for("dtype")
     if text is not None:
-        return *settle("dtype", text, "what the device can compute in", offered), (text,)
+        _, reason = settle("dtype", text, "what the device can compute in", offered)
+        return text, reason, (text,)
     flops = measured_products(offered, product, size)
     return by_products(flops) if flops else (own, "no product could be timed", (own,))
 

@@ -1,8 +1,10 @@
 """The command line: a click group that imports a command only when it is called, so that `--help` is instant."""
 
 import importlib
+import io
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -35,19 +37,20 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """Names and one-line helps come from COMMANDS; the module is imported when its command runs."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"autoresearch.commands.{COMMANDS[name][0]}").command
+        command: click.Command = importlib.import_module(f"autoresearch.commands.{COMMANDS[name][0]}").command
+        return command
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
-    def resolve_command(self, ctx, args):
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
             from autoresearch.errors import nearest
@@ -55,7 +58,7 @@ class LazyGroup(click.Group):
             raise UsageError(f"no command {name!r}{nearest(name, COMMANDS)}; `autoresearch --help` lists them")
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader went away (`autoresearch results | head`): nothing left to say, and no failure
@@ -70,7 +73,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="autoresearch")
 @click.pass_context
-def cli(context):
+def cli(context: click.Context) -> None:
     """An overnight research lab for one computer.
 
     `autoresearch run` trains a small GPT for five minutes, again and again, each time with another edit of train.py;
@@ -86,7 +89,8 @@ def cli(context):
 def main() -> None:
     """The console script. A user's error is one line and an exit status, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a description may hold what a narrow code page lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a description may hold what a narrow code page lacks
     try:
         status = cli.main(prog_name="autoresearch", standalone_mode=False)
     except click.exceptions.Abort:

@@ -24,7 +24,9 @@ import sys
 import threading
 import warnings
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeGuard, overload
 
 from autoresearch.errors import UsageError, nearest
 
@@ -70,13 +72,13 @@ def read(source: str) -> dict[str, Constant]:
     """
     lines = _lines(source.removeprefix(_BYTE_ORDER_MARK))
     found = {}
-    for name, (statement, value) in _assignments(source).items():
+    for name, (statement, _, value) in _assignments(source).items():
         comment, annotation = _remark(lines, statement, value)
         found[name] = Constant(name, value, statement.lineno, comment, annotation)
     return found
 
 
-def write(source: str, values: dict[str, Value]) -> str:
+def write(source: str, values: Mapping[str, object]) -> str:
     """source with the constants in values set to them, and nothing else changed. A list counts as a tuple.
 
     The literal keeps its form where the new value allows it: `2**16`, `65_536`, `3e-4`, the kind of quotes.
@@ -89,10 +91,10 @@ def write(source: str, values: dict[str, Value]) -> str:
     for name, value in values.items():
         if name not in assignments:
             raise UsageError(f"train.py has no constant {name}{nearest(name, assignments)} {_CONSTANT_RULE}")
-        statement, old = assignments[name]
-        start, end = _span(lines, statement.value)
-        literal = b"".join(lines)[start:end].decode()
-        edits.append((start, end, _literal(name, literal, statement.value, old, value).encode()))
+        _, node, old = assignments[name]
+        start, end = _span(lines, node)
+        text = b"".join(lines)[start:end].decode()
+        edits.append((start, end, _literal(name, text, node, old, value).encode()))
     data = body.encode()
     for start, end, literal in sorted(edits, reverse=True):
         data = data[:start] + literal + data[end:]
@@ -112,16 +114,27 @@ def _lines(source: str) -> list[bytes]:
     return _LINE.findall(source.encode())
 
 
-def _span(lines: list[bytes], node: ast.AST) -> tuple[int, int]:
+def _span(lines: list[bytes], node: ast.expr) -> tuple[int, int]:
     """Byte offsets of a node in the whole text."""
-    before = [sum(map(len, lines[: number - 1])) for number in (node.lineno, node.end_lineno)]
-    return before[0] + node.col_offset, before[1] + node.end_col_offset
+    places = (node.lineno, node.col_offset), _end(node)
+    start, end = (sum(map(len, lines[: line - 1])) + column for line, column in places)
+    return start, end
+
+
+def _end(node: ast.expr | ast.stmt) -> tuple[int, int]:
+    """The line that a node ends in, and the column behind it."""
+    assert node.end_lineno is not None and node.end_col_offset is not None, "ast.parse knows every node's end"
+    return node.end_lineno, node.end_col_offset
 
 
 _parsing = threading.Lock()
 
 
-def syntax_tree(source: str, mode: str = "exec") -> ast.Module | ast.Expression:
+@overload
+def syntax_tree(source: str) -> ast.Module: ...
+@overload
+def syntax_tree(source: str, mode: Literal["eval"]) -> ast.Expression: ...
+def syntax_tree(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.Module | ast.Expression:
     """ast.parse without its warnings: an odd escape in an edited file is Python's to report, not ours. Raises what ast.parse does.
 
     One thread at a time: Python 3.11 counts the depth of all trees that are being built together (cpython#106905), so that of two
@@ -129,10 +142,11 @@ def syntax_tree(source: str, mode: str = "exec") -> ast.Module | ast.Expression:
     """
     with _parsing, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(source, mode=mode)
+        return ast.parse(source, mode="eval") if mode == "eval" else ast.parse(source)
 
 
-def _assignments(source: str) -> dict[str, tuple[ast.Assign | ast.AnnAssign, Value]]:
+def _assignments(source: str) -> dict[str, tuple[ast.stmt, ast.expr, Value]]:
+    """Of each constant its statement, its literal and the value of that."""
     try:
         tree = syntax_tree(source.removeprefix(_BYTE_ORDER_MARK))
     except SyntaxError as error:
@@ -140,24 +154,25 @@ def _assignments(source: str) -> dict[str, tuple[ast.Assign | ast.AnnAssign, Val
     except (ValueError, RecursionError, MemoryError, UnicodeError) as error:  # zero bytes, surrogates, absurd nesting
         raise UsageError(f"train.py does not parse: {str(error) or 'nested too deeply'}; restore it from git") from None
     bound = Counter(_bound_names(tree))
-    found = {}
+    found: dict[str, tuple[ast.stmt, ast.expr, Value]] = {}
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target = statement.targets[0]
+            target, node = statement.targets[0], statement.value
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            target = statement.target
+            target, node = statement.target, statement.value
         else:
             continue
         if isinstance(target, ast.Name) and _NAME.match(target.id) and bound[target.id] == 1:
-            value = evaluate(statement.value)
+            value = evaluate(node)
             if value is not None:
-                found[target.id] = (statement, value)
+                found[target.id] = (statement, node, value)
     return found
 
 
 def _bound_names(tree: ast.Module) -> list[str]:
     """Names bound at module level, one entry for each time (a function's own variables are not the module's)."""
-    names, pending = [], list(tree.body)
+    names: list[str] = []
+    pending: list[ast.AST] = list(tree.body)
     while pending:
         node = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
@@ -168,7 +183,7 @@ def _bound_names(tree: ast.Module) -> list[str]:
     return names
 
 
-_OPERATORS = {
+_OPERATORS: dict[type[ast.operator] | type[ast.unaryop], Callable[..., object]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Pow: operator.pow, ast.USub: operator.neg, ast.UAdd: operator.pos,
 }  # fmt: skip
@@ -180,30 +195,30 @@ def evaluate(node: ast.expr) -> Value | None:
         return node.value
     try:
         if isinstance(node, ast.Tuple):
-            numbers = tuple(_number(element) for element in node.elts)
-            return None if not numbers or None in numbers else numbers
+            numbers = [number for element in node.elts if (number := _number(element)) is not None]
+            return tuple(numbers) if numbers and len(numbers) == len(node.elts) else None
         return _number(node)
     except (ArithmeticError, RecursionError):
         return None
 
 
 def _number(node: ast.expr) -> Number | None:
-    value = None
+    value: object = None
     if isinstance(node, ast.Constant):
         value = node.value
     elif isinstance(node, ast.UnaryOp | ast.BinOp) and type(node.op) in _OPERATORS:
         parts = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
-        numbers = [_number(part) for part in parts]
-        if None in numbers or (isinstance(node.op, ast.Pow) and (abs(numbers[0]) > 1_000_000 or numbers[1] > 1000)):
+        numbers = [number for part in parts if (number := _number(part)) is not None]
+        if len(numbers) < len(parts) or (isinstance(node.op, ast.Pow) and (abs(numbers[0]) > 1_000_000 or numbers[1] > 1000)):
             return None  # a power beyond that could take minutes to compute
         value = _OPERATORS[type(node.op)](*numbers)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None
+    return value if is_number(value) and math.isfinite(value) else None
 
 
 def _remark(lines: list[bytes], statement: ast.stmt, value: Value) -> tuple[str, Annotation | None]:
     """The comment after a statement, split into its text and its annotation."""
-    rest = lines[statement.end_lineno - 1][statement.end_col_offset :].decode().strip()
+    line, column = _end(statement)
+    rest = lines[line - 1][column:].decode().strip()
     if not rest.startswith("#"):
         return "", None
     comment = rest.lstrip("#").strip()
@@ -225,9 +240,9 @@ def _annotation(text: str, value: Value, line: int) -> Annotation:
     if ".." in text:
         bounds, _, flag = text.partition(" log")
         low, high = (_parsed(part) for part in bounds.split("..", 1))
-        if flag or not _is_number(low) or not _is_number(high):
+        if flag or not is_number(low) or not is_number(high):
             raise refuse("is not a range of numbers")
-        if isinstance(value, bool | str):
+        if not is_number(value):
             raise refuse(f"is a range, and {value!r:.80} is not a number")
         if not low < high:
             raise refuse("is empty")
@@ -251,36 +266,37 @@ def _parsed(text: str) -> Value | tuple[Value, ...] | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if isinstance(node, ast.List):
-        values = tuple(evaluate(element) for element in node.elts)
-        return None if None in values else values
+        values = [value for element in node.elts if (value := evaluate(element)) is not None]
+        return tuple(values) if len(values) == len(node.elts) else None
     return evaluate(node)
 
 
-def _is_number(value) -> bool:
+def is_number(value: object) -> TypeGuard[Number]:
+    """True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def _fits(old: Value, new) -> bool:
+def _fits(old: Value, new: object) -> bool:
     """Whether new may stand where old stands: the same type, or an int for a float."""
     if isinstance(old, tuple):
-        return isinstance(new, tuple | list) and len(new) > 0 and all(map(_is_number, new))
+        return isinstance(new, tuple | list) and len(new) > 0 and all(map(is_number, new))
     if isinstance(old, bool | str):
         return type(new) is type(old)
     if isinstance(old, int):
         return type(new) is int
-    return _is_number(new)
+    return is_number(new)
 
 
-def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> str:
+def _literal(name: str, text: str, node: ast.expr, old: Value, new: object) -> str:
     """new as source text, in the form of the literal `text` where it can be."""
-    numbers = new if isinstance(new, tuple | list) else [new] if _is_number(new) else []
+    numbers = new if isinstance(new, tuple | list) else [new] if is_number(new) else []
     if not _fits(old, new) or not all(-_LARGEST <= number <= _LARGEST for number in numbers):  # NaN is not, either
         kind = "tuple of numbers" if isinstance(old, tuple) else type(old).__name__
         raise UsageError(f"{name} is a {kind} in train.py ({text:.80}), and {_brief(new)} is not one; give it a {kind}")
-    if isinstance(new, tuple | list):
+    if isinstance(old, tuple) and isinstance(new, tuple | list):
         pairs = [(value, old[min(index, len(old) - 1)]) for index, value in enumerate(new)]
         parts = [_number_text(float(value) if isinstance(was, float) else value, text) for value, was in pairs]
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
@@ -289,15 +305,16 @@ def _literal(name: str, text: str, node: ast.expr, old: Value, new: Value) -> st
         return f'"{quoted[1:-1]}"' if text[-1:] == '"' and '"' not in new and quoted[0] == "'" else quoted
     if isinstance(old, bool):
         return str(new)
-    if isinstance(old, float):
-        return _number_text(float(new), text)
-    return _power_text(text, node, new) or _number_text(new, text)
+    if isinstance(old, int) and isinstance(new, int):
+        return _power_text(text, node, new) or _number_text(new, text)
+    assert is_number(new), "nothing else fits a float"
+    return _number_text(float(new), text)
 
 
 _LARGEST = sys.float_info.max  # of a number that is written; a longer whole number has more digits than Python likes to print
 
 
-def _brief(value) -> str:
+def _brief(value: object) -> str:
     if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
         return "so large a number"
     return f"{value!r:.80}"
@@ -319,6 +336,7 @@ def _number_text(value: Number, text: str) -> str:
         return f"{value:_}" if "_" in text else str(value)
     if "e" in text.lower() and 0 < abs(value) < 0.1:  # 3e-4 stays in that form, 0.0003 in the other
         sign, digits, exponent = decimal.Decimal(repr(value)).normalize().as_tuple()
+        assert isinstance(exponent, int), "it is a finite number"
         head, tail = str(digits[0]), "".join(map(str, digits[1:]))
         return f"{'-' * sign}{head}{'.' * bool(tail)}{tail}e{exponent + len(digits) - 1}"
     return repr(value).replace("e-0", "e-")

@@ -15,16 +15,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 _BUSY_WINDOWS_ERRORS = (5, 32, 33)  # access denied, sharing violation, lock violation
 _LEFTOVER = re.compile(r"\..+\.\d+-\d+\.tmp")  # what `write` makes first, and a kill leaves
 
 # Called before each operation with its kind, its path and, before a write, an open descriptor and the bytes. None: nothing is.
-on_step: Callable | None = None
+on_step: Callable[..., None] | None = None
 
 
-def step(kind: str, path: Path | str, *detail) -> None:
+def step(kind: str, path: Path | str, *detail: object) -> None:
     """A durable operation comes next: open, write, sync, sync_folder, rename, unlink, mkdir, truncate, or git."""
     if on_step is not None:
         on_step(kind, path, *detail)
@@ -132,7 +133,7 @@ def remove_leftovers(folder: Path) -> None:
             remove(path)
 
 
-def _put(file, path: Path, data: bytes) -> None:
+def _put(file: FileIO, path: Path, data: bytes) -> None:
     """All the bytes, and a sync."""
     step("write", path, file.fileno(), data)
     rest = memoryview(data)

@@ -10,6 +10,8 @@
 The message is one line (or a few) and ends in what to do next. Our own bugs are `assert`s and tracebacks.
 """
 
+from collections.abc import Iterable
+
 
 class AutoresearchError(Exception):
     exit_status = 1
@@ -55,7 +57,7 @@ class LedgerRefusal(AutoresearchError):
         self.reason = reason
 
 
-def nearest(name: str, names) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean X?` for a name that is close to one of names, else an empty string."""
     import difflib
 

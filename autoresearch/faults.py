@@ -14,9 +14,13 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+Hook = TypeVar("Hook", bound=Callable[..., None])
 
 
-def named(text: str) -> Callable:
+def named(text: str) -> Callable[..., None]:
     """The hook that a text as above describes."""
     first, *more = text.split()
     what, _, where = first.partition(":")
@@ -26,8 +30,8 @@ def named(text: str) -> Callable:
     return Fault(what, int(where), options.get("of"), int(options.get("repeats", 1)))
 
 
-def tracing(file: str) -> Callable:
-    def hook(kind: str, path, *_) -> None:
+def tracing(file: str) -> Callable[..., None]:
+    def hook(kind: str, path: Path | str, *_: object) -> None:
         with open(file, "a", encoding="utf-8") as out:
             out.write(f"{kind}\t{path}\n")
 
@@ -42,7 +46,7 @@ class Fault:
         self._what, self._first, self._of, self._repeats = what, k, of, repeats
         self.count = self.hits = 0
 
-    def __call__(self, kind: str, path, *detail) -> None:
+    def __call__(self, kind: str, path: Path | str, *detail: Any) -> None:
         if self._of not in (None, kind):
             return
         self.count += 1
@@ -60,7 +64,7 @@ class Fault:
 
 
 @contextlib.contextmanager
-def armed(hook: Callable) -> Iterator[Callable]:
+def armed(hook: Hook) -> Iterator[Hook]:
     """While inside, every durable operation of this process passes through hook."""
     from autoresearch import durable
 

@@ -119,6 +119,6 @@ def _chi_square_share(deviate: float, dof: int) -> float:
 
 def _spread_deviate(variance: float, dof: int, usual: float, usual_dof: int) -> float:
     """The normal deviate of a variance's ratio to another, were both of the same noise (Paulson's approximation of F, 1942)."""
-    root = (variance / max(usual, SIGMA_FLOOR**2)) ** (1 / 3)
+    root: float = (variance / max(usual, SIGMA_FLOOR**2)) ** (1 / 3)
     own, other = 2 / (9 * dof), 2 / (9 * usual_dof)
     return ((1 - other) * root - (1 - own)) / math.sqrt(other * root**2 + own)

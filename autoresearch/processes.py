@@ -6,9 +6,23 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    import psutil
+
+
+class _Group(TypedDict, total=False):
+    creationflags: int
+    start_new_session: bool
+
 
 # For Popen: a group of its own, so that Ctrl-C in the terminal is ours to handle and the whole group can be ended.
-OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
+OWN_GROUP: _Group
+if sys.platform == "win32":
+    OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+else:
+    OWN_GROUP = {"start_new_session": True}
 
 _ROUNDS, _ROUND_SECONDS = 20, 0.5  # chosen: what a process may start while it is being ended
 _LAST_SECONDS = 5.0  # that the system may take to end what was killed
@@ -26,7 +40,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not is_secret(name)}
 
 
-def end_tree(process: subprocess.Popen) -> None:
+def end_tree(process: subprocess.Popen[Any]) -> None:
     """Kill the process and its descendants, and wait until they are gone.
 
     The process itself goes last: a worker's keeper (sandbox/keeper.py) is the parent of whatever left its own parent, so that what
@@ -56,7 +70,7 @@ def end_tree(process: subprocess.Popen) -> None:
     _wait(tree, _LAST_SECONDS)
 
 
-def _is_alive(member) -> bool:
+def _is_alive(member: "psutil.Process") -> bool:
     """A zombie is not: it waits for a parent that may never look. It is killed all the same: its threads may go on."""
     import psutil
 
@@ -66,13 +80,13 @@ def _is_alive(member) -> bool:
         return False
 
 
-def _wait(tree: list, seconds: float) -> None:
+def _wait(tree: "list[psutil.Process]", seconds: float) -> None:
     end = time.monotonic() + seconds
     while any(map(_is_alive, tree)) and time.monotonic() < end:
         time.sleep(0.01)
 
 
-def _kill(tree: list) -> None:
+def _kill(tree: "list[psutil.Process]") -> None:
     import psutil
 
     for member in tree:

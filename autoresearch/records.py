@@ -41,7 +41,8 @@ def read_own(kind: type[Record], table: object, where: str = "", what: str = "th
     """
     if not isinstance(table, dict):
         raise ValueError(f"{what} must be a table, not {table!r:.80}")
-    fields = _fields(kind)
+    plain: type = kind  # which mypy knows to be hashable, as the cache wants it; type[Record] it does not
+    fields = _fields(plain)
     for key in table:
         if key not in fields:
             raise ValueError(f"{where}unknown key {key!r}{nearest(str(key), fields)} (allowed: {', '.join(fields)})")
@@ -87,8 +88,6 @@ def described(hint: Any) -> str:
 
 class _Nothing:
     """A value of no type."""
-
-
 
 
 @functools.cache

@@ -8,6 +8,7 @@ no half of a surrogate pair; not longer than is said. Letters of all languages s
 import difflib
 import re
 import unicodedata
+from typing import Any
 
 DESCRIPTION_CHARACTERS = 200  # chosen: of a row of results.tsv and a commit's subject
 LONGEST = 400_000  # chosen: of a text with many lines, twice the largest train.py: a diff of all of it
@@ -31,7 +32,7 @@ def harmless(text: str, limit: int = LONGEST, stand_in: str = " ") -> str:
     return _shown(text[:limit].replace("\r\n", "\n").replace("\r", "\n"), stand_in, "\n\t") + left_out
 
 
-def harmless_table(value):
+def harmless_table(value: Any) -> Any:
     """A JSON value with every text in it harmless; for programs, which show it to somebody or hand it to an agent."""
     if isinstance(value, str):
         return harmless(value)

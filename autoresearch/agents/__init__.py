@@ -5,8 +5,13 @@
 
 import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 from autoresearch.errors import UsageError
+
+if TYPE_CHECKING:
+    from autoresearch.agents.base import Agent
+    from autoresearch.agents.mix import Agents
 
 KEY = "ANTHROPIC_API_KEY"
 # Options of `run` that only one agent has: name, and what the user types.
@@ -15,12 +20,13 @@ _OF_COMMAND = {"agent_command": "--command", "command_env": "--command-env"}
 _OF_SLOW = {"mix": "--mix"}
 
 
-def make(name: str, **settings):
+def make(name: str, **settings: Any) -> "Agent":
     """The agent of autoresearch/agents/<name>.py, with the settings of its `make`."""
-    return importlib.import_module(f"autoresearch.agents.{name}").make(**settings)
+    agent: Agent = importlib.import_module(f"autoresearch.agents.{name}").make(**settings)
+    return agent
 
 
-def choose(options: dict, seed: int):
+def choose(options: dict[str, Any], seed: int) -> "tuple[Agents, str]":
     """(mix.Agents, the reason in one line) for the options of `run`: agent, model, agent_command, mix, max_cost, ...
 
     Raises UsageError for options that don't go together.
@@ -46,7 +52,7 @@ def choose(options: dict, seed: int):
     return Agents(quick, slow, share), words
 
 
-def _name(asked: str, options: dict) -> tuple[str, str]:
+def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
     """(agent, why)."""
     if asked == "command" and not (options["agent_command"] or _installed()):
         raise UsageError("--agent command needs a program; name it, as in --command 'claude-code' or --command 'my-agent {prompt}'")

@@ -60,15 +60,18 @@ class Additive:
     def _kernel(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """The sum over axes of how alike two positions are: float [L, R], at most A."""
         gap = left[:, None, :] - right[None, :, :]
-        return np.where(self.kinds, gap == 0, np.exp(-gap * gap / (2 * LENGTH**2))).sum(2)
+        alike: np.ndarray = np.where(self.kinds, gap == 0, np.exp(-gap * gap / (2 * LENGTH**2))).sum(2)
+        return alike
 
     def _bowl(self, positions: np.ndarray) -> np.ndarray:
         gap = positions - self.start
-        return np.where(self.kinds, KIND_BOWL * (gap != 0), gap * gap).sum(1)
+        away: np.ndarray = np.where(self.kinds, KIND_BOWL * (gap != 0), gap * gap).sum(1)
+        return away
 
 
 def expected_improvement(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """The mean of max(0, -change), for a normal change (Mockus 1978): large for a likely gain and for a daring try."""
     z = -mean / deviation
     below = 0.5 * (1 + np.array([math.erf(one / math.sqrt(2)) for one in z]))
-    return -mean * below + deviation * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    gain: np.ndarray = -mean * below + deviation * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return gain

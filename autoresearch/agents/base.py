@@ -7,7 +7,7 @@ holds every experiment of the study, also those of an earlier process or of anot
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from autoresearch.errors import AutoresearchError
 
@@ -51,9 +51,9 @@ class View:
     train_py: str  # the best text so far: what the next proposal starts from
     best_val_bpb: float | None  # None before the baseline has a score
     history: tuple[Past, ...]  # in the order of their numbers, baseline included
-    machine: dict = field(default_factory=dict)  # the device's facts, as `doctor --json` prints them
+    machine: dict[str, Any] = field(default_factory=dict)  # the device's facts, as `doctor --json` prints them
     folder: Path | None = None  # where the agent may keep state of its own
-    profile: dict = field(default_factory=dict)  # the study's resolved profile: data, budget, train
+    profile: dict[str, Any] = field(default_factory=dict)  # the study's resolved profile: data, budget, train
     limits: dict[str, float] = field(default_factory=dict)  # what the harness enforces: max_params, max_memory_gb, min_tok_s
     running: str | None = None  # description of the experiment that trains meanwhile; it has no verdict yet
     wish: str | None = None  # what the harness asks for this time, in words; None: whatever is best

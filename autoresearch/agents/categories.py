@@ -35,7 +35,7 @@ def category(before: str, after: str) -> str:
     left, right = Counter(was), Counter(now)
     changed = [*(right - left).elements(), *(left - right).elements()] or now  # the last: lines changed their order
     code = Counter(_part(place, line) for place, line in changed if not place.is_number)
-    votes = code or Counter(place.section for place, _ in changed)
+    votes = code or Counter(place.section for place, _ in changed if place.section)
     return max(CATEGORIES, key=lambda name: votes[name]) if votes else "other"
 
 

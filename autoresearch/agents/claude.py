@@ -9,6 +9,7 @@ its errors and its cost are service.py's. Every request is reported to view.on_a
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from autoresearch import durable
 from autoresearch.agents import edits, prices, prompt
@@ -41,13 +42,14 @@ class Conversation:
     """What was said about one best train.py, and the train.py that came of it."""
 
     best: str
-    system: list[dict]
-    messages: list[dict]
+    system: list[dict[str, Any]]
+    messages: list[dict[str, Any]]
     text: str  # train.py with the edits so far
     output_tokens: int = 0
-    unanswered: list[dict] = field(default_factory=list)  # results of the last answer's calls, which the next turn begins with
+    # Results of the last answer's calls, which the next turn begins with
+    unanswered: list[dict[str, Any]] = field(default_factory=list)
 
-    def request(self) -> list[dict]:
+    def request(self) -> list[dict[str, Any]]:
         """The messages, with the last cache breakpoint at their end."""
         *earlier, last = self.messages
         *blocks, end = last["content"]
@@ -59,7 +61,7 @@ class Conversation:
         self.messages.append({"role": "user", "content": [*self.unanswered, *said]})
         self.unanswered = []
 
-    def take(self, content: tuple) -> tuple[edits.Outcome, str]:
+    def take(self, content: tuple[Any, ...]) -> tuple[edits.Outcome, str]:
         """Make the edits of an answer; (what they came to, the outcome in a few words)."""
         self.messages.append({"role": "assistant", "content": list(content)})
         prose = "\n".join(block.text for block in content if block.type == "text").strip()

@@ -15,6 +15,7 @@ On Windows a background process whose parent has ended is not found again.
 import atexit
 import contextlib
 import functools
+import io
 import os
 import shlex
 import shutil
@@ -52,7 +53,9 @@ class Command:
         """One edit of view.train_py. Raises Unavailable when the program fails, is late, or leaves no usable train.py."""
         home = (view.folder or Path(tempfile.gettempdir())) / "command"
         program, started = Path(self.arguments[0]).name, time.monotonic()
-        folder, output, problem = None, "", "cut short"
+        folder: Path | None = None
+        problem: str | None = "cut short"
+        output = ""
         try:
             home.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(home)
@@ -89,6 +92,7 @@ class Command:
                 )  # fmt: skip
             except OSError as error:
                 return f"it could not be started ({error.strerror or error})", ""
+        assert isinstance(process.stdout, io.BufferedReader), "a pipe of bytes with the usual buffer is one"
         output = _End(process.stdout)
         at_exit = functools.partial(end_tree, process)  # we may be in a thread that the end of the process cuts short
         atexit.register(at_exit)
@@ -113,7 +117,7 @@ class Command:
 class _End:
     """The end of a process's output, read by a thread, so that a flood neither blocks the process nor fills disk or memory."""
 
-    def __init__(self, pipe):
+    def __init__(self, pipe: io.BufferedReader):
         self._pipe, self._kept = pipe, bytearray()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

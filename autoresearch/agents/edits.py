@@ -10,10 +10,13 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from autoresearch import constants
 from autoresearch.errors import UsageError
 from autoresearch.text import harmless, one_line
+
+Kind = TypeVar("Kind")
 
 EDITOR = "str_replace_based_edit_tool"
 FILE = "train.py"
@@ -35,7 +38,7 @@ _COMMANDS = {
     "view_range": {"type": "array", "items": {"type": "integer"}, "description": "view: first and last line"},
     "file_text": {"type": "string", "description": "create: the whole new train.py; only when most of it changes"},
 }
-_OWN_TOOLS = (
+_OWN_TOOLS: tuple[dict[str, Any], ...] = (
     {
         "name": "set_constants",
         "description": "Change values of train.py's UPPER_CASE constants, by name; everything else stays.",
@@ -61,10 +64,10 @@ _OWN_TOOLS = (
         },
     },
 )
-NAMES = (EDITOR, *(tool["name"] for tool in _OWN_TOOLS))
+NAMES: tuple[str, ...] = (EDITOR, *(tool["name"] for tool in _OWN_TOOLS))
 
 
-def tools(with_schema: bool) -> list[dict]:
+def tools(with_schema: bool) -> list[dict[str, Any]]:
     """The tools as the Messages API takes them.
 
     with_schema: the editor as an ordinary tool. Anthropic's models know theirs by its type, without a schema; other
@@ -121,7 +124,8 @@ def apply(text: str, best: str, calls: Sequence[Call]) -> Outcome:
 
 def whole_file(answer: str) -> str | None:
     """A whole train.py in a fenced block of an answer in prose: the fallback for models that call no tool."""
-    whole, block = None, None
+    whole: str | None = None
+    block: list[str] | None = None
     for line in io.StringIO(answer):  # unlike a pattern over the whole, it takes no longer the more fences are open
         if block is None:
             block = [] if re.match(r"```[\w.+-]*[ \t]*\n", line) else None
@@ -168,7 +172,7 @@ def _apply(done: Outcome, best: str, call: Call) -> Outcome:
     return replace(done, submitted=(description, reasoning), results=(*done.results, Result(call.id, "submitted")))
 
 
-def _edit(text: str, arguments: dict) -> tuple[str, str]:
+def _edit(text: str, arguments: dict[str, Any]) -> tuple[str, str]:
     """(text after the editor's command, what to answer)."""
     command, path = _argument(arguments, "command", str), _argument(arguments, "path", str)
     if re.sub(r"^(\./|/)+(repo/|workspace/)?", "", path) != FILE:  # as models write it where they believe in a folder
@@ -241,7 +245,7 @@ def _numbered(lines: list[str], start: int, end: int) -> str:
     return "\n".join(f"{number + 1}: {lines[number]}" for number in range(start, end))
 
 
-def _argument(arguments: dict, name: str, kind: type):
+def _argument(arguments: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
     value = arguments.get(name)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         has = "is missing" if value is None else f"is {value!r:.60}"
@@ -251,10 +255,10 @@ def _argument(arguments: dict, name: str, kind: type):
     return value
 
 
-_KINDS = {str: "string", int: "integer", dict: "JSON object"}
+_KINDS: dict[type, str] = {str: "string", int: "integer", dict: "JSON object"}
 
 
-def _value(value: object):
+def _value(value: object) -> object:
     """A JSON value as a constant's: a list is a tuple, and a number as text (`"2**16"`) is that number."""
     if isinstance(value, list):
         return tuple(value)

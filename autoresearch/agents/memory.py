@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoresearch import constants
@@ -11,6 +12,8 @@ from autoresearch.errors import UsageError
 
 _FIRST_BLOCK = re.compile(r"^(?:def|class|async|if|for|while|with|try|@)", re.MULTILINE)
 
+Key = tuple[str, tuple[tuple[str, Value], ...]]  # of a text: its code, and its values by name
+
 
 @dataclass(frozen=True)
 class Text:
@@ -19,16 +22,16 @@ class Text:
     values: dict[str, Value]
     code: str
 
-    def key(self, changes: dict[str, Value] | None = None) -> tuple:
+    def key(self, changes: Mapping[str, Value] | None = None) -> Key:
         """The same for two texts that differ in how they write the same values only (65536 and 2**16)."""
-        return self.code, tuple(sorted((self.values | (changes or {})).items()))
+        return self.code, tuple(sorted({**self.values, **(changes or {})}.items()))
 
 
 class Memory:
-    def __init__(self):
+    def __init__(self) -> None:
         self.first_values: dict[str, Value] = {}  # of each constant, where it first appeared
         self._texts: dict[str, Text | None] = {}
-        self._keys: set[tuple] = set()
+        self._keys: set[Key] = set()
         self._tried: list[dict[str, Value]] = []
         self._learnt: set[tuple[int, str]] = set()
 
@@ -50,11 +53,11 @@ class Memory:
             self._texts[source] = _parse(source)
         return self._texts[source]
 
-    def knows(self, text: Text, changes: dict[str, Value]) -> bool:
+    def knows(self, text: Text, changes: Mapping[str, Value]) -> bool:
         """Whether text with these changes is an experiment of the past."""
         return text.key(changes) in self._keys
 
-    def holds(self, changes: dict[str, Value]) -> bool:
+    def holds(self, changes: Mapping[str, Value]) -> bool:
         """Whether some experiment had all these values at once, whatever else it changed."""
         return any(changes.items() <= values.items() for values in self._tried)
 

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PRICES = Path(__file__).with_name("prices.toml")
 
@@ -28,7 +29,7 @@ class Tokens:
 
 
 @cache
-def table() -> dict:
+def table() -> dict[str, Any]:
     return tomllib.loads(PRICES.read_text(encoding="utf-8"))
 
 
@@ -39,11 +40,13 @@ def is_known(model: str) -> bool:
 def cost_usd(model: str, tokens: Tokens) -> float | None:
     for price in _fitting(model):
         if tokens.all_input <= price.get("up_to_input", tokens.all_input):
-            return sum(getattr(tokens, kind) * price[kind] for kind in ("input", "output", "write_5m", "write_1h", "read")) / 1e6
+            kinds = ("input", "output", "write_5m", "write_1h", "read")
+            millionths: float = sum(getattr(tokens, kind) * price[kind] for kind in kinds)
+            return millionths / 1e6
     return None
 
 
-def _fitting(model: str) -> list[dict]:
+def _fitting(model: str) -> list[dict[str, Any]]:
     """The prices of the longest name that model begins with, in the order of the file."""
     fitting = [price for price in table()["price"] if model.startswith(price["name"])]
     longest = max((len(price["name"]) for price in fitting), default=0)

@@ -14,7 +14,8 @@ What agent code wrote (logs, errors, descriptions) is data: without control char
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from autoresearch.agents.base import REJECTED, Past, View
 from autoresearch.agents.categories import category
@@ -47,7 +48,7 @@ harness calls them.
 """
 
 
-def system(view: View) -> list[dict]:
+def system(view: View) -> list[dict[str, Any]]:
     """Part 1, with its breakpoint."""
     facts = {"machine": view.machine, "profile": view.profile, "limits": view.limits}
     told = [
@@ -59,7 +60,7 @@ def system(view: View) -> list[dict]:
     return [_text("\n\n".join(told), ONE_HOUR)]
 
 
-def content(view: View, notes: str) -> list[dict]:
+def content(view: View, notes: str) -> list[dict[str, Any]]:
     """Parts 2 to 4: the first message of a conversation. The last block has no breakpoint yet."""
     past = [one for one in view.history if one.status != REJECTED]
     judged = list(_judged(past))
@@ -91,13 +92,13 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 # ---------------------------------------------------------------------------------------------------------- history
 
 
-def _judged(past: Sequence[Past]):
+def _judged(past: Sequence[Past]) -> Iterator[tuple[Past, str, float | None]]:
     """Each experiment with its kind of edit and its distance from the best before it (None without both scores)."""
     best: Past | None = None
     for one in past:
         kind = category(best.train_py, one.train_py) if best and one.status != "baseline" else ""
-        known = best is not None and best.val_bpb is not None and one.val_bpb is not None
-        yield one, kind, one.val_bpb - best.val_bpb if known else None
+        before = best.val_bpb if best else None
+        yield one, kind, None if one.val_bpb is None or before is None else one.val_bpb - before
         if one.status in KEPT:
             best = one
 
@@ -145,5 +146,5 @@ def _request(view: View) -> str:
     return "\n".join(told)
 
 
-def _text(text: str, cache: dict | None = None) -> dict:
+def _text(text: str, cache: dict[str, str] | None = None) -> dict[str, Any]:
     return {"type": "text", "text": text} | ({"cache_control": cache} if cache else {})

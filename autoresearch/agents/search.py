@@ -12,7 +12,9 @@ seed and history give the same proposal. docs/design/search.md has the measureme
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -23,7 +25,7 @@ from autoresearch.agents.additive import Additive, expected_improvement
 from autoresearch.agents.base import FAILED, Exhausted, Past, Proposal, View
 from autoresearch.agents.memory import Memory, Text
 from autoresearch.agents.space import Axis
-from autoresearch.constants import Value
+from autoresearch.constants import Number, Value, is_number
 from autoresearch.errors import UsageError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -52,6 +54,7 @@ class Search:
         self.memory.learn(view.history)
         axes = space.axes(constants.read(view.train_py), self.memory.first_values)
         now = self.memory.text(view.train_py)
+        assert now is not None, "what can't be read has raised its UsageError a line before"
         axes = {name: axis for name, axis in axes.items() if name in now.values}
         if not axes:
             raise UsageError(
@@ -60,28 +63,29 @@ class Search:
         rng = np.random.default_rng([self.seed, len(view.history)])
         if len(view.history) % 2:
             for move in self.moves:
-                changes = self._apply(move, now, axes)
-                if changes and not self.memory.holds(changes) and not self.memory.knows(now, changes):
+                known = self._apply(move, now, axes)
+                if known and not self.memory.holds(known) and not self.memory.knows(now, known):
                     found = f"{move['gain_bpb']} bpb where it was found ({move.get('source', self.source)})"
                     why = f"known move: {move['what']}; {found}"
-                    return _proposal(view, now, changes, why)
+                    return _proposal(view, now, known, why)
         changes, why = self._choose(view, now, axes, rng)
         return _proposal(view, now, changes, why)
 
-    def _apply(self, move: dict, now: Text, axes: dict[str, Axis]) -> Changes:
+    def _apply(self, move: dict[str, Any], now: Text, axes: dict[str, Axis]) -> dict[str, Number]:
         """The move on top of the present values; empty when train.py lacks a constant or may not take the value."""
-        changes = {}
+        changes: dict[str, Number] = {}
+        present = {name: value for name, value in now.values.items() if is_number(value)}
         for edit in move["edits"]:
-            axis, old = axes.get(edit["constant"]), now.values.get(edit["constant"])
-            if axis is None or not axis.ordered:
+            axis, old = axes.get(edit["constant"]), present.get(edit["constant"])
+            if axis is None or old is None or not axis.ordered:
                 return {}
             new = edit["set"] if "set" in edit else old * edit.get("multiply", 1) + edit.get("add", 0)
             if (other := edit.get("keep_product_with")) is not None:
-                new = old * now.values[other] / changes[other]
-            new = axis.value(axis.position(new)) if axis.low <= new <= axis.high else None
-            if new is None or new == old:
+                new = old * present[other] / changes[other]
+            allowed = axis.value(axis.position(new)) if axis.low <= new <= axis.high else None
+            if not is_number(allowed) or allowed == old:
                 return {}
-            changes[axis.name] = new
+            changes[axis.name] = allowed
         return changes
 
     def _choose(self, view: View, now: Text, axes: dict[str, Axis], rng: np.random.Generator) -> tuple[Changes, str]:
@@ -114,7 +118,9 @@ class Search:
         why = f"the model of {len(past)} results expects {mean[best]:+.4f} bpb, give or take {deviation[best]:.4f}"
         return candidates[best], why
 
-    def _results(self, past: list[Past], now: Text, axes: dict[str, Axis], best_val_bpb: float | None):
+    def _results(
+        self, past: list[Past], now: Text, axes: dict[str, Axis], best_val_bpb: float | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(positions [N, A], scores [N], codes [N]) of the experiments that say something about values."""
         texts = [self.memory.text(one.train_py) for one in past]
         rows = [(text, one.val_bpb) for text, one in zip(texts, past, strict=True) if text is not None]
@@ -128,11 +134,13 @@ class Search:
         codes = np.array([hash(text.code) for text, _ in rows])
         return positions, scores, codes
 
-    def _draw(self, axes: dict[str, Axis], positions: np.ndarray, scores: np.ndarray, rng: np.random.Generator):
+    def _draw(
+        self, axes: dict[str, Axis], positions: np.ndarray, scores: np.ndarray, rng: np.random.Generator
+    ) -> dict[str, list[Value]]:
         """DRAWS values for each constant."""
         if not self.tpe:
             return {name: [_uniform(axis, rng) for _ in range(DRAWS)] for name, axis in axes.items()}
-        spread = {
+        spread: dict[str, optuna.distributions.BaseDistribution] = {
             name: optuna.distributions.FloatDistribution(0.0, 1.0)
             if axis.ordered
             else optuna.distributions.CategoricalDistribution((-1, *range(len(axis.values))))  # -1: no kind of today's
@@ -165,8 +173,8 @@ def make(seed: int = 0) -> Search:
 def _relevant(history: tuple[Past, ...]) -> list[Past]:
     """The start, the best and the newest of what has a score or failed by its own fault, in the order of time."""
     useful = [past for past in history if past.val_bpb is not None or past.status in FAILED]
-    scored = sorted((past for past in useful if past.val_bpb is not None), key=lambda past: past.val_bpb)
-    chosen = {past.number for past in useful[:1] + scored[:REMEMBERED] + useful[-REMEMBERED:]}
+    scored = sorted(((past.val_bpb, past.number) for past in useful if past.val_bpb is not None), key=lambda one: one[0])
+    chosen = {past.number for past in useful[:1] + useful[-REMEMBERED:]} | {number for _, number in scored[:REMEMBERED]}
     return [past for past in useful if past.number in chosen]
 
 
@@ -174,7 +182,7 @@ def _positions(axes: dict[str, Axis], values: Changes) -> np.ndarray:
     return np.array([axis.position(values[name]) for name, axis in axes.items()])
 
 
-def _parameters(axes: dict[str, Axis], positions: np.ndarray) -> dict:
+def _parameters(axes: dict[str, Axis], positions: np.ndarray) -> dict[str, float]:
     """Positions as Optuna's parameters; a value outside its range counts as the range's end."""
     return {
         name: min(max(float(position), 0.0), 1.0) if axis.ordered else int(position)
@@ -186,11 +194,12 @@ def _uniform(axis: Axis, rng: np.random.Generator) -> Value:
     return axis.values[rng.integers(len(axis.values))] if axis.values else axis.value(rng.uniform())
 
 
-def _proposal(view: View, now: Text, changes: Changes, why: str) -> Proposal:
+def _proposal(view: View, now: Text, changes: Mapping[str, Value], why: str) -> Proposal:
     edits = ", ".join(f"{name} {_shown(now.values[name])} -> {_shown(value)}" for name, value in changes.items())
     return Proposal(constants.write(view.train_py, changes), edits, why)
 
 
 def _shown(value: Value) -> str:
-    is_large_power = type(value) is int and value >= 1024 and value & (value - 1) == 0
-    return f"2**{value.bit_length() - 1}" if is_large_power else str(value)
+    if isinstance(value, int) and value >= 1024 and value & (value - 1) == 0:
+        return f"2**{value.bit_length() - 1}"
+    return str(value)

@@ -12,13 +12,17 @@ and what the service says is shown without the key, whatever it says.
 
 import email.utils
 import time
-import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
 
 from autoresearch.agents import prices
 from autoresearch.agents.base import Ask, Unavailable
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError, nearest
+
+if TYPE_CHECKING:
+    from anthropic import APIStatusError, MessageStream
+    from anthropic.types import ParsedMessage
 
 CONNECT_SECONDS = 10  # chosen: a name look-up and a handshake on a slow line
 READ_SECONDS = 120  # without a byte; the service sends pings while a model thinks
@@ -36,7 +40,7 @@ class BadRequest(EnvironmentFailure):
 @dataclass(frozen=True)
 class Reply:
     ask: Ask
-    content: tuple = ()  # the SDK's blocks, to be sent back as they are
+    content: tuple[Any, ...] = ()  # the SDK's blocks, to be sent back as they are
     error: AutoresearchError | None = None
 
 
@@ -67,9 +71,10 @@ class Service:
         """Its connections; no request after this."""
         self._client.close()
 
-    def ask(self, request: dict, wanted: Callable[[], bool] = lambda: True) -> Reply:
+    def ask(self, request: dict[str, Any], wanted: Callable[[], bool] = lambda: True) -> Reply:
         """request: what messages.stream takes besides the model. Raises nothing: errors are in the reply."""
-        started, stream, ended, error = time.monotonic(), None, False, None
+        started, stream, ended = time.monotonic(), None, False
+        error: tuple[str, AutoresearchError] | None = None
         try:
             with self._client.messages.stream(model=self.model, **request) as stream:
                 for event in stream:
@@ -88,9 +93,10 @@ class Service:
         ask = self._ask(message, "answered" if error is None else error[0], time.monotonic() - started)
         if error is not None:
             return Reply(ask, error=error[1])
-        return Reply(ask, tuple(block for block in message.content if block.type != "text" or block.text))
+        assert message is not None, "of none there is a fault"
+        return Reply(ask, tuple(block for block in message.content if not (block.type == "text" and not block.text)))
 
-    def _ask(self, message, outcome: str, seconds: float) -> Ask:
+    def _ask(self, message: "ParsedMessage[None] | None", outcome: str, seconds: float) -> Ask:
         usage = getattr(message, "usage", None)
         ask = Ask(self.model, outcome, round(seconds, 3))
         fresh, output = _count(usage, "input_tokens"), _count(usage, "output_tokens")
@@ -122,7 +128,7 @@ class Service:
         kind = type(error).__name__
         return "malformed answer", Unavailable(f"a malformed answer of {host} ({kind})")
 
-    def _status(self, error) -> tuple[str, AutoresearchError]:
+    def _status(self, error: "APIStatusError") -> tuple[str, AutoresearchError]:
         status, kind, code = error.status_code, error.type, error.error_code
         said = self._shown(error.api_message or error.message)
         outcome = " ".join(str(part) for part in (status if status != 200 else "", kind or "") if part) or "error"
@@ -139,7 +145,7 @@ class Service:
         if status == 403:
             return outcome, EnvironmentFailure(f"{self.host} forbids it: {said}; use another key, or --agent search")
         if status == 404:
-            known = typing.get_args(typing.get_args(self._sdk.types.Model)[0])
+            known = get_args(get_args(self._sdk.types.Model)[0])
             close = nearest(self.model, known) or f"; give --model one that it has, such as {known[0]}"
             return outcome, UsageError(f"{self.host} has no model {self.model!r} ({said}){close} (--model, ANTHROPIC_BASE_URL)")
         if status in (400, 413, 422):
@@ -154,21 +160,21 @@ class Service:
         return line[:300] or "no reason given"
 
 
-def _count(usage, name: str) -> int | None:
+def _count(usage: object, name: str) -> int | None:
     """None for what a server leaves out, or fills with something else."""
     value = getattr(usage, name, None)
     return value if type(value) is int and value >= 0 else None
 
 
-def _snapshot(stream):
+def _snapshot(stream: "MessageStream[None] | None") -> "ParsedMessage[None] | None":
     """The message as far as it came; None before its beginning."""
     try:
-        return stream and stream.current_message_snapshot
+        return stream.current_message_snapshot if stream else None
     except AssertionError:  # the SDK's, for a stream without a beginning
         return None
 
 
-def _fault(message, ended: bool, max_tokens: int) -> tuple[str, AutoresearchError] | None:
+def _fault(message: "ParsedMessage[None] | None", ended: bool, max_tokens: int) -> tuple[str, AutoresearchError] | None:
     """What is wrong with a message that came without an error."""
     if message is None:
         return "malformed answer", Unavailable("an answer that is no message")
@@ -185,7 +191,7 @@ def _fault(message, ended: bool, max_tokens: int) -> tuple[str, AutoresearchErro
     return None
 
 
-def _retry_seconds(headers) -> float | None:
+def _retry_seconds(headers: Mapping[str, str]) -> float | None:
     """What the service asks to wait: a number of seconds or a date."""
     value = headers.get("retry-after", "")
     try:

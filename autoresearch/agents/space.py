@@ -12,9 +12,11 @@ The annotation beside a constant decides; without one, type, range and scale are
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from autoresearch.constants import Choices, Constant, Fixed, Range, Value
+from autoresearch.constants import Choices, Constant, Fixed, Number, Range, Value, is_number
 
 _FRACTION = re.compile(r"RATIO|FRAC|BETA|MOMENTUM|DROPOUT")
 
@@ -37,7 +39,8 @@ class Axis:
             return float(self.values.index(value)) if value in self.values else -1.0
         if not isinstance(value, int | float):
             return 0.5
-        return (self._scaled(value) - self._scaled(self.low)) / (self._scaled(self.high) - self._scaled(self.low))
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return (self._scaled(value) - low) / (high - low) if low < high else 0.5  # [1, 1.0] are two texts and one number
 
     def value(self, position: float) -> Value:
         """The allowed value nearest to a position, rounded as people write it: 0.06, 0.0035, 2**15."""
@@ -56,7 +59,7 @@ class Axis:
     def allows(self, value: Value) -> bool:
         if not self.ordered or self.values:
             return value in self.values
-        return self.low <= value <= self.high
+        return is_number(value) and self.low <= value <= self.high
 
     def _scaled(self, value: float) -> float:
         return math.log(max(value, 1e-12)) if self.log else float(value)
@@ -79,8 +82,9 @@ def _axis(name: str, constant: Constant, first: Value) -> Axis | None:
         case Fixed():
             return None
         case Choices(values):
-            if all(type(one) in (int, float) for one in values):
-                return _steps(name, values)
+            numbers = [one for one in values if is_number(one)]
+            if len(numbers) == len(values):
+                return _steps(name, numbers)
             return Axis(name, ordered=False, values=values)
         case Range(low, high, log):
             if is_int and log and _is_power_of_two(low) and _is_power_of_two(high):
@@ -88,7 +92,7 @@ def _axis(name: str, constant: Constant, first: Value) -> Axis | None:
             return Axis(name, True, (), low, high, log, is_int)
     if type(value) is bool:
         return Axis(name, ordered=False, values=(False, True))
-    if type(first) not in (int, float) or type(value) not in (int, float) or "SEED" in name:
+    if not is_number(first) or not is_number(value) or "SEED" in name:
         return None
     if not is_int and _FRACTION.search(name) and 0 <= first <= 1:
         return Axis(name, True, (), 0.0, 1.0)
@@ -96,18 +100,19 @@ def _axis(name: str, constant: Constant, first: Value) -> Axis | None:
         return None
     if not is_int:
         return Axis(name, True, (), first / 4, first * 4, log=True)
+    first = max(1, round(first))  # it may have been a float, of an earlier text
     if first >= 16 and _is_power_of_two(first):
         return _steps(name, _powers(first // 4, first * 4))
-    return Axis(name, True, (), max(1, first // 2), first * 2, is_int=True) if first > 0 else None
+    return Axis(name, True, (), max(1, first // 2), first * 2, is_int=True)
 
 
-def _steps(name: str, values: tuple) -> Axis:
-    values = tuple(sorted(values))
+def _steps(name: str, numbers: Iterable[Number]) -> Axis:
+    values = tuple(sorted(numbers))
     log = values[0] > 0 and values[-1] >= 4 * values[0]
     return Axis(name, True, values, values[0], values[-1], log, all(type(value) is int for value in values))
 
 
-def _is_power_of_two(value) -> bool:
+def _is_power_of_two(value: Number) -> TypeGuard[int]:
     return type(value) is int and value > 0 and value & (value - 1) == 0
 
 

@@ -9,6 +9,7 @@ import platform
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from autoresearch import __version__, records
 from autoresearch.checks.checkup import anonymous
@@ -46,18 +47,18 @@ class Row:
     scoring_share: float  # of a whole experiment
     experiments_per_hour: float
     val_bpb: float | None
-    predicted: dict | None  # the planner's figures with this run's limits: hardware/planner/forecast.py
-    runtime: dict  # what the profile, or autotune, chose in the runtime's place
+    predicted: dict[str, Any] | None  # the planner's figures with this run's limits: hardware/planner/forecast.py
+    runtime: dict[str, Any]  # what the profile, or autotune, chose in the runtime's place
 
 
 def make(
     choice: Choice, rows: list[Row], limits: list[Limits], failed: list[tuple[str, str]], conditions: Conditions, quick: bool
-) -> dict:
+) -> dict[str, Any]:
     """The whole card. limits: of each row; the best of them are the machine's. failed: (profile, reason)."""
     facts = choice.facts
     products = [one.matmul_flops for one in limits if one.matmul_flops]
     copies = [one.bandwidth for one in limits if one.bandwidth]
-    return anonymous({
+    card: dict[str, Any] = anonymous({
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(), "python": platform.python_version(), "quick": quick, "device": facts.device,
         "backend": choice.backend.name, "facts": facts.to_dict(), "conditions": conditions.to_dict(),
@@ -68,9 +69,10 @@ def make(
         "profiles": [asdict(row) for row in rows],
         "failed": [{"profile": name, "reason": reason} for name, reason in failed],
     })  # fmt: skip
+    return card
 
 
-def read(path: Path) -> dict:
+def read(path: Path) -> dict[str, Any]:
     """A card from its file. Raises UsageError."""
     again = "`autoresearch bench --json > FILE.json` makes one"
     try:
@@ -118,14 +120,14 @@ class _Card:
     quick: bool
     device: str | None
     backend: str
-    facts: dict
+    facts: dict[str, Any]
     conditions: _Conditions
     limits: _Limits
     profiles: list[Row]
     failed: list[_Failed]
 
 
-def _fault(card: dict) -> str | None:
+def _fault(card: dict[str, Any]) -> str | None:
     """The first thing that is missing or of another type, or None."""
     try:
         records.read(_Card, card)

@@ -103,7 +103,7 @@ def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: 
     say("steps and this machine's limits")
     with Stopwatch(*asked, folder / "warm", limit_seconds, variables=runtime) as watch:
         names = ["step", "loader", *watch.limit_pieces()]
-        seconds = {name: [] for name in names}
+        seconds: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(QUICK_ROUNDS if quick else ROUNDS):
             for name in names:
                 seconds[name].append(watch.seconds(name))
@@ -123,8 +123,10 @@ def _row(
     limits: Limits, result: RunResult,
 ) -> Row:  # fmt: skip
     """sizes: the checksum."""
-    experiment_seconds = profile.budget.train_seconds + result.total_seconds - result.training_seconds
-    flops_per_second = timed and timed.started.flops_per_token * timed.tokens_per_step / timed.step_seconds
+    total, training, start, scoring = result.total_seconds, result.training_seconds, result.startup_seconds, result.scoring_seconds
+    assert total is not None and training is not None and start is not None and scoring is not None, "the run was ok"
+    experiment_seconds = profile.budget.train_seconds + total - training
+    flops_per_second = timed.started.flops_per_token * timed.tokens_per_step / timed.step_seconds if timed else None
     peak_flops = choice.facts.peak_flops
     found = forecast(choice.backend, choice.facts, profile, limits.known)
     return Row(
@@ -134,21 +136,21 @@ def _row(
         corpus_checksum=prepared.checksums["corpus"],
         train_seconds=profile.budget.train_seconds,
         untimed=untimed,
-        tokens_per_second=timed and timed.tokens_per_step / timed.step_seconds,
-        run_tokens_per_second=None if quick or not result.total_tokens else result.total_tokens / result.training_seconds,
-        step_seconds=timed and timed.step_seconds,
-        step_spread=timed and spread(timed.seconds["step"]),
+        tokens_per_second=timed.tokens_per_step / timed.step_seconds if timed else None,
+        run_tokens_per_second=None if quick or not result.total_tokens else result.total_tokens / training,
+        step_seconds=timed.step_seconds if timed else None,
+        step_spread=spread(timed.seconds["step"]) if timed else None,
         mfu_of_product=flops_per_second / limits.matmul_flops if flops_per_second and limits.matmul_flops else None,
         mfu_of_data_sheet=flops_per_second / peak_flops if flops_per_second and peak_flops else None,
         # Not the stopwatch's: where it is the process's, the matrices of the limits would count.
         peak_memory_bytes=result.peak_memory_bytes,
-        cold_start_seconds=timed and timed.cold_start_seconds,
-        start_seconds=result.startup_seconds,
-        scoring_seconds=result.scoring_seconds,
-        loader_share=timed and statistics.median(timed.seconds["loader"]) / timed.step_seconds,
-        scoring_share=result.scoring_seconds / experiment_seconds,
+        cold_start_seconds=timed.cold_start_seconds if timed else None,
+        start_seconds=start,
+        scoring_seconds=scoring,
+        loader_share=statistics.median(timed.seconds["loader"]) / timed.step_seconds if timed else None,
+        scoring_share=scoring / experiment_seconds,
         experiments_per_hour=3600 / experiment_seconds,
         val_bpb=None if quick else result.val_bpb,
-        predicted=found and found.to_dict(),
+        predicted=found.to_dict() if found else None,
         runtime=profile.runtime,
     )

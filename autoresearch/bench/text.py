@@ -1,12 +1,15 @@
 """A run card, and two beside each other, as text for people. Unknown is n/a."""
 
 from collections.abc import Callable
+from typing import Any
 
 from autoresearch import choices
 from autoresearch.hardware.devices.facts import Facts
 
+Form = Callable[[float], str]
+
 # column of the table and line of the comparison: (heading, key of a row, form)
-_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+_COLUMNS: tuple[tuple[str, str, Form], ...] = (
     ("tokens/s", "tokens_per_second", lambda value: f"{value:,.0f}"),
     ("in the run", "run_tokens_per_second", lambda value: f"{value:,.0f}"),
     ("MFU", "mfu_of_product", lambda value: f"{value:.1%}"),
@@ -20,6 +23,10 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("exp/h", "experiments_per_hour", lambda value: f"{value:.1f}"),
     ("val_bpb", "val_bpb", lambda value: f"{value:.4f}"),
     ("noise", "step_spread", lambda value: f"{value:.1%}"),
+)
+_LIMITS: tuple[tuple[str, str, Form], ...] = (
+    ("matrix product TFLOP/s", "product_flops", lambda value: f"{value / 1e12:,.3g}"),
+    ("memory copy GB/s", "copy_bytes_per_second", lambda value: f"{value / 1e9:,.3g}"),
 )
 
 
@@ -38,7 +45,7 @@ _PLAN_EXPLAINED = "plan: predicted from this run's limits, and how far from what
 _QUICK = "--quick: nothing was trained to its end, so val_bpb, tokens/s in the run and the cold start are n/a."
 
 
-def lines(card: dict) -> list[str]:
+def lines(card: dict[str, Any]) -> list[str]:
     """The card as text."""
     from autoresearch.checks.checkup import describe
     from autoresearch.hardware.now import conditions
@@ -67,15 +74,13 @@ def lines(card: dict) -> list[str]:
     ]  # fmt: skip
 
 
-def comparison(one: dict, other: dict) -> list[str]:
+def comparison(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Two cards, figure by figure; the ratio is the second's to the first's."""
     cards = (one, other)
     table = [["", *map(_name, cards), "ratio"], ["measured", one["created"], other["created"], ""]]
-    for heading, key, scale in (
-        ("matrix product TFLOP/s", "product_flops", 1e12), ("memory copy GB/s", "copy_bytes_per_second", 1e9),
-    ):  # fmt: skip
-        values = (card["limits"][key] for card in cards)
-        table.append(_compared(heading, *values, lambda value, scale=scale: f"{value / scale:,.3g}"))
+    for heading, key, form in _LIMITS:
+        first, second = (card["limits"][key] for card in cards)
+        table.append(_compared(heading, first, second, form))
     others = {row["profile"]: row for row in other["profiles"]}
     notes = []
     for row in one["profiles"]:
@@ -102,7 +107,7 @@ def comparison(one: dict, other: dict) -> list[str]:
     return [*_aligned(table), *notes]
 
 
-def _plan(rows: list[dict]) -> list[str]:
+def _plan(rows: list[dict[str, Any]]) -> list[str]:
     """The planner's figures with their error, for the profiles that have any; nothing when none has."""
     forms = {key: (heading, form) for heading, key, form in _COLUMNS}
     table = [["plan", *(forms[key][0] for key, _ in _PREDICTED)]]
@@ -113,23 +118,23 @@ def _plan(rows: list[dict]) -> list[str]:
     return ["", *_aligned(table)] if len(table) > 1 else []
 
 
-def _missed(estimate: dict | None, measured: float | None, form: Callable) -> str:
+def _missed(estimate: dict[str, Any] | None, measured: float | None, form: Form) -> str:
     if estimate is None:
         return "n/a"
     shown = form(estimate["value"])
     return f"{shown} ({estimate['value'] / measured - 1:+.0%})" if measured else shown
 
 
-def _name(card: dict) -> str:
+def _name(card: dict[str, Any]) -> str:
     return f"{card['device'] or 'n/a'}, {card['backend']}"
 
 
-def _compared(heading: str, one, other, form: Callable, is_same: bool = True) -> list[str]:
+def _compared(heading: str, one: float | None, other: float | None, form: Form, is_same: bool = True) -> list[str]:
     ratio = f"{other / one:.2f}" if one and other and is_same else "n/a"
     return [heading, _known(one, form), _known(other, form), ratio]
 
 
-def _known(value, form: Callable) -> str:
+def _known(value: float | None, form: Form) -> str:
     return "n/a" if value is None else form(value)
 
 

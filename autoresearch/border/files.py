@@ -74,12 +74,13 @@ def parameters(checkpoint: Path) -> int:
 def _elements(checkpoint: Path, size: int) -> int:
     """By the header. ValueError and the like where it is not what safetensors writes: shapes, types and places that agree."""
     with open(checkpoint, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
+        length: int = struct.unpack("<Q", file.read(8))[0]
         if length > min(size - 8, HEADER_BYTES):
             raise ValueError(length)
         header = json.loads(file.read(length))
     header.pop("__metadata__", None)
-    counted, places = 0, []
+    counted = 0
+    places: list[tuple[int, int]] = []
     for entry in header.values():
         shape, (start, end) = entry["shape"], entry["data_offsets"]
         if not all(type(one) is int and one >= 0 for one in (*shape, start, end)):
@@ -194,6 +195,6 @@ def remove(path: Path) -> None:
             os.rmdir(folder)
 
 
-def _some_entries(folder: Path) -> list[os.DirEntry]:
+def _some_entries(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return list(islice(entries, 1000))

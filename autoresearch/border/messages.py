@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from autoresearch.errors import RunFailed
 from autoresearch.text import one_line
@@ -28,8 +29,7 @@ Check = Callable[[object], bool]
 
 def number(low: float, high: float, whole: bool = False) -> Check:
     """A number in [low, high], which are finite; NaN is in no such range. True and False are no numbers."""
-    kinds = (int,) if whole else (int, float)
-    return lambda value: type(value) in kinds and low <= value <= high
+    return lambda value: (type(value) is int or (type(value) is float and not whole)) and low <= value <= high
 
 
 def text(longest: int) -> Check:
@@ -55,8 +55,9 @@ def known(value: object) -> bool:
 
 def count(value: object) -> int | None:
     """A number that agent code reported, or None when it is not one."""
-    is_number = type(value) in (int, float) and 0 <= value < 2**63  # neither NaN nor beyond what a float can divide
-    return int(value) if is_number else None
+    if (type(value) is int or type(value) is float) and 0 <= value < 2**63:  # neither NaN nor beyond what a float can divide
+        return int(value)
+    return None
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,14 @@ class Conversation:
             }
         self.line_bytes = protocol.line_bytes
         self.state = protocol.start if is_inside else OUTSIDE
-        self._kinds, self._counts = kinds, Counter()
+        self._kinds = kinds
+        self._counts: Counter[str] = Counter()
 
     def move(self, state: str) -> None:
         """The harness has said something, after which other messages may come."""
         self.state = state
 
-    def take(self, line: bytes) -> dict:
+    def take(self, line: bytes) -> dict[str, Any]:
         """The message in a line. RunFailed("invalid") for anything else."""
         if len(line) > self.line_bytes:
             raise invalid(f"a message of more than {self.line_bytes} bytes")
@@ -146,9 +148,7 @@ class Conversation:
             message = json.loads(line)
         except (ValueError, RecursionError):
             raise invalid("something that is no message") from None
-        name = message.get("type") if isinstance(message, dict) else None
-        kind = self._kinds.get(name) if isinstance(name, str) else None
-        if kind is None:
+        if not (isinstance(message, dict) and isinstance(name := message.get("type"), str) and (kind := self._kinds.get(name))):
             raise invalid("a message of no known kind")
         if self.state not in kind.moves:
             raise invalid(f"the message `{name}` where it can't come")
@@ -161,7 +161,7 @@ class Conversation:
             return _last_words(message, bare=was == "asked")
         return message
 
-    def _check_fields(self, name: str, kind: Kind, message: dict) -> None:
+    def _check_fields(self, name: str, kind: Kind, message: dict[str, Any]) -> None:
         for key, check in kind.fields.items():
             if key not in message or not check(message[key]):
                 raise invalid(f"the message `{name}` without a good `{key}`")
@@ -187,7 +187,7 @@ def invalid(what: str) -> RunFailed:
     return RunFailed("invalid", f"its process sent {what}")
 
 
-def _last_words(message: dict, bare: bool) -> dict:
+def _last_words(message: dict[str, Any], bare: bool) -> dict[str, Any]:
     """Why a worker failed: its own words made harmless; bare: none of them."""
     if not bare:
         return message | {"reason": one_line(message["reason"], REASON_CHARACTERS)}

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from autoresearch import __version__
 from autoresearch.errors import EnvironmentFailure
@@ -21,7 +22,7 @@ from autoresearch.paths import cache_dir
 from autoresearch.sandbox import levels
 
 
-def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") -> dict:
+def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") -> dict[str, Any]:
     """The whole report; `chosen` is None and `problem` one line when no backend works here.
 
     Raises UsageError for a backend, a profile or a corpus that is unknown or does not fit.
@@ -44,7 +45,8 @@ def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") 
         {"name": one.name, "title": one.title, "rank": one.rank, "auto": one.auto, "facts": facts[one.name].to_dict()}
         for one in backends.values()
     ]
-    return anonymous(report)
+    found: dict[str, Any] = anonymous(report)
+    return found
 
 
 def describe(facts: Facts) -> str:
@@ -63,7 +65,7 @@ def describe(facts: Facts) -> str:
     return ", ".join(parts)
 
 
-def anonymous(value):
+def anonymous(value: Any) -> Any:
     """The same structure with the home folder written as ~ and the user's name, where it is a folder, as <user>."""
     if isinstance(value, dict):
         return {key: anonymous(part) for key, part in value.items()}
@@ -91,7 +93,7 @@ def _private() -> list[tuple[str, str]]:
     return [*found, (r"(?<=[/\\])" + re.escape(user) + end, "<user>")]
 
 
-def _system() -> dict:
+def _system() -> dict[str, Any]:
     import psutil
 
     cache = cache_dir()
@@ -106,7 +108,7 @@ def _system() -> dict:
     }
 
 
-def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
+def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict[str, Any]:
     """is_auto: the profile's sizes are autotune's, where it has been here before."""
     from autoresearch.data import corpora
     from autoresearch.hardware.autotune import tune
@@ -114,7 +116,7 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict:
     tuned = tune.remembered(made) if is_auto else None
     made = made if tuned is None else plan.informed(tune.applied(made, tuned))
     corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data.corpus)
-    found = forecast(made.choice.backend, made.choice.facts, made.profile, tuned and tuned.limits.known)
+    found = forecast(made.choice.backend, made.choice.facts, made.profile, None if tuned is None else tuned.limits.known)
     return {
         "backend": made.choice.backend.name,
         "backend_reason": made.choice.reason,

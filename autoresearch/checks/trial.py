@@ -17,12 +17,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from autoresearch.border.messages import ENDED, Kind, Protocol, flag, text
 from autoresearch.checks.attacks import files, kernel, network, processes, traces  # noqa: F401, they enter their attempts
 from autoresearch.checks.attacks.attempt import ALL, Attempt
 from autoresearch.child import RunFailed, Worker
 from autoresearch.sandbox import landlock, policy, room
+
+if TYPE_CHECKING:
+    import psutil
 
 MODULE = "autoresearch.checks.attacks"
 AT_ONCE = 4
@@ -57,7 +61,7 @@ class Result:
     def is_broken(self) -> bool:
         return bool(self.is_open and self.promised)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "title": self.title, "open": self.is_open, "how": self.how, "promised_closed": self.promised}
 
 
@@ -83,7 +87,7 @@ def is_promised(one: Attempt, level: int) -> bool:
     return level >= 3 or sys.platform != "linux" or version >= one.landlock
 
 
-def _try(one: Attempt, level: int, run_folder: Path, targets: dict) -> Result:
+def _try(one: Attempt, level: int, run_folder: Path, targets: dict[str, Any]) -> Result:
     promised = is_promised(one, level)
     if level == 0 and not one.is_harmless:
         return Result(one.name, one.title, None, "not tried: it would do harm", promised)
@@ -115,7 +119,7 @@ def _lives(mark: str) -> bool:
     return bool(found)
 
 
-def _arguments(process) -> list[str]:
+def _arguments(process: "psutil.Process") -> list[str]:
     import psutil
 
     try:
@@ -125,7 +129,7 @@ def _arguments(process) -> list[str]:
 
 
 @contextlib.contextmanager
-def world(folder: Path) -> Iterator[dict]:
+def world(folder: Path) -> Iterator[dict[str, Any]]:
     """The targets: made here, gone afterwards."""
     secret = secrets.token_hex(16)
     paths = {
@@ -136,7 +140,7 @@ def world(folder: Path) -> Iterator[dict]:
         "other_weights": "study/.autoresearch/runs/0000-1/checkpoint", "other_log": "study/.autoresearch/runs/0000-1/log.txt",
         "run_train_py": "study/.autoresearch/runs/0001-1/train.py",
     }  # fmt: skip
-    targets: dict = {name: str(folder / path) for name, path in paths.items()}
+    targets: dict[str, Any] = {name: str(folder / path) for name, path in paths.items()}
     for path in targets.values():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(f"{secret}\n", encoding="ascii")
@@ -154,7 +158,7 @@ def world(folder: Path) -> Iterator[dict]:
 
 
 @contextlib.contextmanager
-def _shared_memory(secret: str) -> Iterator[dict]:
+def _shared_memory(secret: str) -> Iterator[dict[str, str]]:
     """A file that all processes may find, where the system has a folder for such."""
     path = Path(policy.OWN_SHARED_MEMORY, f"autoresearch-trial-{secret[:12]}")
     with contextlib.suppress(OSError):
@@ -166,10 +170,11 @@ def _shared_memory(secret: str) -> Iterator[dict]:
 
 
 @contextlib.contextmanager
-def _victim(secret: str) -> Iterator[dict]:
+def _victim(secret: str) -> Iterator[dict[str, int]]:
     """A process with the secret in its environment, memory, arguments and an open file."""
     command = [sys.executable, "-S", "-c", VICTIM, secret]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"API_KEY": secret}, text=True)
+    assert process.stdout is not None, "a pipe was asked for"
     try:
         fd, address = process.stdout.readline().split()
         yield {"victim": process.pid, "victim_fd": int(fd), "victim_address": int(address)}
@@ -180,18 +185,20 @@ def _victim(secret: str) -> Iterator[dict]:
 
 
 @contextlib.contextmanager
-def _servers(folder: Path, secret: str) -> Iterator[dict]:
+def _servers(folder: Path, secret: str) -> Iterator[dict[str, str | int]]:
     """What answers with the secret to whoever asks: by TCP, UDP, and Unix sockets with a path or an abstract name."""
     abstract = f"autoresearch-trial-{secret[:12]}"
-    places = {
+    unix: Any = getattr(socket, "AF_UNIX", None)
+    places: dict[str, tuple[Any, int, tuple[str, int] | str]] = {
         "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
         "tcp6": (socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0)),
         "udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
-        "unix": (getattr(socket, "AF_UNIX", None), socket.SOCK_STREAM, str(folder / "unix")),
-        "unix_datagram": (getattr(socket, "AF_UNIX", None), socket.SOCK_DGRAM, str(folder / "datagram")),
-        "abstract": (getattr(socket, "AF_UNIX", None), socket.SOCK_STREAM, "\0" + abstract),
+        "unix": (unix, socket.SOCK_STREAM, str(folder / "unix")),
+        "unix_datagram": (unix, socket.SOCK_DGRAM, str(folder / "datagram")),
+        "abstract": (unix, socket.SOCK_STREAM, "\0" + abstract),
     }
-    found: dict = {"unix_path": str(folder / "unix"), "unix_datagram_path": str(folder / "datagram"), "abstract_name": abstract}
+    found: dict[str, str | int] = {"unix_path": str(folder / "unix"), "unix_datagram_path": str(folder / "datagram")}
+    found["abstract_name"] = abstract
     with contextlib.ExitStack() as stack:
         for name, (family, kind, address) in places.items():
             found[f"{name}_port"] = 0

@@ -1,10 +1,14 @@
 """`autoresearch backends`: what there is to train on, and what works here."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from autoresearch.commands.options import options
+
+if TYPE_CHECKING:
+    from autoresearch.hardware.devices.registry import Backend
 
 _WIDTH = 25  # of a contract's name
 
@@ -12,7 +16,7 @@ _WIDTH = 25  # of a contract's name
 @click.group(invoke_without_command=True)
 @options("json")
 @click.pass_context
-def command(context, as_json):
+def command(context: click.Context, as_json: bool) -> None:
     """List backends: what each is, whether it works here or why not, and the line that installs what it needs."""
     if context.invoked_subcommand is not None:
         return
@@ -51,7 +55,7 @@ def command(context, as_json):
 @click.argument("backend", metavar="NAME|FOLDER")
 @options("json")
 @click.pass_context
-def check(context, backend, as_json):
+def check(context: click.Context, backend: str, as_json: bool) -> None:
     """Is a backend right? Each contract, passed or failed, with what was measured. A few minutes where it compiles.
 
     FOLDER is one of your own that is not installed yet: it holds a backend.toml. Exit status 1 when a contract fails.
@@ -72,7 +76,7 @@ def check(context, backend, as_json):
     context.exit(1 if any(outcome.result == suite.FAIL for outcome in outcomes) else 0)
 
 
-def _named(name: str):
+def _named(name: str) -> "Backend":
     """The backend of that name, or in that folder. Raises UsageError."""
     from autoresearch.errors import UsageError, nearest
     from autoresearch.hardware.devices import registry

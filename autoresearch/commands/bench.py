@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from autoresearch.commands.options import options
+
+if TYPE_CHECKING:
+    from autoresearch.hardware.devices.detect import Choice
+    from autoresearch.hardware.planner.plan import Plan
 
 
 @click.group(invoke_without_command=True)
@@ -17,7 +22,10 @@ from autoresearch.commands.options import options
 @click.option("--quick", is_flag=True, help="Under a minute or two a profile: no full training, so no val_bpb, and no cold start.")
 @options("corpus", "train_seconds", "json", "plain")
 @click.pass_context
-def command(context, backend, profile, quick, corpus, train_seconds, as_json, plain):
+def command(
+    context: click.Context, backend: str, profile: str, quick: bool, corpus: str, train_seconds: float | None, as_json: bool,
+    plain: bool,
+) -> None:  # fmt: skip
     """Measure this machine: limits, tokens/s, MFU, memory, start-up, experiments per hour, and val_bpb of one full run.
 
     A table, or with --json a run card to keep and to compare. Nothing else should run meanwhile; what does is named. Exit status: 0
@@ -65,11 +73,11 @@ def command(context, backend, profile, quick, corpus, train_seconds, as_json, pl
             continue
         rows.append(row)
         limits.append(found)
-    made = card.make(choice, rows, limits, failed, now, quick)
+    whole = card.make(choice, rows, limits, failed, now, quick)
     if as_json:
-        click.echo(json.dumps(made, indent=2))
+        click.echo(json.dumps(whole, indent=2))
     else:
-        for line in text.lines(made):
+        for line in text.lines(whole):
             click.echo(line)
     context.exit(1 if failed else 0)
 
@@ -77,7 +85,7 @@ def command(context, backend, profile, quick, corpus, train_seconds, as_json, pl
 @command.command()
 @click.argument("first", type=click.Path(path_type=Path, dir_okay=False), metavar="A.json")
 @click.argument("second", type=click.Path(path_type=Path, dir_okay=False), metavar="B.json")
-def compare(first, second):
+def compare(first: Path, second: Path) -> None:
     """Two run cards beside each other, with the ratio of the second to the first.
 
     Example: `autoresearch bench compare laptop.json desktop.json`
@@ -102,7 +110,7 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _plans(names: list[str], choice) -> list:
+def _plans(names: list[str], choice: "Choice") -> "list[Plan]":
     """A plan for each profile of those names, checked against this backend and its train.py. Raises UsageError.
 
     `auto` is as autotune has left it on this machine, or the named profile that it starts from.
@@ -113,14 +121,14 @@ def _plans(names: list[str], choice) -> list:
 
     name, shelf = choice.backend.name, profiles.all()
     if names == ["all"]:
-        found = [plan.from_choice(choice, one.name) for one in shelf.values() if name in one.backends]
+        found = [plan.from_choice(choice, profile.name) for profile in shelf.values() if name in profile.backends]
         if not found:
             raise UsageError(f"no profile is for the backend {name}; write one and pass it with --profile FILE.toml")
     else:
         found = []
-        for one in names:
-            made = plan.from_choice(choice, one)
-            tuned = tune.remembered(made) if one == "auto" else None
+        for asked in names:
+            made = plan.from_choice(choice, asked)
+            tuned = tune.remembered(made) if asked == "auto" else None
             found.append(made if tuned is None else plan.informed(tune.applied(made, tuned)))
     found = list({one.profile.name: one for one in found}.values())  # auto may be one of the others
     for one in found:

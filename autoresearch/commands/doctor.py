@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoresearch.commands.options import options
 from autoresearch.text import harmless
+
+if TYPE_CHECKING:
+    from autoresearch.hardware.devices.facts import Facts
 
 
 @click.command()
@@ -14,7 +18,9 @@ from autoresearch.text import harmless
 @click.option("--attack", is_flag=True, help="Instead: try to get out of the sandbox in every known way.")
 @options("json", "plain")
 @click.pass_context
-def command(context, backend, profile, corpus, sandbox, attack, as_json, plain):
+def command(
+    context: click.Context, backend: str, profile: str, corpus: str, sandbox: str, attack: bool, as_json: bool, plain: bool
+) -> None:
     """What this machine is, what would be chosen, and why.
 
     Asks every backend at the same time and changes nothing. The text holds no home folder and no user name, so that it can be
@@ -39,7 +45,7 @@ def command(context, backend, profile, corpus, sandbox, attack, as_json, plain):
         context.exit(1)
 
 
-def lines(report: dict) -> list[str]:
+def lines(report: dict[str, Any]) -> list[str]:
     """The report as text, in lines."""
     from autoresearch.hardware.now import conditions
 
@@ -61,7 +67,7 @@ def lines(report: dict) -> list[str]:
     return found + _choice_lines(report["chosen"])
 
 
-def sandbox_lines(found: dict) -> list[str]:
+def sandbox_lines(found: dict[str, Any]) -> list[str]:
     untried = "" if found["tried"] else ", not run on such a system yet"
     return [
         f"  sandbox   level {found['level']}, {found['meaning']} ({found['mechanism']}{untried})",
@@ -94,7 +100,7 @@ def _attack(sandbox: str, as_json: bool) -> int:
     return 1 if broken else 0
 
 
-def prediction_lines(found: dict | None) -> list[str]:
+def prediction_lines(found: dict[str, Any] | None) -> list[str]:
     """The planner's figures (hardware/planner/forecast.py) as text."""
     if found is None:
         return ["  predicted n/a: the planner does not know this model"]
@@ -118,7 +124,7 @@ def prediction_lines(found: dict | None) -> list[str]:
     ]
 
 
-def _backend_lines(backend: dict) -> list[str]:
+def _backend_lines(backend: dict[str, Any]) -> list[str]:
     from autoresearch.checks.checkup import describe
     from autoresearch.hardware.devices.facts import Facts
 
@@ -137,7 +143,7 @@ def _backend_lines(backend: dict) -> list[str]:
     return [f"{head}works: {describe(facts)}", *(f"{'':12}{detail}" for detail in details)]
 
 
-def _choices(facts) -> list[str]:
+def _choices(facts: "Facts") -> list[str]:
     """Whether it compiles, which attention, how many threads, each with its reason."""
     compiled = None if facts.compile is None else "on" if facts.compile else "off"
     found = [
@@ -147,7 +153,7 @@ def _choices(facts) -> list[str]:
     return found if facts.threads is None else [*found, f"threads {_because(str(facts.threads), facts.threads_reason)}"]
 
 
-def _choice_lines(chosen: dict) -> list[str]:
+def _choice_lines(chosen: dict[str, Any]) -> list[str]:
     from autoresearch.hardware.devices.facts import Facts
 
     profile = chosen["profile"]
@@ -172,7 +178,7 @@ def _choice_lines(chosen: dict) -> list[str]:
     ]
 
 
-def _estimate(found: dict | None, form: Callable[[float], str]) -> str:
+def _estimate(found: dict[str, Any] | None, form: Callable[[float], str]) -> str:
     """A predicted value with its relative error."""
     if found is None:
         return "n/a"
@@ -180,7 +186,7 @@ def _estimate(found: dict | None, form: Callable[[float], str]) -> str:
     return f"{form(found['value'])} ±{error}"
 
 
-def _limit(found: dict | None, scale: float, unit: str) -> str:
+def _limit(found: dict[str, Any] | None, scale: float, unit: str) -> str:
     return "n/a" if found is None else f"{found['value'] / scale:.3g} {unit} ({found['reason']})"
 
 
@@ -192,5 +198,5 @@ def _gigabytes(size_bytes: int | None) -> str:
     return "n/a" if size_bytes is None else f"{size_bytes / 2**30:.1f} GB"
 
 
-def _known(value) -> str:
+def _known(value: object) -> str:
     return "n/a" if value is None else str(value)

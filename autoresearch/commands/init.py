@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from autoresearch.commands.options import CONSTRAINTS, options
 @click.command("init")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
 @options("tag", "profile", "autotune", "backend", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "plain")
-def command(folder, plain, **chosen):
+def command(folder: Path | None, plain: bool, **chosen: Any) -> None:
     """Make a workspace to look at and edit before the run.
 
     DIR is a new or an empty folder; default: autoresearch-<tag>. It gets train.py with the profile's constants, program.md (the

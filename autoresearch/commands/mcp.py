@@ -8,12 +8,23 @@ verdict later. When the client goes away altogether, the training is ended, and 
 import functools
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
 from autoresearch.commands.options import options
 from autoresearch.text import harmless, one_line
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+    from autoresearch.run.setup import Progress
+    from autoresearch.study.workspace import Study
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 BEAT_SECONDS = 5.0  # chosen: clients that count silence give up after 30 s or more
 END_SECONDS = 20.0  # chosen: what ending a training's processes may take
@@ -26,7 +37,7 @@ _INSTRUCTIONS = (
 
 @click.command("mcp")
 @options("workspace", "sandbox", "on_battery")
-def command(workspace, sandbox, on_battery):
+def command(workspace: Path | None, sandbox: str, on_battery: bool) -> None:
     """Serve the study's tools to a coding agent, over stdin and stdout (MCP).
 
     Tools: try, results, show, best, status. The coding agent starts this command itself: docs/agents.md has the lines for its
@@ -52,13 +63,13 @@ def command(workspace, sandbox, on_battery):
 class Trying:
     """The ratchet step of the tool `try`, in a thread of its own, and the listener that knows how far it is."""
 
-    def __init__(self, study, sandbox: str, on_battery: bool):
+    def __init__(self, study: "Study", sandbox: str, on_battery: bool):
         self._study, self._sandbox, self._on_battery = study, sandbox, on_battery
         self._stopping, self._idle = threading.Event(), threading.Event()
         self._idle.set()
         self.words = ""
 
-    def step(self, description: str, train_py: str | None) -> dict | Exception:
+    def step(self, description: str, train_py: str | None) -> dict[str, Any] | Exception:
         """The experiment, or the error that the client is told."""
         from autoresearch.errors import AutoresearchError
         from autoresearch.hardware.now import power
@@ -81,11 +92,11 @@ class Trying:
         finally:
             self._idle.set()
 
-    def event(self, event: dict) -> None:
+    def event(self, event: dict[str, Any]) -> None:
         if event["event"] == "note":
             self.words = one_line(event["reason"])
 
-    def progress(self, number: int, run: int, progress) -> None:
+    def progress(self, number: int, run: int, progress: "Progress") -> None:
         if self._stopping.is_set():
             raise KeyboardInterrupt  # as Ctrl-C does: the run is noted as lost, its processes are ended
         self.words = f"experiment {number}, run {run}: {progress.phase}, {progress.elapsed_seconds:.0f} s"
@@ -96,7 +107,7 @@ class Trying:
         self._idle.wait(END_SECONDS)
 
 
-def serve(study, trying: Trying):
+def serve(study: "Study", trying: Trying) -> "MCPServer":
     """The server, with its tools; not yet running."""
     import anyio
     from mcp.server import MCPServer
@@ -110,11 +121,11 @@ def serve(study, trying: Trying):
 
     server = MCPServer("autoresearch", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
 
-    def reader(function):
+    def reader(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
         """A tool that changes nothing; a user's error is the tool's, in its own words."""
 
         @functools.wraps(function)
-        def tool(*arguments, **named):
+        def tool(*arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
             try:
                 return function(*arguments, **named)
             except AutoresearchError as error:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +20,10 @@ from autoresearch.text import one_line
 @click.option("--new", "is_new", is_flag=True, help="Train it N times more, however often it ran. Default: only what is missing.")
 @options("sandbox", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plain):
+def command(
+    context: click.Context, workspace: Path | None, runs: int, is_new: bool, sandbox: str, on_battery: bool, as_json: bool,
+    plain: bool,
+) -> None:  # fmt: skip
     """Measure the noise: how far the seed alone moves val_bpb here.
 
     Trains the study's best (at first: the baseline) on new seeds until it ran N times, and prints sigma, its 95 % interval, and
@@ -57,7 +62,7 @@ def command(context, workspace, runs, is_new, sandbox, on_battery, as_json, plai
     context.exit(exit_status)
 
 
-def lines(facts: dict) -> list[str]:
+def lines(facts: dict[str, Any]) -> list[str]:
     machine = f"machine   {facts['device'] or 'n/a'}, profile {facts['profile']}"
     if facts["sigma"] is None:
         return [machine, "sigma     n/a: nothing ran twice yet"]

@@ -1,9 +1,13 @@
 """The options that several commands share: the same name, meaning and help everywhere."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Amount(click.FloatRange):
@@ -12,7 +16,7 @@ class _Amount(click.FloatRange):
     def __init__(self, high: float):
         super().__init__(min=0, min_open=True, max=high)
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         return self.fail(f"{value} is not a number", param, ctx) if math.isnan(number) else number
 
@@ -22,10 +26,10 @@ class _Autotune(_Amount):
 
     name = "autotune"
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(high=86_400)
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value in ("off", "again"):
             return value
         try:
@@ -173,10 +177,10 @@ _OPTIONS = {
 }
 
 
-def options(*names: str):
+def options(*names: str) -> Callable[[Function], Function]:
     """Decorate a command with shared options, in the order given."""
 
-    def decorate(function):
+    def decorate(function: Function) -> Function:
         for name in reversed(names):
             function = _OPTIONS[name](function)
         return function

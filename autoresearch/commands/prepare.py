@@ -5,10 +5,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoresearch.commands.options import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from autoresearch.data.prepared import Prepared
+    from autoresearch.data.progress import OnProgress
 
 
 @click.command()
@@ -16,7 +24,7 @@ from autoresearch.commands.options import options
 @click.option("--vocab-size", type=int, metavar="N", help="Tokens in the vocabulary, BOS counted. Default: the profile's.")
 @click.option("--force", is_flag=True, help="Prepare again, even when it was done before.")
 @options("json", "plain")
-def command(corpus, profile, backend, vocab_size, force, as_json, plain):
+def command(corpus: str, profile: str, backend: str, vocab_size: int | None, force: bool, as_json: bool, plain: bool) -> None:
     """Corpus, tokenizer and token files, into the cache.
 
     Done once for each corpus and vocabulary; `autoresearch run` does it by itself. What a run would use by default comes from
@@ -40,7 +48,7 @@ def command(corpus, profile, backend, vocab_size, force, as_json, plain):
 
 
 @contextmanager
-def bars(quiet: bool, plain: bool) -> Iterator:
+def bars(quiet: bool, plain: bool) -> "Iterator[OnProgress | None]":
     """An OnProgress that shows a bar for each stage; on plain output or without a terminal, a line at its start."""
     from rich.console import Console
 
@@ -65,8 +73,8 @@ def looking(quiet: bool, plain: bool) -> Iterator[None]:
         yield
 
 
-def _line_per_stage():
-    seen = set()
+def _line_per_stage() -> "OnProgress":
+    seen: set[str] = set()
 
     def on_progress(stage: str, done_bytes: int, total_bytes: int | None) -> None:
         if stage not in seen:
@@ -78,12 +86,12 @@ def _line_per_stage():
 
 
 @contextmanager
-def _rich_bars(console) -> Iterator:
+def _rich_bars(console: "Console") -> "Iterator[OnProgress]":
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
 
         def on_progress(stage: str, done_bytes: int, total_bytes: int | None) -> None:
             if stage not in tasks:
@@ -110,13 +118,13 @@ def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) ->
     return *corpora.choose(corpus, data.corpus), data.vocab_size if vocab_size is None else vocab_size
 
 
-def _facts(prepared) -> dict:
+def _facts(prepared: "Prepared") -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(prepared) | {"folder": str(prepared.folder), "mean_token_bytes": prepared.mean_token_bytes}
 
 
-def _lines(prepared, seconds: float) -> list[str]:
+def _lines(prepared: "Prepared", seconds: float) -> list[str]:
     def text(name: str, documents: int, size: int, tokens: int) -> str:
         return f"  {name:<11} {documents:>9,} documents {size:>13,} bytes {tokens:>13,} tokens"
 

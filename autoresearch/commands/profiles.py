@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from autoresearch.commands.options import options
 @click.group(invoke_without_command=True)
 @options("json")
 @click.pass_context
-def command(context, as_json):
+def command(context: click.Context, as_json: bool) -> None:
     """List profiles: for which backend and which device each is, and its sizes. `doctor` says which one fits here."""
     if context.invoked_subcommand is not None:
         return
@@ -35,7 +36,7 @@ def command(context, as_json):
 @command.command()
 @click.argument("name", metavar="NAME|FILE.toml")
 @options("json")
-def show(name, as_json):
+def show(name: str, as_json: bool) -> None:
     """Print one profile: its file, with the source of every number, or with --json its values."""
     from autoresearch.hardware.planner import profiles
 
@@ -50,14 +51,14 @@ def show(name, as_json):
 @click.argument("files", metavar="FILE.toml...", nargs=-1, required=True)
 @options("json")
 @click.pass_context
-def check(context, files, as_json):
+def check(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
     """Check profile files: keys, values, and that each constant is one of its backends' train.py. Exit status 1 for a fault."""
     from autoresearch.errors import UsageError
     from autoresearch.hardware.devices import registry
     from autoresearch.hardware.planner import profiles
 
     backends = registry.scan()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for file in files:
         try:
             notes = profiles.check(profiles.load(file), backends)

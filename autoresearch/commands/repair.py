@@ -1,5 +1,7 @@
 """`autoresearch repair`: the way out when a line in the middle of the ledger is damaged."""
 
+from pathlib import Path
+
 import click
 
 from autoresearch.commands.options import options
@@ -11,7 +13,7 @@ SHOWN = 12  # lines that are cut off, at most
 @click.command("repair")
 @options("workspace")
 @click.option("--yes", is_flag=True, help="Do it. Without: only show what would be cut off.")
-def command(workspace, yes):
+def command(workspace: Path | None, yes: bool) -> None:
     """Go back to the last good line of a damaged ledger.
 
     What comes after it is cut off, the old file is kept beside it, and every commit keeps its ref; `run` goes on from there.

@@ -1,6 +1,8 @@
 """`autoresearch results`: every experiment, one line each."""
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,11 +10,14 @@ from autoresearch.commands.options import options
 from autoresearch.commands.say import say
 from autoresearch.text import one_line
 
+if TYPE_CHECKING:
+    from autoresearch.study.state import Experiment
+
 
 @click.command("results")
 @options("workspace", "json")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N. Default: all.")
-def command(workspace, as_json, last):
+def command(workspace: Path | None, as_json: bool, last: int | None) -> None:
     """Every experiment, one line each.
 
     The file results.tsv in the workspace holds the same for other tools. Example: `autoresearch results --last 20`
@@ -34,7 +39,7 @@ def command(workspace, as_json, last):
         say(line(experiment))
 
 
-def line(experiment) -> str:
+def line(experiment: "Experiment") -> str:
     score = "n/a" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
     word = experiment.state or "pending"
     return f"{experiment.number:>5}  {experiment.commit[:7]}  {score:>9}  {word:<12}  {one_line(experiment.description)}"

@@ -3,10 +3,16 @@
 import json
 import sys
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoresearch.commands.options import CONSTRAINTS, options
+
+if TYPE_CHECKING:
+    from autoresearch.loop.stop import Ending
+    from autoresearch.study.workspace import Study
 
 
 @click.command("run")
@@ -16,7 +22,10 @@ from autoresearch.commands.options import CONSTRAINTS, options
     *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
 )  # fmt: skip
 @click.pass_context
-def command(context, workspace, experiments, hours, sandbox, on_battery, as_json, plain, **chosen):
+def command(
+    context: click.Context, /, workspace: Path | None, experiments: int | None, hours: float | None, sandbox: str, on_battery: bool,
+    as_json: bool, plain: bool, **chosen: Any,
+) -> None:  # fmt: skip
     """The whole job: detect, prepare, baseline, then experiments all night. Also resumes.
 
     Typed again, it goes on with the study of the current folder, or with the newest autoresearch-<tag> in it; a new --tag starts
@@ -70,7 +79,7 @@ def command(context, workspace, experiments, hours, sandbox, on_battery, as_json
     context.exit(ending.exit_status)
 
 
-def farewell(study, ending) -> list[str]:
+def farewell(study: "Study", ending: "Ending") -> list[str]:
     """Where the study stands, and what to type next."""
     from autoresearch.commands.best import elsewhere, gain, tested
     from autoresearch.data import sight
@@ -83,7 +92,7 @@ def farewell(study, ending) -> list[str]:
         *([ending.detail] if ending.detail else []),
         f"stopped: {ending.reason}",
         f"{gain(state)}; {counts}",
-        *([state.skipped_line] if state.skipped else []),
+        *([skipped] if (skipped := state.skipped_line) else []),
         *([elsewhere(state), tested(state)] if state.best else []),
         *([warning] if (warning := sight.warning(study.corpus)) else []),
         f"go on    autoresearch run --workspace {study.folder}",

@@ -1,6 +1,8 @@
 """`autoresearch show N`: one experiment: what it changed, what came of it, the end of its log."""
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,13 +10,16 @@ from autoresearch.commands.options import options
 from autoresearch.commands.say import say
 from autoresearch.text import one_line
 
+if TYPE_CHECKING:
+    from autoresearch.study.state import Experiment
+
 WIDE = 4000  # characters of a reason
 
 
 @click.command("show")
 @click.argument("number", type=click.IntRange(min=0), metavar="N")
 @options("workspace", "json")
-def command(number, workspace, as_json):
+def command(number: int, workspace: Path | None, as_json: bool) -> None:
     """One experiment: its diff, its numbers, the end of its log.
 
     N is the number in `autoresearch results`; 0 is the baseline. Example: `autoresearch show 7`
@@ -31,7 +36,7 @@ def command(number, workspace, as_json):
         say(text)
 
 
-def lines(experiment, shown: dict) -> list[str]:
+def lines(experiment: "Experiment", shown: dict[str, Any]) -> list[str]:
     """shown: what answers.show gives. The caller makes the texts harmless."""
     ref, patch, tail = shown["ref"], shown["diff"], shown["log_tail"]
     score = "n/a" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
@@ -55,10 +60,10 @@ def lines(experiment, shown: dict) -> list[str]:
             found += ["", f"{head}:{failed}", run.result.summary_block()]
             if run.disturbed:
                 found.append(f"counted although it was disturbed ({run.disturbed}): it was the last of several tries")
-    for one in experiment.slices:
-        if one.gain_val is not None:
-            texts = f"{one.gain_val[0]:.6f} on the validation text and {one.gain_slice[0]:.6f} on the audit slice"
-            found += ["", f"run {one.k} over experiment {one.against} ({one.place}): gains {texts}"]
+    for scored in experiment.slices:
+        if scored.gain_val is not None and scored.gain_slice is not None:
+            texts = f"{scored.gain_val[0]:.6f} on the validation text and {scored.gain_slice[0]:.6f} on the audit slice"
+            found += ["", f"run {scored.k} over experiment {scored.against} ({scored.place}): gains {texts}"]
     if patch:
         found += ["", patch.rstrip("\n")]
     if tail:

@@ -1,6 +1,8 @@
 """`autoresearch status`: where the study stands, from its ledger; also while it runs."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +13,7 @@ from autoresearch.data.sight import IN_SIGHT
 
 @click.command("status")
 @options("workspace", "json")
-def command(workspace, as_json):
+def command(workspace: Path | None, as_json: bool) -> None:
     """Where the study stands.
 
     Example: `autoresearch status --json`
@@ -27,7 +29,7 @@ def command(workspace, as_json):
         say(line)
 
 
-def lines(facts: dict) -> list[str]:
+def lines(facts: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{count} {word}" for word, count in facts["counts"].items())
     pending, process = facts["pending"], facts["process"]
     under_way = "none"

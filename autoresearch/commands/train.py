@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,13 +12,18 @@ from autoresearch.commands.options import options
 from autoresearch.commands.say import say
 from autoresearch.text import without_colours
 
+if TYPE_CHECKING:
+    from autoresearch.run.setup import Progress
+
 _EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
 
 
 @click.command("train")
 @options("workspace", "seed", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, workspace, seed, sandbox, on_battery, as_json, plain):
+def command(
+    context: click.Context, workspace: Path | None, seed: int | None, sandbox: str, on_battery: bool, as_json: bool, plain: bool
+) -> None:
     """One training of the workspace's train.py, scored, with its summary.
 
     Nothing is recorded: no commit, no line in the results. The files stay in .autoresearch/runs/train until the next one.
@@ -58,7 +65,7 @@ class _Line:
         self._quiet, self._overwrite = quiet, overwrite
         self._due, self._phase = 0.0, ""
 
-    def __call__(self, progress) -> None:
+    def __call__(self, progress: "Progress") -> None:
         if self._quiet or (progress.phase == self._phase and time.monotonic() < self._due):
             return
         self._phase, self._due = progress.phase, time.monotonic() + (0.5 if self._overwrite else _EVERY_SECONDS)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
@@ -14,7 +15,9 @@ from autoresearch.text import without_colours
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
 @options("workspace", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
-def command(context, message, workspace, sandbox, on_battery, as_json, plain):
+def command(
+    context: click.Context, message: str, workspace: Path | None, sandbox: str, on_battery: bool, as_json: bool, plain: bool
+) -> None:
     """One ratchet step on the work tree's own edit of train.py.
 
     Edit train.py in the workspace, then call this: it trains, scores and decides. Better than the best: the branch moves to the

@@ -7,7 +7,7 @@ memory. The split itself is split.py's.
 import hashlib
 import os
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -137,7 +137,7 @@ def _stdlib() -> LocalCorpus:
     return LocalCorpus("stdlib", folder, tuple(Part(file, BY_HASH) for file in files))
 
 
-NAMED = {"climbmix": lambda: CLIMBMIX, "tinystories": lambda: TINYSTORIES, "stdlib": _stdlib}
+NAMED: dict[str, Callable[[], Corpus]] = {"climbmix": lambda: CLIMBMIX, "tinystories": lambda: TINYSTORIES, "stdlib": _stdlib}
 
 
 def find(requested: str) -> Corpus:
@@ -160,12 +160,13 @@ def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
     if requested != "auto":
         find(requested)
         return requested, "asked for"
-    if not isinstance(NAMED.get(profile_corpus, lambda: None)(), HubCorpus):
+    named = NAMED.get(profile_corpus)
+    corpus = named() if named else None
+    if not isinstance(corpus, HubCorpus):
         return profile_corpus, "the profile's corpus"
-    corpus = find(profile_corpus)
     if corpus.is_downloaded():
         return profile_corpus, "the profile's corpus, already downloaded"
-    if corpus.known_identity() and any(prepared_folders(corpus.name, corpus.known_identity())):
+    if (identity := corpus.known_identity()) and any(prepared_folders(corpus.name, identity)):
         return profile_corpus, "the profile's corpus, already prepared"
     why_not = download.unreachable(corpus.files[0])
     if why_not is None:

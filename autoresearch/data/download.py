@@ -7,16 +7,22 @@ no network. What was fetched of an unfinished file lies in `<name>.<etag>.partia
 """
 
 import hashlib
+import io
 import json
 import os
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoresearch import durable
 from autoresearch.data.progress import OnProgress
 from autoresearch.errors import EnvironmentFailure
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PROBE_SECONDS = 3.0
 METADATA_SECONDS = 15.0
@@ -35,10 +41,21 @@ class HubFile:
         return hf_hub_url(self.repo, self.name, repo_type="dataset", endpoint=os.environ.get("HF_ENDPOINT") or None)
 
 
+@dataclass(frozen=True)
+class _Published:
+    """What the hub says of a file."""
+
+    etag: str  # SHA-256 of a large file, git blob hash of a small one
+    size: int
+    location: str
+    commit: str | None
+
+
 def known_hash(file: HubFile, folder: Path) -> str | None:
     """The published hash of a file that was verified here before, else None. Needs no network, and not the file itself."""
     try:
-        return json.loads(_note(file, folder).read_text(encoding="utf-8"))["hash"]
+        found: str = json.loads(_note(file, folder).read_text(encoding="utf-8"))["hash"]
+        return found
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -85,7 +102,7 @@ def fetch(file: HubFile, folder: Path, on_progress: OnProgress) -> Path:
             "it was deleted, run again to fetch it anew"
         )
     durable.replace(partial, target)
-    note = {"hash": metadata.etag, "bytes": metadata.size, "repo": file.repo, "commit": metadata.commit_hash}
+    note = {"hash": metadata.etag, "bytes": metadata.size, "repo": file.repo, "commit": metadata.commit}
     durable.write(_note(file, folder), json.dumps(note))
     return target
 
@@ -94,27 +111,29 @@ def _note(file: HubFile, folder: Path) -> Path:
     return folder / f"{file.name}.json"
 
 
-def _metadata(file: HubFile, timeout_seconds: float):
-    """The hub's metadata: etag (SHA-256 of a large file, git blob hash of a small one), size, location, commit."""
+def _metadata(file: HubFile, timeout_seconds: float) -> _Published:
     from huggingface_hub import get_hf_file_metadata
 
     # The hub's client raises requests' or httpx's own exceptions, by its version, and OSError: all mean the same here.
     try:
-        metadata = get_hf_file_metadata(file.url, token=False, timeout=timeout_seconds)
+        found = get_hf_file_metadata(file.url, token=False, timeout=timeout_seconds)
     except Exception as error:
         raise EnvironmentFailure(f"can't reach {file.url} ({_first_line(error)}); {_CURE}") from None
-    if not metadata.etag or metadata.size is None:
+    if not found.etag or found.size is None:
         raise EnvironmentFailure(f"{file.url} answers without a hash and a size; set HF_ENDPOINT to a mirror of the hub")
-    return metadata
+    return _Published(found.etag, found.size, found.location, found.commit_hash)
 
 
-def _download(file: HubFile, metadata, partial: Path, on_progress: OnProgress) -> None:
+def _download(file: HubFile, metadata: _Published, partial: Path, on_progress: OnProgress) -> None:
     """Append to partial what it lacks, and sync it."""
+    import logging
+
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import disable_progress_bars, logging
+    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()  # the caller shows progress, and gets the last error
-    logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)
     have_bytes = partial.stat().st_size if partial.exists() else 0
     if have_bytes > metadata.size:
         partial.unlink()
@@ -131,43 +150,28 @@ def _download(file: HubFile, metadata, partial: Path, on_progress: OnProgress) -
         out.sync()
 
 
-class _Reported:
+class _Reported(io.BufferedWriter):
     """A file open for appending that reports its length. http_get writes to it, and truncates it to start again."""
 
     def __init__(self, path: Path, stage: str, total_bytes: int, on_progress: OnProgress):
-        self._file = open(path, "ab")  # noqa: SIM115 - closed by __exit__
-        self._report = lambda: on_progress(stage, self._file.tell(), total_bytes)
+        super().__init__(io.FileIO(path, "ab"))
+        self._report: Callable[[], None] = lambda: on_progress(stage, self.tell(), total_bytes)
 
     def __enter__(self) -> "_Reported":
         self._report()
         return self
 
-    def __exit__(self, *_) -> None:
-        self._file.close()
-
-    def write(self, chunk: bytes) -> int:
-        written = self._file.write(chunk)
+    def write(self, chunk: "ReadableBuffer", /) -> int:
+        written = super().write(chunk)
         self._report()
         return written
 
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seek(self, offset: int) -> int:
-        return self._file.seek(offset)
-
-    def truncate(self) -> int:
-        return self._file.truncate()
-
-    def flush(self) -> None:
-        self._file.flush()
-
     def sync(self) -> None:
-        self._file.flush()
-        durable.sync_file(self._file.fileno())
+        self.flush()
+        durable.sync_file(self.fileno())
 
 
-def _matches(path: Path, metadata) -> bool:
+def _matches(path: Path, metadata: _Published) -> bool:
     """Size and hash: 64 hex digits are SHA-256 of the bytes, 40 are git's SHA-1 of a blob of them."""
     hashes = {64: hashlib.sha256(), 40: hashlib.sha1(b"blob %d\0" % metadata.size)}
     running = hashes.get(len(metadata.etag))

@@ -1,6 +1,7 @@
 """One process at a time: an advisory lock of the operating system, which a process that dies lets go of."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ def held(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         yield  # closing the file lets go
 
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 
     def _try_lock(descriptor: int) -> bool:

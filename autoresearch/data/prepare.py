@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from autoresearch.data.prepared import FORMAT, Prepared, checksum_of, describe, 
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.split import Split, digest, pieces, split
 from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
+
+if TYPE_CHECKING:
+    import tiktoken
 
 __all__ = ["Prepared", "prepare"]
 
@@ -162,7 +166,7 @@ def _scan(source: Corpus, on_progress: OnProgress) -> _Scan:
 
 def _sample(chosen: Split, sizes: np.ndarray) -> np.ndarray:
     """The training documents to learn merges from: the first of the shuffled order, so a fair sample of all."""
-    before = np.cumsum(sizes[chosen.train]) - sizes[chosen.train]
+    before: np.ndarray = np.cumsum(sizes[chosen.train]) - sizes[chosen.train]
     return chosen.train[before < tokenizer.SAMPLE_BYTES_MAX]
 
 
@@ -197,12 +201,14 @@ class _Pieces:
         """The pieces in the order of the file, int64: the first ones of all documents, in `order`, then the second ones."""
         rank = np.zeros(int(order.max()) + 1, np.int64)
         rank[order] = np.arange(len(order))
-        return np.lexsort((rank[self.document], self.turn))
+        found: np.ndarray = np.lexsort((rank[self.document], self.turn))
+        return found
 
 
 def _encode(
-    source: Corpus, scan: _Scan, wanted: np.ndarray, encoder, path: Path, stage: str, on_progress: OnProgress, whole: bool
-) -> _Pieces:
+    source: Corpus, scan: _Scan, wanted: np.ndarray, encoder: "tiktoken.Encoding", path: Path, stage: str,
+    on_progress: OnProgress, whole: bool,
+) -> _Pieces:  # fmt: skip
     """Write the wanted documents' tokens in the corpus's order, each document whole or in the pieces of split.pieces."""
     found = []  # (document, turn, tokens, bytes)
     with open(path, "wb") as out:
@@ -238,7 +244,8 @@ def _reorder(unordered: Path, order: np.ndarray, lengths: np.ndarray, path: Path
         for index in order:
             out.write(tokens[ends[index] - lengths[index] : ends[index]].tobytes())
     del tokens  # Windows can't delete a file that is mapped
-    return np.cumsum(lengths[order]) - lengths[order]
+    starts: np.ndarray = np.cumsum(lengths[order]) - lengths[order]
+    return starts
 
 
 def _check_bytes(tokens: np.ndarray, token_bytes: np.ndarray, expected: int) -> None:

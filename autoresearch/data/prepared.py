@@ -15,6 +15,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.tokenizer import token_dtype
@@ -102,12 +103,12 @@ class Prepared:
                 raise StoredStateError(f"{self.folder / name} is not what was written (checksum); {_CURE}")
 
 
-def checksum_of(content) -> str:
+def checksum_of(content: object) -> str:
     """A checksum of something that JSON can hold."""
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def describe(path: Path) -> dict:
+def describe(path: Path) -> dict[str, int | str]:
     """{"bytes": size, "blake2b": checksum} of a file."""
     running, size = hashlib.blake2b(digest_size=16), 0
     with open(path, "rb") as file:
@@ -117,14 +118,14 @@ def describe(path: Path) -> dict:
     return {"bytes": size, "blake2b": running.hexdigest()}
 
 
-def write_meta(folder: Path, content: dict) -> None:
+def write_meta(folder: Path, content: dict[str, Any]) -> None:
     (folder / META).write_text(json.dumps({"checksum": checksum_of(content), "content": content}, indent=1), encoding="utf-8")
 
 
-def _read_meta(folder: Path) -> dict:
+def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        content = meta["content"]
+        content: dict[str, Any] = meta["content"]
         if meta["checksum"] != checksum_of(content):
             raise StoredStateError(f"{folder / META} is not what was written (checksum); {_CURE}")
         if content["format"] != FORMAT:

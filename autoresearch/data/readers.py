@@ -8,8 +8,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoresearch.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 PARQUET_BATCH_ROWS = 1024
 _BLOCK_BYTES = 1 << 20
@@ -86,10 +90,10 @@ def _read_parquet(path: Path) -> Iterator[bytes]:
         raise UsageError(f"{path}: not a readable parquet file ({first_line}); replace it or leave it out") from None
 
 
-def _is_string(column_type) -> bool:
+def _is_string(column_type: "pyarrow.DataType") -> bool:
     import pyarrow.types
 
-    return pyarrow.types.is_string(column_type) or pyarrow.types.is_large_string(column_type)
+    return bool(pyarrow.types.is_string(column_type) or pyarrow.types.is_large_string(column_type))
 
 
 def _text_field(names: list[str]) -> str | None:

@@ -125,7 +125,7 @@ def _first_of_each(documents: np.ndarray, digests: np.ndarray) -> np.ndarray:
 
 def _enough(documents: np.ndarray, sizes: np.ndarray, wanted_bytes: int) -> np.ndarray:
     """The shortest run of whole documents that reaches wanted_bytes."""
-    before = np.cumsum(sizes[documents]) - sizes[documents]
+    before: np.ndarray = np.cumsum(sizes[documents]) - sizes[documents]
     return documents[before < wanted_bytes]
 
 
@@ -139,4 +139,5 @@ def _by_digest(digests: np.ndarray, sizes: np.ndarray, total_bytes: int) -> tupl
 
 def _shuffle_keys(digests: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """uint64 [chosen]: the digest, moved by the index so that equal documents don't come to lie side by side."""
-    return digests[chosen] + chosen.astype(np.uint64) * _GOLDEN  # wraps round, as meant
+    keys: np.ndarray = digests[chosen] + chosen.astype(np.uint64) * _GOLDEN  # wraps round, as meant
+    return keys

@@ -85,7 +85,7 @@ _MOUNT = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .*- (\S+) \S+ (\S+)")
 
 def _groups(root: Path) -> list[tuple[Path, Path, bool]]:
     """(the process's own group, where its hierarchy is mounted, whether that is version 2), for each that limits processors."""
-    paths = {}  # controller, "" for version 2: path of the process's group
+    paths: dict[str, str] = {}  # controller, "" for version 2: path of the process's group
     for line in _read(root / "proc/self/cgroup").splitlines():
         if match := _GROUP.fullmatch(line):
             paths |= dict.fromkeys(match[1].split(","), match[2])

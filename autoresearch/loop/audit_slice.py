@@ -12,11 +12,12 @@ given here for a later training.
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Final, Literal
 
 import numpy as np
 
 from autoresearch.child import RunFailed
-from autoresearch.loop.val_only import Documents, Texts, compare, unlike
+from autoresearch.loop.val_only import Documents, Finding, Texts, compare, unlike
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import score
 from autoresearch.run import disk, scoring
@@ -25,7 +26,7 @@ from autoresearch.study.session import SLICE, Session
 from autoresearch.study.state import Experiment, Run
 
 Intact = Callable[[Session, Experiment], Iterator[Run]]  # an experiment's runs whose weights are those that were scored
-VAL_ONLY = "val-only"  # a verdict's state
+VAL_ONLY: Final = "val-only"  # a verdict's state
 TRIES = 2  # a process that fails is not the model's fault at once
 NONE = "the text is too small to spare an audit slice: nothing shows whether a gain is one on val alone"
 
@@ -46,10 +47,10 @@ def of_baseline(session: Session, baseline: Experiment, intact: Intact) -> None:
         _record(session, baseline, run, "baseline", found, start, reason=reason)
 
 
-def objection(session: Session, one: Experiment, than: Experiment, place: str, intact: Intact) -> str | None:
+def objection(session: Session, one: Experiment, than: Experiment, place: Literal["keep", "end"], intact: Intact) -> str | None:
     """Why `one`, which is better than `than` on the validation text, gains there alone; None: it doesn't, or nobody knows.
 
-    place: keep, or end. What the ledger has already is not done again.
+    What the ledger has already is not done again.
     """
     if not session.setup.prepared.slice_documents:
         return None
@@ -63,17 +64,19 @@ def objection(session: Session, one: Experiment, than: Experiment, place: str, i
     if before is None:
         session.note(f"experiment {one.number} is not compared on the audit slice: {than.number} has no weights and no figures")
         return None
-    start, after, run = awake_seconds(), None, _unscored(session, one, intact)
+    start, run = awake_seconds(), _unscored(session, one, intact)
+    after: Texts | None = None
     if run is None:
         after = _known(session, one)
         run = _last_scored(one) if after else next(intact(session, one), None)
-    try:
-        after = after or (run and _score(session, one, run))
-    except RunFailed as failure:
-        reason = f"it could not be scored on the audit slice: {failure.reason}"
-        _record(session, one, run, place, None, start, than, reason=reason)
-        return reason
-    if after is None:
+    if after is None and run is not None:
+        try:
+            after = _score(session, one, run)
+        except RunFailed as failure:
+            failed = f"it could not be scored on the audit slice: {failure.reason}"
+            _record(session, one, run, place, None, start, than, reason=failed)
+            return failed
+    if after is None or run is None:
         session.note(f"experiment {one.number} was not scored on the audit slice: its weights are gone")
         return None
     found = compare(before, after)
@@ -84,7 +87,7 @@ def objection(session: Session, one: Experiment, than: Experiment, place: str, i
 
 def _decides(session: Session) -> bool:
     """Unless the baseline has shown that the texts don't compare."""
-    return all(found.reason is None for found in session.state.baseline.slices)
+    return all(found.reason is None for found in session.state.experiments[0].slices)
 
 
 def _unscored(session: Session, one: Experiment, intact: Intact) -> Run | None:
@@ -111,9 +114,10 @@ def _known(session: Session, one: Experiment) -> Texts | None:
 
 def _anew(session: Session, one: Experiment, intact: Intact) -> Texts | None:
     start, run = awake_seconds(), next(intact(session, one), None)
-    found = run and _score(session, one, run)
-    if found:
-        _record(session, one, run, "again", found, start)
+    if run is None:
+        return None
+    found = _score(session, one, run)
+    _record(session, one, run, "again", found, start)
     return found
 
 
@@ -143,11 +147,15 @@ def _score(session: Session, one: Experiment, run: Run) -> Texts:
     return Texts(Documents(val.document_bits, val.document_bytes), Documents(scored.document_bits, scored.document_bytes))
 
 
-def _record(session, one, run, place, figures, start, than=None, found=None, reason=None) -> None:
+def _record(
+    session: Session, one: Experiment, run: Run, place: events.Occasion, figures: Texts | None, start: float,
+    than: Experiment | None = None, found: Finding | None = None, reason: str | None = None,
+) -> None:  # fmt: skip
     folder = session.study.runs / run.folder
     session.record(events.Slice(
-        n=one.number, k=run.k, place=place, against=than and than.number,
-        bpb=figures and figures.slice.bpb, documents=figures and scoring.digest(folder / SLICE),
-        gain_val=found and (found.val.bpb, found.val.error), gain_slice=found and (found.slice.bpb, found.slice.error),
+        n=one.number, k=run.k, place=place, against=than.number if than else None,
+        bpb=figures.slice.bpb if figures else None, documents=scoring.digest(folder / SLICE) if figures else None,
+        gain_val=(found.val.bpb, found.val.error) if found else None,
+        gain_slice=(found.slice.bpb, found.slice.error) if found else None,
         reason=reason, seconds=round(awake_seconds() - start, 3),
     ))  # fmt: skip

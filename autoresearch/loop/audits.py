@@ -142,7 +142,7 @@ def _of_run(session: Session, one: Experiment, run: Run, count: int) -> None:
     """Audit a run's weights; how it ended is in the ledger."""
     allowed = Tolerance(*session.state.experiments[0].audits[0].allowed)
     best = session.state.best
-    known = _intact(session, best) if best is not one else None
+    known = _intact(session, best) if best is not None and best is not one else None
     gain = _bits(session, known) - _bits(session, run) if known else None
     cuts = _cuts(session, run, count, gain)
     start = awake_seconds()
@@ -191,7 +191,7 @@ def _intact_runs(session: Session, one: Experiment) -> Iterator[Run]:
 
 
 def _is_intact(session: Session, one: Experiment, run: Run) -> bool:
-    if run.result is None or not run.result.ok:
+    if run.result is None or not run.result.ok or run.result.checkpoint is None:
         return False
     folder = session.study.runs / run.folder
     try:
@@ -202,7 +202,8 @@ def _is_intact(session: Session, one: Experiment, run: Run) -> bool:
 
 
 def _bits(session: Session, run: Run) -> np.ndarray:
-    return np.load(session.study.runs / run.folder / BITS)
+    bits: np.ndarray = np.load(session.study.runs / run.folder / BITS)
+    return bits
 
 
 def _cuts(session: Session, run: Run, count: int, gain: np.ndarray | None = None) -> Cuts:

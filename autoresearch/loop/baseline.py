@@ -17,12 +17,13 @@ def start(session: Session, work_tree: bool) -> None:
         raise UsageError("train.py is not UTF-8 text; mend it, or `git checkout HEAD train.py`")
     if edit is not None and edit != text:
         _parsed(edit)
-        commit, _ = session.persist(lambda: store.propose(commit, edit, "train.py as edited before the run\n"))
-        session.persist(lambda: store.update(commit, {store.blob(commit)}))
+        commit, edited = session.persist(lambda: store.propose(commit, edit, "train.py as edited before the run\n"))
+        session.persist(lambda: store.update(commit, {edited}))
         session.note("train.py was edited before the run: the edit is the baseline")
-    text = store.text(commit)
+    text, blob = store.text(commit), store.blob(commit)
+    assert blob is not None, "its text was just read"
     proposal = Proposal(text, "baseline", "train.py as it is")
-    record_start(session, 0, commit, None, store.blob(commit), _parsed(text), "baseline", proposal, "none")
+    record_start(session, 0, commit, None, blob, _parsed(text), "baseline", proposal, "none")
 
 
 def tip(session: Session) -> tuple[str, str]:

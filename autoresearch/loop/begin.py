@@ -6,6 +6,7 @@ constraints: in the process that then trains, so that a good one loses no time b
 
 import contextlib
 from collections.abc import Iterator
+from typing import TypedDict
 
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
@@ -19,6 +20,16 @@ from autoresearch.study import events
 from autoresearch.study.session import Begun, Session, log_tail
 
 MANUAL_AGENT = "try"
+
+
+class Failure(TypedDict):
+    """What the ledger keeps of a proposal that failed before READY."""
+
+    state: events.Failed
+    reason: str
+    log: str
+    commit: str
+    key: str
 
 
 def begin(session: Session, proposer: Proposer) -> int:
@@ -63,9 +74,11 @@ def begin_edit(session: Session, proposal: Proposal) -> int:
             with begun.warm.ended_on_error():
                 return start(session, proposal, MANUAL_AGENT, begun)
         if isinstance(begun, RunFailed):
-            words = {"description": described(proposal.description), "reasoning": proposal.reasoning, "cost_usd": 0.0}
             found = _rejection(session, proposal, begun)
-            session.record(events.Rejected(n=len(session.state.experiments), agent=MANUAL_AGENT, **words, **found))
+            session.record(events.Rejected(
+                n=len(session.state.experiments), agent=MANUAL_AGENT, description=described(proposal.description),
+                reasoning=proposal.reasoning, cost_usd=0.0, **found,
+            ))  # fmt: skip
             reason = f"it failed before its training ({begun.kind}): {begun.reason}; mend train.py, then try again"
             raise Stop(reason, 1, found["log"])
         machine_failed(session, begun)
@@ -77,6 +90,7 @@ def start(session: Session, proposal: Proposal, agent: str, begun: Begun) -> int
     Its process is the session's, for the run that comes next.
     """
     state, store = session.state, session.store
+    assert state.best is not None, "the baseline comes first"
     number, parent = len(state.experiments), store.base(state.best.commit)
     description = described(proposal.description)
     message = f"{description}\n\n{clean(proposal.reasoning)}\n\nexperiment {number}, proposed by {agent}\n"
@@ -86,7 +100,10 @@ def start(session: Session, proposal: Proposal, agent: str, begun: Begun) -> int
     return number
 
 
-def record_start(session, number, commit, parent, blob, key, description, proposal, agent) -> None:
+def record_start(
+    session: Session, number: int, commit: str, parent: str | None, blob: str, key: str, description: str, proposal: Proposal,
+    agent: str,
+) -> None:  # fmt: skip
     session.record(
         events.Start(
             n=number, commit=commit, parent=parent, blob=blob, key=key, description=description,
@@ -114,14 +131,15 @@ def warm_up(session: Session, proposal: Proposal) -> Begun | RunFailed | Environ
         return failure
 
 
-def _rejection(session: Session, proposal: Proposal, failure: RunFailed) -> dict:
-    """What the ledger keeps of a proposal that failed before READY; its commit has a ref."""
+def _rejection(session: Session, proposal: Proposal, failure: RunFailed) -> Failure:
+    """The commit has a ref when this returns."""
     number, known = len(session.state.experiments), session.state
+    assert known.best is not None, "the baseline comes first"
     tail = clean(log_tail(session.study.runs / f"{number:04d}-1" / "log.txt"))
     message = f"{described(proposal.description)}\n\nnot trained: {clean(failure.reason)}\n"
     parent = session.store.base(known.best.commit)
     commit, _ = session.persist(lambda: session.store.propose(parent, proposal.train_py, message))
     session.persist(lambda: session.store.name(f"rejected-{len(known.rejections) + 1}", commit))
     key = program_key(proposal.train_py)
-    state = failure.kind if failure.kind in events.FAILED else "crash"
+    state: events.Failed = next((kind for kind in events.FAILED if kind == failure.kind), "crash")
     return {"state": state, "reason": failure.reason, "log": tail, "commit": commit, "key": key}

@@ -28,27 +28,31 @@ that only with luck.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from autoresearch.noise import Noise, mean, student_t, variance
 
-BASELINE_RUNS = {"confirmed": 3, "strict": 1}
+Rule = Literal["confirmed", "strict"]
+
+BASELINE_RUNS: dict[Rule, int] = {"confirmed": 3, "strict": 1}
 SCREEN = 0.6  # standard errors
 AIM, SLACK = 2.0, 0.55  # sigma: the gain that the test is made for; the allowance where the information is 1 run
 KEEP, OWN = 2.4, 2.95  # standard errors, for the normal distribution: by the noise, by the candidate's own spread
 LEAST_RUNS, MAX_RUNS = 5, 11  # of a candidate: to be kept; in all
 BEST_EXTRA = 2
-CHECK_RUNS = {"confirmed": 2, "strict": 0}  # of a kept commit, before the next experiment
+CHECK_RUNS: dict[Rule, int] = {"confirmed": 2, "strict": 0}  # of a kept commit, before the next experiment
 # The most trainings that one experiment may cost: its own, those of the best on its behalf, and the check.
-MOST_RUNS = {"confirmed": 2 * MAX_RUNS + BEST_EXTRA + CHECK_RUNS["confirmed"], "strict": 1}
+MOST_RUNS: dict[Rule, int] = {"confirmed": 2 * MAX_RUNS + BEST_EXTRA + CHECK_RUNS["confirmed"], "strict": 1}
 
 
 @dataclass(frozen=True)
 class Decision:
-    verdict: str  # keep, discard, inconclusive; more: run the candidate on a new seed; again: run the best on a new seed
+    # more: run the candidate on a new seed; again: run the best on a new seed
+    verdict: Literal["keep", "discard", "inconclusive", "more", "again"]
     reason: str  # one line, with the numbers
 
 
-def decide(rule: str, best: list[float], noise: Noise | None, scores: list[float], can_rerun: bool = True) -> Decision:
+def decide(rule: Rule, best: list[float], noise: Noise | None, scores: list[float], can_rerun: bool = True) -> Decision:
     """What to do with a candidate that has `scores` so far (at least one), against the best's scores. Lower is better.
 
     can_rerun: whether the best can be run again; without that the test goes on with what is known of it.

@@ -35,8 +35,8 @@ def try_edit(
         tried, ending = _try_work_tree(study, setup, description, listener)
         return tried, ending
     finally:
-        is_there = before is not None and path.is_file() and path.read_bytes() == train_py.encode("utf-8")
-        if tried is None and is_there and _state_of(study).pending is None:
+        is_there = path.is_file() and path.read_bytes() == train_py.encode("utf-8")
+        if tried is None and before is not None and is_there and _state_of(study).pending is None:
             durable.write(path, before)
 
 

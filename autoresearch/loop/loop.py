@@ -7,7 +7,7 @@ end.
 
 import contextlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from autoresearch.agents.mix import Agents
 from autoresearch.hardware.now.observer import Observer
@@ -72,7 +72,10 @@ def finish(session: Session, number: int) -> None:
             break
         runs.train(session, session.state.experiments[step.number])
     commit = session.state.experiments[number].commit
-    session.record(events.Verdict(n=number, commit=commit, **asdict(step) | {"scores": list(step.scores)}))
+    session.record(events.Verdict(
+        n=number, commit=commit, verdict=step.verdict, state=step.state, reason=step.reason, val_bpb=step.val_bpb,
+        scores=list(step.scores),
+    ))  # fmt: skip
     session.follow()
     check_best(session)
 
@@ -87,6 +90,7 @@ def check_best(session: Session) -> None:
 def remeasure(session: Session, wanted: int) -> None:
     """Run the best until it has `wanted` scores from after its verdict, or fails."""
     best = session.state.best
+    assert best is not None, "the baseline comes first"
     if len(best.again) >= wanted:
         return
     while len(best.again) < wanted and best.can_rerun:

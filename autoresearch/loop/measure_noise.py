@@ -4,6 +4,8 @@ The runs stand in the ledger as runs of the best: every later decision uses them
 done to its end by the next one.
 """
 
+from typing import Any
+
 from autoresearch.loop.loop import establish_baseline, remeasure
 from autoresearch.loop.night import seen_gain
 from autoresearch.loop.stop import Ending, ending_of
@@ -21,6 +23,7 @@ def measure(study: Study, setup: Setup, runs: int, is_new: bool, listener: Liste
         establish_baseline(session, work_tree=True)
         remeasure(session, _wanted(session, runs, is_new))
         best = session.state.best
+        assert best is not None, "the baseline has just been established"
         return Ending("measured") if best.can_rerun else Ending(f"the best failed on a new seed: {best.results[-1].reason}", 1)
 
     with opened(study, setup, listener) as session:
@@ -34,15 +37,22 @@ def missing(state: State, runs: int, is_new: bool) -> bool:
     return state.best is None or is_new or (state.best.can_rerun and len(state.best.noise_group) < runs)
 
 
-def facts(study: Study, state: State) -> dict:
+def facts(study: Study, state: State) -> dict[str, Any]:
     """What is known of the noise, for programs; None where nothing ran twice."""
     groups = [(one, one.noise_group) for one in state.experiments if one.verdict == "keep"]
-    words = [{"experiment": one.number, "description": one.description, "scores": group} for one, group in groups]
-    measured = [row for row in words if len(row["scores"]) > 1]
-    found = {"sigma": None, "sigma_low": None, "sigma_high": None, "dof": 0, "seen_gain_bpb": None, "measured": measured}
-    if state.noise:
+    measured = [
+        {"experiment": one.number, "description": one.description, "scores": group} for one, group in groups if len(group) > 1
+    ]
+    found: dict[str, Any] = {
+        "sigma": None,
+        "sigma_low": None,
+        "sigma_high": None,
+        "dof": 0,
+        "seen_gain_bpb": None,
+        "measured": measured,
+    }
+    if state.noise and (best := state.best):
         low, high = state.noise.interval()
-        best = state.best
         others = tuple(len(group) for one, group in groups if one is not best)
         gain = seen_gain(study.decide, len(best.counted), others)
         sigma = state.noise.sigma
@@ -53,6 +63,7 @@ def facts(study: Study, state: State) -> dict:
 def _wanted(session: Session, runs: int, is_new: bool) -> int:
     """How many runs since its verdict the best shall have."""
     best = session.state.best
+    assert best is not None, "the baseline has just been established"
     if not is_new:
         return runs - (len(best.noise_group) - len(best.again))
     if best.wanted <= len(best.again):  # else an earlier call was cut short

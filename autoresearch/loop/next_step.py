@@ -1,8 +1,10 @@
 """What an experiment needs next, read from the ledger's state alone. Pure: the loop performs it (loop.py)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from autoresearch.loop import decide
+from autoresearch.loop.decide import Rule
 from autoresearch.noise import fair_scores, mean, pooled_noise
 from autoresearch.run import constraints
 from autoresearch.run.futility import FUTILE
@@ -23,9 +25,9 @@ class RunNext:
 class Verdict:
     """How an experiment ends: the fields of the ledger's event."""
 
-    verdict: str  # keep, discard, crash
+    verdict: Literal["keep", "discard", "crash"]
     state: str
-    reason: str
+    reason: str | None
     val_bpb: float | None = None
     scores: tuple[float, ...] = ()  # that it was made from
 
@@ -37,12 +39,12 @@ class Audit:
     keep: Verdict
 
 
-def next_step(state: State, number: int, rule: str) -> RunNext | Audit | Verdict:
-    """Of experiment `number`, which has no verdict yet. rule: confirmed or strict (decide.py)."""
+def next_step(state: State, number: int, rule: Rule) -> RunNext | Audit | Verdict:
+    """Of experiment `number`, which has no verdict yet. rule: see decide.py."""
     subject = state.experiments[number]
     if failed := _failed(subject):
         return failed
-    scores = [result.val_bpb for result in subject.results]
+    scores = [result.val_bpb for result in subject.results if result.val_bpb is not None]
     if state.best is None:
         return _baseline(rule, scores) or RunNext(number)
     if not scores:
@@ -65,7 +67,7 @@ def _failed(subject: Experiment) -> Verdict | None:
     return None
 
 
-def _baseline(rule: str, scores: list[float]) -> Audit | None:
+def _baseline(rule: Rule, scores: list[float]) -> Audit | None:
     if len(scores) < decide.BASELINE_RUNS[rule]:
         return None
     noise = pooled_noise([scores])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autoresearch.loop import decide
+from autoresearch.loop.decide import Rule
 from autoresearch.noise import Noise, fair_scores, noise_group, pooled_noise
 
 
@@ -19,7 +20,7 @@ class Night:
     """
 
     def __init__(
-        self, rule: str, score: Callable[[Any], float], start: Any, best_runs: int | None = None, other_runs: tuple[int, ...] = ()
+        self, rule: Rule, score: Callable[[Any], float], start: Any, best_runs: int | None = None, other_runs: tuple[int, ...] = ()
     ):
         self.rule, self.score = rule, score
         self.runs = 0
@@ -73,7 +74,7 @@ def gaussian(rng: random.Random) -> Callable[[float], float]:
     return lambda level: rng.gauss(level, 1.0)
 
 
-def seen_gain(rule: str, best_runs: int, other_runs: tuple[int, ...], power: float = 0.8, nights: int = 600) -> float:
+def seen_gain(rule: Rule, best_runs: int, other_runs: tuple[int, ...], power: float = 0.8, nights: int = 600) -> float:
     """The smallest gain, in sigma and to about 0.1, that the rule keeps with that power when so many runs are known."""
 
     def share_kept(gain: float) -> float:

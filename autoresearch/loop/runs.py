@@ -63,12 +63,12 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
         session.record(events.Lost(n=number, k=k, reason=f"the disk is full ({result.reason})"))
         return EnvironmentFailure("the disk is full")
     session.sync_run(folder)
-    where = {"n": number, "k": k, "folder": folder.name, "watched": watching.watched.to_dict()}
+    watched = events.Watched(**watching.watched.to_dict())
     try:
-        session.record(events.Run(**where, **result.to_json()))
+        session.record(events.Run(n=number, k=k, folder=folder.name, watched=watched, **result.to_json()))
     except LedgerRefusal as refusal:  # numbers that can't be have come out of a cell: it has failed, and ends no night
         failed = RunResult("invalid", seed, f"its result can't be: {refusal.reason}")
-        session.record(events.Run(**where, **failed.to_json()))
+        session.record(events.Run(n=number, k=k, folder=folder.name, watched=watched, **failed.to_json()))
     session.scored_here.add(folder.name)
     return None
 
@@ -81,5 +81,5 @@ def _futility(session: Session, subject: Experiment) -> Futility | None:
     state = session.state
     if not session.study.stop_early or state.best is None or subject.verdict is not None or len(subject.runs) > 1:
         return None
-    curve = session.study.runs / state.baseline.runs[0].folder / "curve.jsonl"
+    curve = session.study.runs / state.experiments[0].runs[0].folder / "curve.jsonl"
     return Futility(read_curve(curve, session.setup.train_seconds))

@@ -43,7 +43,8 @@ class Documents:
     @property
     def rates(self) -> np.ndarray:
         """Bits a byte of each, float64 [documents]."""
-        return self.bits / np.maximum(self.sizes, 1)
+        rates: np.ndarray = self.bits / np.maximum(self.sizes, 1)
+        return rates
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def compare(before: Texts, after: Texts) -> Finding:
     """Whether `after` is better than `before` on the validation text alone."""
     saved = [Documents(one.bits - other.bits, one.sizes) for one, other in ((before.val, after.val), (before.slice, after.slice))]
     val, other = map(_gain, saved)
-    rates = [np.maximum(one.rates, -val.bpb) for one in saved]
+    rates = np.maximum(saved[0].rates, -val.bpb), np.maximum(saved[1].rates, -val.bpb)
     bounds = ((SHARE, DEVIATE), (CLEAR_SHARE, CLEAR_DEVIATE))
     is_held = val.bpb > 0 and any(other.bpb < share * val.bpb and _t(*rates) > _limit(*rates, sure) for share, sure in bounds)
     gains = f"{val} bpb on the validation text, {other} on the audit slice"

@@ -5,6 +5,7 @@ the clocks and at other processes each second of the training, and at the speed 
 score has a say in whether its run counts. Both see the machine through the session's observer only.
 """
 
+from autoresearch.hardware.devices.accelerator import Question
 from autoresearch.hardware.now.observer import Observer, Reading
 from autoresearch.measure.clock import asleep_seconds
 from autoresearch.run import experiment
@@ -52,7 +53,7 @@ def await_steady(session: Session) -> None:
                 observer.sleep(0.5)
 
 
-def _check_speed(session: Session, place: str, share: float, is_last: bool) -> Finding | None:
+def _check_speed(session: Session, place: events.Place, share: float, is_last: bool) -> Finding | None:
     """One check, recorded. None: it is the usual speed, or nothing can be said. is_last: what is off is normal from now on."""
     reference, seconds = session.state.reference, share * session.setup.train_seconds
     reading = session.observer.throughput(seconds)
@@ -61,7 +62,8 @@ def _check_speed(session: Session, place: str, share: float, is_last: bool) -> F
     for _ in range(REPEATS):
         if not reference.is_off(place, reading):
             break
-        reading = max(reading, session.observer.throughput(seconds), key=lambda one: one.rate)
+        again = session.observer.throughput(seconds)
+        reading = reading if again is None or again.rate <= reading.rate else again
     finding = explain(reading, place, reference) if reference.is_off(place, reading) else None
     if finding is None:
         _record(session, place, reading, "steady", None)
@@ -77,7 +79,9 @@ def _check_speed(session: Session, place: str, share: float, is_last: bool) -> F
     return finding
 
 
-def _record(session: Session, place: str, reading: Reading, state: str, reason: str | None, wait: float | None = None) -> None:
+def _record(
+    session: Session, place: events.Place, reading: Reading, state: events.Steadiness, reason: str | None, wait: float | None = None
+) -> None:
     session.record(events.Speed(
         place=place, rate=round(reading.rate, 3), median=session.state.reference.median(place), state=state, reason=reason,
         taken=reading.taken, helpers=reading.helpers, clock_mhz=reading.clock_mhz, wait_seconds=wait,
@@ -101,7 +105,8 @@ class Watch(experiment.Watch):
         self._first = self._usage = observer.usage(names=True)
         self._seconds = self._taken = 0.0  # of the looks that had a usage, and the sum of share times seconds
         self._last_look = self._device_asked = observer.awake()
-        self._question, self._throttled = None, []
+        self._question: Question | None = None
+        self._throttled: list[bool] = []
 
     def tick(self) -> None:
         now = self._observer.awake()
@@ -146,10 +151,10 @@ class Watch(experiment.Watch):
         if self._question is None and now - self._device_asked >= DEVICE_SECONDS:
             self._device_asked, self._question = now, self._observer.ask_device()
         elif self._question is not None and self._question.is_ready:
-            self._take_answer()
+            self._take_answer(self._question)
 
-    def _take_answer(self) -> None:
-        throttled = self._question.answer().throttled
+    def _take_answer(self, question: Question) -> None:
+        throttled = question.answer().throttled
         self._question = None
         if throttled is not None:
             self._throttled.append(throttled)
@@ -159,7 +164,7 @@ class Watch(experiment.Watch):
         last = self._observer.usage(names=True)
         self._look(self._observer.awake())
         if self._question is not None:
-            self._take_answer()
+            self._take_answer(self._question)
         if self._asleep_seconds:
             return Finding("suspended", f"the computer slept for {self._asleep_seconds:.0f} s while it trained")
         taken = self._taken / self._seconds if self._seconds >= SHORTEST_SECONDS else 0.0

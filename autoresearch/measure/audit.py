@@ -4,7 +4,7 @@ score the same.
 A model that may use a token only after it was predicted can't tell what lies behind the cut. One that looks ahead, at other rows
 of its batch or at rows that it saw before can, and its log-probabilities differ (docs/design/audit.md). A difference beyond the
 rounding of float32 is looked at closer: rounding has no direction, a look ahead that pays has one. Arithmetic alone: who asks
-which process for logits is loop/scoring.py's.
+which process for logits is run/scoring.py's.
 """
 
 from collections.abc import Callable
@@ -107,6 +107,8 @@ def examine(
     """
     first = compare(cuts, scored_bits, ask(cuts))
     reason, closer = allowed.objection(first), None
+    looks: list[Cuts]
+    asked: list[np.ndarray]
     looks, asked = [], []
     while reason is None and first.worst_nats > ROUNDING_NATS and len(looks) < CLOSER_ROUNDS:
         looks.append(draw(CLOSER_CUTS))

@@ -15,6 +15,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class Feed:
         with contextlib.suppress(ValueError):  # the text is too short for one: said when such a batch is asked for
             self._open().of(seq_len)
 
-    def answer(self, message: dict) -> tuple[dict, bytes]:
+    def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """(reply, tokens of its rows [rows, seq_len + 1] in the token file's dtype). ValueError where the text is too short."""
         rows, seq_len, ahead = message["rows"], message["seq_len"], message["ahead"]
         shape = (rows, seq_len)

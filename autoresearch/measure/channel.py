@@ -8,10 +8,10 @@ child.py's, and what comes out there is checked by border/messages.py.
 import json
 import os
 import threading
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
-def encode(message: dict) -> bytes:
+def encode(message: dict[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
@@ -22,12 +22,12 @@ class Channel:
         self._reader, self._writer = reader, writer
         self._lock = threading.Lock()
 
-    def send(self, message: dict) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         with self._lock:
             self._writer.write(encode(message))
             self._writer.flush()
 
-    def receive(self) -> dict | None:
+    def receive(self) -> dict[str, Any] | None:
         """The next message, or None when the harness is gone."""
         line = self._reader.readline()
         return json.loads(line) if line.endswith(b"\n") else None

@@ -10,11 +10,12 @@ Not covered: a virtual machine that its host stops. Both clocks of the guest sto
 
 import sys
 import time
+from collections.abc import Callable
 
 if sys.platform == "win32":
     import ctypes
 
-    def _ticks(query) -> float:
+    def _ticks(query: Callable[..., object]) -> float:
         ticks = ctypes.c_ulonglong()
         query(ctypes.byref(ticks))
         return ticks.value * 1e-7
@@ -42,7 +43,7 @@ else:
         return time.clock_gettime(_ELAPSED)
 
 
-def asleep_seconds(awake=awake_seconds, elapsed=elapsed_seconds) -> float:
+def asleep_seconds(awake: Callable[[], float] = awake_seconds, elapsed: Callable[[], float] = elapsed_seconds) -> float:
     """How far the two are apart. Only differences mean something: their growth is the time asleep.
 
     The process may lose the processor between two readings, so of a few tries the one counts that took least time.

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Spec:
 class Run:
     """One training. Use: `for step in run.steps(save): ... run.batch(rows) ... run.report(loss)`."""
 
-    def __init__(self, channel: Channel, job: dict):
+    def __init__(self, channel: Channel, job: dict[str, Any]):
         self.spec = Spec(job["vocab_size"], job["seq_len"])
         self.seed: int = job["seed"]
         self.budget_seconds: float = job["budget_seconds"]
@@ -49,9 +50,9 @@ class Run:
         self._checkpoint = Path(job["checkpoint"])
         self._asker: Asker | None = None
         self._reported_at = -1.0
-        self._report: dict | None = None
+        self._report: dict[str, Any] | None = None
         self._stand_in = np.random.default_rng(0)
-        self._go: queue.SimpleQueue[dict] = queue.SimpleQueue()
+        self._go: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._batches: queue.SimpleQueue[tuple[tuple[int, int], np.ndarray]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -106,7 +107,7 @@ class Run:
             self._reported_at = now
             self._channel.send(self._report)
 
-    def describe(self, **facts) -> None:
+    def describe(self, **facts: Any) -> None:
         """Facts for the summary: depth, num_params, flops_per_token, peak_memory_bytes, notes={name: reason}."""
         self._channel.send({"type": "facts", "facts": facts})
 

@@ -64,7 +64,7 @@ class Slot:
 
     def read(self) -> np.ndarray:
         """What the file holds now, copied; the array is used again by the next read. InvalidLogits when it was cut short."""
-        view, place = memoryview(self._logits).cast("B"), 0
+        view, place = memoryview(self._logits).cast("B"), 0  # type: ignore[arg-type]  # a Buffer from Python 3.12 on
         self._file.seek(0)
         while place < len(view):
             found = self._file.readinto(view[place : place + READ_BYTES])

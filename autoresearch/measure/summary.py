@@ -1,6 +1,7 @@
 """The result of one run, and the summary block that is printed after it (upstream's names, so that its tools read ours)."""
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,18 @@ class RunResult:
     checkpoint: str | None = None  # digest of the weights when the clock stopped; None where there are none
     checkpoint_bytes: int | None = None
     bits: str | None = None  # digest of the scored bits of every target, which an audit compares with
-    costs: dict | None = None  # scorer.Costs of the score
+    costs: dict[str, Any] | None = None  # scorer.Costs of the score
 
     @property
     def ok(self) -> bool:
         return self.status == "ok"
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict) -> "RunResult":
-        return cls(**{field.name: data.get(field.name) for field in fields(cls)})
+    def from_json(cls, data: dict[str, Any]) -> "RunResult":
+        return cls(**{field.name: data.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]  # to_json's own
 
     def summary_block(self) -> str:
         rows = {

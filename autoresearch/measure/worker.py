@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _OUT_OF_MEMORY = (
 )  # fmt: skip
 
 
-def main(work: Mapping[str, Callable[[Channel, dict], None]] | None = None) -> None:
+def main(work: Mapping[str, Callable[[Channel, dict[str, Any]], None]] | None = None) -> None:
     """work: what to do for each type of job; by default the two below."""
     work = work or {"train": train, "score": score}
     channel = take_stdio()
@@ -46,14 +47,14 @@ def main(work: Mapping[str, Callable[[Channel, dict], None]] | None = None) -> N
     os._exit(0)  # threads that agent code left behind don't outlive the run
 
 
-def train(channel: Channel, job: dict) -> None:
+def train(channel: Channel, job: dict[str, Any]) -> None:
     run_module._run = Run(channel, job)
     sys.argv = [job["train_py"]]
     execute(job["train_py"], "__main__")
     channel.send({"type": "ended"})
 
 
-def score(channel: Channel, job: dict) -> None:
+def score(channel: Channel, job: dict[str, Any]) -> None:
     """Answer {"type": "rows", slot} + int32 ids [rows, T] with float32 logits [rows, T, V] in the slot's file.
 
     The weights are there only once the model is built, and before the first rows all is tried out on stand-in tokens: what can go
@@ -83,22 +84,22 @@ def execute(train_py: str, name: str) -> ModuleType:
     """
     text = Path(train_py).read_text(encoding="utf-8")
     module = ModuleType(name)
-    module.__file__, module.__builtins__ = train_py, builtins
+    module.__file__, module.__builtins__ = train_py, builtins  # type: ignore[attr-defined]  # typeshed does not know the second
     sys.modules[name] = module
     exec(compile(text, train_py, "exec", dont_inherit=True), module.__dict__)
     return module
 
 
-def import_train(job: dict) -> ModuleType:
+def import_train(job: dict[str, Any]) -> ModuleType:
     """The job's train.py as a module; its `if __name__ == "__main__"` does not hold."""
     return execute(job["train_py"], "train")
 
 
-def spec_of(job: dict) -> Spec:
+def spec_of(job: dict[str, Any]) -> Spec:
     return Spec(job["vocab_size"], job["seq_len"])
 
 
-def loaded_model(module: ModuleType, job: dict):
+def loaded_model(module: ModuleType, job: dict[str, Any]) -> Any:
     """A model of the job's sizes with the weights of its checkpoint."""
     import runtime
 
@@ -110,7 +111,7 @@ def _map_slot(path: str, shape: tuple[int, int, int]) -> np.ndarray:
         return np.frombuffer(mmap.mmap(file.fileno(), 0), np.float32).reshape(shape)
 
 
-def _explain(error: BaseException) -> dict:
+def _explain(error: BaseException) -> dict[str, str]:
     """(kind, reason): kind is a state of the ledger."""
     text = " ".join(str(error).split())[:300]
     reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -121,7 +122,7 @@ def _explain(error: BaseException) -> dict:
     return {"kind": "crash", "reason": reason}
 
 
-def _where(error: BaseException, train_py: str | None) -> dict:
+def _where(error: BaseException, train_py: str | None) -> dict[str, str | int]:
     """Python's own name for the error, or for what it is a kind of, and the last line of train.py on the way to it."""
     name = next(kind.__name__ for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == train_py]

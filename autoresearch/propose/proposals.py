@@ -87,8 +87,8 @@ def _hidden(text: str) -> str | None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         return f"train.py does not parse: character {error.start} is half a surrogate pair, which UTF-8 can't hold"
-    for number, line in enumerate(text.split("\n", 2)[:2], 1):
-        cookie = _COOKIE.match(line)
+    for number, row in enumerate(text.split("\n", 2)[:2], 1):
+        cookie = _COOKIE.match(row)
         if cookie and not _UTF_8.fullmatch(cookie[1]):
             return f"train.py line {number} names the encoding {cookie[1][:40]}; it is UTF-8, so leave that comment out"
     body = text.replace("\r\n", "\n")

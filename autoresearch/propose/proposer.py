@@ -9,6 +9,8 @@ An answer that is ready is in the ledger (`proposed`), so a kill does not lose w
 
 from dataclasses import dataclass
 
+from msgspec import UNSET, UnsetType
+
 from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, UsageError
@@ -58,7 +60,7 @@ class Proposer:
     def close(self) -> None:
         if self._thinker:
             self._thinker.close()
-            self._record_asks()
+            self._record_asks(self._thinker)
 
     def expect_last(self, is_last: bool) -> None:
         """Whether no experiment follows the one that runs: then nobody thinks ahead."""
@@ -67,14 +69,16 @@ class Proposer:
 
     def tick(self) -> None:
         """Take what the slow agent has done, and set it to work again."""
-        if self._thinker is None:
+        thinker = self._thinker
+        if thinker is None:
             return
         with self._session.interrupts.whole():
-            self._record_asks()
-            if answer := self._thinker.take():
-                self._take_in(answer)
-            if self._thinker and self._thinker.may_think and not self._is_last and self._fatal is None and self._wants_answer():
-                self._think()
+            self._record_asks(thinker)
+            if answer := thinker.take():
+                self._take_in(thinker, answer)
+            is_free = self._thinker is not None and thinker.may_think and not self._is_last and self._fatal is None
+            if is_free and self._wants_answer(thinker):
+                self._think(thinker)
 
     def next(self) -> Next:
         """Raises NoMore, and what ends a study: EnvironmentFailure."""
@@ -82,33 +86,34 @@ class Proposer:
             self.expect_last(False)
             if self._fatal:
                 raise self._fatal
-            if self._thinker and self._turn().is_thinkers and (found := self._ready()):
+            thinker = self._thinker
+            if thinker and self._turn(thinker).is_thinkers and (found := self._ready(thinker)):
                 return found
             if self._quick:
                 try:
                     return self._quick_one(self._quick)
                 except NoMore as end:
-                    if self._thinker is None:
+                    if thinker is None:
                         raise
-                    self._session.note(f"{self._quick.name}: {end}; {self._thinker.agent.name} goes on alone")
+                    self._session.note(f"{self._quick.name}: {end}; {thinker.agent.name} goes on alone")
                     self._quick = None
-            elif self._thinker is None:
+            elif thinker is None:
                 raise NoMore("there is no agent left")
-            elif found := self._ready():
+            elif found := self._ready(thinker):
                 return found
             elif self._session.interrupts.requested:
                 raise NoMore("Ctrl-C", 130)
             else:
-                self._wait()
+                self._wait(thinker)
 
-    def reject(self, rejected: Next, state: str, reason: str, log: str, commit: str, key: str) -> None:
+    def reject(self, rejected: Next, state: events.Failed, reason: str, log: str, commit: str, key: str) -> None:
         """What `next` gave failed before its training: recorded, and sent back to whoever proposed it. Raises NoMore."""
         self._record_rejected(rejected.agent, rejected.proposal, reason, state=state, log=log, commit=commit, key=key)
         self._failed_in_a_row += 1
-        is_slow = self._thinker is not None and rejected.agent == self._thinker.agent.name
-        if is_slow:
-            self._send_back(rejected.proposal, f"{reason}\n{log}".strip())
-        if self._failed_in_a_row >= TRIES and not (is_slow and self._quick):
+        slow = self._thinker if self._thinker and rejected.agent == self._thinker.agent.name else None
+        if slow:
+            self._send_back(slow, rejected.proposal, f"{reason}\n{log}".strip())
+        if self._failed_in_a_row >= TRIES and not (slow and self._quick):
             raise NoMore(f"the last {TRIES} proposals failed before their training; the last one: {reason}", 1)
 
     def accepted(self, found: Next) -> None:
@@ -139,22 +144,21 @@ class Proposer:
 
     # The slow agent
 
-    def _turn(self, running: Past | None = None) -> mix.Turn:
+    def _turn(self, thinker: Thinker, running: Past | None = None) -> mix.Turn:
         history = self._views.history(self._session.state)
         share = self._share if self._quick else 1.0
-        return mix.turn([*history, running] if running else history, share, self._thinker.agent.name)
+        return mix.turn([*history, running] if running else history, share, thinker.agent.name)
 
-    @property
-    def _waiting(self) -> events.Proposed | None:
+    def _waiting(self, thinker: Thinker) -> events.Proposed | None:
         """Its answer that is ready; another agent's, of an earlier call, is left where it is."""
         waiting = self._session.state.waiting
-        return waiting if waiting and waiting.agent == self._thinker.agent.name else None
+        return waiting if waiting and waiting.agent == thinker.agent.name else None
 
-    def _wants_answer(self) -> bool:
+    def _wants_answer(self, thinker: Thinker) -> bool:
         """Whether it is to propose the next experiment, and has not done so."""
-        if self._waiting or not self._session.state.experiments:
+        if self._waiting(thinker) or not self._session.state.experiments:
             return False
-        return bool(self._sent_back) or self._turn(self._running()).is_thinkers
+        return bool(self._sent_back) or self._turn(thinker, self._running()).is_thinkers
 
     def _running(self) -> Past | None:
         """The experiment without a verdict, as the discard that it probably is."""
@@ -163,44 +167,56 @@ class Proposer:
             return None
         return Past(one.number, one.description, "discard", None, self._session.store.text(one.commit), agent=one.agent)
 
-    def _think(self) -> None:
+    def _think(self, thinker: Thinker) -> None:
         session, running = self._session, self._running()
-        turn = self._turn(running)
+        turn = self._turn(thinker, running)
         last = session.state.mix
         share, wish = (last.share, last.wish) if last else (self._share, None)
         if (turn.share, turn.wish is None) != (share, wish is None):
             session.record(events.Mix(share=turn.share, wish=turn.wish, reason=turn.reason))
         words = running.description if running else None
         self._base = (session.state.best or session.state.experiments[0]).commit
-        self._thinker.think(self._views.view(session.state, self._sent_back, running=words, wish=turn.wish))
+        thinker.think(self._views.view(session.state, self._sent_back, running=words, wish=turn.wish))
 
-    def _take_in(self, answer: Answer) -> None:
-        session, name, error = self._session, self._thinker.agent.name, answer.error
+    def _take_in(self, thinker: Thinker, answer: Answer) -> None:
+        session, name, error = self._session, thinker.agent.name, answer.error
         if isinstance(error, Exhausted):
             session.note(f"{name}: {error}; {self._quick.name if self._quick else 'nobody'} goes on")
-            self._retire()
+            self._retire(thinker)
         elif isinstance(error, Unavailable):
-            session.note(f"{name} can't propose now: {error}; it is asked again in {self._thinker.wait_seconds:.0f} s")
+            session.note(f"{name} can't propose now: {error}; it is asked again in {thinker.wait_seconds:.0f} s")
         elif error is not None:
             self._fatal = error
-        elif reason := objection(answer.proposal.train_py, session.state):
-            self._record_rejected(name, answer.proposal, reason)
-            self._send_back(answer.proposal, reason)
         else:
-            proposal, base = answer.proposal, self._base
-            message = f"{described(proposal.description)}\n\nnot tried yet\n"
-            commit, _ = session.persist(lambda: session.store.propose(base, proposal.train_py, message))
-            words = {"description": proposal.description, "reasoning": proposal.reasoning, "cost_usd": proposal.cost_usd}
-            session.record(events.Proposed(agent=name, commit=commit, base=base, **words))
+            assert answer.proposal is not None, "an answer without an error has one"
+            self._keep(thinker, answer.proposal)
 
-    def _ready(self) -> Next | None:
+    def _keep(self, thinker: Thinker, proposal: Proposal) -> None:
+        """Until its turn, in the ledger; or send it back."""
+        session, base = self._session, self._base
+        if reason := objection(proposal.train_py, session.state):
+            self._record_rejected(thinker.agent.name, proposal, reason)
+            self._send_back(thinker, proposal, reason)
+            return
+        message = f"{described(proposal.description)}\n\nnot tried yet\n"
+        commit, _ = session.persist(lambda: session.store.propose(base, proposal.train_py, message))
+        session.record(
+            events.Proposed(
+                agent=thinker.agent.name, commit=commit, base=base, description=proposal.description,
+                reasoning=proposal.reasoning, cost_usd=proposal.cost_usd,
+            )
+        )  # fmt: skip
+
+    def _ready(self, thinker: Thinker) -> Next | None:
         """The slow agent's proposal, on the present best."""
-        session, waiting = self._session, self._waiting
+        session, waiting = self._session, self._waiting(thinker)
         if waiting is None:
             return None
+        assert session.state.best is not None, "the loop asks for a proposal when there is a baseline"
         text, base = session.store.text(waiting.commit), session.store.text(waiting.base)
         merged = session.store.merge(base, text, session.store.text(session.state.best.commit))
         proposal = Proposal(merged or text, waiting.description, waiting.reasoning, waiting.cost_usd)
+        reason: str | None
         if merged is None:
             reason = "the best changed meanwhile, in the lines of this edit; make it again on the new best, if it still helps"
         else:
@@ -208,30 +224,30 @@ class Proposer:
         if reason is None:
             return Next(proposal, waiting.agent)
         self._record_rejected(waiting.agent, proposal, reason)
-        self._send_back(proposal, reason)
+        self._send_back(thinker, proposal, reason)
         return None
 
-    def _send_back(self, proposal: Proposal, reason: str) -> None:
-        self._sent_back.append(self._past(proposal, reason, self._thinker.agent.name))
+    def _send_back(self, thinker: Thinker, proposal: Proposal, reason: str) -> None:
+        self._sent_back.append(self._past(proposal, reason, thinker.agent.name))
         if len(self._sent_back) > REPAIRS:
-            self._session.note(f"{self._thinker.agent.name}: {REPAIRS} repairs did not help; the idea is dropped")
+            self._session.note(f"{thinker.agent.name}: {REPAIRS} repairs did not help; the idea is dropped")
             self._sent_back.clear()
 
-    def _retire(self) -> None:
-        self._record_asks()
-        self._thinker.close()
+    def _retire(self, thinker: Thinker) -> None:
+        self._record_asks(thinker)
+        thinker.close()
         self._thinker = None
 
-    def _record_asks(self) -> None:
-        while not self._thinker.asks.empty():
-            self._session.record(events.Asked(agent=self._thinker.agent.name, **vars(self._thinker.asks.get())))
+    def _record_asks(self, thinker: Thinker) -> None:
+        while not thinker.asks.empty():
+            self._session.record(events.Asked(agent=thinker.agent.name, **vars(thinker.asks.get())))
 
-    def _wait(self) -> None:
+    def _wait(self, thinker: Thinker) -> None:
         session = self._session
         with session.interrupts.breakable():
-            if answer := self._thinker.take(WAIT_SECONDS):
+            if answer := thinker.take(WAIT_SECONDS):
                 with session.interrupts.whole():
-                    self._take_in(answer)
+                    self._take_in(thinker, answer)
 
     # Both
 
@@ -239,8 +255,15 @@ class Proposer:
         number = len(self._session.state.experiments)
         return Past(number, described(proposal.description), REJECTED, None, proposal.train_py, reason, agent)
 
-    def _record_rejected(self, agent: str, proposal: Proposal, reason: str, **failed) -> None:
-        """failed: what is known of one that was started."""
-        number = len(self._session.state.experiments)
-        words = {"description": described(proposal.description), "reasoning": proposal.reasoning, "cost_usd": proposal.cost_usd}
-        self._session.record(events.Rejected(n=number, agent=agent, **words, reason=reason, **failed))
+    def _record_rejected(
+        self, agent: str, proposal: Proposal, reason: str, *, state: events.Failed | UnsetType = UNSET,
+        log: str | UnsetType = UNSET, commit: str | UnsetType = UNSET, key: str | UnsetType = UNSET,
+    ) -> None:  # fmt: skip
+        """state, log, commit, key: of one that was started."""
+        self._session.record(
+            events.Rejected(
+                n=len(self._session.state.experiments), agent=agent, description=described(proposal.description),
+                reasoning=proposal.reasoning, cost_usd=proposal.cost_usd, reason=reason, state=state, log=log, commit=commit,
+                key=key,
+            )
+        )  # fmt: skip

@@ -7,6 +7,8 @@ our own words, and no log.
 from collections import deque
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from autoresearch.agents.base import Past, View
 from autoresearch.study import events
 from autoresearch.study.session import log_tail
@@ -20,10 +22,10 @@ class Views:
 
     def __init__(self, study: Study, store: Store):
         self._study, self._store = study, store
-        self._known: dict[tuple, Past] = {}  # by commit, state and score
+        self._known: dict[tuple[str, str | None, float | None], Past] = {}  # by commit, state and score
 
-    def view(self, state: State, sent_back: Sequence[Past] = (), **more) -> View:
-        """sent_back: proposals that the agent just got back; they stand at the end of its history. more: fields of the View."""
+    def view(self, state: State, sent_back: Sequence[Past] = (), running: str | None = None, wish: str | None = None) -> View:
+        """sent_back: proposals that the agent just got back; they stand at the end of its history. running, wish: the View's."""
         best = state.best or state.experiments[0]  # while the baseline trains it is the best that there is
         return View(
             program_md=self._program_md(),
@@ -35,19 +37,20 @@ class Views:
             profile=self._study.profile.to_dict(),
             limits=self._study.constraints.to_dict(),
             spent_usd=state.cost_usd,
-            **more,
+            running=running,
+            wish=wish,
         )
 
     def history(self, state: State) -> list[Past]:
         """Everything that was decided, and what failed before its training, in the order of time."""
-        found = []
-        rejections = deque(state.rejections)
+        found: list[Past] = []
+        rejections = deque(map(self._rejected, state.rejections))
         for one in state.experiments:
-            while rejections and rejections[0].n <= one.number:
-                found.append(self._rejected(rejections.popleft()))
+            while rejections and rejections[0].number <= one.number:
+                found.append(rejections.popleft())
             if one.verdict is not None:
                 found.append(self._decided(one))
-        return [*found, *map(self._rejected, rejections)]
+        return [*found, *rejections]
 
     def _decided(self, one: Experiment) -> Past:
         key = one.commit, one.state, one.val_bpb
@@ -55,11 +58,12 @@ class Views:
             failed = one.verdict == "crash" and one.runs
             log = log_tail(self._study.runs / one.runs[-1].folder / "log.txt") if failed else ""
             text = self._store.text(one.commit)
-            words = (one.number, one.description, one.state or "", one.val_bpb, text, one.reason, one.agent, log)
-            self._known[key] = Past(*words)
+            self._known[key] = Past(one.number, one.description, one.state or "", one.val_bpb, text, one.reason, one.agent, log)
         return self._known[key]
 
     def _rejected(self, one: events.Rejected) -> Past:
+        assert one.commit, "state.py takes no other as a rejection"
+        assert one.n is not UNSET and one.state is not UNSET and one.log is not UNSET, "which go with a commit: events.py"
         key = one.commit, one.state, None
         if key not in self._known:
             text = self._store.text(one.commit)

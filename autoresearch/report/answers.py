@@ -9,6 +9,7 @@ the best's train.py, which the next edit starts from: that one is as it was scor
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import pygit2
 
@@ -22,38 +23,40 @@ from autoresearch.study.workspace import Study
 from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
 
 
-def results(study: Study, last: int | None = None) -> list[dict]:
+def results(study: Study, last: int | None = None) -> list[dict[str, Any]]:
     """Every experiment, oldest first, or the last few."""
     return [record(one) for one in state_of(study).experiments[-(last or 0) :]]
 
 
-def show(study: Study, number: int) -> dict:
+def show(study: Study, number: int) -> dict[str, Any]:
     """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log."""
     one = experiment(study, number)
     with _stored(study, one):
         patch = diff(study.folder, one.parent, one.commit) if one.parent else ""
     tail = log_tail(study.runs / one.runs[-1].folder / "log.txt") if one.runs else ""
-    startup = {"startup_seconds": one.startup_seconds, "baseline_startup_seconds": state_of(study).baseline.startup_seconds}
+    baseline = experiment(study, 0)
+    startup = {"startup_seconds": one.startup_seconds, "baseline_startup_seconds": baseline.startup_seconds}
     words = {"diff": harmless(patch, stand_in=HIDDEN), "log_tail": harmless(without_colours(tail))}
     return record(one) | startup | {"ref": ref(study, number)} | words
 
 
-def best(study: Study) -> dict:
+def best(study: Study) -> dict[str, Any]:
     """The best so far, with its whole train.py."""
     state = state_of(study)
     if state.best is None:
         raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
     with _stored(study, state.best):
         train_py = text_of(study.folder, state.best.commit)
+    baseline = state.experiments[0]
     return {
         "experiment": state.best.number,
         "description": one_line(state.best.description),
         "commit": state.best.commit,
         "branch": f"autoresearch/{study.tag}",
         "val_bpb": state.best.val_bpb,
-        "baseline_val_bpb": state.baseline.val_bpb,
+        "baseline_val_bpb": baseline.val_bpb,
         "test_bpb": state.best.test_bpb,
-        "baseline_test_bpb": state.baseline.test_bpb,
+        "baseline_test_bpb": baseline.test_bpb,
         **_other_gains(state),
         "gain_bpb": state.gain.bpb if state.gain else None,
         "gain_error_bpb": state.gain.error if state.gain else None,
@@ -62,7 +65,7 @@ def best(study: Study) -> dict:
     }
 
 
-def status(study: Study) -> dict:
+def status(study: Study) -> dict[str, Any]:
     """Where the study stands; process is the id of the process that is at work in it, or None."""
     state = state_of(study)
     best, baseline, pending = state.best, state.baseline, state.pending
@@ -100,20 +103,23 @@ def status(study: Study) -> dict:
     }
 
 
-def _other_gains(state: State) -> dict:
+def _other_gains(state: State) -> dict[str, Any]:
     """How far the best lies below the baseline on other texts; slice_val: on the validation text, by the slice's two runs."""
     best, baseline, found = state.best, state.baseline, state.slice_gain
-    tested = best and best is not baseline and best.test_bpb is not None and baseline.test_bpb is not None
+    on_slice, on_val = (found.gain_slice, found.gain_val) if found else (None, None)
+    on_test = None
+    if best and baseline and best is not baseline and best.test_bpb is not None and baseline.test_bpb is not None:
+        on_test = baseline.test_bpb - best.test_bpb
     return {
-        "gain_slice_bpb": found and found.gain_slice[0],
-        "gain_slice_error_bpb": found and found.gain_slice[1],
-        "gain_slice_val_bpb": found and found.gain_val[0],
+        "gain_slice_bpb": on_slice and on_slice[0],
+        "gain_slice_error_bpb": on_slice and on_slice[1],
+        "gain_slice_val_bpb": on_val and on_val[0],
         "val_only": state.val_only,
-        "gain_test_bpb": baseline.test_bpb - best.test_bpb if tested else None,
+        "gain_test_bpb": on_test,
     }
 
 
-def tried(study: Study, one: Experiment) -> dict:
+def tried(study: Study, one: Experiment) -> dict[str, Any]:
     """An experiment that was just tried, with its ref."""
     return record(one) | {"ref": ref(study, one.number)}
 
@@ -126,7 +132,7 @@ def experiment(study: Study, number: int) -> Experiment:
     return experiments[number]
 
 
-def events(study: Study) -> list[dict]:
+def events(study: Study) -> list[dict[str, Any]]:
     """What the ledger holds, without the lines that say what can't be: for the panel and the picture."""
     return sound(read(study.events))
 
@@ -140,13 +146,14 @@ def ref(study: Study, number: int) -> str:
     return f"refs/autoresearch/{study.tag}/{number}"
 
 
-def record(one: Experiment) -> dict:
+def record(one: Experiment) -> dict[str, Any]:
     """An experiment for programs: what the ledger holds of it, its texts harmless."""
     table = asdict(one) | {"val_bpb": one.val_bpb, "peak_memory_bytes": one.peak_memory_bytes}
     for run in table["runs"]:
         result = run.pop("result") or {}
         run |= {name: value for name, value in result.items() if name not in run}
-    return harmless_table(table)
+    shown: dict[str, Any] = harmless_table(table)
+    return shown
 
 
 @contextlib.contextmanager

@@ -12,11 +12,16 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
-from typing import TextIO
+from typing import IO, TYPE_CHECKING, Any, Self, TextIO
 
 from autoresearch.report import words
+from autoresearch.run.setup import Progress
 from autoresearch.study.state import Experiment, State
 from autoresearch.text import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
 
 PANEL_SECONDS = 1.0  # between two drawings
 PLAIN_SECONDS = 30.0  # between two progress lines
@@ -25,7 +30,9 @@ _LAST_RESULTS = 6
 _STYLES = {"baseline": "blue", "keep": "green", "discard": "dim", "crash": "red"}
 
 
-def choose(as_json: bool, plain: bool, stream: TextIO, machine: str = "", past: Iterable[dict] = ()):
+def choose(
+    as_json: bool, plain: bool, stream: TextIO, machine: str = "", past: Iterable[dict[str, Any]] = ()
+) -> "JsonLines | PlainLines | Panel":
     """The listener for this call. `machine` is a line about device and profile; `past` are the events of a resumed study."""
     if as_json:
         return JsonLines(stream)
@@ -35,7 +42,7 @@ def choose(as_json: bool, plain: bool, stream: TextIO, machine: str = "", past: 
     return Panel(stream, machine, state)
 
 
-def follow(state: State, event: dict) -> None:
+def follow(state: State, event: dict[str, Any]) -> None:
     """Take an event of the ledger in; notes and checks are none."""
     if "seq" in event:
         state.apply(event)
@@ -48,20 +55,20 @@ class JsonLines:
         self._stream = stream
         self._due = _Due(JSON_SECONDS)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
-    def event(self, event: dict) -> None:
+    def event(self, event: dict[str, Any]) -> None:
         self._write(event)
 
-    def progress(self, number: int, run: int, progress) -> None:
+    def progress(self, number: int, run: int, progress: Progress) -> None:
         if self._due(number, run, progress.phase):
             self._write({"event": "progress", "n": number, "k": run, **asdict(progress)})
 
-    def _write(self, entry: dict) -> None:
+    def _write(self, entry: dict[str, Any]) -> None:
         self._stream.write(json.dumps(entry) + "\n")  # ASCII, so that every encoding can hold it
         self._stream.flush()
 
@@ -73,21 +80,21 @@ class PlainLines:
         self._stream, self._machine, self._state = stream, machine, state
         self._due = _Due(PLAIN_SECONDS)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if self._machine:
             self._write(self._machine)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
-    def event(self, event: dict) -> None:
+    def event(self, event: dict[str, Any]) -> None:
         follow(self._state, event)
         line = words.sentence(event, self._state)
         if line:
             self._write(line)
 
-    def progress(self, number: int, run: int, progress) -> None:
+    def progress(self, number: int, run: int, progress: Progress) -> None:
         if self._due():
             self._write(f"experiment {number} run {run}: " + ", ".join([progress.phase, *words.numbers(progress)]))
 
@@ -108,21 +115,21 @@ class Panel:
         self._live = Live(console=self._console, auto_refresh=False)
         self._size = self._console.size
         self._due = _Due(PANEL_SECONDS)
-        self._progress = None
+        self._progress: Progress | None = None
         self._note = self._speed = ""
         self._idle = "between two experiments"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._live.start()
         self._draw()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress, self._idle = None, "stopped"
         self._draw()
         self._live.stop()
 
-    def event(self, event: dict) -> None:
+    def event(self, event: dict[str, Any]) -> None:
         follow(self._state, event)
         match event["event"]:
             case "start" | "begin":
@@ -130,23 +137,23 @@ class Panel:
             case "run":
                 self._progress = None
                 if self._state.late_startup or (event.get("watched") or {}).get("state"):
-                    self._note = words.sentence(event, self._state)
+                    self._note = words.sentence(event, self._state) or ""
             case "speed":  # what it said before is over with the next check
                 said = words.sentence(event, self._state) or ""
                 if said or self._note == self._speed:
                     self._note = said
                 self._speed = said
             case "invalid":
-                self._progress, self._note = None, words.sentence(event, self._state)
+                self._progress, self._note = None, words.sentence(event, self._state) or ""
             case "verdict":
                 self._progress, self._note = None, ""
             case "check":
-                self._idle = words.sentence(event, self._state)
+                self._idle = words.sentence(event, self._state) or ""
             case kind if kind != "study":  # a note, a pause, a rejected proposal: it stays to be read until the next verdict
                 self._note = words.sentence(event, self._state) or self._note
         self._draw()
 
-    def progress(self, number: int, run: int, progress) -> None:
+    def progress(self, number: int, run: int, progress: Progress) -> None:
         if self._due(number, run, progress.phase):
             self._progress = progress
             self._draw()
@@ -159,7 +166,7 @@ class Panel:
             self._live.start()
         self._live.update(self.renderable(), refresh=True)
 
-    def renderable(self):
+    def renderable(self) -> "Group":
         """The panel for the console's present size; every line is one line, however narrow it is."""
         from rich import box
         from rich.console import Group
@@ -191,7 +198,7 @@ class Panel:
     def _shown(self, text: str) -> str:
         return _encodable(one_line(text, 400), self._console.file)
 
-    def _bar(self):
+    def _bar(self) -> "Text":
         from rich.text import Text
 
         progress = self._progress
@@ -203,11 +210,12 @@ class Panel:
         done, left = ("#", "-") if self._ascii else ("━", "─")
         return Text.assemble(f"{progress.phase} ", (done * full, "cyan"), (left * (width - full), "dim"), f" {numbers}")
 
-    def _result(self, experiment: Experiment):
+    def _result(self, experiment: Experiment) -> "Text":
         from rich.text import Text
 
-        columns = f"{experiment.number:>5}  {experiment.outcome:<8}  {words.bpb(experiment.val_bpb):<6}  "
-        return Text(columns + self._shown(experiment.description), style=_STYLES[experiment.outcome])
+        outcome = experiment.outcome or ""
+        columns = f"{experiment.number:>5}  {outcome:<8}  {words.bpb(experiment.val_bpb):<6}  "
+        return Text(columns + self._shown(experiment.description), style=_STYLES[outcome])
 
 
 class _Due:
@@ -215,10 +223,10 @@ class _Due:
 
     def __init__(self, seconds: float):
         self._seconds = seconds
-        self._what: tuple | None = None
+        self._what: tuple[object, ...] | None = None
         self._next = 0.0
 
-    def __call__(self, *what) -> bool:
+    def __call__(self, *what: object) -> bool:
         now = time.monotonic()
         if what == self._what and now < self._next:
             return False
@@ -226,7 +234,7 @@ class _Due:
         return True
 
 
-def _encodable(text: str, stream: TextIO) -> str:
+def _encodable(text: str, stream: IO[str]) -> str:
     """What the stream's encoding lacks becomes a question mark; a narrow Windows code page ends no night."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)

@@ -6,13 +6,24 @@ overlap one another; a keep for which there is no room stays without one. The fi
 
 import io
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from autoresearch import durable
 from autoresearch.paths import cache_dir
 from autoresearch.study.state import Experiment, State
 from autoresearch.text import one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 _KEEP, _DISCARD, _CRASH, _BAND = "#1a8f4c", "#9a9a9a", "#cc3333", "#dfe8f5"
 _SIZE_INCHES, _DPI = (12.0, 6.5), 130
@@ -21,14 +32,24 @@ _LABEL_CHARACTERS = 44
 _MAX_LABELS = 40  # more can't be read at this size; the largest gains come first
 
 
+@dataclass(frozen=True)
+class _Dot:
+    """An experiment with a verdict and a score."""
+
+    number: int
+    bpb: float
+    outcome: str | None
+    description: str
+
+
 def draw(state: State, path: Path, machine: str = "") -> None:
     """Draw a study into the PNG file `path`; `machine` is a line about it."""
     buffer = io.BytesIO()
-    compose(state, machine).print_png(buffer)
+    compose(state, machine).print_png(buffer)  # type: ignore[no-untyped-call]  # matplotlib does not annotate it
     durable.write(Path(path), buffer.getvalue())
 
 
-def compose(state: State, machine: str = ""):
+def compose(state: State, machine: str = "") -> "FigureCanvasAgg":
     """The picture as a matplotlib canvas (Agg: it needs no screen, and touches no state that other plots share)."""
     # Matplotlib keeps a list of fonts on disk; without this it would lie in a folder of its own in the user's home.
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
@@ -39,13 +60,13 @@ def compose(state: State, machine: str = ""):
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((_LEFT, _BOTTOM, _WIDTH, _HEIGHT))
     decided = state.decided
-    scored = [e for e in decided if e.val_bpb is not None]
+    scored = [_Dot(e.number, e.val_bpb, e.outcome, e.description) for e in decided if e.val_bpb is not None]
     _frame(figure, axes, state, machine)
     if scored:
         sigma = state.noise.sigma if state.noise else None
         low, high = _y_range(scored, sigma)
         axes.set_ylim(low, high)
-        _draw_noise(axes, scored[0].val_bpb, sigma)
+        _draw_noise(axes, scored[0].bpb, sigma)
         _draw_discards(axes, [e for e in scored if e.outcome == "discard"], low, high)
         best = _draw_best(axes, scored, decided[-1].number)
     else:
@@ -58,11 +79,11 @@ def compose(state: State, machine: str = ""):
             fontsize=8.5, frameon=False, handletextpad=0.3, columnspacing=1.6,
         )  # fmt: skip
     if scored:
-        _draw_labels(axes, canvas.get_renderer(), scored, best)
+        _draw_labels(axes, scored, best)
     return canvas
 
 
-def _frame(figure, axes, state: State, machine: str) -> None:
+def _frame(figure: "Figure", axes: "Axes", state: State, machine: str) -> None:
     """Titles, axes and grid."""
     from matplotlib.ticker import MaxNLocator
 
@@ -79,10 +100,10 @@ def _frame(figure, axes, state: State, machine: str) -> None:
     axes.set_xlabel("experiment (0 is the baseline)", fontsize=9.5)
     axes.set_ylabel("val_bpb, bits per byte (lower is better)", fontsize=9.5)
     title = "val_bpb n/a" if state.best is None else f"val_bpb {state.best.val_bpb:.4f}"
-    if state.gain:
-        baseline = state.baseline.val_bpb
-        error = "" if state.gain.error is None else f" ± {state.gain.error:.4f}"
-        title += f", {state.gain.bpb:.4f}{error} ({100 * state.gain.bpb / baseline:.1f} %) below the baseline {baseline:.4f}"
+    gain, baseline = state.gain, state.baseline.val_bpb if state.baseline else None
+    if gain and baseline:
+        error = "" if gain.error is None else f" ± {gain.error:.4f}"
+        title += f", {gain.bpb:.4f}{error} ({100 * gain.bpb / baseline:.1f} %) below the baseline {baseline:.4f}"
     _text(figure, _LEFT, 0.962, title, fontsize=13, fontweight="bold", va="center")
     tag = state.study.tag if state.study else ""
     subtitle = "  ·  ".join(one_line(word, 90) for word in (machine, tag, _counts(state)) if word)
@@ -95,45 +116,45 @@ def _counts(state: State) -> str:
     return f"{total} experiment{'s' * (total != 1)}: {keep} kept, {discard} discarded, {crash} crashed"
 
 
-def _y_range(scored: list[Experiment], sigma: float | None) -> tuple[float, float]:
+def _y_range(scored: list[_Dot], sigma: float | None) -> tuple[float, float]:
     """From under the best to over the baseline: room for labels below, and above for most of the discards while they are near."""
-    first, noise = scored[0].val_bpb, sigma or 0.0
-    best = min(e.val_bpb for e in scored if e.outcome != "discard")
-    worse = sorted(e.val_bpb - best for e in scored if e.val_bpb > best and e.outcome == "discard")
+    first, noise = scored[0].bpb, sigma or 0.0
+    best = min(e.bpb for e in scored if e.outcome != "discard")
+    worse = sorted(e.bpb - best for e in scored if e.bpb > best and e.outcome == "discard")
     most = worse[int(0.8 * len(worse))] if worse else 0.0
     near = max(first - best, 4 * noise, 0.01 * best)
     upper, lower = max(first + noise, best + min(most, near)), min(best, first - noise)
     span = max(upper - lower, 0.001 * best)
-    lower = min([lower] + [e.val_bpb for e in scored if e.val_bpb > lower - 0.2 * span])
+    lower = min([lower] + [e.bpb for e in scored if e.bpb > lower - 0.2 * span])
     return lower - 0.16 * span, upper + 0.08 * span
 
 
-def _draw_noise(axes, baseline: float, sigma: float | None) -> None:
+def _draw_noise(axes: "Axes", baseline: float, sigma: float | None) -> None:
     if sigma:
         label = f"baseline ± sigma ({sigma:.4f})"
         axes.axhspan(baseline - sigma, baseline + sigma, color=_BAND, linewidth=0, zorder=0.5, label=label)
     axes.axhline(baseline, color="#7f9cc7", linewidth=0.9, linestyle=(0, (5, 4)), zorder=1)
 
 
-def _draw_discards(axes, discards: list[Experiment], low: float, high: float) -> None:
+def _draw_discards(axes: "Axes", discards: list[_Dot], low: float, high: float) -> None:
     crowd = min(1.0, 150 / max(1, len(discards)))  # smaller and paler dots when there are very many
-    style = {"s": 10 + 12 * crowd, "color": _DISCARD, "alpha": 0.45 + 0.4 * crowd, "linewidths": 0, "zorder": 2}
-    seen = [e for e in discards if low < e.val_bpb < high]
+    style: dict[str, Any] = {"s": 10 + 12 * crowd, "color": _DISCARD, "alpha": 0.45 + 0.4 * crowd, "linewidths": 0, "zorder": 2}
+    seen = [e for e in discards if low < e.bpb < high]
     if seen:
-        axes.scatter([e.number for e in seen], [e.val_bpb for e in seen], label="discard", **style)
+        axes.scatter([e.number for e in seen], [e.bpb for e in seen], label="discard", **style)
     at_edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, **style}
-    above = [e.number for e in discards if e.val_bpb >= high]
+    above = [e.number for e in discards if e.bpb >= high]
     if above:
         axes.scatter(above, [0.995] * len(above), marker="^", label="discard, above the scale", **at_edge)
-    below = [e.number for e in discards if e.val_bpb <= low]
+    below = [e.number for e in discards if e.bpb <= low]
     if below:
         axes.scatter(below, [0.012] * len(below), marker="v", label="discard, below the scale", **at_edge)
 
 
-def _draw_best(axes, scored: list[Experiment], last_number: int) -> list[tuple[float, float]]:
+def _draw_best(axes: "Axes", scored: list[_Dot], last_number: int) -> list[tuple[float, float]]:
     """The baseline, the keeps, and the running best as steps; returns the steps' corners in data coordinates."""
-    steps = [(e.number, e.val_bpb) for e in scored if e.outcome != "discard"]
-    corners = [steps[0]]
+    steps = [(e.number, e.bpb) for e in scored if e.outcome != "discard"]
+    corners: list[tuple[float, float]] = [steps[0]]
     for (_, before), (number, after) in pairwise(steps):
         corners += [(number, before), (number, after)]
     corners.append((last_number, steps[-1][1]))
@@ -145,7 +166,7 @@ def _draw_best(axes, scored: list[Experiment], last_number: int) -> list[tuple[f
     return corners
 
 
-def _draw_crashes(axes, experiments) -> None:
+def _draw_crashes(axes: "Axes", experiments: Iterable[Experiment]) -> None:
     crashed = [e.number for e in experiments if e.outcome == "crash"]
     if crashed:
         axes.scatter(
@@ -162,19 +183,19 @@ def _draw_crashes(axes, experiments) -> None:
         )
 
 
-def _draw_labels(axes, renderer, scored: list[Experiment], best: list[tuple[float, float]]) -> None:
+def _draw_labels(axes: "Axes", scored: list[_Dot], best: list[tuple[float, float]]) -> None:
     """A label for each keep, largest gain first, at the nearest free place: mostly under the steps, where nothing else is."""
     import numpy as np
     from matplotlib.patheffects import withStroke
 
     keeps = [e for e in scored if e.outcome == "keep"]
-    point = renderer.points_to_pixels(1.0)
+    point = _DPI / 72  # in pixels
     corners = axes.transData.transform(best)  # [corners, 2]: pixels, as everything below
     obstacles = [(*np.minimum(a, b) - point, *np.maximum(a, b) + point) for a, b in pairwise(corners)]
     obstacles += [(x - 4 * point, y - 4 * point, x + 4 * point, y + 4 * point) for x, y in corners]
-    dots = axes.transData.transform([(e.number, e.val_bpb) for e in scored if e.outcome == "discard"] or np.empty((0, 2)))
-    frame = axes.get_window_extent(renderer)
-    gains = {after.number: before.val_bpb - after.val_bpb for before, after in pairwise([scored[0], *keeps])}
+    dots = axes.transData.transform([(e.number, e.bpb) for e in scored if e.outcome == "discard"] or np.empty((0, 2)))
+    frame = axes.get_window_extent()
+    gains = {after.number: before.bpb - after.bpb for before, after in pairwise([scored[0], *keeps])}
     labels: list[tuple[float, float, float, float]] = []
     for keep in sorted(keeps, key=lambda one: gains[one.number], reverse=True)[:_MAX_LABELS]:
         text = _text(
@@ -188,9 +209,9 @@ def _draw_labels(axes, renderer, scored: list[Experiment], best: list[tuple[floa
             zorder=6,
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )
-        extent = text.get_window_extent(renderer)
+        extent = text.get_window_extent()
         size = extent.width + 4 * point, extent.height + 1.5 * point
-        x, y = axes.transData.transform((keep.number, keep.val_bpb))
+        x, y = axes.transData.transform((keep.number, keep.bpb))
         place = _free_place(x, y, size, frame, np.array(obstacles), np.array(labels or np.empty((0, 4))), dots, point)
         if place is None:
             text.remove()
@@ -198,7 +219,8 @@ def _draw_labels(axes, renderer, scored: list[Experiment], best: list[tuple[floa
         left, bottom = place
         labels.append((left, bottom, left + size[0], bottom + size[1]))
         to_data = axes.transData.inverted().transform
-        text.set_position(to_data((left + 2 * point, bottom + size[1] / 2)))
+        text_x, text_y = to_data((left + 2 * point, bottom + size[1] / 2))
+        text.set_position((text_x, text_y))
         end = bottom + size[1] if bottom < y else bottom
         if abs(end - y) > 7 * point:  # too far to be seen as this point's label without a line
             obstacles.append((x - point, min(y, end), x + point, max(y, end)))
@@ -206,7 +228,10 @@ def _draw_labels(axes, renderer, scored: list[Experiment], best: list[tuple[floa
             axes.plot([line_x, line_x], [line_y0, line_y1], color="#a8c9b6", linewidth=0.7, zorder=1.5)
 
 
-def _free_place(x: float, y: float, size, frame, obstacles, labels, dots, point: float):
+def _free_place(
+    x: float, y: float, size: tuple[float, float], frame: "Bbox", obstacles: "np.ndarray", labels: "np.ndarray",
+    dots: "np.ndarray", point: float,
+) -> tuple[float, float] | None:  # fmt: skip
     """The left lower corner of the best free box of `size` whose upright line to (x, y) crosses no label; None when there is none.
 
     obstacles and labels are boxes [n, 4] of x0, y0, x1, y1; dots [n, 2] may be covered, at a cost. Everything is in pixels.
@@ -234,7 +259,7 @@ def _free_place(x: float, y: float, size, frame, obstacles, labels, dots, point:
     return left[chosen], bottom[chosen]
 
 
-def _text(parent, x: float, y: float, text: str, **style):
+def _text(parent: "Axes | Figure", x: float, y: float, text: str, **style: Any) -> "Text":
     """Text as it is: a dollar sign starts no formula, and a character that the font lacks becomes a question mark."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

@@ -9,23 +9,23 @@ events.jsonl has the same with null for unknown, and the finer states. memory_gb
 
 from collections.abc import Iterable
 
+from autoresearch.study.state import Experiment
 from autoresearch.text import one_line
 
 _HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
 
 
-def tsv(experiments: Iterable) -> str:
-    """The file's text. experiments: objects with commit, val_bpb, peak_memory_bytes, verdict and description; those without
-    a verdict are left out."""
-    rows = [_HEADER, *(_row(experiment) for experiment in experiments if experiment.verdict is not None)]
+def tsv(experiments: Iterable[Experiment]) -> str:
+    """The file's text. Experiments without a verdict are left out."""
+    rows = [_HEADER, *(_row(one, one.verdict) for one in experiments if one.verdict is not None)]
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def _row(experiment) -> tuple[str, ...]:
+def _row(experiment: Experiment, verdict: str) -> tuple[str, ...]:
     return (
         experiment.commit[:7],
         f"{experiment.val_bpb or 0.0:.6f}",
         f"{(experiment.peak_memory_bytes or 0) / 2**30:.1f}",
-        experiment.verdict,
+        verdict,
         one_line(experiment.description),
     )

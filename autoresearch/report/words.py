@@ -2,13 +2,15 @@
 
 import math
 from datetime import datetime, timedelta
+from typing import Any
 
+from autoresearch.run.setup import Progress
 from autoresearch.study.state import State
 
 MORNING_HOUR = 7  # what "by 07:00" counts to
 
 
-def sentence(event: dict, state: State) -> str | None:
+def sentence(event: dict[str, Any], state: State) -> str | None:
     """The event for a reader; None when it says nothing that one waits for. `state` already holds the event."""
     kind, number = event["event"], event.get("n")
     match kind:
@@ -22,7 +24,7 @@ def sentence(event: dict, state: State) -> str | None:
         case "run":
             score = f"val_bpb {event['val_bpb']:.6f}" if event["status"] == "ok" else f"{event['status']}: {event['reason']}"
             late = state.late_startup
-            beyond = "; start-up {:.0f} s, baseline {:.0f} s".format(*late) if late and number > 0 else ""
+            beyond = "; start-up {:.0f} s, baseline {:.0f} s".format(*late) if late and event["n"] > 0 else ""
             disturbed = "; it counts although it was disturbed" if (event.get("watched") or {}).get("state") else ""
             return f"experiment {number} run {event['k']}: {score}{beyond}{disturbed}"
         case "verdict":
@@ -47,7 +49,7 @@ def sentence(event: dict, state: State) -> str | None:
         case "rejected":
             return f"proposal rejected: {event['reason']}"
         case "note":
-            return event["reason"]
+            return str(event["reason"])
         case "check":
             return f"checking what may be experiment {number}: {event['description']}"
         case "asked":
@@ -63,10 +65,10 @@ def sentence(event: dict, state: State) -> str | None:
             return f"{kind}: {event['reason']}" if event.get("reason") else None
 
 
-def _slice(event: dict) -> str | None:
+def _slice(event: dict[str, Any]) -> str | None:
     """What a gain is on the audit slice, beside that of the same runs on the validation text."""
-    if event["gain_val"] is None:
-        return event["reason"] and f"experiment {event['n']}: {event['reason']}"
+    if event["gain_val"] is None or event["gain_slice"] is None:
+        return f"experiment {event['n']}: {event['reason']}" if event["reason"] else None
     gains = f"{event['gain_val'][0]:.4f} on val and {event['gain_slice'][0]:.4f} on the audit slice"
     held = "; it counts for nothing" if event["reason"] else ""
     return f"experiment {event['n']} run {event['k']}, over experiment {event['against']}: gains {gains}{held}"
@@ -87,11 +89,12 @@ def best(state: State) -> str:
     if state.best is None or state.best.val_bpb is None:
         return "no val_bpb yet"
     text = f"best val_bpb {bpb(state.best.val_bpb)}"
-    if not state.gain:
+    gain, baseline = state.gain, state.experiments[0].val_bpb
+    if gain is None or baseline is None:
         return f"{text}, the baseline"
-    percent = 100 * state.gain.bpb / state.baseline.val_bpb
-    error = "" if state.gain.error is None else f" +- {state.gain.error:.4f}"
-    return f"{text} by experiment {state.best.number}, {state.gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline"
+    percent = 100 * gain.bpb / baseline
+    error = "" if gain.error is None else f" +- {gain.error:.4f}"
+    return f"{text} by experiment {state.best.number}, {gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline"
 
 
 def tally(state: State) -> str:
@@ -109,7 +112,7 @@ def tally(state: State) -> str:
     return f"{counts}; {span(seconds)} each, at this pace {expected} by {morning:%H:%M}"
 
 
-def numbers(progress) -> list[str]:
+def numbers(progress: Progress) -> list[str]:
     """What is known of the running phase, as short words."""
     found = []
     if progress.phase == "startup" or not progress.fraction:  # start-up has a limit, but no known length

@@ -81,12 +81,12 @@ class Bounds:
     @classmethod
     def of(cls, train_seconds: float, baseline: list[RunResult], is_on_device: bool = False) -> "Bounds":
         """baseline: its runs that have a score; the one that took longest counts."""
-        known = [one for one in baseline if one.ok and one.costs]
+        known = [(one.costs, one.checkpoint_bytes or 0) for one in baseline if one.ok and one.costs]
         if not known:
             return cls(train_seconds, is_on_device)
-        slowest = max(known, key=lambda one: one.costs["loading"][1] + one.costs["all_rows"][1]).costs
+        slowest = max((costs for costs, _ in known), key=lambda costs: costs["loading"][1] + costs["all_rows"][1])
         rows, *pairs = (slowest[name] for name in ("rows", "loading", "all_rows", "batch"))
-        return cls(train_seconds, is_on_device, Costs(rows, *map(tuple, pairs)), max(one.checkpoint_bytes or 0 for one in known))
+        return cls(train_seconds, is_on_device, Costs(rows, *map(tuple, pairs)), max(size for _, size in known))
 
 
 def median(batches: list[Seconds]) -> Seconds:

@@ -11,7 +11,7 @@ asks for text and does not train on it.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -35,7 +35,7 @@ class Constraints:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_dict(cls, table: dict) -> "Constraints":
+    def from_dict(cls, table: dict[str, Any]) -> "Constraints":
         """UsageError for an unknown name or a value that is no number above 0."""
         try:
             return records.read_own(cls, table, "the constraint ", "the constraints")

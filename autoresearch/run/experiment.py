@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,12 +61,12 @@ class Warm:
     seed: int
     started: float  # awake_seconds
     startup_seconds: float
-    described: dict  # what train.py says of itself; it may say more later
+    described: dict[str, Any]  # what train.py says of itself; it may say more later
 
     def __enter__(self) -> "Warm":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.worker.__exit__()
 
     @contextlib.contextmanager
@@ -91,7 +92,7 @@ class Feeder:
         """That it was given and did not ask for in vain."""
         return self._feed.tokens
 
-    def serve(self, message: dict) -> tuple[dict, bytes] | None:
+    def serve(self, message: dict[str, Any]) -> tuple[dict[str, Any], bytes] | None:
         """For Worker. A batch of more than MOST_TOKENS, or longer than the text, is the train.py's fault."""
         if message["type"] != "batch":
             return None
@@ -111,9 +112,9 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
     """
     started = awake_seconds()
     limit_seconds = setup.startup_limit_seconds
-    described: dict = {}
+    described: dict[str, Any] = {}
 
-    def tick(_message: dict | None) -> None:
+    def tick(_message: dict[str, Any] | None) -> None:
         elapsed = awake_seconds() - started
         on_progress(Progress("startup", elapsed, min(1.0, elapsed / limit_seconds)))
 
@@ -158,7 +159,7 @@ def execute(
     """
     watch = watch or Watch()
     start = warm.started if warm else awake_seconds()
-    facts: dict = {}
+    facts: dict[str, Any] = {}
     with disk.errors(folder):
         try:
             with warm or warm_up(setup, train_py, seed, folder, on_progress) as ready:
@@ -168,6 +169,7 @@ def execute(
             scoring_start = awake_seconds()
             seal(folder, train_py, facts["checkpoint"])
             result = evaluate(setup, folder, on_progress)
+            assert result.costs is not None, "`evaluate` tells them"
             seal(folder, train_py, facts["checkpoint"])
             np.save(folder / "documents.npy", np.stack([result.document_bits, result.document_bytes]))
             np.save(folder / BITS, result.bits)
@@ -180,18 +182,20 @@ def execute(
     return RunResult(status=status, reason=reason, seed=seed, total_seconds=awake_seconds() - start, **facts)
 
 
-def _train(setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict, watch: Watch, futility: Futility | None) -> None:
+def _train(
+    setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict[str, Any], watch: Watch, futility: Futility | None
+) -> None:
     """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
     folder, worker, feed, described = warm.folder, warm.worker, warm.feed, warm.described
     with open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
 
-        def handle(message: dict) -> None:
+        def handle(message: dict[str, Any]) -> None:
             _describe(described, message)
             if message["type"] == "step":
                 elapsed = awake_seconds() - start
                 curve.write(json.dumps({"seconds": round(elapsed, 3)} | message | {"tokens": feed.tokens}) + "\n")
 
-        def tick(message: dict | None) -> None:
+        def tick(message: dict[str, Any] | None) -> None:
             watch.tick()
             elapsed = awake_seconds() - start
             speed = loss = None
@@ -239,6 +243,6 @@ def _refuse(objection: str | None) -> None:
         raise RunFailed(constraints.BROKEN, objection)
 
 
-def _describe(described: dict, message: dict) -> None:
+def _describe(described: dict[str, Any], message: dict[str, Any]) -> None:
     if message["type"] == "facts":
         described.update(message["facts"])

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from autoresearch.child import RunFailed, Worker
 from autoresearch.measure.audit import Cuts
 from autoresearch.measure.bpb import InvalidLogits, ValidationText
 from autoresearch.measure.clock import awake_seconds
-from autoresearch.measure.scorer import SLOTS, Costs, Score, row_bits, rows_per_slot, score, slots
+from autoresearch.measure.scorer import SLOTS, Costs, Score, Slot, row_bits, rows_per_slot, score, slots
 from autoresearch.noise import WORST_BPB
 from autoresearch.run import bounds, cells
 from autoresearch.run.bounds import Bounds, Seconds
@@ -84,7 +85,9 @@ def asking_cuts(
 class Asking:
     """A process with a folder's model, which has seen no held-out text yet. What it may take is in the setup's bounds."""
 
-    def __init__(self, setup: Setup, worker: Worker, places: list, rows: int, limit_seconds: float, tick: Callable[[float], None]):
+    def __init__(
+        self, setup: Setup, worker: Worker, places: list[Slot], rows: int, limit_seconds: float, tick: Callable[[float], None]
+    ):
         self.costs: Costs | None = None  # of the last `ask`
         self._bounds = setup.bounds or Bounds(setup.train_seconds)
         self._worker, self._places, self._rows, self._tick = worker, places, rows, tick
@@ -126,10 +129,10 @@ class Asking:
         self.costs = Costs(len(inputs), self._loading, took, usual)
         return bits
 
-    def _wait(self, kind: str) -> dict:
+    def _wait(self, kind: str) -> dict[str, Any]:
         return self._worker.wait(kind, self._end - awake_seconds(), self._late, tick=self._look)
 
-    def _look(self, _message: dict | None) -> None:
+    def _look(self, _message: dict[str, Any] | None) -> None:
         """Processor time of what ends between two looks is not seen."""
         self._worker.used_seconds()
 

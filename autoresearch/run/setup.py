@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autoresearch.data.prepare import Prepared
 from autoresearch.hardware.devices.registry import Backend
@@ -40,7 +41,7 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-def job_for(setup: Setup, folder: Path) -> dict:
+def job_for(setup: Setup, folder: Path) -> dict[str, Any]:
     """What every worker of a run is told; no text is in it, and not where its checkpoint lies."""
     return {
         "python_path": [str(path) for path in setup.backend.python_path],

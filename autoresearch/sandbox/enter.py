@@ -52,8 +52,8 @@ def limit(cell: Cell) -> None:
     for name, most in wanted.items():
         kind = getattr(resource, name, None)
         if kind is not None:
-            limits = resource.getrlimit(kind)
-            resource.setrlimit(kind, tuple(most if one == resource.RLIM_INFINITY else min(one, most) for one in limits))
+            soft, hard = (most if one == resource.RLIM_INFINITY else min(one, most) for one in resource.getrlimit(kind))
+            resource.setrlimit(kind, (soft, hard))
 
 
 def enter(cell: Cell, door: int | None = None) -> None:
@@ -62,6 +62,7 @@ def enter(cell: Cell, door: int | None = None) -> None:
     if sys.platform == "linux":
         from autoresearch.sandbox import linux
 
+        assert door is not None, "a cell that asks has a door (launch.is_asked)"
         linux.apply(cell, door)
     elif sys.platform == "darwin":
         from autoresearch.sandbox import macos
@@ -71,7 +72,7 @@ def enter(cell: Cell, door: int | None = None) -> None:
         raise OSError(f"there is no sandbox for {sys.platform} yet")
 
 
-def say(message: dict) -> None:
+def say(message: dict[str, str]) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
 

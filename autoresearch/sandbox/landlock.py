@@ -7,7 +7,7 @@ import stat
 import struct
 from collections.abc import Mapping
 
-from autoresearch.sandbox.syscalls import number
+from autoresearch.sandbox.syscalls import present
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
 MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK, MAKE_FIFO, MAKE_BLOCK, MAKE_SYM = (1 << bit for bit in range(6, 13))
@@ -26,8 +26,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def abi(machine: str) -> int:
     """The kernel's version of Landlock; 0 without it."""
-    call = number("landlock_create_ruleset", machine)
-    return max(0, _libc.syscall(ctypes.c_long(call), None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
+    call = present("landlock_create_ruleset", machine)
+    found: int = _libc.syscall(ctypes.c_long(call), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    return max(0, found)
 
 
 def handled(version: int) -> int:
@@ -63,8 +64,8 @@ def restrict(rights: Mapping[str, int], machine: str, version: int) -> None:
         os.close(fence)
 
 
-def _call(name: str, machine: str, *arguments) -> int:
-    result = _libc.syscall(ctypes.c_long(number(name, machine)), *arguments)
+def _call(name: str, machine: str, *arguments: object) -> int:
+    result: int = _libc.syscall(ctypes.c_long(present(name, machine)), *arguments)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)} ({errno.errorcode.get(code, code)})")

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from autoresearch.sandbox.policy import Cell
+
+if TYPE_CHECKING:
+    from autoresearch.sandbox import windows
 
 
 def is_asked(cell: Cell) -> bool:
@@ -25,7 +29,7 @@ def command(cell: Cell, module: str, door: int | None = None) -> list[str]:
     return inside
 
 
-def tie(process: subprocess.Popen):
+def tie(process: subprocess.Popen[bytes]) -> "windows.Job | None":
     """Windows: an object whose `close` ends the process with all that it started; our own end does so too. Elsewhere None.
 
     None also where the system refuses: processes.end_tree, and the closed line to the worker, are left then.

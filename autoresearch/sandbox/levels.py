@@ -10,6 +10,7 @@ import functools
 import platform
 import sys
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from autoresearch.errors import UsageError
 
@@ -24,7 +25,7 @@ class Reach:
     reasons: tuple[str, ...]  # what is there, and what a higher level lacks
     tried: bool  # whether this project has run it on such a system
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"meaning": WORDS[self.level]}
 
 

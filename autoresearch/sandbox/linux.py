@@ -14,7 +14,7 @@ import struct
 
 from autoresearch.sandbox import landlock, lookups, seccomp
 from autoresearch.sandbox.policy import Cell
-from autoresearch.sandbox.syscalls import ARCHITECTURES, number
+from autoresearch.sandbox.syscalls import ARCHITECTURES, present
 
 NO_NEW_PRIVILEGES, SECCOMP_FILTER, NEW_LISTENER = 38, 1, 8  # linux/prctl.h, linux/seccomp.h
 CAPABILITIES_VERSION = 0x20080522  # linux/capability.h
@@ -58,20 +58,20 @@ def _drop_capabilities(machine: str) -> None:
     _check(_libc.capget(header, held), "capget")
     effective, permitted, _, *_ = struct.unpack("=6I", held.raw)
     kept = struct.pack("=6I", effective & KEPT_CAPABILITIES, permitted & KEPT_CAPABILITIES, 0, 0, 0, 0)
-    _check(_libc.syscall(ctypes.c_long(number("capset", machine)), header, kept), "capset")
+    _check(_libc.syscall(ctypes.c_long(present("capset", machine)), header, kept), "capset")
 
 
 def _load(instructions: list[seccomp.Instruction], machine: str) -> int:
     """The listener. EBUSY: a program around this one listens already, as some container managers do."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
     program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
-    call = ctypes.c_long(number("seccomp", machine))
+    call = ctypes.c_long(present("seccomp", machine))
     return _check(_libc.syscall(call, ctypes.c_uint(SECCOMP_FILTER), ctypes.c_uint(NEW_LISTENER), program), "seccomp")
 
 
 def _prove(machine: str) -> None:
     """Both fences hold: a socket is refused by the one, the root folder by the other."""
-    made = _libc.syscall(ctypes.c_long(number("socket", machine)), 1, 1, 0)
+    made = _libc.syscall(ctypes.c_long(present("socket", machine)), 1, 1, 0)
     if made >= 0 or ctypes.get_errno() != errno.EPERM:
         raise OSError(errno.EPERM, "the filter of system calls does not hold")
     try:

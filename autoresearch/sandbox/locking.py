@@ -72,7 +72,8 @@ def lock_in(pid: int, trusted: frozenset[int], shut: Callable[[], None]) -> None
 
 def _stop(pid: int, trusted: frozenset[int]) -> list[int]:
     """Every process, parents first; a stopped one starts no other."""
-    end, calm, before = time.monotonic() + STOP_SECONDS, 0, []
+    end, calm = time.monotonic() + STOP_SECONDS, 0
+    before: list[int] = []
     while calm < CALM:
         now = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid)]
         if len(now) > PROCESSES:

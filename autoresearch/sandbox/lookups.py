@@ -17,6 +17,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from io import FileIO
 
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV, _SEND: structs of 80 and 24 bytes
 SET_FLAGS, TAKE_TURNS = 0x40082104, 1  # SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, since Linux 6.6
@@ -75,7 +76,7 @@ class Lookups:
                 with contextlib.suppress(OSError):  # the one who asked is gone, or was interrupted and asks again
                     self._answer(listener)
 
-    def _answer(self, listener) -> None:
+    def _answer(self, listener: FileIO) -> None:
         asked = bytearray(80)
         fcntl.ioctl(listener, RECEIVE, asked)
         number = int.from_bytes(asked[:8], "little")
@@ -84,5 +85,5 @@ class Lookups:
             is_beyond = self._most is not None and self.count > self._most
             is_refused = is_beyond or self._is_shut
             fcntl.ioctl(listener, SEND, ANSWER.pack(number, 0, -errno.EPERM if is_refused else 0, 0 if is_refused else CONTINUE))
-        if is_beyond and self.count == self._most + 1:
+        if is_beyond and self._most is not None and self.count == self._most + 1:
             self._on_limit()

@@ -81,7 +81,7 @@ class Cell:
     @classmethod
     def from_json(cls, text: str) -> "Cell":
         table = json.loads(text)
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+        return cls(**(table | {key: tuple(value) for key, value in table.items() if isinstance(value, list)}))
 
 
 def cell(

@@ -8,7 +8,7 @@ another architecture's ABI ends the process, and one that came to Linux after th
 
 from dataclasses import dataclass
 
-from autoresearch.sandbox.syscalls import ARCHITECTURES, number
+from autoresearch.sandbox.syscalls import ARCHITECTURES, number, present
 
 KILL, ASK, ALLOW = 0x80000000, 0x7FC00000, 0x7FFF0000  # linux/seccomp.h; ASK: SECCOMP_RET_USER_NOTIF
 EPERM, ENOSYS, EOPNOTSUPP = (0x00050000 | code for code in (1, 38, 95))
@@ -120,7 +120,7 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
     conditions_of = CONDITIONS | ({"ioctl": WITH_DEVICES} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING})
     for name, conditions in conditions_of.items():
         block = [step for condition in conditions for step in _steps(condition)] + [(RETURN, 0, 0, ALLOW)]
-        found += [(EQUAL, 0, len(block), number(name, machine)), *block]
+        found += [(EQUAL, 0, len(block), present(name, machine)), *block]
     return [*found, (RETURN, 0, 0, ALLOW)]
 
 

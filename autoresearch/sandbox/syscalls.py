@@ -49,3 +49,10 @@ ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 def number(name: str, machine: str) -> int | None:
     return NUMBERS[name][ARCHITECTURES[machine][0]]
+
+
+def present(name: str, machine: str) -> int:
+    """The number of a call that every machine of ARCHITECTURES has."""
+    found = number(name, machine)
+    assert found is not None, f"{machine} has no {name}"
+    return found

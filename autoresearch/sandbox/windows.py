@@ -7,6 +7,7 @@ recommended way. Its data and calls are here for whoever has a Windows machine: 
 
 import ctypes
 import subprocess
+from typing import Any
 
 from autoresearch.sandbox.levels import Reach
 from autoresearch.sandbox.policy import Cell
@@ -15,6 +16,7 @@ CONTAINER = "autoresearch.worker"
 CAPABILITIES: tuple[str, ...] = ()  # internetClient and the like: none, so there is no network
 KILL_ON_JOB_CLOSE, DIE_ON_UNHANDLED_EXCEPTION = 0x2000, 0x400  # JOBOBJECT_BASIC_LIMIT_INFORMATION.LimitFlags
 EXTENDED_LIMITS = 9  # JobObjectExtendedLimitInformation
+SYSTEM: Any = ctypes  # WinDLL and its errors, which are there on Windows only
 ALREADY_EXISTS = -2147024713  # HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS)
 
 
@@ -44,16 +46,17 @@ def job_limits() -> ExtendedLimits:
 class Job:
     """A job object with one process and all that it starts: they end when it is closed, and when we end. Raises OSError."""
 
-    def __init__(self, process: subprocess.Popen):
-        self._kernel = kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    def __init__(self, process: subprocess.Popen[bytes]):
+        self._kernel = kernel = SYSTEM.WinDLL("kernel32", use_last_error=True)
         kernel.CreateJobObjectW.restype = ctypes.c_void_p
         self._job, limits = ctypes.c_void_p(kernel.CreateJobObjectW(None, None)), job_limits()
+        handle: int = process._handle  # type: ignore[attr-defined]  # typeshed leaves it out
         if not (
             self._job
             and kernel.SetInformationJobObject(self._job, EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits))
-            and kernel.AssignProcessToJobObject(self._job, ctypes.c_void_p(int(process._handle)))
+            and kernel.AssignProcessToJobObject(self._job, ctypes.c_void_p(int(handle)))
         ):
-            raise ctypes.WinError(ctypes.get_last_error())
+            raise SYSTEM.WinError(SYSTEM.get_last_error())
 
     def close(self) -> None:
         self._kernel.CloseHandle(self._job)
@@ -61,7 +64,7 @@ class Job:
 
 def make_container() -> ctypes.c_void_p:
     """The container's SID, made when it is not there. Raises OSError."""
-    userenv, sid = ctypes.WinDLL("userenv"), ctypes.c_void_p()
+    userenv, sid = SYSTEM.WinDLL("userenv"), ctypes.c_void_p()
     result = userenv.CreateAppContainerProfile(CONTAINER, CONTAINER, "code that an agent wrote", None, 0, ctypes.byref(sid))
     if result == ALREADY_EXISTS:
         result = userenv.DeriveAppContainerSidFromAppContainerName(CONTAINER, ctypes.byref(sid))

@@ -10,12 +10,13 @@ places.py's.
 
 import dataclasses
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from autoresearch import records
+from autoresearch.loop.decide import Rule
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import WORST_BPB
 
@@ -28,8 +29,11 @@ CHARACTERS = {  # at most; longer ones are cut before they are written
 }  # fmt: skip
 
 Failed = Literal["crash", "oom", "diverged", "timeout", "invalid", "limit", "cheat", "futile"]  # how a run ends without a score
-FAILED: tuple[str, ...] = get_args(Failed)
+FAILED: tuple[Failed, ...] = get_args(Failed)
 Disturbed = Literal["suspended", "contended", "throttled", "slow"]  # what a machine may be while something trains
+Place = Literal["before", "after"]  # a run
+Steadiness = Literal["steady", "normal", "helped", Disturbed]  # what a check of the speed found
+Occasion = Literal["baseline", "keep", "end", "again"]  # for a score on the audit slice
 KEPT = ("baseline", "keep")  # states of a verdict that keeps
 
 Number = Annotated[int, Meta(ge=0, le=10**9)]  # of an experiment
@@ -52,7 +56,7 @@ Bpb = Annotated[float, Meta(gt=0, le=WORST_BPB)]
 Share = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Nats = Annotated[float, Meta(ge=-1e9, le=1e9)]
 _Pair = tuple[Seconds, Seconds]
-_Gain = tuple[Share | None, Share | None]
+_Gain = tuple[Share, Share | None]  # and its standard error, where that is known
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
@@ -73,7 +77,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=st
 class Study(Event, frozen=True, kw_only=True):
     tag: Tag
     seed: Seed
-    decide: Literal["confirmed", "strict"]
+    decide: Rule
     terms: Annotated[str, Meta(max_length=100_000)] | UnsetType = UNSET
 
 
@@ -209,10 +213,10 @@ class Invalid(Event, frozen=True, kw_only=True):
 
 
 class Speed(Event, frozen=True, kw_only=True):
-    place: Literal["before", "after"]
+    place: Place
     rate: Annotated[float, Meta(ge=0, le=1e15)]
     median: Annotated[float, Meta(ge=0, le=1e15)] | None
-    state: Literal["steady", "normal", "helped", Disturbed]
+    state: Steadiness
     reason: Reason | None
     taken: Share | None
     helpers: Share | None = None
@@ -235,7 +239,7 @@ class Audit(Event, frozen=True, kw_only=True):
 class Slice(Event, frozen=True, kw_only=True):
     n: Number
     k: K
-    place: Literal["baseline", "keep", "end", "again"]
+    place: Occasion
     against: Number | None
     bpb: Bpb | None
     documents: Name | None
@@ -300,7 +304,7 @@ def read(entry: object) -> Event | None:
     return None if kind is Event else _checked(kind, entry)
 
 
-def fields(event: Event) -> dict:
+def fields(event: Event) -> dict[str, Any]:
     """What the ledger is to hold of an event: its fields, cut to their lengths. ValueError for one that it does not take."""
     table = fit(records.write(event))
     _checked(type(event), table)
@@ -308,7 +312,7 @@ def fields(event: Event) -> dict:
     return table
 
 
-def objection(entry: dict) -> str | None:
+def objection(entry: dict[str, Any]) -> str | None:
     """Why a line is not as its event has to be; None when it is, or is not known here."""
     try:
         read(entry)
@@ -317,12 +321,12 @@ def objection(entry: dict) -> str | None:
     return None
 
 
-def fit(table: dict) -> dict:
+def fit(table: dict[str, Any]) -> dict[str, Any]:
     """table with what others wrote cut to its length."""
     return {key: _cut(key, value) for key, value in table.items()}
 
 
-def _checked(kind: type[Event], table: dict) -> Event:
+def _checked(kind: type[Event], table: dict[str, Any]) -> Event:
     event = records.read(kind, table)
     if wrong := event.objection():
         raise ValueError(wrong)

@@ -68,7 +68,7 @@ class Interrupts:
             self._said = self._count
             self._say(SAID_ONCE if self._count == 1 else SAID_TWICE)
 
-    def _on_signal(self, *_) -> None:
+    def _on_signal(self, *_: object) -> None:
         self._count += 1
         if self._count > 2:
             os._exit(130)

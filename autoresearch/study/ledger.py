@@ -42,6 +42,7 @@ Not covered: somebody who edits the file and its checksums with intent; two writ
 import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from autoresearch import durable
 from autoresearch.errors import LedgerRefusal
@@ -49,7 +50,7 @@ from autoresearch.run import disk
 from autoresearch.study import events, lines
 
 
-def read(path: Path) -> list[dict]:
+def read(path: Path) -> list[dict[str, Any]]:
     """Every event, in order, checked; a torn last line is left out. Writes nothing: for readers beside a running study."""
     return lines.parse(lines.content(path), path).events
 
@@ -70,7 +71,7 @@ class Ledger:
             durable.sync_path(path)
             durable.sync_folder(path.parent)
 
-    def append(self, event: str, **fields) -> dict:
+    def append(self, event: str, **fields: object) -> dict[str, Any]:
         """Write one event and sync it; what others wrote in it is cut to its length before (events.fit).
 
         LedgerRefusal for an event that is not as events.py says; nothing is written then. On OSError the ledger is as it was
@@ -107,7 +108,7 @@ class Ledger:
             durable.cut(self.path, self._size)
 
 
-def _encoded(entry: dict, before: str) -> tuple[bytes, str]:
+def _encoded(entry: dict[str, Any], before: str) -> tuple[bytes, str]:
     """lines.encode of an entry that may be written. LedgerRefusal for another."""
     if reason := events.objection(entry):
         raise LedgerRefusal(entry["event"], reason)

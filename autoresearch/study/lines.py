@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autoresearch.errors import StoredStateError
 
@@ -22,7 +23,7 @@ _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 class Parsed:
     """What a ledger's bytes say."""
 
-    events: list[dict] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     size: int = 0  # bytes that the events take; what lies behind them is a torn line
     check: str = ""  # the checksum of the last event
     damaged: int | None = None  # the number of the first bad line, where that is not a torn one
@@ -42,7 +43,7 @@ def content(path: Path) -> bytes:
         return b""
 
 
-def encode(entry: dict, before: str) -> tuple[bytes, str]:
+def encode(entry: dict[str, Any], before: str) -> tuple[bytes, str]:
     """A line and its checksum: JSON in the order of the keys, and last the checksum of the line before and of this one."""
     body = _to_json(entry)[:-1]
     check = hashlib.blake2b((before + body).encode(), digest_size=8).hexdigest()
@@ -73,7 +74,7 @@ def parse(data: bytes, path: Path, strict: bool = True) -> Parsed:
     return found
 
 
-def _decode(line: bytes, seq: int, before: str) -> tuple[dict, str] | None:
+def _decode(line: bytes, seq: int, before: str) -> tuple[dict[str, Any], str] | None:
     """The event and its checksum, or None when the line is not, byte for byte, what was written as number seq after before."""
     if len(line) > LONGEST_LINE_BYTES:
         return None

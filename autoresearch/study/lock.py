@@ -5,6 +5,7 @@ The file stays; only the lock on it counts. Its text is the holder's process id,
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from autoresearch import durable
 from autoresearch.errors import UsageError
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 
     # Windows keeps others from reading a locked byte, so the locked one lies far behind the text.

@@ -8,8 +8,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pygit2
 
@@ -17,7 +18,7 @@ from autoresearch import durable
 from autoresearch.border import files
 from autoresearch.errors import BrokenDisk, LedgerRefusal, StoredStateError, UsageError
 from autoresearch.hardware import cores
-from autoresearch.hardware.now import awake, conditions
+from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure.summary import RunResult
@@ -47,9 +48,9 @@ Result = TypeVar("Result")
 class Listener(Protocol):
     """What shows a study to somebody; see report/panel.py. Besides the ledger's events it gets `note`, which is not stored."""
 
-    def event(self, event: dict) -> None: ...
+    def event(self, event: dict[str, Any]) -> None: ...
 
-    def progress(self, number: int, run: int, progress) -> None: ...
+    def progress(self, number: int, run: int, progress: Progress) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Begun:
     """The first run of an experiment that waits at READY."""
 
     warm: experiment.Warm
-    conditions: dict  # of the machine, before its start
+    conditions: dict[str, Any]  # of the machine, before its start
 
 
 class Session:
@@ -131,9 +132,9 @@ class Session:
     def sync_run(self, folder: Path) -> None:
         """Before a result is recorded, what is needed of it is durable too: its weights and its bits."""
         for path in [path for name in _NEEDED_FILES if (path := folder / name).is_file()]:
-            self.persist(lambda path=path: durable.sync_path(path))
+            self.persist(partial(durable.sync_path, path))
         for above in (folder, folder.parent):
-            self.persist(lambda above=above: durable.sync_folder(above))
+            self.persist(partial(durable.sync_folder, above))
 
     def lost_its_room(self, folder: Path) -> bool:
         """Whether a run failed while something else filled the disk: then that may be why. The run's own files don't count."""
@@ -153,7 +154,7 @@ class Session:
 
         return on_progress
 
-    def look(self) -> dict:
+    def look(self) -> dict[str, Any]:
         """The machine's conditions before a run, for the ledger; what was not so at the last look is a note too."""
         with self.interrupts.breakable():
             now = conditions_for(self.setup, self._conditions)
@@ -214,11 +215,12 @@ class Session:
                     f"{self.study.folder / '.git'} has lost the commit {one.commit} of experiment {one.number};"
                     " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
                 )
-            self.persist(lambda one=one: self.store.name(one.number, one.commit))
-        for k, one in enumerate(self.state.rejections, 1):
-            self.persist(lambda k=k, one=one: self.store.name(f"rejected-{k}", one.commit))
-        if cut := self.state.unfinished:
-            self.record(events.Lost(n=cut.number, k=cut.unfinished.k, reason="it was cut short; the same commit runs again"))
+            self.persist(partial(self.store.name, one.number, one.commit))
+        for k, rejected in enumerate(self.state.rejections, 1):
+            assert rejected.commit, "the state has those with a commit here"
+            self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
+        if (cut := self.state.unfinished) and (run := cut.unfinished):
+            self.record(events.Lost(n=cut.number, k=run.k, reason="it was cut short; the same commit runs again"))
         self.follow()
 
     def _check_terms(self) -> None:
@@ -274,7 +276,7 @@ class Session:
             while time.monotonic() < again and not self.interrupts.requested:
                 time.sleep(0.5)
 
-    def _tell(self, method: str, *arguments) -> None:
+    def _tell(self, method: str, *arguments: object) -> None:
         """A listener whose terminal went away ends nothing: from then on nobody listens."""
         if self._listener is not None:
             try:
@@ -296,7 +298,7 @@ def opened(study: Study, setup: Setup, listener: Listener, observer: Observer | 
                 session.begun.warm.__exit__()
 
 
-def train_outside(study: Study, setup: Setup, seed: int, on_progress: Callable) -> RunResult:
+def train_outside(study: Study, setup: Setup, seed: int, on_progress: OnProgress) -> RunResult:
     """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
     with lock.hold(study.lock):
         try:
@@ -312,7 +314,7 @@ def train_outside(study: Study, setup: Setup, seed: int, on_progress: Callable) 
 
 def conditions_for(setup: Setup, before: Conditions | None = None) -> Conditions:
     """A look that takes at most LOOK_SHARE of a training, beyond what the backend's own answer takes."""
-    window_seconds = min(conditions.WINDOW_SECONDS, LOOK_SHARE * setup.train_seconds)
+    window_seconds = min(load.WINDOW_SECONDS, LOOK_SHARE * setup.train_seconds)
     return conditions.look(setup.backend, before, window_seconds)
 
 

@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Any
 
 from autoresearch.errors import LedgerRefusal
 from autoresearch.loop.decide import CHECK_RUNS
@@ -61,8 +62,8 @@ class Slice:
     against: int | None  # that other experiment
     bpb: float | None  # None: it could not be scored
     documents: str | None  # digest of the file with the bits of each document
-    gain_val: tuple[float, float] | None  # bits per byte, and their standard error
-    gain_slice: tuple[float, float] | None
+    gain_val: tuple[float, float | None] | None  # bits per byte, and their standard error, where it is known
+    gain_slice: tuple[float, float | None] | None
     reason: str | None  # why it may not be kept; of the baseline: why the slice decides nothing
 
 
@@ -188,7 +189,7 @@ class State:
     skipped: list[Skipped] = field(default_factory=list)
 
     @classmethod
-    def from_events(cls, entries: Iterable[dict]) -> "State":
+    def from_events(cls, entries: Iterable[object]) -> "State":
         state = cls()
         for line, entry in enumerate(entries, 1):
             state.apply(entry, line)
@@ -227,14 +228,14 @@ class State:
         """How far the best lies below the baseline; None while it is the baseline."""
         if self.best is None or self.best.number == 0:
             return None
-        return gain(self.baseline.fair, self.best.fair, self.noise)
+        return gain(self.experiments[0].fair, self.best.fair, self.noise)
 
     @property
     def slice_gain(self) -> Slice | None:
         """The best's gains over the baseline, on the audit slice and beside it on the validation text; None: not known."""
         if self.best is None or self.best.number == 0:
             return None
-        return next((one for one in reversed(self.best.slices) if one.against == 0 and one.gain_slice), None)
+        return next((one for one in reversed(self.best.slices) if one.against == 0 and one.gain_val and one.gain_slice), None)
 
     @property
     def val_only(self) -> list[int]:
@@ -264,7 +265,7 @@ class State:
     @property
     def late_startup(self) -> tuple[float, float] | None:
         """(the last run's, the baseline's) seconds, where the last is LATE_SECONDS longer."""
-        usual, last = self.baseline and self.baseline.startup_seconds, self.last_startup_seconds
+        usual, last = self.baseline.startup_seconds if self.baseline else None, self.last_startup_seconds
         return (last, usual) if last is not None and usual is not None and last - usual >= LATE_SECONDS else None
 
     def counts(self) -> dict[str, int]:
@@ -388,7 +389,7 @@ class State:
         self.best = next(one for one in reversed(self.experiments) if one.verdict == "keep")
 
 
-def sound(entries: Iterable[dict]) -> list[dict]:
+def sound(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The ledger's lines that a State takes in, for who shows them one by one."""
     state = State()
     return [entry for line, entry in enumerate(entries, 1) if state.apply(entry, line)]

@@ -63,9 +63,9 @@ class Store:
 
     def text(self, commit: str) -> str:
         """The train.py of a commit."""
-        return self._repo[commit].tree[TRAIN_PY].data.decode("utf-8")
+        return _file(self._repo, commit).decode("utf-8")
 
-    def blob(self, commit: str) -> str | None:
+    def blob(self, commit: str | pygit2.Oid) -> str | None:
         """Git's id of a commit's train.py; None when a commit of the user's has none."""
         tree = self._repo[commit].tree
         return str(tree[TRAIN_PY].id) if TRAIN_PY in tree else None
@@ -87,8 +87,10 @@ class Store:
         if base == onto:
             return edited
         texts = (base, onto, edited)
-        entries = [pygit2.IndexEntry(TRAIN_PY, self._repo.create_blob(text.encode("utf-8")), FileMode.BLOB) for text in texts]
-        merged = self._repo.merge_file_from_index(*entries, use_deprecated=False)
+        ancestor, ours, theirs = (
+            pygit2.IndexEntry(TRAIN_PY, self._repo.create_blob(text.encode("utf-8")), FileMode.BLOB) for text in texts
+        )
+        merged = self._repo.merge_file_from_index(ancestor, ours, theirs, use_deprecated=False)
         return merged.contents if merged.automergeable else None
 
     def ref_name(self, number: int | str) -> str:
@@ -122,8 +124,8 @@ class Store:
         if self._repo.references["HEAD"].target != self.branch:
             back = f"git switch {self.branch.removeprefix('refs/heads/')}"
             return [*notes, f"the workspace has another branch checked out: left alone; go back with `{back}`"]
-        self._update_index(self.blob(best), blobs)
-        content = self._repo[self.blob(best)].data
+        content = _file(self._repo, best)
+        self._update_index(str(pygit2.hash(content)), blobs)
         if not self.is_users_edit(blobs) and _work_tree_bytes(self.folder) != content:
             durable.write(self.folder / TRAIN_PY, content)
         return notes
@@ -176,13 +178,18 @@ class Store:
         except pygit2.GitError:
             durable.replace(self._git / "index", self._git / "index.damaged")
             with self._changed_index() as new:
-                new.read_tree(self._repo[self.tip].tree)
+                tip = self.tip
+                assert tip is not None, "`update` has moved the branch to the best"
+                new.read_tree(self._repo[tip].tree)
             self._repo.index.read()
-        return self._repo.index
+        index: pygit2.Index = self._repo.index
+        return index
 
     def _is_stored(self, blob: str, blobs: set[str]) -> bool:
         """Whether a text can be found again in the study's commits."""
-        if blob in blobs or any(blob == self.blob(commit.id) for commit in self._repo.walk(pygit2.Oid(hex=self.tip))):
+        tip = self.tip
+        own = () if tip is None else self._repo.walk(pygit2.Oid(hex=tip))
+        if blob in blobs or any(blob == self.blob(commit.id) for commit in own):
             return True
         # Experiments that a repaired ledger does not know any more still have their refs.
         refs = (ref for ref in self._repo.references.iterator() if ref.name.startswith(self.ref_name("")))
@@ -201,7 +208,7 @@ class Store:
         durable.step("git", objects / "blob")
         return self._repo.create_blob(content)
 
-    def _commit(self, message: str, builder: pygit2.TreeBuilder, parents: list) -> str:
+    def _commit(self, message: str, builder: pygit2.TreeBuilder, parents: list[pygit2.Oid]) -> str:
         durable.step("git", self._git / "objects" / "tree")
         tree = builder.write()
         # A signature of our own: a machine without a git identity can run a study.
@@ -283,21 +290,29 @@ def head_file(folder: Path, name: str) -> bytes | None:
     """A file as it stands in the commit that is checked out in folder's own repository, or None."""
     try:
         repo = _reader(folder)
-        return repo[repo.head.target].tree[name].data
+        return _file(repo, repo.head.target, name)
     except (pygit2.GitError, KeyError):  # no repository, no commit yet, no such file
         return None
 
 
 def text_of(folder: Path, commit: str) -> str:
     """The train.py of a commit, for readers beside a running study."""
-    return _reader(folder)[commit].tree[TRAIN_PY].data.decode("utf-8")
+    return _file(_reader(folder), commit).decode("utf-8")
 
 
 def diff(folder: Path, before: str, after: str) -> str:
     """What changed in train.py between two commits, as a patch."""
     repo = _reader(folder)
-    old, new = (repo[commit].tree[TRAIN_PY].data.decode("utf-8") for commit in (before, after))
+    old, new = (_file(repo, commit).decode("utf-8") for commit in (before, after))
     return unified_diff(old, new, f"{TRAIN_PY} {before[:7]}", f"{TRAIN_PY} {after[:7]}")
+
+
+def _file(repo: pygit2.Repository, commit: str | pygit2.Oid, name: str = TRAIN_PY) -> bytes:
+    """A file as it stands in a commit. KeyError when there is none, or a folder of that name."""
+    found = repo[commit].tree[name]
+    if not isinstance(found, pygit2.Blob):
+        raise KeyError(name)
+    return found.data
 
 
 def _reader(folder: Path) -> pygit2.Repository:

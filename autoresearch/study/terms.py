@@ -6,7 +6,9 @@ Each check says what differs, from what to what, and how to go on: scores measur
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from autoresearch import choices, paths
 from autoresearch.data.prepare import Prepared, prepare
@@ -20,12 +22,15 @@ from autoresearch.run import cells
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import policy
 
+if TYPE_CHECKING:
+    from autoresearch.study.workspace import Study
+
 _NEW = "or begin a new study in another folder: `autoresearch run --workspace NEW_FOLDER`"
 # Facts that are measured anew at each start, or that change nothing in a score, are left out.
 _COMPARED = ("device", "dtype", "compile", "attention")
 
 
-def ready(study, sandbox: int, on_progress: OnProgress | None = None) -> Setup:
+def ready(study: "Study", sandbox: int, on_progress: OnProgress | None = None) -> Setup:
     """Look at the machine and the prepared text again, and return what every run of the study needs. sandbox: the cells' level.
 
     Raises UsageError naming what changed, UsageError or EnvironmentFailure when the backend or the text can't be had.
@@ -40,7 +45,7 @@ def ready(study, sandbox: int, on_progress: OnProgress | None = None) -> Setup:
     return found
 
 
-def setup(study, backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
+def setup(study: "Study", backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
     return Setup(
         backend=backend,
         prepared=prepared,
@@ -55,7 +60,7 @@ def setup(study, backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
     )
 
 
-def check_options(study, options: dict) -> None:
+def check_options(study: "Study", options: Mapping[str, Any]) -> None:
     """UsageError when an option was given (not None, not "auto") that is not what the study has locked.
 
     options: any of tag, profile, backend, corpus, decide, stop_early, seed, train_seconds and the constraints; others are none of
@@ -82,7 +87,7 @@ def check_options(study, options: dict) -> None:
             raise _locked(study, name, value, locked[name])
 
 
-def check_machine(study, backend: Backend, facts: Facts) -> None:
+def check_machine(study: "Study", backend: Backend, facts: Facts) -> None:
     """UsageError when device, framework or measuring code are not those of the study."""
     changes = [
         f"{name} was {_known(was)}, is {_known(now)}"
@@ -103,7 +108,7 @@ def check_machine(study, backend: Backend, facts: Facts) -> None:
         raise UsageError(f"this machine is not what the study {study.tag} began on: {'; '.join(changes)}. Put that back, {_NEW}")
 
 
-def prepared_again(study, on_progress: OnProgress = silent) -> Prepared:
+def prepared_again(study: "Study", on_progress: OnProgress = silent) -> Prepared:
     """The study's prepared text: from the cache, or made again when it is gone. Checked byte for byte."""
     vocab_size = study.profile.data.vocab_size
     try:
@@ -146,7 +151,7 @@ def _checksum_of_code(folders: list[Path]) -> str:
     return running.hexdigest()
 
 
-def _check_profile(study, name: str) -> None:
+def _check_profile(study: "Study", name: str) -> None:
     profile = profiles.load(name)
     same_sizes = all(
         getattr(profile, part) == getattr(study.profile, part) for part in ("data", "train", "runtime")
@@ -155,12 +160,12 @@ def _check_profile(study, name: str) -> None:
         raise _locked(study, "profile", name, study.profile.name)
 
 
-def _locked(study, name: str, given, locked) -> UsageError:
+def _locked(study: "Study", name: str, given: object, locked: object) -> UsageError:
     option, kept = f"--{name.replace('_', '-')}", "none" if locked is None else locked
     return UsageError(
         f"{option} {given}: the study in {study.folder} has {kept} and keeps it; leave {option} out to go on with it, {_NEW}"
     )
 
 
-def _known(value) -> str:
+def _known(value: object) -> str:
     return "n/a" if value is None else str(value)

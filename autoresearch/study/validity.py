@@ -13,6 +13,7 @@ A machine that stays slower, and others that stay busy, become the new normal, s
 
 import statistics
 from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from autoresearch.hardware.now.observer import Reading
 from autoresearch.study import events
@@ -31,7 +32,7 @@ SHORTEST_SECONDS = 10.0  # of a training in which a share of the processors mean
 class Finding:
     """What made a run, or a check, not count."""
 
-    state: str
+    state: Literal["helped", events.Disturbed]
     reason: str
 
 
@@ -45,11 +46,11 @@ class Reference:
     taken: float = 0.0  # the share of the cores that others normally take while we train
     throttled: bool = False  # the accelerator normally is
 
-    def median(self, place: str) -> float | None:
+    def median(self, place: events.Place) -> float | None:
         rates = self.rates[place]
         return statistics.median(rates) if len(rates) >= KNOWN else None
 
-    def is_off(self, place: str, reading: Reading) -> bool:
+    def is_off(self, place: events.Place, reading: Reading) -> bool:
         """Too slow; before a run also too busy with others, so that it need not train first to be found contended."""
         median = self.median(place)
         is_slow = median is not None and reading.rate < (1 - OFF) * median
@@ -85,13 +86,13 @@ class Reference:
         if watched.device_throttled is not None:
             self.throttled = watched.device_throttled
 
-    def _learn(self, place: str, rate: float, clock_mhz: float | None) -> None:
+    def _learn(self, place: events.Place, rate: float, clock_mhz: float | None) -> None:
         self.rates[place].append(rate)
         if clock_mhz:
             self.clocks[place].append(clock_mhz)
 
 
-def explain(reading: Reading, place: str, reference: Reference) -> Finding:
+def explain(reading: Reading, place: events.Place, reference: Reference) -> Finding:
     """Of a reading that is off: the word that the facts support. `helped`: our own processes do, so it says nothing."""
     median = reference.median(place)
     slow = f"the machine does its fixed work at {reading.rate / median:.0%} of its usual speed: " if median else ""
@@ -114,7 +115,7 @@ def explain(reading: Reading, place: str, reference: Reference) -> Finding:
 
 def wait_seconds(off: int) -> float:
     """Before the next check, after that many in a row that were off."""
-    return min(LONGEST_WAIT_SECONDS, WAIT_SECONDS * 2 ** (off - 1))
+    return min(LONGEST_WAIT_SECONDS, WAIT_SECONDS * 2.0 ** (off - 1))
 
 
 @dataclass(frozen=True)
@@ -127,5 +128,5 @@ class Watched:
     taken: float | None = None  # share of the usable cores, over the training
     device_throttled: bool | None = None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import tomli_w
 
@@ -22,7 +23,7 @@ from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner.profiles import Profile
-from autoresearch.loop.decide import BASELINE_RUNS, MOST_RUNS
+from autoresearch.loop.decide import BASELINE_RUNS, MOST_RUNS, Rule
 from autoresearch.paths import expanded, shipped
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
@@ -43,7 +44,7 @@ class Study:
     folder: Path
     tag: str
     seed: int
-    decide: str  # confirmed or strict
+    decide: Rule
     corpus: str  # a name, or an absolute path
     backend: str  # its name
     profile: Profile  # resolved: with the study's own train_seconds
@@ -100,7 +101,7 @@ class Study:
 
 def create(
     folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
-    seed: int = DEFAULT_SEED, decide: str = "confirmed", constraints: Constraints | None = None,
+    seed: int = DEFAULT_SEED, decide: Rule = "confirmed", constraints: Constraints | None = None,
     stop_early: bool = False,
 ) -> Study:  # fmt: skip
     """Make the workspace: train.py with the profile's constants, program.md, AGENTS.md, study.toml, and the first commit.
@@ -186,14 +187,12 @@ def load(folder: Path) -> Study:
         if table["format"] != FORMAT:
             raise UsageError(f"it is of format {table['format']}, and this version reads {FORMAT}")
         study = Study(
-            folder.resolve(), _text(table, "tag"), int(table["seed"]), _text(table, "decide"), _text(table, "corpus"),
+            folder.resolve(), _text(table, "tag"), int(table["seed"]), _rule(_text(table, "decide")), _text(table, "corpus"),
             _text(table, "backend"), Profile.from_dict(table["profile"], str(path)), Facts.from_dict(table["facts"]),
             _text(table, "prepared"), dict(table["checksums"]), dict(table["versions"]), _text(table, "created"),
             Constraints.from_dict(table.get("constraints", {})), bool(table.get("stop_early", False)),
         )  # fmt: skip
         check_tag(study.tag)
-        if study.decide not in BASELINE_RUNS:
-            raise UsageError(f"decide is {study.decide!r}")
         return study
     except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
         why = f"the key {error} is missing" if isinstance(error, KeyError) else error
@@ -247,7 +246,15 @@ def _newest(parent: Path) -> Path | None:
     return max((path for path in parent.glob("autoresearch-*") if is_workspace(path)), key=last_used, default=None)
 
 
-def _text(table: dict, key: str) -> str:
-    if not isinstance(table[key], str):
+def _rule(text: str) -> Rule:
+    for rule in BASELINE_RUNS:
+        if rule == text:
+            return rule
+    raise UsageError(f"decide is {text!r}")
+
+
+def _text(table: dict[str, Any], key: str) -> str:
+    value = table[key]
+    if not isinstance(value, str):
         raise TypeError(f"{key} is not text")
-    return table[key]
+    return value

@@ -7,6 +7,7 @@ prepared once in the cache.
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from autoresearch.sandbox import levels
 
 VOCAB_SIZE, SEQ_LEN = 320, 64  # the smallest vocabulary of a profile
 # Width 32, 2 query heads, 1 key/value head, a short window, two passes a step: each feature is there, nothing is large.
-TINY = {
+TINY: dict[str, constants.Value] = {
     "DEPTH": 3, "ASPECT_RATIO": 11, "HEAD_DIM": 16, "GQA_RATIO": 2, "WINDOW_PATTERN": "SL", "SHORT_WINDOW": 0.25,
     "GATE_CHANNELS": 8, "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 512,
 }  # fmt: skip
@@ -72,7 +73,7 @@ class Counted:
     losses: list[float]  # nats, as reported
     is_model_saved: bool  # by runtime.save_weights
     known: list[str]  # paths and settings that the process held
-    job: dict
+    job: dict[str, Any]
 
 
 class Bench:
@@ -82,7 +83,7 @@ class Bench:
         self.backend, self.folder, self.budget_seconds = backend, folder, budget_seconds
         self.facts: Facts | None = None  # once its probe has answered
         self.timed: RunResult | None = None  # the run with the real clock, once it was made
-        self._counted: dict[tuple[int, int], Counted] = {}
+        self._counted: dict[tuple[str, int, int], Counted] = {}
 
     def probe(self) -> Facts:
         self.facts = detect.why_not_asked(self.backend) or detect.ask(self.backend)
@@ -93,13 +94,13 @@ class Bench:
         level = levels.choose("auto")
         return Setup(self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS, level)
 
-    def train_py(self, values: dict) -> str:
+    def train_py(self, values: dict[str, constants.Value]) -> str:
         """The backend's train.py with those of the constants that it has."""
         source = self.backend.train_py.read_text(encoding="utf-8")
         own = constants.read(source)
         return constants.write(source, {name: value for name, value in values.items() if name in own})
 
-    def new_folder(self, name: str, values: dict = TINY) -> Path:
+    def new_folder(self, name: str, values: dict[str, constants.Value] = TINY) -> Path:
         """A folder for one run, with its train.py."""
         folder = self.folder / name
         folder.mkdir()
@@ -133,7 +134,8 @@ class Bench:
         job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
         with Worker(job, folder, PROTOCOL, PROBE, cell=OUR_OWN) as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
-        return np.load(folder / "logits.npy")
+        found: np.ndarray = np.load(folder / "logits.npy")
+        return found
 
     def resized(self, vocab_size: int, seq_len: int = SEQ_LEN) -> Setup:
         """The setup with sizes that the text does not have."""
@@ -158,6 +160,6 @@ def prepared_text() -> Prepared:
     return prepare(str(folder), VOCAB_SIZE)
 
 
-def files(folder: Path) -> dict:
+def files(folder: Path) -> dict[str, str]:
     """Where a job's arrays lie."""
     return {"ids": str(folder / "ids.npy"), "logits": str(folder / "logits.npy"), "logits_dtype": "float32"}

@@ -8,6 +8,7 @@ no two frameworks hand them out alike, and the weights after ten steps are made 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,9 @@ _CAUSES = {
 }
 
 
-def _deviations(bench: Bench, about: dict, state: Mapping[str, np.ndarray], variables: dict, name: str) -> dict[str, float]:
+def _deviations(
+    bench: Bench, about: dict[str, Any], state: Mapping[str, np.ndarray], variables: dict[str, str], name: str
+) -> dict[str, float]:
     from safetensors.numpy import load_file, save_file
 
     setup = bench.resized(about["vocab_size"], about["seq_len"])
@@ -88,7 +91,7 @@ def _token_loss(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Cross-entropy in nats, float64: logits [B, T, V], targets [B, T] -> [B, T]."""
     values = logits.astype(np.float64)
     top = values.max(axis=-1, keepdims=True)
-    total = np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
+    total: np.ndarray = np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
     return total - np.take_along_axis(values, targets[..., None], axis=-1)[..., 0]
 
 

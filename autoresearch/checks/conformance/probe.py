@@ -6,8 +6,9 @@ arrays go through files that the job names, and the harness does all comparing.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,13 +22,13 @@ from autoresearch.measure.run import Run
 class CountedRun(Run):
     """A run that ends after a number of steps instead of seconds, so that two of them can be compared loss by loss."""
 
-    def __init__(self, channel: Channel, job: dict):
+    def __init__(self, channel: Channel, job: dict[str, Any]):
         super().__init__(channel, job)
         self._steps: int = job["steps"]
         self._stand_in = np.random.default_rng(job["stand_in_seed"])
         self.losses: list[float] = []
 
-    def steps(self, save):
+    def steps(self, save: Callable[[Path], None]) -> Iterator[int]:
         self._save(save)
         self._checkpoint.replace(self._checkpoint.with_name("weights-at-go"))
         self._channel.send({"type": "ready"})
@@ -44,7 +45,7 @@ class CountedRun(Run):
         self.losses.append(float(loss))
 
 
-def steps(channel: Channel, job: dict) -> None:
+def steps(channel: Channel, job: dict[str, Any]) -> None:
     """train.py as `__main__`; then the logits of the model that it trained, and each path that this process knows."""
     opened = _watch_opening()
     run = run_module._run = CountedRun(channel, job)
@@ -59,13 +60,13 @@ def steps(channel: Channel, job: dict) -> None:
     channel.send({"type": "done", "losses": run.losses, "is_model_saved": bool(models), "known": sorted(set(known))})
 
 
-def logits(channel: Channel, job: dict) -> None:
+def logits(channel: Channel, job: dict[str, Any]) -> None:
     """A fresh process: build_model, load_weights, logits."""
     _write_logits(worker.loaded_model(worker.import_train(job), job), job)
     channel.send({"type": "done"})
 
 
-def trainer(channel: Channel, job: dict) -> None:
+def trainer(channel: Channel, job: dict[str, Any]) -> None:
     """Logits of the given weights; then train.py's Trainer from them through the given batches [steps, rows, T + 1]."""
     module = worker.import_train(job)
     make = module.Trainer  # a train.py that has none says so before all else
@@ -80,7 +81,7 @@ def trainer(channel: Channel, job: dict) -> None:
     channel.send({"type": "done", "losses": losses})
 
 
-def _write_logits(model, job: dict) -> None:
+def _write_logits(model: Any, job: dict[str, Any]) -> None:
     """job["ids"] int32 [B, T] -> job["logits"] [B, T, V] of the float type that the job names."""
     import runtime
 
@@ -90,7 +91,7 @@ def _write_logits(model, job: dict) -> None:
     np.save(job["logits"], out)
 
 
-def _rows_of(tokens: np.ndarray) -> Callable:
+def _rows_of(tokens: np.ndarray) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     """get_batch of one step: its rows [n, T + 1] in order."""
     taken = 0
 
@@ -105,11 +106,12 @@ def _rows_of(tokens: np.ndarray) -> Callable:
     return get_batch
 
 
-def _remember_saved(runtime) -> list:
+def _remember_saved(runtime: Any) -> list[Any]:
     """The model that train.py saved last: it is a local name there."""
-    models, save = [], runtime.save_weights
+    models: list[Any] = []
+    save = runtime.save_weights
 
-    def save_weights(model, path):
+    def save_weights(model: Any, path: Path) -> None:
         models[:] = [model]
         save(model, path)
 
@@ -119,9 +121,9 @@ def _remember_saved(runtime) -> list:
 
 def _watch_opening() -> set[str]:
     """Every path that Python code opens from now on (numpy's memory maps too)."""
-    opened = set()
+    opened: set[str] = set()
 
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[0], str | bytes):
             opened.add(os.path.abspath(os.fsdecode(arguments[0])))
 
@@ -133,7 +135,7 @@ def _mapped() -> list[str]:
     """Files that are open or mapped now, by whatever code opened them."""
     process = psutil.Process()
     maps = process.memory_maps() if hasattr(process, "memory_maps") else []  # macOS has none
-    return [file.path for file in [*process.open_files(), *maps]]
+    return [*(file.path for file in process.open_files()), *(file.path for file in maps)]
 
 
 if __name__ == "__main__":

@@ -11,18 +11,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autoresearch.checks.conformance import golden
-from autoresearch.checks.conformance.bench import SEED, STEPS, TINY, Bench, Fault, NotApplicable, some_tokens
+from autoresearch.checks.conformance.bench import SEED, STEPS, TINY, Bench, Counted, Fault, NotApplicable, some_tokens
 from autoresearch.child import RunFailed
 from autoresearch.errors import UsageError
 from autoresearch.hardware.devices.detect import ProbeFault
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.summary import RunResult
-from autoresearch.run.experiment import evaluate, execute, grace_seconds
+from autoresearch.run.experiment import execute, grace_seconds
+from autoresearch.run.scoring import evaluate
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
 BUDGET_SECONDS = 2.0  # of the run with a clock
@@ -41,7 +43,7 @@ class Outcome:
     figure: str | None = None  # what was measured
     detail: str | None = None  # when it failed, what to do; when n/a, why
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -59,7 +61,9 @@ def check(backend: Backend, budget_seconds: float = BUDGET_SECONDS) -> Iterator[
             yield outcome
 
 
-def _outcome(name: str, contract: Callable[[Bench], str], needed: tuple[str, ...], bench: Bench, results: dict) -> Outcome:
+def _outcome(
+    name: str, contract: Callable[[Bench], str], needed: tuple[str, ...], bench: Bench, results: dict[str, str]
+) -> Outcome:
     lacking = [one for one in needed if results[one] != PASS]
     if lacking:
         reason = f"does not work here: {bench.facts.reason}" if bench.facts and not bench.facts.ok else f"needs: {lacking[0]}"
@@ -200,6 +204,7 @@ def summary(bench: Bench) -> str:
     result = _timed(bench)
     if not result.ok:
         raise Fault(f"{result.status}: {result.reason}; mend that in train.py or runtime.py", result.status)
+    assert result.val_bpb is not None and result.num_steps is not None, "a run that is ok has both"
     prepared = bench.setup.prepared
     worst_bpb = 2 * math.log2(prepared.vocab_size) / prepared.mean_token_bytes  # twice that of knowing nothing
     doubts = {
@@ -225,21 +230,26 @@ def out_of_memory(bench: Bench) -> str:
     if result.status != "oom":
         cure = "raise MemoryError, or an error that says `out of memory`"
         raise Fault(f"ended as {result.status}: {result.reason}; when memory does not suffice, {cure}", result.status)
-    return f"oom: {result.reason[:120]}"
+    return f"oom: {str(result.reason)[:120]}"
 
 
 def golden_state(bench: Bench) -> str:
     """The reference's numbers, in the dtype that the backend has chosen."""
     _not_simulated(bench)
-    return golden.compare(bench, bench.facts.dtype, {})
+    return golden.compare(bench, _dtype(bench), {})
 
 
 def golden_float32(bench: Bench) -> str:
     """The reference's numbers, as near as float32 comes."""
     _not_simulated(bench)
-    if bench.facts.dtype == "float32":
+    if _dtype(bench) == "float32":
         raise NotApplicable("float32 is its own dtype: compared above")
     return golden.compare(bench, "float32", {"AUTORESEARCH_DTYPE": "float32"})
+
+
+def _dtype(bench: Bench) -> str:
+    assert bench.facts is not None and bench.facts.dtype is not None, "the contract `probe` has passed"
+    return bench.facts.dtype
 
 
 def _not_simulated(bench: Bench) -> None:
@@ -252,6 +262,7 @@ def _timed(bench: Bench) -> RunResult:
     for attempt in ("clock", "clock-again"):
         if bench.timed is None or bench.timed.status == "timeout":
             bench.timed = execute(bench.setup, bench.train_py(TINY), SEED, bench.folder / attempt)
+    assert bench.timed is not None, "the first turn has set it"
     return bench.timed
 
 
@@ -259,7 +270,7 @@ def _largest_difference(one: list[float], other: list[float]) -> float:
     return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=math.inf)
 
 
-def _weights_at_go(run) -> bytes:
+def _weights_at_go(run: Counted) -> bytes:
     return (run.folder / "weights-at-go").read_bytes()
 
 

@@ -58,10 +58,12 @@ class Law:
     def val_bpb(self, sizes: Sizes, tokens: float, unique_tokens: float = math.inf) -> float:
         """Bits per byte of stdlib after a training on that many tokens, of a text that has unique_tokens."""
         useful = useful_tokens(tokens, unique_tokens)
-        parts = self.floor + self.capacity / capacity_params(sizes) ** CAPACITY_EXPONENT + self.data / useful**DATA_EXPONENT
+        parts: float = self.floor + self.capacity / capacity_params(sizes) ** CAPACITY_EXPONENT + self.data / useful**DATA_EXPONENT
         parts += self.steps * sizes.batch_tokens / tokens + self.noise * (2048 / sizes.batch_tokens) ** NOISE_EXPONENT
         exponent = self.seq_len_exponent + self.seq_len_growth * math.log(min(tokens, LONGEST) / 1e6)
-        return parts * (sizes.seq_len / 256) ** exponent * (sizes.vocab_size / 2048) ** self.vocab_exponent
+        parts *= (sizes.seq_len / 256) ** exponent
+        parts *= (sizes.vocab_size / 2048) ** self.vocab_exponent
+        return parts
 
     def covers(self, name: str, value: float) -> bool:
         low, high = self.ranges[name]
@@ -107,9 +109,9 @@ def ranked(base: Sizes, machine: Machine, train_seconds: float, text_bytes: floa
         return []
     found, least = [], min(LEAST_STEPS, own.value * train_seconds / base.batch_tokens)
     for sizes in candidates(base, machine):
-        speed = predict.tokens_per_second(sizes, machine).value
-        if speed * train_seconds >= least * sizes.batch_tokens:
-            found.append(judge(sizes, speed, train_seconds, text_bytes))
+        speed = predict.tokens_per_second(sizes, machine)
+        if speed is not None and speed.value * train_seconds >= least * sizes.batch_tokens:
+            found.append(judge(sizes, speed.value, train_seconds, text_bytes))
     return sorted(found, key=lambda one: one.val_bpb)
 
 
@@ -151,4 +153,4 @@ def fits(sizes: Sizes, machine: Machine) -> bool:
     peak = predict.train_memory(sizes, machine)
     if peak is None or machine.memory_bytes is None:
         return True
-    return peak.value * (1 + (peak.error or 0)) <= MEMORY_SHARE * machine.memory_bytes
+    return peak.value * (1 + peak.error) <= MEMORY_SHARE * machine.memory_bytes

@@ -17,6 +17,8 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from autoresearch.border.messages import KINDS_OF_FAILURE, Kind, Protocol, failed, many, number, word
 from autoresearch.child import OUR_OWN, Worker
@@ -51,7 +53,9 @@ COPY_BYTES = 256 << 20  # far larger than any cache
 class Watch:
     """A child process that times pieces on demand. Raises RunFailed when it can't be started or fails under way."""
 
-    def __init__(self, job: dict, folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str] | None):
+    def __init__(
+        self, job: dict[str, Any], folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str] | None
+    ):
         start = awake_seconds()
         self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, PROTOCOL, worker, variables, cell=OUR_OWN)
         try:
@@ -63,11 +67,13 @@ class Watch:
         self.about = about | {"process_seconds": awake_seconds() - start}
         self.offers: tuple[str, ...] = tuple(about["offers"])  # of LIMITS and PARTS
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *failure) -> None:
-        self._worker.__exit__(*failure)
+    def __exit__(
+        self, kind: type[BaseException] | None = None, failure: BaseException | None = None, trace: TracebackType | None = None
+    ) -> None:
+        self._worker.__exit__(kind, failure, trace)
 
     def seconds(self, piece: str) -> float:
         """How long one more of that piece takes."""
@@ -82,7 +88,7 @@ class Watch:
                 break
         return [*found, *([f"copy {COPY_BYTES}"] if "copy" in self.offers else [])]
 
-    def _ask(self, piece: str) -> dict:
+    def _ask(self, piece: str) -> dict[str, Any]:
         self._worker.send({"type": "time", "piece": piece})
         return self._worker.wait("timed", PIECE_LIMIT_SECONDS, f"the piece {piece!r} took more than {PIECE_LIMIT_SECONDS:.0f} s")
 
@@ -148,7 +154,8 @@ class Stopwatch(Watch):
 
     def peak_memory_bytes(self) -> int | None:
         """The most that the training has held so far; None where the backend does not know it."""
-        return self._ask("peak_memory_bytes")["value"]
+        value = self._ask("peak_memory_bytes")["value"]
+        return None if value is None else int(value)
 
 
 @dataclass(frozen=True)
@@ -182,7 +189,7 @@ def limits_of(seconds: Mapping[str, float]) -> Limits:
 
 def alternate(pieces: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """The median seconds of each piece over the rounds; in each round every piece has its turn."""
-    seconds = {name: [] for name in pieces}
+    seconds: dict[str, list[float]] = {name: [] for name in pieces}
     for _ in range(rounds):
         for name, time_it in pieces.items():
             seconds[name].append(time_it())

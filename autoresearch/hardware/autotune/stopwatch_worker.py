@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
 
@@ -22,9 +23,21 @@ from autoresearch.measure.channel import Channel
 from autoresearch.measure.run import Spec
 
 STAND_IN_TOKENS = 1 << 20  # for the loader
+Batch = Callable[[int], tuple[np.ndarray, np.ndarray]]  # rows -> (inputs, targets), int32 [rows, seq_len] each
+Piece = Callable[[], object]  # does it once
+Maker = Callable[..., Piece]  # takes the numbers that a piece's name ends in
 
 
-def serve(channel: Channel, job: dict) -> None:
+class Trainer(Protocol):
+    """What is used of a train.py's Trainer."""
+
+    rows: int
+    passes: int
+
+    def step(self, get_batch: Batch, progress: float, /) -> SupportsFloat: ...
+
+
+def serve(channel: Channel, job: dict[str, Any]) -> None:
     """A warm train.py, then its pieces."""
     start = time.perf_counter()
     train = worker.import_train(job)
@@ -53,17 +66,21 @@ def serve(channel: Channel, job: dict) -> None:
     answer(channel, job, Pieces(speed, parts), about, lambda seconds: learn(trainer, job, seconds))
 
 
-def limits(channel: Channel, job: dict) -> None:
+def limits(channel: Channel, job: dict[str, Any]) -> None:
     """The machine's limits alone, without a train.py."""
     answer(channel, job, Pieces(speed_module(), {}), {})
 
 
-def answer(channel: Channel, job: dict, pieces: "Pieces", about: dict, learn: Callable[[float], dict] | None = None) -> None:
+def answer(
+    channel: Channel, job: dict[str, Any], pieces: "Pieces", about: dict[str, Any],
+    learn: Callable[[float], dict[str, Any]] | None = None,
+) -> None:  # fmt: skip
     import runtime  # the backend's
 
     channel.send({"type": "warm", "offers": [name for name in job["offers"] if pieces.has(name)]} | about)
     while (message := channel.receive()) is not None:
         if message["type"] == "learn":
+            assert learn is not None, "only a Stopwatch asks for it, whose job is `serve`"
             channel.send({"type": "learnt"} | learn(message["seconds"]))
         elif message["piece"] == "peak_memory_bytes":
             channel.send({"type": "timed", "value": runtime.peak_memory_bytes()})
@@ -71,7 +88,7 @@ def answer(channel: Channel, job: dict, pieces: "Pieces", about: dict, learn: Ca
             channel.send({"type": "timed", "seconds": pieces.seconds(message["piece"])})
 
 
-def learn(trainer, job: dict, seconds: float) -> dict:
+def learn(trainer: Trainer, job: dict[str, Any], seconds: float) -> dict[str, Any]:
     """{"tokens", "seconds", "bpb"}: a training on the job's text for that long, then its score on the first of the validation text.
 
     The score is taken by steps at progress 1, where the learning rate is FINAL_LR_FRAC of the full one: of a train.py that ends at
@@ -94,7 +111,7 @@ def learn(trainer, job: dict, seconds: float) -> dict:
     return {"tokens": steps * rows_a_step * seq_len, "seconds": now, "bpb": nats / math.log(2) / float(size)}
 
 
-def reading(rows: np.ndarray) -> Callable:
+def reading(rows: np.ndarray) -> Batch:
     """batch(count) -> (inputs, targets) of the next of these rows."""
     position = 0
 
@@ -127,8 +144,8 @@ def speed_module() -> ModuleType | None:
     return importlib.import_module("speed") if importlib.util.find_spec("speed") else None
 
 
-def stand_in(spec: Spec) -> Callable:
-    """batch(rows) -> random (inputs, targets), int32 [rows, seq_len] each."""
+def stand_in(spec: Spec) -> Batch:
+    """batch(rows) -> random (inputs, targets)."""
     rng = np.random.default_rng(0)
 
     def batch(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +155,7 @@ def stand_in(spec: Spec) -> Callable:
     return batch
 
 
-def step(trainer, batch: Callable, wait: Callable[[], None]) -> Callable[[], None]:
+def step(trainer: Trainer, batch: Batch, wait: Callable[[], None]) -> Piece:
     def run() -> None:
         float(trainer.step(batch, 0.5))  # the loss as a number: the device has come that far
         wait()
@@ -146,7 +163,7 @@ def step(trainer, batch: Callable, wait: Callable[[], None]) -> Callable[[], Non
     return run
 
 
-def loader(trainer, spec: Spec, folder: Path) -> Callable[[], None]:
+def loader(trainer: Trainer, spec: Spec, folder: Path) -> Piece:
     path = folder / "stand-in.bin"
     np.zeros(STAND_IN_TOKENS, np.uint16).tofile(path)
     tokens = TrainingTokens(path, "uint16", seed=0)
@@ -161,9 +178,9 @@ def loader(trainer, spec: Spec, folder: Path) -> Callable[[], None]:
 class Pieces:
     """The pieces by name, each made when it is first asked for. parts: makers of those that need a train.py."""
 
-    def __init__(self, speed: ModuleType | None, parts: dict[str, Callable]):
+    def __init__(self, speed: ModuleType | None, parts: dict[str, Maker]):
         self._speed, self._parts = speed, parts
-        self._made: dict[str, Callable] = {}
+        self._made: dict[str, Piece] = {}
 
     def has(self, name: str) -> bool:
         return name in self._parts or hasattr(self._speed, name)

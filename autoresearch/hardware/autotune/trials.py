@@ -36,7 +36,7 @@ class Trial:
 
     @property
     def tokens_per_second(self) -> float | None:
-        return self.learnt and self.learnt.tokens_per_second
+        return self.learnt.tokens_per_second if self.learnt else None
 
 
 def expected(sizes: Sizes, learnt: Learnt, train_seconds: float, text_bytes: float) -> float:
@@ -60,11 +60,11 @@ def next_candidate(order: Sequence[Candidate], trials: Sequence[Trial]) -> Candi
 def corrections(trials: Sequence[Trial], order: Sequence[Candidate], asked: Sequence[Sizes]) -> tuple[np.ndarray, np.ndarray]:
     """(mean, standard deviation) of ln(trial / law) at the sizes that are asked about, float64 [asked] each."""
     law = {place(one.sizes): one.val_bpb for one in order}
-    known = [one for one in trials if one.learnt and place(one.sizes) in law]
+    known = [(one.sizes, one.expected) for one in trials if one.expected is not None and place(one.sizes) in law]
     if not known:
         return np.zeros(len(asked)), np.full(len(asked), SPREAD)
-    errors = np.array([math.log(one.expected / law[place(one.sizes)]) for one in known])
-    places, wanted = _places([one.sizes for one in known]), _places(asked)
+    errors = np.array([math.log(score / law[place(sizes)]) for sizes, score in known])
+    places, wanted = _places([sizes for sizes, _ in known]), _places(asked)
     places, wanted = places - places[0], wanted - places[0]
     # A factor that all sizes share says nothing of their order, and a text has its own: it is taken as unknown.
     inside = _alike(places, places) + TRIAL_ERROR**2 * np.eye(len(known)) + 1.0
@@ -83,9 +83,10 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
     """The trials that trained, the lowest expected score first; only those of the last round, in which all trained for as long:
     what is expected after a short trial is off in another way than after a long one.
     """
-    trained = [one for one in trials if one.learnt]
-    longest = max((one.learnt.seconds for one in trained), default=0.0)
-    return sorted((one for one in trained if one.learnt.seconds > longest / 2), key=lambda one: one.expected)
+    trained = [(one.expected, one.learnt.seconds, one) for one in trials if one.learnt and one.expected is not None]
+    longest = max((seconds for _, seconds, _ in trained), default=0.0)
+    last = [(score, one) for score, seconds, one in trained if seconds > longest / 2]
+    return [one for _, one in sorted(last, key=lambda pair: pair[0])]
 
 
 def _places(sizes: Sequence[Sizes]) -> np.ndarray:
@@ -97,4 +98,5 @@ def _places(sizes: Sequence[Sizes]) -> np.ndarray:
 def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Covariance of the law's errors, [first, second]."""
     distance = ((first[:, None] - second[None]) ** 2).sum(-1)
-    return SPREAD**2 * np.exp(-distance / 2) + SLOPE**2 * first @ second.T
+    covariance: np.ndarray = SPREAD**2 * np.exp(-distance / 2) + SLOPE**2 * first @ second.T
+    return covariance

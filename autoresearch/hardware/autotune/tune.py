@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from autoresearch import __version__, choices, constants, durable
 from autoresearch.child import RunFailed
@@ -55,11 +56,11 @@ class Tuned:
     seconds: float  # that it took
     dtype: str | None = None  # that all of it was measured in
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, table: dict) -> "Tuned":
+    def from_json(cls, table: dict[str, Any]) -> "Tuned":
         """Raises KeyError or TypeError for anything else than `to_json` gave."""
         tried = tuple(map(_trial, table["trials"]))
         chosen = None if table["sizes"] is None else Sizes(**table["sizes"])
@@ -68,7 +69,7 @@ class Tuned:
         return cls(chosen, runtime, table["reason"], limits, tried, changes, table["seconds"], table["dtype"])
 
 
-def _trial(table: dict) -> Trial:
+def _trial(table: dict[str, Any]) -> Trial:
     learnt = table["learnt"]
     return Trial(**table | {"sizes": Sizes(**table["sizes"]), "learnt": learnt and Learnt(**learnt)})
 
@@ -114,7 +115,7 @@ def remembered(made: Plan, corpus: str | None = None) -> Tuned | None:
     paths = [_path(made, corpus)] if corpus is not None else _path(made, "").parent.glob(f"{_key(made)}-*.json")
     try:
         newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
-        return newest and Tuned.from_json(json.loads(newest.read_text(encoding="utf-8")))
+        return None if newest is None else Tuned.from_json(json.loads(newest.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never measured, or by another version: measure
 
@@ -122,7 +123,8 @@ def remembered(made: Plan, corpus: str | None = None) -> Tuned | None:
 def applied(made: Plan, found: Tuned) -> Plan:
     """The plan with what was found. Its facts are still those of the runtime's own choices: see plan.informed."""
     profile = made.profile if found.sizes is None else resized(made.profile, found.sizes)
-    if found.dtype != made.choice.facts.dtype and "dtype" not in found.runtime and choices.asked_for("dtype") is None:
+    is_open = "dtype" not in found.runtime and choices.asked_for("dtype") is None
+    if found.dtype is not None and found.dtype != made.choice.facts.dtype and is_open:
         profile = replace(profile, runtime=profile.runtime | {"dtype": found.dtype})  # the clock was near a tie
     if found.runtime:
         title = f"{made.profile.title}, fitted to this machine"
@@ -219,7 +221,8 @@ def search(
     tried: list[Trial] = []
     took = 0.0  # the longest so far, from an empty compile cache
     last_round = FINALISTS * (LONG * full_seconds + SHORTEST_TRIAL_SECONDS)
-    candidate = next((one for one in order if one.sizes == base), None) or planning.Candidate(base, 0.0, 0.0)
+    first = next((one for one in order if one.sizes == base), None)
+    candidate: planning.Candidate | None = first or planning.Candidate(base, 0.0, 0.0)
     while candidate is not None and left() >= SHORTEST_TRIAL_SECONDS and (not tried or left() - last_round >= took):
         before = clock()
         one = attempt(candidate.sizes, candidate.tokens_per_second, SHORT * full_seconds, left())
@@ -239,16 +242,19 @@ def without_paging(tried: list[Trial]) -> list[Trial]:
     Windows's driver does that instead of saying that the device is full. Such a trial takes more memory than the smallest one, and
     has less than a third of the speed that the planner says once that one has put it right, where some ten per cent are usual.
     """
-    known = [one for one in tried if one.learnt and one.predicted_tokens_per_second and one.peak_memory_bytes is not None]
-    if not known:
+    paces = [
+        (one.peak_memory_bytes, one.learnt.tokens_per_second / one.predicted_tokens_per_second)
+        for one in tried
+        if one.learnt and one.predicted_tokens_per_second and one.peak_memory_bytes is not None
+    ]
+    if not paces:
         return tried
-    least = min(known, key=lambda one: one.peak_memory_bytes)
-    pace = least.tokens_per_second / least.predicted_tokens_per_second
+    least_bytes, pace = min(paces, key=lambda one: one[0])
     checked = []
     for one in tried:
-        usual = one.predicted_tokens_per_second * pace
-        if one in known and one.peak_memory_bytes > least.peak_memory_bytes and PAGING_SLOWDOWN * one.tokens_per_second < usual:
-            words = f"{one.tokens_per_second:,.0f} tokens/s where a smaller one's pace says {usual:,.0f}"
+        peak, speed, usual = one.peak_memory_bytes, one.tokens_per_second, one.predicted_tokens_per_second * pace
+        if peak is not None and speed is not None and peak > least_bytes and PAGING_SLOWDOWN * speed < usual:
+            words = f"{speed:,.0f} tokens/s where a smaller one's pace says {usual:,.0f}"
             one = replace(one, learnt=None, expected=None, reason=f"{words}: it does not stay in the device's memory")
         checked.append(one)
     return checked
@@ -265,19 +271,21 @@ def verdict(tried: list[Trial], base: Sizes) -> tuple[Sizes | None, str]:
     if not own:
         return best.sizes, f"autotune: {described(best.sizes)}; the named profile could not be trained here"
     rounds = min(len(own), len(same)) - 1
-    if 1 - same[rounds].expected / own[rounds].expected < WORTH:
+    (learnt, score), (own_learnt, own_score) = same[rounds], own[rounds]
+    if 1 - score / own_score < WORTH:
         count = len({trials.place(one.sizes) for one in tried if one.learnt})
         return None, f"autotune: of {count} sizes that were trained none is {WORTH:.0%} better than the named profile"
     second = f"; the second best, {described(others[0].sizes)}, {others[0].expected:.3f}" if others else ""
     return best.sizes, (
-        f"autotune: {described(best.sizes)}: {best.expected:.3f} expected{second}; after {same[rounds].learnt.seconds:.0f} s "
-        f"it had {same[rounds].learnt.bpb:.3f} and the named profile {own[rounds].learnt.bpb:.3f}"
+        f"autotune: {described(best.sizes)}: {best.expected:.3f} expected{second}; after {learnt.seconds:.0f} s "
+        f"it had {learnt.bpb:.3f} and the named profile {own_learnt.bpb:.3f}"
     )
 
 
-def _of(tried: list[Trial], sizes: Sizes) -> list[Trial]:
-    """The trials of a candidate that trained, the first round's first."""
-    return [one for one in tried if one.learnt and trials.place(one.sizes) == trials.place(sizes)]
+def _of(tried: list[Trial], sizes: Sizes) -> list[tuple[Learnt, float]]:
+    """(learnt, expected) of the trials of a candidate that trained, the first round's first."""
+    own = [one for one in tried if trials.place(one.sizes) == trials.place(sizes)]
+    return [(one.learnt, one.expected) for one in own if one.learnt and one.expected is not None]
 
 
 def _try(

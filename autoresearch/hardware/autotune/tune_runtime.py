@@ -96,7 +96,13 @@ def compare(
 
 
 def _try(
-    name: str, value: Value, current: Stopwatch, chosen: dict, watch: Callable, left: Callable[[], float], memory_bytes: int | None
+    name: str,
+    value: Value,
+    current: Stopwatch,
+    chosen: dict[str, Value],
+    watch: Callable[[dict[str, Value]], Stopwatch],
+    left: Callable[[], float],
+    memory_bytes: int | None,
 ) -> tuple[Change, Stopwatch | None]:
     """(what came of it, the stopwatch with the change, still open); None where it was not opened or has failed."""
     room = None if memory_bytes is None else MEMORY_SHARE * memory_bytes
@@ -105,7 +111,7 @@ def _try(
     other = None
     try:
         other = watch(chosen | {name: value})
-        rounds = []
+        rounds: list[tuple[float, float]] = []
         while len(rounds) < ROUNDS and left() > 0:
             rounds.append((current.seconds("step"), other.seconds("step")))
         if not _fits(other.peak_memory_bytes() or 0, room):

@@ -32,6 +32,7 @@ class Question:
 
     def __init__(self, backend: Backend):
         self._output = tempfile.TemporaryFile()  # noqa: SIM115, closed in answer; a file, as in detect.ask
+        self._child: subprocess.Popen[bytes] | None = None
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-B", "-X", "utf8", str(backend.folder / FILE)],
@@ -42,7 +43,7 @@ class Question:
                 **OWN_GROUP,
             )
         except OSError:
-            self._child = None
+            pass
 
     @property
     def is_ready(self) -> bool:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import IO
 
 from autoresearch.errors import EnvironmentFailure, UsageError, nearest
 from autoresearch.hardware.devices.facts import Facts, parse
@@ -155,7 +156,7 @@ def _environment(backend: Backend) -> dict[str, str]:
     return {**environment(), "PYTHONPATH": os.pathsep.join(part for part in path if part)}
 
 
-def _lines(file) -> list[str]:
+def _lines(file: IO[bytes]) -> list[str]:
     file.seek(0)
     return [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
 

@@ -9,7 +9,7 @@ Unknown is None, in JSON null, and prints `n/a`.
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -59,7 +59,7 @@ class Facts:
         """In GiB, as cards are sold: an "8 GB" card reports a little under 8 * 2**30 bytes."""
         return None if self.memory_bytes is None else self.memory_bytes / 2**30
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         table = dataclasses.asdict(self)
         table["capability"] = list(self.capability) if self.capability else None
         return table

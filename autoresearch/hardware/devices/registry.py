@@ -11,7 +11,7 @@ import importlib.util
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -22,6 +22,7 @@ from autoresearch.paths import shipped
 from autoresearch.sandbox.policy import NO_NEEDS, Needs
 
 ENTRY_POINT_GROUP = "autoresearch.backends"
+
 
 @dataclass(frozen=True)
 class _File:
@@ -36,7 +37,8 @@ class _File:
     simulated: bool = False
     processors: bool = False
     peak_memory: bool = True
-    sandbox: dict = field(default_factory=dict)
+    test_packages: tuple[str, ...] = ()  # read by .ci/run
+    sandbox: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

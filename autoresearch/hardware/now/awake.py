@@ -46,6 +46,7 @@ def held() -> Iterator[None]:
         yield
     finally:
         if process is not None:
+            assert process.stdin is not None, "_start gives it a pipe"
             process.stdin.close()
             process.terminate()
             process.wait()
@@ -74,7 +75,7 @@ def note() -> str:
     return f"not held off: {words[0]} says {lines[0]!r}; see that the computer does not sleep at night"
 
 
-def _start(words: list[str] | None, stderr: int) -> subprocess.Popen | None:
+def _start(words: list[str] | None, stderr: int) -> subprocess.Popen[bytes] | None:
     if words is None or shutil.which(words[0]) is None:
         return None
     try:  # in a session of its own: no terminal on which the system could ask for a password, and no Ctrl-C
@@ -86,6 +87,7 @@ def _start(words: list[str] | None, stderr: int) -> subprocess.Popen | None:
 
 
 def _windows(state: int) -> None:
-    import ctypes
+    if sys.platform == "win32":  # nowhere else has ctypes a windll
+        import ctypes
 
-    ctypes.windll.kernel32.SetThreadExecutionState(ctypes.c_uint(state))
+        ctypes.windll.kernel32.SetThreadExecutionState(ctypes.c_uint(state))

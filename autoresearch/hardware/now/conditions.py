@@ -5,6 +5,7 @@ unknown is None and prints n/a. It names; what follows from it is its reader's d
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from autoresearch.hardware import cores
 from autoresearch.hardware.devices import accelerator
@@ -48,7 +49,7 @@ class Conditions:
     def warnings(self) -> tuple[str, ...]:
         return tuple(self.alerts.values())
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able; `lines` makes it readable."""
         table = asdict(self)
         if self.device is not None and self.device.others is not None:
@@ -75,7 +76,7 @@ def news(before: Conditions | None, now: Conditions) -> list[str]:
     return [sentence for kind, sentence in now.alerts.items() if kind not in known]
 
 
-def lines(table: dict) -> list[str]:
+def lines(table: dict[str, Any]) -> list[str]:
     """What `to_dict` gave as a block for people: each condition with what is known of it, then the warnings."""
     power, load, device = Power(**table["power"]), Load(**table["load"]), table["device"]
     shown = [
@@ -95,7 +96,7 @@ def lines(table: dict) -> list[str]:
     return shown + [f"warning   {sentence}" for sentence in table["warnings"]]
 
 
-def _throttled(seen: dict) -> str:
+def _throttled(seen: dict[str, Any]) -> str:
     word = {True: "throttled", False: "not throttled", None: "n/a"}[seen["throttled"]]
     return f"{word}: {seen['reason']}"
 

@@ -6,8 +6,12 @@ into (macOS hides those of other users, a container those outside). Each process
 
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from autoresearch.hardware import cores
+
+if TYPE_CHECKING:
+    import psutil
 
 WINDOW_SECONDS = 0.5  # chosen: fifty ticks of the kernel's accounting (10 ms) for each processor
 SHORTEST_SECONDS = 0.1  # below ten ticks a share says nothing
@@ -73,7 +77,7 @@ def sample(names: bool = True) -> Sample:
     return Sample(time.monotonic(), busy, getattr(times, "steal", None), own, others, descendants)
 
 
-def _used(process, ended: bool = False) -> float | None:
+def _used(process: "psutil.Process", ended: bool = False) -> float | None:
     """A process's seconds, with those of its children that have ended if asked for; None: it is gone, or not ours to look at."""
     import psutil
 

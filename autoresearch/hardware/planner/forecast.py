@@ -5,6 +5,7 @@ The one place where a `Machine` is made for doctor and bench: who has measured a
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from autoresearch.hardware import cores
 from autoresearch.hardware.devices.facts import Facts
@@ -20,7 +21,7 @@ class Forecast:
     machine: Machine
     prediction: Prediction
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able: {"limits": {name: {value, kind, reason} or None}, figure of Prediction: {value, error} or None, ...}."""
         limits = {name: asdict(self.machine)[name] for name in ("matmul_flops", "bandwidth")}
         return {"memory_bytes": self.machine.memory_bytes, "limits": limits} | asdict(self.prediction)

@@ -8,16 +8,29 @@ Letters: C width, H query heads, G key/value heads, D head width, V vocabulary.
 
 from dataclasses import dataclass
 
-from autoresearch import constants
+from autoresearch import constants, records
 from autoresearch.errors import UsageError
 from autoresearch.hardware.planner.profile_file import Profile
 
 GATE_CHANNELS = 32  # train.py's own
 BLOCK = 256  # queries of a block where attention is made of products: backends/cpu/cpu_kernels.py
-NEEDED = (
-    "DEPTH", "ASPECT_RATIO", "HEAD_DIM", "GQA_RATIO", "MLP_RATIO", "WINDOW_PATTERN", "SHORT_WINDOW", "DEVICE_BATCH_SIZE",
-    "TOTAL_BATCH_SIZE",
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """What is read of train.py's constants."""
+
+    DEPTH: int
+    ASPECT_RATIO: float
+    HEAD_DIM: int
+    GQA_RATIO: int
+    MLP_RATIO: float
+    WINDOW_PATTERN: str
+    SHORT_WINDOW: float
+    DEVICE_BATCH_SIZE: int
+    TOTAL_BATCH_SIZE: int
+    GATE_CHANNELS: int = GATE_CHANNELS
+    PAIR_ROWS: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,31 +53,29 @@ class Sizes:
 
     @classmethod
     def of(cls, profile: Profile, train_py: str) -> "Sizes | None":
-        """What a run with this profile has: its [train] over train.py's constants. None where train.py lacks one of them."""
+        """What a run with this profile has: its [train] over train.py's constants. None where one is missing or of another kind."""
         try:
-            values = {name: constant.value for name, constant in constants.read(train_py).items()}
-        except UsageError:
-            return None
-        values |= profile.train
-        if any(name not in values for name in NEEDED):
+            own = {name: constant.value for name, constant in constants.read(train_py).items()}
+            values = records.read(_Constants, own | profile.train)
+        except (UsageError, ValueError):
             return None
         seq_len = profile.data.seq_len
-        rows = max(1, min(values["DEVICE_BATCH_SIZE"], values["TOTAL_BATCH_SIZE"] // seq_len))
-        passes = max(1, round(values["TOTAL_BATCH_SIZE"] / (rows * seq_len)))
+        rows = max(1, min(values.DEVICE_BATCH_SIZE, values.TOTAL_BATCH_SIZE // seq_len))
+        passes = max(1, round(values.TOTAL_BATCH_SIZE / (rows * seq_len)))
         return cls(
-            depth=values["DEPTH"],
-            width=width(values["DEPTH"], values["ASPECT_RATIO"], values["HEAD_DIM"]),
-            head_dim=values["HEAD_DIM"],
-            gqa_ratio=values["GQA_RATIO"],
-            mlp_ratio=values["MLP_RATIO"],
-            window_pattern=values["WINDOW_PATTERN"],
-            short_window=values["SHORT_WINDOW"],
+            depth=values.DEPTH,
+            width=width(values.DEPTH, values.ASPECT_RATIO, values.HEAD_DIM),
+            head_dim=values.HEAD_DIM,
+            gqa_ratio=values.GQA_RATIO,
+            mlp_ratio=values.MLP_RATIO,
+            window_pattern=values.WINDOW_PATTERN,
+            short_window=values.SHORT_WINDOW,
             seq_len=seq_len,
             vocab_size=profile.data.vocab_size,
             rows=rows,
             batch_tokens=passes * rows * seq_len,
-            gate_channels=values.get("GATE_CHANNELS", GATE_CHANNELS),
-            pair_rows=values.get("PAIR_ROWS", 0),
+            gate_channels=values.GATE_CHANNELS,
+            pair_rows=values.PAIR_ROWS,
         )
 
     @property
@@ -107,7 +118,7 @@ class Sizes:
         return [short if letter == "S" and layer < self.depth - 1 else self.seq_len for layer, letter in enumerate(pattern)]
 
 
-def width(depth: int, aspect_ratio: int, head_dim: int) -> int:
+def width(depth: int, aspect_ratio: float, head_dim: int) -> int:
     return max(1, round(aspect_ratio * depth / head_dim)) * head_dim
 
 

@@ -89,7 +89,7 @@ class Machine:
 
     @property
     def layout(self) -> Layout | None:
-        if None in (self.compiled, self.attention, self.product_bytes):
+        if self.compiled is None or self.attention is None or self.product_bytes is None:
             return None
         # A norm is one kernel on accelerators; on a CPU, eager, it is float32 operations, which keep a float32 input.
         return Layout(
@@ -103,10 +103,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A predicted value and its relative error; error None: never compared."""
+    """A predicted value and its relative error."""
 
     value: float
-    error: float | None
+    error: float
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,12 @@ def train_memory(sizes: Sizes, machine: Machine) -> Estimate | None:
 
 
 def tokens_per_second(sizes: Sizes, machine: Machine) -> Estimate | None:
-    if machine.layout is None or machine.matmul_flops is None or machine.bandwidth is None:
+    layout = machine.layout
+    if layout is None or machine.matmul_flops is None or machine.bandwidth is None:
         return None
-    work = speed.parts(sizes, machine.product_bytes, machine.compiled, machine.attention, machine.shares)
-    launch = machine.shares.launch_seconds if machine.compiled else machine.shares.eager_launch_seconds
-    launches = speed.kernels(sizes, machine.compiled) * launch
+    work = speed.parts(sizes, layout.product_bytes, layout.compiled, layout.attention, machine.shares)
+    launch = machine.shares.launch_seconds if layout.compiled else machine.shares.eager_launch_seconds
+    launches = speed.kernels(sizes, layout.compiled) * launch
     bandwidth = machine.bandwidth.value * machine.shares.traffic
     seconds = speed.step_seconds(work, machine.matmul_flops.value, bandwidth, launches, not machine.on_cpu)
     return Estimate(sizes.batch_tokens / seconds, SPEED_ERROR)
@@ -165,7 +166,8 @@ def tokens_per_second(sizes: Sizes, machine: Machine) -> Estimate | None:
 
 def bytes_per_token(vocab_size: int) -> float:
     """Of text, roughly: what the profiles' eval_bytes count on, 2.86 at 2048, 3.33 at 4096, 4 at 8192."""
-    return 2.86 * (vocab_size / 2048) ** 0.24
+    growth: float = (vocab_size / 2048) ** 0.24
+    return 2.86 * growth
 
 
 def _scoring_memory(sizes: Sizes, machine: Machine) -> Estimate | None:
@@ -177,7 +179,7 @@ def _scoring_memory(sizes: Sizes, machine: Machine) -> Estimate | None:
 
 def _scoring_seconds(sizes: Sizes, machine: Machine, eval_bytes: int) -> Estimate | None:
     """The worker's forward pass and the scorer's log-softmax, which share the cores of a CPU and else run side by side."""
-    if None in (machine.cores, machine.matmul_flops, machine.bandwidth, machine.product_bytes):
+    if machine.cores is None or machine.matmul_flops is None or machine.bandwidth is None or machine.product_bytes is None:
         return None
     positions = eval_bytes / bytes_per_token(sizes.vocab_size)
     logits = positions * sizes.vocab_size

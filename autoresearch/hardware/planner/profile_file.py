@@ -17,7 +17,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -76,7 +76,7 @@ class Match:
             if ends and len(ends) == 2 and not ends[0] < ends[1]:
                 raise ValueError(f"[match] {key} must be {records.described(hints[key])}, not {_as_list(ends)}")
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {one.name: value for one in dataclasses.fields(self) if (value := _as_list(getattr(self, one.name)))}
 
 
@@ -112,11 +112,11 @@ class Runtime:
 class _File:
     title: Text
     backends: Annotated[tuple[Text, ...], Meta(min_length=1, description='a list of backend names, as in ["cuda"]')]
-    data: dict
-    budget: dict
-    match: dict = field(default_factory=dict)
-    train: dict = field(default_factory=dict)
-    runtime: dict = field(default_factory=dict)
+    data: dict[str, Any]
+    budget: dict[str, Any]
+    match: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    runtime: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ class Profile:
     match: Match
     data: Data
     budget: Budget
-    train: dict[str, bool | int | float | str | list]  # values of train.py's constants
+    train: dict[str, bool | int | float | str | list[int | float]]  # values of train.py's constants
     source: str  # the file it was read from
     runtime: dict[str, choices.Value] = field(default_factory=dict)  # what is absent stays the runtime's own choice
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Tables for study.toml; `from_dict` takes them back."""
         return {
             "name": self.name,
@@ -147,7 +147,7 @@ class Profile:
         }
 
     @classmethod
-    def from_dict(cls, table: dict, source: str = "study.toml") -> "Profile":
+    def from_dict(cls, table: dict[str, Any], source: str = "study.toml") -> "Profile":
         table = dict(table)
         return parse(table, str(table.pop("name", "")), source)
 
@@ -166,7 +166,7 @@ def read(path: Path) -> Profile:
     return parse(table, path.stem, str(path))
 
 
-def parse(table: dict, name: str, source: str) -> Profile:
+def parse(table: dict[str, Any], name: str, source: str) -> Profile:
     """Check a whole profile; source is what errors call it. [match], [train] and [runtime] may be absent. Raises UsageError."""
     try:
         file = records.read_own(_File, table)

@@ -5,8 +5,9 @@ The order of files never matters; two that tie are an error that names both.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from autoresearch.errors import UsageError, nearest
 from autoresearch.hardware.devices.facts import Facts
@@ -15,6 +16,8 @@ from autoresearch.hardware.planner.profile_file import Match, Profile, read
 from autoresearch.paths import expanded, shipped
 
 __all__ = ["Match", "Profile", "all", "check", "choose", "conditions", "load", "read", "why_not"]
+
+_Figure = TypeVar("_Figure", float, tuple[int, int])  # of a device: a size, or a version
 
 
 def all() -> dict[str, Profile]:
@@ -78,9 +81,9 @@ def why_not(profile: Profile, backend: str, facts: Facts) -> str | None:
     device = (facts.device or "").lower()
     if match.name and not any(part.lower() in device for part in match.name):
         return f"for devices named {_either(match.name)}, not {facts.device or 'n/a'}"
-    for what, bounds, value in _ranges(match, facts):
-        if bounds and not _holds(bounds, value):
-            return f"for {what} {_span(bounds)}, here {_value(value)}"
+    for one in _ranges(match, facts):
+        if not one.holds:
+            return f"for {one.what} {one.span}, here {one.here}"
     return None
 
 
@@ -104,7 +107,7 @@ def check(profile: Profile, backends: Mapping[str, Backend]) -> list[str]:
 def conditions(match: Match) -> str:
     """A profile's [match] in one phrase."""
     parts = [_either(match.name)] if match.name else []
-    parts += [f"{what} {_span(bounds)}" for what, bounds, _ in _ranges(match, Facts(ok=True)) if bounds]
+    parts += [f"{one.what} {one.span}" for one in _ranges(match, Facts(ok=True))]
     return ", ".join(parts) or "every device"
 
 
@@ -122,7 +125,9 @@ def _files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
-def _asked_for(profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[str, Profile]):
+def _asked_for(
+    profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[str, Profile]
+) -> tuple[Profile, str, list[tuple[str, str]]]:
     if backend.name not in profile.backends:
         fitting = [one.name for one in shelf.values() if backend.name in one.backends]
         raise UsageError(
@@ -134,25 +139,40 @@ def _asked_for(profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[
     return profile, f"asked for by name, though it is {misfit}" if misfit else "asked for by name", others
 
 
-def _ranges(match: Match, facts: Facts):
-    yield "compute capability", match.capability, facts.capability
-    yield "memory in GB", match.memory_gb, facts.memory_gb
-    yield "matrix products in TFLOPS", match.matmul_tflops, facts.matmul_tflops
+class _Range(NamedTuple):
+    """A range of a profile's [match], in words, beside what the device has."""
+
+    what: str
+    span: str
+    here: str
+    holds: bool
+
+
+def _ranges(match: Match, facts: Facts) -> Iterator[_Range]:
+    """Those that the profile has."""
+    if match.capability:
+        yield _range("compute capability", match.capability, facts.capability)
+    if match.memory_gb:
+        yield _range("memory in GB", match.memory_gb, facts.memory_gb)
+    if match.matmul_tflops:
+        yield _range("matrix products in TFLOPS", match.matmul_tflops, facts.matmul_tflops)
 
 
 def _reason(match: Match, facts: Facts) -> str:
     """What made it fit: `compute capability 8.9: 8.0 and up; memory in GB 23.6: 20 and up`."""
     held = [part for part in match.name if part.lower() in (facts.device or "").lower()]
     parts = [f"the device's name has {max(held, key=len)}"] if held else []
-    parts += [f"{what} {_value(value)}: {_span(bounds)}" for what, bounds, value in _ranges(match, facts) if bounds]
+    parts += [f"{one.what} {one.here}: {one.span}" for one in _ranges(match, facts)]
     return "; ".join(parts) or "it fits every device of its backend, and no more specific one fits"
 
 
-def _holds(bounds: tuple, value) -> bool:
-    return value is not None and bounds[0] <= value and (len(bounds) == 1 or value < bounds[1])
+def _range(what: str, bounds: tuple[_Figure, ...], value: _Figure | None) -> _Range:
+    """bounds: (from, below) or (from,)."""
+    holds = value is not None and bounds[0] <= value and (len(bounds) == 1 or value < bounds[1])
+    return _Range(what, _span(bounds), _value(value), holds)
 
 
-def _span(bounds: tuple) -> str:
+def _span(bounds: tuple[float | tuple[int, int], ...]) -> str:
     return " to below ".join(map(_value, bounds)) if len(bounds) == 2 else f"{_value(bounds[0])} and up"
 
 
@@ -160,7 +180,7 @@ def _either(names: tuple[str, ...]) -> str:
     return " or ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} or {len(names) - 3} more"
 
 
-def _value(value) -> str:
+def _value(value: float | tuple[int, int] | None) -> str:
     if value is None:
         return "n/a"
     return ".".join(map(str, value)) if isinstance(value, tuple) else f"{value:.3g}"

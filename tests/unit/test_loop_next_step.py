@@ -1,0 +1,71 @@
+"""What an experiment needs next, from the state alone."""
+
+import pytest
+from report_events import study
+
+from autoresearch.loop.next_step import Audit, RunNext, Verdict, next_step
+from autoresearch.study.state import State
+
+
+def under_way(events: list[dict], number: int, *results: dict) -> State:
+    """A state in which experiment `number` has made these runs and has no verdict."""
+    start = next(event for event in events if event["event"] == "start" and event["n"] == number)
+    kept = events[: events.index(start) + 1]
+
+    def add(**event) -> None:
+        kept.append({"seq": len(kept) + 1, "time": start["time"], "n": number, **event})
+
+    for k, result in enumerate(results, 1):
+        where = {"k": k, "seed": 100 + k, "folder": f"{number}-{k}"}
+        add(event="begin", **where)
+        add(event="run", **where, **result)
+    state = State.from_events(kept)
+    assert state.skipped == [] and state.pending is state.experiments[number]
+    return state
+
+
+def score(val_bpb: float) -> dict:
+    return {"status": "ok", "val_bpb": val_bpb}
+
+
+def test_a_baseline_runs_until_the_noise_is_known_and_is_audited_then():
+    events = study([])
+    runs = [score(0.801), score(0.800), score(0.799)]
+    assert [next_step(under_way(events, 0, *runs[:k]), 0, "confirmed") for k in range(3)] == [RunNext(0)] * 3
+    step = next_step(under_way(events, 0, *runs), 0, "confirmed")
+    assert isinstance(step, Audit) and step.keep.state == "baseline" and step.keep.scores == (0.801, 0.800, 0.799)
+    assert isinstance(next_step(under_way(events, 0, runs[0]), 0, "strict"), Audit)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [("crash", "crash"), ("oom", "crash"), ("timeout", "crash"), ("limit", "discard"), ("cheat", "discard"), ("futile", "discard")],
+)
+def test_a_run_that_failed_decides(status, verdict):
+    failed = {"status": status, "reason": "why"}
+    step = next_step(under_way(study([0.79]), 1, failed), 1, "confirmed")
+    assert step == Verdict(verdict, status, "why")
+    step = next_step(under_way(study([0.79]), 1, score(0.7), failed), 1, "confirmed")
+    assert step == Verdict(verdict, status, "on seed 102, its run 2: why")
+
+
+def test_a_loser_costs_one_run_and_a_winner_is_run_again_and_audited():
+    events = study([0.79])
+    step = next_step(under_way(events, 1, score(0.9)), 1, "confirmed")
+    assert isinstance(step, Verdict) and (step.verdict, step.state, step.val_bpb) == ("discard", "discard", 0.9)
+    assert next_step(under_way(events, 1, score(0.7)), 1, "confirmed") == RunNext(1)
+    step = next_step(under_way(events, 1, *[score(0.7 + k / 10_000) for k in range(5)]), 1, "confirmed")
+    assert isinstance(step, Audit) and step.keep.verdict == "keep"
+    assert step.keep.val_bpb == pytest.approx(0.70025), "without the first score, which let it in"
+
+
+def test_the_best_is_run_again_on_its_behalf():
+    runs = [score(0.797), score(0.7975), score(0.797), score(0.7972), score(0.7971)]
+    asked = [next_step(under_way(study([0.79]), 1, *runs[: k + 1]), 1, "confirmed") for k in range(5)]
+    assert RunNext(0) in asked and all(isinstance(step, RunNext) for step in asked)
+
+
+def test_the_strict_rule_asks_once():
+    step = next_step(under_way(study([0.79]), 1, score(0.7999)), 1, "strict")
+    assert isinstance(step, Audit) and step.keep.scores == (0.7999,)
+    assert next_step(under_way(study([0.79]), 1, score(0.8001)), 1, "strict").verdict == "discard"
