@@ -63,10 +63,11 @@ def run(options) -> None:
 
 
 def as_row(one: trials.Trial) -> dict:
-    sizes, learnt = one.sizes, one.learnt
+    sizes, learnt, trained = one.sizes, one.learnt, one.trained or one.sizes
     return {
         "depth": sizes.depth, "width": sizes.width, "seq_len": sizes.seq_len, "vocab_size": sizes.vocab_size,
-        "batch": sizes.batch_tokens, "tokens": learnt.tokens, "seconds": round(learnt.seconds, 2), "val_bpb": round(learnt.bpb, 4),
+        "batch": trained.batch_tokens, "batch_at_the_end": sizes.batch_tokens, "tokens": learnt.tokens,
+        "seconds": round(learnt.seconds, 2), "val_bpb": round(learnt.bpb, 4),
         "expected": round(one.expected, 4), "predicted_tokens_per_second": round(one.predicted_tokens_per_second),
     }  # fmt: skip
 

@@ -16,7 +16,6 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from autoresearch import records
-from autoresearch.loop.decide import Rule
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import WORST_BPB
 
@@ -77,7 +76,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=st
 class Study(Event, frozen=True, kw_only=True):
     tag: Tag
     seed: Seed
-    decide: Rule
+    decide: Literal["confirmed", "strict"]  # decide.Rule
     terms: Annotated[str, Meta(max_length=100_000)] | UnsetType = UNSET
 
 

@@ -8,7 +8,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "autoresearch"
 # From the top down; a folder imports those below it. What is not named here may be imported by all.
-LAYERS = ("cli", "commands", "bench", "checks", "loop", "propose", "agents", "report", "study", "run", "hardware", "data", "sandbox", "border", "measure")
+LAYERS = (
+    "cli",
+    "commands",
+    "bench",
+    "checks",
+    "loop",
+    "propose",
+    "agents",
+    "report",
+    "study",
+    "run",
+    "hardware",
+    "data",
+    "sandbox",
+    "border",
+    "measure",
+)
 # The session draws what follows from the state; what an attempt or a start-up asks of the machine is asked by its owner.
 ALLOWED = {("study", "report")}
 
@@ -61,15 +77,14 @@ def test_imports_point_down(name):
     folder = name.split(".")[1]
     below = LAYERS[LAYERS.index(folder) :]
     for other in GRAPH[name]:
-        target = (other.split(".") + [""])[1]
+        target = [*other.split("."), ""][1]
         assert target not in LAYERS or target in below or (folder, target) in ALLOWED, f"{name} imports {other}"
 
 
 def test_nothing_imports_a_backend_by_name():
     for path in MODULES.values():
-        assert not any(
-            isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "backends" for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        ), path
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        assert not any(isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "backends" for node in nodes), path
 
 
 def test_every_design_note_is_in_the_index():

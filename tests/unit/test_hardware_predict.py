@@ -29,7 +29,14 @@ CARD = Facts(
     peak_bandwidth=1e12,
 )  # fmt: skip
 CPU = Facts(
-    ok=True, device="a CPU", memory_bytes=8 << 30, dtype="bfloat16", compile=True, attention="blocks", matmul_tflops=1.4, cores=2,
+    ok=True,
+    device="a CPU",
+    memory_bytes=8 << 30,
+    dtype="bfloat16",
+    compile=True,
+    attention="blocks",
+    matmul_tflops=1.4,
+    cores=2,
     processors=True,
 )
 MEASURED = {"bandwidth": 19e9}

@@ -63,7 +63,7 @@ SIZES = Sizes(
 
 def trial(measured: float | None, peak: int | None, predicted: float = 1000.0) -> Trial:
     learnt = measured and Learnt(int(measured * 20), 20.0, 1.5)
-    return Trial(SIZES, predicted, learnt, measured and 1.2, peak, "trained" if measured else "oom")
+    return Trial(SIZES, predicted, learnt, measured and 1.2, peak, "trained" if measured else "oom", tokens_per_second=measured)
 
 
 @pytest.mark.parametrize(

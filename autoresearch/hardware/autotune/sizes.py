@@ -10,6 +10,10 @@ seen (up to LONGEST). law.toml holds the coefficients with their source; benchma
 docs/design/sizes.md says what they are worth. They are those of the text `stdlib`: on another text the values are others. The law
 orders what is tried; what is taken is decided by trials (trials.py).
 
+The tokens of a step are no matter of trials: a short one prefers small steps, which the full time then loses by (20 and 60 s took
+2048 tokens where 300 s wanted 8192, and lost 5 %). So many are taken as make about STEPS steps in the full time, and a trial trains
+with fewer (`for_trial`).
+
 Nothing is proposed outside of the range of sizes that the law was fitted in, apart from what the starting point has already.
 """
 
@@ -34,11 +38,12 @@ DEPTHS = range(1, 13)
 WIDTH_STEP = 64  # whole heads of 64; of 128 where the width allows it, which trains faster (docs/design/cpu-speed.md)
 VOCAB_SIZES = (1024, 2048, 4096, 8192)
 SEQ_LENS = (256, 512, 1024, 2048)
-BATCH_TOKENS = tuple(2**power for power in range(11, 20))
 WIDTH_OF_DEPTH = (32, 128)  # channels a layer: ASPECT_RATIO's range in train.py, without its extremes
-# Of a full training, or as many as the starting point makes; chosen: a trial of a fifteenth then makes 40, and published runs on an
-# H100 make 950.
-LEAST_STEPS = 600
+# Of a full training. Measured on a CPU, 300 s, depth 2 x 128: 460 and 960 steps within 1 %, 1850 2 % and 3200 6 % behind; published
+# runs on an H100 make 950 (docs/design/sizes.md).
+STEPS = 800
+LEAST_STEPS = 400  # of a candidate, or as many as the starting point makes
+LEAST_TOKENS = 2048  # of a trial's step, and two rows
 MEMORY_SHARE = 0.9  # of the device; chosen: room for what other programs take
 
 
@@ -108,15 +113,15 @@ def ranked(base: Sizes, machine: Machine, train_seconds: float, text_bytes: floa
     if own is None:
         return []
     found, least = [], min(LEAST_STEPS, own.value * train_seconds / base.batch_tokens)
-    for sizes in candidates(base, machine):
+    for sizes in candidates(base, machine, train_seconds):
         speed = predict.tokens_per_second(sizes, machine)
         if speed is not None and speed.value * train_seconds >= least * sizes.batch_tokens:
             found.append(judge(sizes, speed.value, train_seconds, text_bytes))
     return sorted(found, key=lambda one: one.val_bpb)
 
 
-def candidates(base: Sizes, machine: Machine) -> Iterator[Sizes]:
-    """base and all its neighbours in range, which differ from it in depth, width, row length, vocabulary and batch."""
+def candidates(base: Sizes, machine: Machine, train_seconds: float) -> Iterator[Sizes]:
+    """base, and all others in range: other depth, width, row length and vocabulary, each with its tokens a step."""
     yield base
     known = law()
     vocab_sizes = [value for value in VOCAB_SIZES if known.covers("vocab_size", value)]
@@ -129,12 +134,38 @@ def candidates(base: Sizes, machine: Machine) -> Iterator[Sizes]:
             if not (known.covers("width", width) and low <= width <= high):
                 continue
             shape = replace(base, depth=depth, width=width, head_dim=128 if width % 128 == 0 else 64)
-            for vocab_size, seq_len, batch_tokens in product(vocab_sizes, seq_lens, BATCH_TOKENS):
-                if batch_tokens < 2 * seq_len or not known.covers("batch_tokens", batch_tokens):
-                    continue
-                sized = replace(shape, vocab_size=vocab_size, seq_len=seq_len, batch_tokens=batch_tokens)
-                if sized != base and (fitting := with_rows(sized, base.pass_tokens, machine)) is not None:
+            for vocab_size, seq_len in product(vocab_sizes, seq_lens):
+                sized = with_batch(replace(shape, vocab_size=vocab_size, seq_len=seq_len), machine, train_seconds)
+                if sized and sized != base and (fitting := with_rows(sized, base.pass_tokens, machine)) is not None:
                     yield fitting
+
+
+def with_batch(sizes: Sizes, machine: Machine, train_seconds: float) -> Sizes | None:
+    """The sizes with the power of two of tokens that makes about STEPS steps in the time; None where no speed is known."""
+    low, high = law().ranges["batch_tokens"]
+    found = replace(sizes, batch_tokens=max(round(low), 2 * sizes.seq_len))
+    for _ in range(2):  # the optimizer's share of a step, and with it the speed, depends on the answer
+        speed = predict.tokens_per_second(replace(found, rows=1), machine)
+        if speed is None:
+            return None
+        tokens = _power_of_two(speed.value * train_seconds / STEPS)
+        found = replace(found, batch_tokens=int(min(max(tokens, low, 2 * sizes.seq_len), high)))
+    return found
+
+
+def for_trial(sizes: Sizes, share: float) -> Sizes:
+    """What a trial of that share of the full time trains: the same model at fewer tokens a step, so that it makes enough steps.
+
+    By the root of the share: in a fifteenth of the time a quarter of the steps, each a quarter as large.
+    """
+    least = min(sizes.batch_tokens, max(LEAST_TOKENS, 2 * sizes.seq_len))
+    tokens = max(least, min(sizes.batch_tokens, _power_of_two(sizes.batch_tokens * math.sqrt(share))))
+    return replace(sizes, batch_tokens=tokens, rows=max(1, min(sizes.rows, tokens // sizes.seq_len)))
+
+
+def _power_of_two(value: float) -> int:
+    """The nearest, by ratio."""
+    return 2 ** round(math.log2(max(value, 1.0)))
 
 
 def with_rows(sizes: Sizes, pass_tokens: int, machine: Machine) -> Sizes | None:

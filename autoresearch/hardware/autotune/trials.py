@@ -1,10 +1,10 @@
 """Which sizes to try next, and which have won: the law's order, put right by trials that really trained on this machine.
 
 What a trial says of its sizes is what the law says of them for the full time at the speed that was measured, times how far the
-trial itself was from the law. The law is off by some per cent, and alike for sizes that are alike; so its errors at the sizes that
-were tried are carried over to their neighbours, as a Gaussian process (Rasmussen and Williams 2006, chapter 2) over the logarithms
-of depth, width, row length, vocabulary and batch: smooth errors, and exponents that are wrong. The next trial is the candidate that
-may well be the best: its expected score less HOPE standard deviations is the lowest.
+trial itself, at its fewer tokens a step, was from the law. The law is off by some per cent, and alike for sizes that are alike; so
+its errors at the sizes that were tried are carried over to their neighbours, as a Gaussian process (Rasmussen and Williams 2006,
+chapter 2) over the logarithms of depth, width, row length, vocabulary and batch: smooth errors, and exponents that are wrong. The
+next trial is the candidate that may well be the best: its expected score less HOPE standard deviations is the lowest.
 """
 
 import math
@@ -33,17 +33,24 @@ class Trial:
     expected: float | None  # bits per byte at the end of the full time
     peak_memory_bytes: int | None
     reason: str
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        return self.learnt.tokens_per_second if self.learnt else None
+    trained: Sizes | None = None  # what the trial trained in their place: the same at fewer tokens a step
+    tokens_per_second: float | None = None  # of the sizes, from the trial's own
 
 
-def expected(sizes: Sizes, learnt: Learnt, train_seconds: float, text_bytes: float) -> float:
-    """Bits per byte after train_seconds, of sizes that have learnt for a while. text_bytes: of the training text."""
-    at_the_end = judge(sizes, learnt.tokens_per_second, train_seconds, text_bytes).val_bpb
-    so_far = judge(sizes, learnt.tokens_per_second, learnt.seconds, text_bytes).val_bpb
-    return at_the_end * learnt.bpb / so_far
+def of_training(
+    sizes: Sizes, trained: Sizes, learnt: Learnt, predicted: tuple[float, float], train_seconds: float, text_bytes: float,
+    peak_memory_bytes: int | None = None,
+) -> Trial:  # fmt: skip
+    """The trial that sizes got by a training of `trained`, and what it lets expect of them after train_seconds.
+
+    predicted: tokens a second of the two. text_bytes: of the training text.
+    """
+    own, tried = predicted
+    speed = learnt.tokens_per_second * (own / tried if own and tried else 1.0)
+    at_the_end = judge(sizes, speed, train_seconds, text_bytes).val_bpb
+    so_far = judge(trained, learnt.tokens_per_second, learnt.seconds, text_bytes).val_bpb
+    expected = at_the_end * learnt.bpb / so_far
+    return Trial(sizes, own, learnt, expected, peak_memory_bytes, "trained", trained, speed)
 
 
 def next_candidate(order: Sequence[Candidate], trials: Sequence[Trial]) -> Candidate | None:

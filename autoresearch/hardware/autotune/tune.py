@@ -25,7 +25,7 @@ from autoresearch.hardware.autotune.stopwatch import Learnt, Limits, Stopwatch, 
 from autoresearch.hardware.autotune.trials import Trial
 from autoresearch.hardware.autotune.tune_runtime import Change
 from autoresearch.hardware.now import conditions
-from autoresearch.hardware.planner import plan
+from autoresearch.hardware.planner import plan, predict
 from autoresearch.hardware.planner.model import Sizes
 from autoresearch.hardware.planner.plan import Plan
 from autoresearch.hardware.planner.predict import Machine
@@ -40,7 +40,7 @@ SHORTEST_TRIAL_SECONDS = 15.0  # chosen: less is not enough to start PyTorch and
 RUNTIME_SECONDS = 25.0  # of the budget, where the runtime has choices: two starts from a filled cache (docs/design/sizes.md)
 PAGING_SLOWDOWN = 3  # a driver that moves the device's memory over the bus: published runs got 3 to 10 times slower
 WORTH = 0.01  # relative; chosen: what two seeds of one size differ by in a long trial, and no reason to leave a named profile
-FORMAT = 4  # of what is kept in the cache
+FORMAT = 5  # of what is kept in the cache
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ class Tuned:
 
 
 def _trial(table: dict[str, Any]) -> Trial:
-    learnt = table["learnt"]
-    return Trial(**table | {"sizes": Sizes(**table["sizes"]), "learnt": learnt and Learnt(**learnt)})
+    learnt, trained = table["learnt"], table["trained"]
+    read = {"sizes": Sizes(**table["sizes"]), "learnt": learnt and Learnt(**learnt), "trained": trained and Sizes(**trained)}
+    return Trial(**table | read)
 
 
 def default_seconds(hours: float | None, experiments: int | None, train_seconds: float) -> float:
@@ -152,9 +153,11 @@ def lines(found: Tuned, train_seconds: float) -> list[str]:
         words = trial.reason
         if trial.learnt:
             learnt = trial.learnt
+            fewer = trial.trained and trial.trained.batch_tokens
+            at = f" with {fewer} tokens a step" if fewer and fewer != trial.sizes.batch_tokens else ""
             words = (
-                f"{learnt.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted), val_bpb "
-                f"{learnt.bpb:.3f} after {learnt.seconds:.0f} s, {trial.expected:.3f} expected after {train_seconds:.0f}"
+                f"{trial.tokens_per_second:,.0f} tokens/s ({trial.predicted_tokens_per_second:,.0f} predicted), val_bpb "
+                f"{learnt.bpb:.3f} after {learnt.seconds:.0f} s{at}, {trial.expected:.3f} expected after {train_seconds:.0f}"
             )
         shown.append(f"{described(trial.sizes)}: {words}")
     return [*shown, *(f"{choices.described({one.name: one.value})}: {one.reason}" for one in found.changes)]
@@ -243,9 +246,9 @@ def without_paging(tried: list[Trial]) -> list[Trial]:
     has less than a third of the speed that the planner says once that one has put it right, where some ten per cent are usual.
     """
     paces = [
-        (one.peak_memory_bytes, one.learnt.tokens_per_second / one.predicted_tokens_per_second)
+        (one.peak_memory_bytes, one.tokens_per_second / one.predicted_tokens_per_second)
         for one in tried
-        if one.learnt and one.predicted_tokens_per_second and one.peak_memory_bytes is not None
+        if one.tokens_per_second and one.predicted_tokens_per_second and one.peak_memory_bytes is not None
     ]
     if not paces:
         return tried
@@ -255,7 +258,9 @@ def without_paging(tried: list[Trial]) -> list[Trial]:
         peak, speed, usual = one.peak_memory_bytes, one.tokens_per_second, one.predicted_tokens_per_second * pace
         if peak is not None and speed is not None and peak > least_bytes and PAGING_SLOWDOWN * speed < usual:
             words = f"{speed:,.0f} tokens/s where a smaller one's pace says {usual:,.0f}"
-            one = replace(one, learnt=None, expected=None, reason=f"{words}: it does not stay in the device's memory")
+            one = replace(
+                one, learnt=None, expected=None, tokens_per_second=None, reason=f"{words}: it does not stay in the device's memory"
+            )
         checked.append(one)
     return checked
 
@@ -293,7 +298,9 @@ def _try(
     limit_seconds: float,
 ) -> Trial:  # fmt: skip
     profile, backend = made.profile, made.choice.backend
-    values = resized(profile, sizes).train
+    full_seconds = profile.budget.train_seconds
+    trained = planning.for_trial(sizes, seconds / full_seconds)
+    values = resized(profile, trained).train
     values |= {"FINAL_LR_FRAC": 0.0} if "FINAL_LR_FRAC" in constants.read(train_py) else {}  # stopwatch_worker.learn counts on it
     variables = choices.settled(profile.runtime, made.choice.facts.dtype)
     asked = (backend, constants.write(train_py, values), sizes.vocab_size, sizes.seq_len, folder, max(1.0, limit_seconds - seconds))
@@ -304,8 +311,11 @@ def _try(
         return Trial(sizes, predicted, None, None, None, f"{failure.kind}: {failure}")
     if peak is not None and machine.memory_bytes is not None and peak > planning.MEMORY_SHARE * machine.memory_bytes:
         return Trial(sizes, predicted, None, None, peak, "it fills the device's memory")
-    expected = trials.expected(sizes, learnt, profile.budget.train_seconds, text.train_bytes)
-    return Trial(replace(sizes, rows=rows), predicted, learnt, expected, peak, "trained")
+    if rows < trained.rows:  # the device took the step in smaller portions
+        sizes, trained = replace(sizes, rows=rows), replace(trained, rows=rows)
+    speed = predict.tokens_per_second(trained, machine)
+    speeds = (predicted, speed.value if speed else 0.0)
+    return trials.of_training(sizes, trained, learnt, speeds, full_seconds, text.train_bytes, peak)
 
 
 def _path(made: Plan, corpus: str) -> Path:
