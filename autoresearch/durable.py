@@ -1,9 +1,9 @@
 """All durable writes: when a function here returns, its bytes survive a power loss; when it is cut short, the old state stays.
 
 Every single operation passes through `step` first, so that a test can kill the process, fill the disk or break it at each of
-them (faults.py). What is written elsewhere, and needs not be here: the run folders (a run that was cut short is done again; what
-a result needs of its folder is synced by session.py), a text that is being prepared (synced, then renamed by `replace`), caches,
-and what libgit2 writes, which store.py announces with `step`.
+them (tests/faults.py). What is written elsewhere, and needs not be here: the run folders (a run that was cut short is done again;
+what a result needs of its folder is synced by session.py), a text that is being prepared (synced, then renamed by `replace`),
+caches, and what libgit2 writes, which store.py announces with `step`.
 
 Windows cannot sync a folder, and there a virus scanner may hold a file for a moment: `replace` tries again.
 """
@@ -141,9 +141,3 @@ def _put(file: FileIO, path: Path, data: bytes) -> None:
         rest = rest[file.write(rest) :]
     step("sync", path)
     sync_file(file.fileno())
-
-
-if "AUTORESEARCH_FAULT" in os.environ:
-    from autoresearch import faults
-
-    on_step = faults.named(os.environ["AUTORESEARCH_FAULT"])

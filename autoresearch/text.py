@@ -11,6 +11,7 @@ import unicodedata
 from typing import Any
 
 DESCRIPTION_CHARACTERS = 200  # chosen: of a row of results.tsv and a commit's subject
+MESSAGE_CHARACTERS = 8000  # chosen: of a text in a commit's message
 LONGEST = 400_000  # chosen: of a text with many lines, twice the largest train.py: a diff of all of it
 HIDDEN = "\ufffd"  # stands in a diff for what nobody would see
 _MARKS = 4  # chosen: over one letter; Vietnamese has two, Hebrew with all its points three
@@ -24,6 +25,16 @@ def one_line(text: str, limit: int = DESCRIPTION_CHARACTERS) -> str:
     """At most `limit` characters of text, harmless, in one line."""
     shown = " ".join(_shown(text[: 20 * limit], " ", "").split())  # that much of it, so that 20 MB cost nothing
     return shown if len(shown) <= limit and len(text) <= 20 * limit else shown[: limit - 1].rstrip() + "…"
+
+
+def described(text: str) -> str:
+    """A description for results.tsv and a commit's subject: one line, never empty."""
+    return one_line(text) or "no description"
+
+
+def for_message(text: str) -> str:
+    """Text for a commit's message and for the ledger: harmless, and not too long."""
+    return harmless(text, MESSAGE_CHARACTERS)
 
 
 def harmless(text: str, limit: int = LONGEST, stand_in: str = " ") -> str:

@@ -17,8 +17,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from scripted import Scripted
+
 from autoresearch.agents.mix import Agents
-from autoresearch.agents.scripted import Scripted
 from autoresearch.commands.prepare import bars
 from autoresearch.loop import loop
 from autoresearch.loop.night import Night, gaussian

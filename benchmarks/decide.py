@@ -6,7 +6,7 @@
 
 A run's score is the level of its train.py plus normal noise, as on the null backend (landscape.noise_bpb), in units of its sigma.
 `strict` keeps any lower number. `three runs` is the common bootstrap: a lower number is run twice more, and kept when the mean of
-the three is lower than the best's, which is never measured again. `confirmed` is ours (autoresearch/loop/decide.py).
+the three is lower than the best's, which is never measured again. `confirmed` is ours (autoresearch/study/decide.py).
 
 Candidates there have the baseline's spread; decide_spread.py, whose tables are part of this, has those that have another.
 
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import decide_spread
 
-from autoresearch.loop import decide
 from autoresearch.loop.night import Night, gaussian
 from autoresearch.noise import mean
+from autoresearch.study import decide
 
 # Share of the ideas, and what they are worth in sigma; `worse` is exponential with a mean of 4 sigma. In a published night of 125
 # experiments on an H100, 22 looked better, and 8 by more than the seed's sigma.

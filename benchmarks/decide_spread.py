@@ -14,8 +14,8 @@ from collections.abc import Callable
 from itertools import starmap
 from typing import NamedTuple
 
-from autoresearch.loop import decide
 from autoresearch.loop.night import Night
+from autoresearch.study import decide
 
 Draw = Callable[[random.Random], float]
 

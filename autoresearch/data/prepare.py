@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoresearch import __version__, durable, paths
-from autoresearch.data import corpora, lock, tokenizer
+from autoresearch import __version__, durable, locks, paths
+from autoresearch.data import corpora, tokenizer
 from autoresearch.data.corpora import Corpus, Document
 from autoresearch.data.prepared import FORMAT, Prepared, checksum_of, describe, write_meta
 from autoresearch.data.progress import OnProgress, silent
@@ -45,7 +45,7 @@ def prepare(corpus: str, vocab_size: int, on_progress: OnProgress | None = None,
     root = paths.cache_dir() / "data"
     with _disk_errors(root):
         root.mkdir(exist_ok=True)
-        with lock.held(root / ".lock", on_wait=lambda: on_progress("waiting for another prepare to end", 0, None)):
+        with locks.held(root / ".lock", on_wait=lambda: on_progress("waiting for another prepare to end", 0, None)):
             _remove_leftovers(root)
             identity = source.identity(on_progress)
             folder = root / f"{corpora.key_prefix(source.name, identity)}v{vocab_size}-f{FORMAT}"

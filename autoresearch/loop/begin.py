@@ -13,11 +13,12 @@ from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import watch
 from autoresearch.loop.stop import Stop, machine_failed, stop_if_asked
-from autoresearch.propose.proposals import clean, described, program_key
+from autoresearch.propose.proposals import program_key
 from autoresearch.propose.proposer import NoMore, Proposer
 from autoresearch.run import experiment
 from autoresearch.study import events
 from autoresearch.study.session import Begun, Session, log_tail
+from autoresearch.text import described, for_message
 
 MANUAL_AGENT = "try"
 
@@ -93,7 +94,7 @@ def start(session: Session, proposal: Proposal, agent: str, begun: Begun) -> int
     assert state.best is not None, "the baseline comes first"
     number, parent = len(state.experiments), store.base(state.best.commit)
     description = described(proposal.description)
-    message = f"{description}\n\n{clean(proposal.reasoning)}\n\nexperiment {number}, proposed by {agent}\n"
+    message = f"{description}\n\n{for_message(proposal.reasoning)}\n\nexperiment {number}, proposed by {agent}\n"
     commit, blob = session.persist(lambda: store.propose(parent, proposal.train_py, message))
     record_start(session, number, commit, parent, blob, program_key(proposal.train_py), description, proposal, agent)
     session.begun = begun
@@ -135,8 +136,8 @@ def _rejection(session: Session, proposal: Proposal, failure: RunFailed) -> Fail
     """The commit has a ref when this returns."""
     number, known = len(session.state.experiments), session.state
     assert known.best is not None, "the baseline comes first"
-    tail = clean(log_tail(session.study.runs / f"{number:04d}-1" / "log.txt"))
-    message = f"{described(proposal.description)}\n\nnot trained: {clean(failure.reason)}\n"
+    tail = for_message(log_tail(session.study.runs / f"{number:04d}-1" / "log.txt"))
+    message = f"{described(proposal.description)}\n\nnot trained: {for_message(failure.reason)}\n"
     parent = session.store.base(known.best.commit)
     commit, _ = session.persist(lambda: session.store.propose(parent, proposal.train_py, message))
     session.persist(lambda: session.store.name(f"rejected-{len(known.rejections) + 1}", commit))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from autoresearch.agents.mix import Agents
 from autoresearch.hardware.now.observer import Observer
-from autoresearch.loop import audits, baseline, decide, runs
+from autoresearch.loop import audits, baseline, runs
 from autoresearch.loop.begin import begin
 from autoresearch.loop.next_step import Audit, Verdict, next_step
 from autoresearch.loop.stop import Ending, Stop, ending_of, stop_if_asked
 from autoresearch.propose.proposer import Proposer
 from autoresearch.run.setup import Setup
-from autoresearch.study import events
+from autoresearch.study import decide, events
 from autoresearch.study.session import PICTURE_EVERY, Listener, Session, log_tail, opened
 from autoresearch.study.workspace import Study
 

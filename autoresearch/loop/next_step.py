@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from autoresearch.loop import decide
-from autoresearch.loop.decide import Rule
 from autoresearch.noise import fair_scores, mean, pooled_noise
 from autoresearch.run import constraints
 from autoresearch.run.futility import FUTILE
 from autoresearch.run.scoring import CHEAT
+from autoresearch.study import decide
+from autoresearch.study.decide import Rule
 from autoresearch.study.state import Experiment, State
 
 DISCARDED = (constraints.BROKEN, CHEAT, FUTILE)  # how a run may fail that is no crash

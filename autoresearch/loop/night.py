@@ -8,9 +8,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from autoresearch.loop import decide
-from autoresearch.loop.decide import Rule
 from autoresearch.noise import Noise, fair_scores, noise_group, pooled_noise
+from autoresearch.study import decide
+from autoresearch.study.decide import Rule
 
 
 class Night:

@@ -13,11 +13,10 @@ from autoresearch import constants
 from autoresearch.agents.base import LARGEST_BYTES
 from autoresearch.errors import UsageError
 from autoresearch.study.state import State
-from autoresearch.text import harmless, one_line
+from autoresearch.text import one_line
 
 LONGEST_LINE = 2000  # characters, with the lines that a backslash joins to it; chosen: fifteen times the longest shipped one
 MOST_PARTS = 40_000  # words, numbers and signs; chosen: six times the largest shipped train.py (5,951)
-MESSAGE_CHARACTERS = 8000  # of a text in a commit's message
 REASON_CHARACTERS = 500  # of an objection
 _COOKIE = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)  # PEP 263
 _PART = re.compile(r"\w+|[^\w\s]")
@@ -97,13 +96,3 @@ def _hidden(text: str) -> str | None:
         return None
     line, code = body.count("\n", 0, found.start()) + 1, f"U+{ord(found[0]):04X}"
     return f"train.py line {line} holds the character {code}, which nobody sees; leave it out, or write it as an escape in a string"
-
-
-def described(text: str) -> str:
-    """A description for results.tsv and a commit's subject: one line, never empty."""
-    return one_line(text) or "no description"
-
-
-def clean(text: str) -> str:
-    """Text for a commit's message and for the ledger: harmless, and not too long."""
-    return harmless(text, MESSAGE_CHARACTERS)

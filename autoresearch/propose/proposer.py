@@ -14,11 +14,12 @@ from msgspec import UNSET, UnsetType
 from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.propose.proposals import described, objection
+from autoresearch.propose.proposals import objection
 from autoresearch.propose.thinker import Answer, Thinker
 from autoresearch.propose.views import Views
 from autoresearch.study import events
 from autoresearch.study.session import Session
+from autoresearch.text import described
 
 TRIES = 5  # proposals in a row of a quick agent that may be sent back
 REPAIRS = 2  # times that a slow agent gets a proposal back with its error

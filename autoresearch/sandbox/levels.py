@@ -9,24 +9,13 @@
 import functools
 import platform
 import sys
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from autoresearch.errors import UsageError
+from autoresearch.sandbox.policy import WORDS, Reach
+
+__all__ = ["UNATTENDED", "WORDS", "Reach", "choose", "reach"]
 
 UNATTENDED = 2  # the least that an unattended run takes
-WORDS = {0: "none", 1: "writes fenced", 2: "no network, no files but its own", 3: "namespaces, no network, no files but its own"}
-
-
-@dataclass(frozen=True)
-class Reach:
-    level: int
-    mechanism: str
-    reasons: tuple[str, ...]  # what is there, and what a higher level lacks
-    tried: bool  # whether this project has run it on such a system
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"meaning": WORDS[self.level]}
 
 
 @functools.cache

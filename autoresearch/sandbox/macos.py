@@ -7,8 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from autoresearch.sandbox.levels import Reach
-from autoresearch.sandbox.policy import Cell
+from autoresearch.sandbox.policy import Cell, Reach
 
 PROGRAM = "/usr/bin/sandbox-exec"
 SYSTEM_READS = (

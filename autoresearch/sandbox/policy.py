@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from autoresearch.choices import VARIABLES
 from autoresearch.errors import UsageError
@@ -49,6 +50,20 @@ PASSED_ON = (
     "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "OMP_NUM_THREADS", "JAX_PLATFORMS",
     *VARIABLES.values(),
 )  # fmt: skip
+
+
+WORDS = {0: "none", 1: "writes fenced", 2: "no network, no files but its own", 3: "namespaces, no network, no files but its own"}
+
+
+@dataclass(frozen=True)
+class Reach:
+    level: int
+    mechanism: str
+    reasons: tuple[str, ...]  # what is there, and what a higher level lacks
+    tried: bool  # whether this project has run it on such a system
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"meaning": WORDS[self.level]}
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,17 @@
-"""Windows: an AppContainer without capabilities for the fence, and a job object that ends all processes with the harness.
+"""Windows: a job object that ends all processes with the harness; it holds every worker (launch.py). There is no fence.
 
-Not run on Windows yet. So the container is not used: the level there is 0, and WSL2, where the Linux sandbox works, is the
-recommended way. Its data and calls are here for whoever has a Windows machine: `grants` once for the folders of a cell,
-`make_container`, and a process started with it (SECURITY_CAPABILITIES). The job object holds every worker (launch.py).
+Not run on Windows yet. The level there is 0, and WSL2, where the Linux sandbox works, is the recommended way.
 """
 
 import ctypes
 import subprocess
 from typing import Any
 
-from autoresearch.sandbox.levels import Reach
-from autoresearch.sandbox.policy import Cell
+from autoresearch.sandbox.policy import Reach
 
-CONTAINER = "autoresearch.worker"
-CAPABILITIES: tuple[str, ...] = ()  # internetClient and the like: none, so there is no network
 KILL_ON_JOB_CLOSE, DIE_ON_UNHANDLED_EXCEPTION = 0x2000, 0x400  # JOBOBJECT_BASIC_LIMIT_INFORMATION.LimitFlags
 EXTENDED_LIMITS = 9  # JobObjectExtendedLimitInformation
 SYSTEM: Any = ctypes  # WinDLL and its errors, which are there on Windows only
-ALREADY_EXISTS = -2147024713  # HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS)
 
 
 class BasicLimits(ctypes.Structure):
@@ -62,23 +56,6 @@ class Job:
         self._kernel.CloseHandle(self._job)
 
 
-def make_container() -> ctypes.c_void_p:
-    """The container's SID, made when it is not there. Raises OSError."""
-    userenv, sid = SYSTEM.WinDLL("userenv"), ctypes.c_void_p()
-    result = userenv.CreateAppContainerProfile(CONTAINER, CONTAINER, "code that an agent wrote", None, 0, ctypes.byref(sid))
-    if result == ALREADY_EXISTS:
-        result = userenv.DeriveAppContainerSidFromAppContainerName(CONTAINER, ctypes.byref(sid))
-    if result:
-        raise OSError(f"no AppContainer (HRESULT {result & 0xFFFFFFFF:#x})")
-    return sid
-
-
-def grants(cell: Cell, sid: str) -> list[list[str]]:
-    """The commands that open a cell's folders to the container; a container sees nothing of the user's else."""
-    reads = [["icacls", path, "/grant", f"*{sid}:(OI)(CI)(RX)", "/Q"] for path in cell.reads if path not in cell.writes]
-    return reads + [["icacls", path, "/grant", f"*{sid}:(OI)(CI)(M)", "/Q"] for path in cell.writes]
-
-
 def reach() -> Reach:
-    reason = "AppContainer is written and was never run, so it is not used; under WSL2 the Linux sandbox works"
+    reason = "no fence is written for Windows; under WSL2 the Linux sandbox works"
     return Reach(0, "none", (reason,), False)

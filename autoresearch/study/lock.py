@@ -1,34 +1,13 @@
-"""One process at a time in a study: a lock that the operating system holds, and drops when the process dies, however it dies.
-
-The file stays; only the lock on it counts. Its text is the holder's process id, for the message.
-"""
+"""One process at a time in a study (locks.py). The lock file's text is the holder's process id, for the message."""
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from autoresearch import durable
+from autoresearch import durable, locks
 from autoresearch.errors import UsageError
-
-if sys.platform == "win32":
-    import msvcrt
-
-    # Windows keeps others from reading a locked byte, so the locked one lies far behind the text.
-    _FAR = 1 << 30
-
-    def _try_lock(descriptor: int) -> None:
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
@@ -58,10 +37,7 @@ def holder(path: Path) -> str | None:
         return None
     descriptor = os.open(path, os.O_RDWR)
     try:
-        _try_lock(descriptor)
-        return None
-    except OSError:
-        return _text(path)
+        return None if locks.try_lock(descriptor) else _text(path)
     finally:
         os.close(descriptor)
 
@@ -69,12 +45,10 @@ def holder(path: Path) -> str | None:
 def _patiently(descriptor: int) -> bool:
     """Try for a second: `holder` takes the lock for a moment, and a process that was just killed may not be gone yet."""
     for attempt in range(10):
-        try:
-            _try_lock(descriptor)
+        if locks.try_lock(descriptor):
             return True
-        except OSError:
-            if attempt < 9:
-                time.sleep(0.1)
+        if attempt < 9:
+            time.sleep(0.1)
     return False
 
 

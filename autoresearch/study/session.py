@@ -22,7 +22,6 @@ from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure.summary import RunResult
-from autoresearch.propose.proposals import described
 from autoresearch.report import picture, table
 from autoresearch.run import disk, experiment
 from autoresearch.run.bounds import Bounds
@@ -35,6 +34,7 @@ from autoresearch.study.ledger import Ledger
 from autoresearch.study.state import State
 from autoresearch.study.store import Store, head_file
 from autoresearch.study.workspace import STUDY, Study
+from autoresearch.text import described
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s

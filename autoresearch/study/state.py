@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from autoresearch.errors import LedgerRefusal
-from autoresearch.loop.decide import CHECK_RUNS
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
 from autoresearch.study import events, places
+from autoresearch.study.decide import CHECK_RUNS
 from autoresearch.study.validity import Reference
 from autoresearch.text import one_line
 

@@ -23,10 +23,10 @@ from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner.profiles import Profile
-from autoresearch.loop.decide import BASELINE_RUNS, MOST_RUNS, Rule
 from autoresearch.paths import expanded, shipped
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
+from autoresearch.study.decide import BASELINE_RUNS, MOST_RUNS, Rule
 from autoresearch.study.store import Store, head_file
 from autoresearch.study.terms import backend_checksum, check_tag, measure_checksum
 

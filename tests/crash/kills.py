@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import faults
 import pygit2
 import studies
 
-from autoresearch import faults
 from autoresearch.study import lines, workspace
 from autoresearch.study.state import State
 

@@ -10,12 +10,12 @@ import signal
 import time
 from pathlib import Path
 
+import faults
 import hypothesis
 import studies
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from autoresearch import faults
 from autoresearch.errors import BrokenDisk, StoredStateError
 from autoresearch.loop import stop
 from autoresearch.run import disk

@@ -9,9 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import faults
 import studies
 
-from autoresearch import faults
 from autoresearch.study import workspace
 
 from . import nights

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import faults
 import studies
 
-from autoresearch import faults
 from autoresearch.errors import BrokenDisk, UsageError
 from autoresearch.loop import stop
 from autoresearch.run import disk

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 import studies
+from scripted import Scripted
 
 from autoresearch.agents.mix import Agents
-from autoresearch.agents.scripted import Scripted
 from autoresearch.hardware.devices.accelerator import Device
 from autoresearch.hardware.now.load import Sample, taken
 from autoresearch.hardware.now.observer import Reading

@@ -8,8 +8,9 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripted import Scripted
+
 from autoresearch.agents.mix import Agents
-from autoresearch.agents.scripted import Scripted
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.planner import profile_file

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import studies
+from scripted import Scripted
 from studies import BETTER, BROKEN, WORSE, Recorder, check_in_line, git, state_of
 
 from autoresearch import constants
 from autoresearch.agents.base import REJECTED, Ask, Exhausted, Proposal, Unavailable
 from autoresearch.agents.mix import Agents
-from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.propose import thinker

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import studies
+from scripted import Scripted
 from studies import BETTER, WORSE, check_in_line, play, state_of
 
 from autoresearch.agents.mix import Agents
-from autoresearch.agents.scripted import Scripted
 from autoresearch.cli import cli
 from autoresearch.errors import UsageError
 from autoresearch.hardware.now import power

@@ -10,8 +10,8 @@ import studies
 from studies import BETTER, BROKEN, check_in_line, play, state_of, verdicts
 
 from autoresearch.errors import UsageError
-from autoresearch.loop import decide, measure_noise
-from autoresearch.study import terms, workspace
+from autoresearch.loop import measure_noise
+from autoresearch.study import decide, terms, workspace
 from autoresearch.study.ledger import read
 
 

@@ -1,10 +1,10 @@
 """`autoresearch repair`: back to the last good line, with nothing thrown away."""
 
+import faults
 import pytest
 import studies
 from studies import BETTER, WORSE, check_in_line, git, play, state_of
 
-from autoresearch import faults
 from autoresearch.errors import StoredStateError
 from autoresearch.study import lock, repair
 from autoresearch.study.ledger import read

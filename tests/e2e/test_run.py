@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 
+import faults
 import pytest
 import studies
+from scripted import Scripted
 from studies import BETTER, BROKEN, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, check_in_line, git, play, state_of
 
-from autoresearch import constants, durable, faults, paths
+from autoresearch import constants, durable, paths
 from autoresearch.agents.mix import Agents
-from autoresearch.agents.scripted import Scripted
 from autoresearch.errors import BrokenDisk, UsageError
 from autoresearch.loop import loop, stop
 from autoresearch.loop.edit import try_edit

@@ -6,11 +6,11 @@ import signal
 import pytest
 import studies
 from machines import Acting, Machine, play
+from scripted import Scripted
 from studies import BETTER, START, WORSE, check_in_line, state_of, verdicts
 from test_kill import Copies
 
 from autoresearch.agents.mix import Agents
-from autoresearch.agents.scripted import Scripted
 from autoresearch.cli import cli
 from autoresearch.hardware.devices.accelerator import Device
 from autoresearch.loop import watch

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiktoken.load import load_tiktoken_bpe
 
-from autoresearch.data import lock
+from autoresearch import locks
 from autoresearch.data.prepare import prepare
 from autoresearch.data.prepared import Prepared, checksum_of
 from autoresearch.data.split import PIECE_BYTES, pieces
@@ -179,7 +179,7 @@ def test_a_second_prepare_waits_for_the_first(corpus):
         done.append(prepare(str(corpus), 300, on_progress))
 
     thread = threading.Thread(target=second)
-    with lock.held(root / ".lock", on_wait=lambda: None):
+    with locks.held(root / ".lock", on_wait=lambda: None):
         thread.start()
         assert waiting.wait(20) and not done
     thread.join(60)

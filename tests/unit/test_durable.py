@@ -4,11 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import faults
 import pygit2
 import pytest
 
-from autoresearch import durable, faults
+from autoresearch import durable
 from autoresearch.run import disk
 from autoresearch.study.ledger import Ledger
 
@@ -55,8 +57,9 @@ def test_only_our_own_leftovers_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".mine.tmp", "a.tmp"]
 
 
-def test_an_environment_variable_arms_a_process(tmp_path):
-    call = f"from pathlib import Path; from autoresearch import durable; durable.write(Path({str(tmp_path)!r}) / 'a', b'1234')"
+def test_a_fault_ends_a_process_as_a_kill_does(tmp_path):
+    armed = f"import sys; sys.path.append({str(Path(faults.__file__).parent)!r}); import faults; faults.from_environment()"
+    call = f"{armed}; from pathlib import Path; faults.durable.write(Path({str(tmp_path)!r}) / 'a', b'1234')"
 
     def run(fault):
         return subprocess.run([sys.executable, "-c", call], env=os.environ | {"AUTORESEARCH_FAULT": fault}, capture_output=True)

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from autoresearch.loop import decide as rules
-from autoresearch.loop.decide import decide
 from autoresearch.loop.night import Night, gaussian, seen_gain
 from autoresearch.noise import SIGMA_FLOOR, Noise, fair_scores, gain, noise_group, pooled_noise, student_t
+from autoresearch.study import decide as rules
+from autoresearch.study.decide import decide
 
 KNOWN = Noise(sigma=0.001, dof=30)
 MANY = (1.0,) * (rules.MAX_RUNS + rules.BEST_EXTRA)  # scores of a best that needs no further run

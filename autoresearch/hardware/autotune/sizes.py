@@ -165,7 +165,7 @@ def for_trial(sizes: Sizes, share: float) -> Sizes:
 
 def _power_of_two(value: float) -> int:
     """The nearest, by ratio."""
-    return 2 ** round(math.log2(max(value, 1.0)))
+    return 1 << round(math.log2(max(value, 1.0)))
 
 
 def with_rows(sizes: Sizes, pass_tokens: int, machine: Machine) -> Sizes | None:

@@ -1,4 +1,4 @@
-"""An agent that proposes a fixed list, for tests of the loop and for replaying a night.
+"""An agent that proposes a fixed list, for tests of the loop.
 
 A step is a whole train.py (str), or values for constants of the best one so far ({"DEPTH": 6}). Which step is next follows from
 the history alone: the number of experiments after the baseline. So a killed study goes on where it was.
@@ -27,7 +27,3 @@ class Scripted:
             return Proposal(step, f"scripted text {number + 1}", reasoning)
         edits = ", ".join(f"{name} = {value!r}" for name, value in step.items())
         return Proposal(constants.write(view.train_py, step), edits, reasoning)
-
-
-def make(steps: Iterable[str | dict[str, constants.Value]]) -> Scripted:
-    return Scripted(steps)

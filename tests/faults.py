@@ -7,7 +7,7 @@
                          trace:FILE    nothing; every operation is a line in FILE
     further words        of=KIND       counts only operations of that kind
                          repeats=N
-Imported only when that variable is set, or by a test (`armed`).
+A child process is given the variable and calls `from_environment`; a test calls `armed`.
 """
 
 import contextlib
@@ -17,7 +17,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from autoresearch import durable
+
 Hook = TypeVar("Hook", bound=Callable[..., None])
+
+
+def from_environment() -> None:
+    """Arm what the variable says, for the rest of this process."""
+    durable.on_step = named(os.environ["AUTORESEARCH_FAULT"])
 
 
 def named(text: str) -> Callable[..., None]:
@@ -66,8 +73,6 @@ class Fault:
 @contextlib.contextmanager
 def armed(hook: Hook) -> Iterator[Hook]:
     """While inside, every durable operation of this process passes through hook."""
-    from autoresearch import durable
-
     before, durable.on_step = durable.on_step, hook
     try:
         yield hook
