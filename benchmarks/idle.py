@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch import agents, constants
-from autoresearch.agents import space
 from autoresearch.agents.base import Proposal, View
 from autoresearch.agents.mix import Agents
+from autoresearch.agents.search import space
 from autoresearch.commands.prepare import bars
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.report.panel import PlainLines

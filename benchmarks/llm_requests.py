@@ -27,9 +27,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 from wire.server import CHARACTERS_PER_TOKEN, KEY, PromptCache, WireServer  # noqa: E402
 
 from autoresearch import paths  # noqa: E402
-from autoresearch.agents import claude, prices  # noqa: E402
 from autoresearch.agents.base import REJECTED, Past, View  # noqa: E402
-from autoresearch.agents.prices import Tokens  # noqa: E402
+from autoresearch.agents.claude import claude, prices  # noqa: E402
+from autoresearch.agents.claude.prices import Tokens  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results") / "llm_requests.json"
 MODELS = ("claude-opus-5-5", "claude-fable-5-2", "claude-sonnet-5-5", "claude-haiku-5-5")

@@ -24,7 +24,7 @@ from search import landscape
 from autoresearch import constants
 from autoresearch.agents import mix
 from autoresearch.agents.base import Proposal, View
-from autoresearch.agents.search import Search
+from autoresearch.agents.search.search import Search
 
 SKILLS, SHARES = (0.5, 0.65, 0.8), (0.0, 0.1, 0.3, 0.5, 1.0)
 EXPERIMENTS, AT = 100, (20, 50, 100)

@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from autoresearch import constants
-from autoresearch.agents import space
 from autoresearch.agents.base import Past, Proposal, View
-from autoresearch.agents.search import Search
+from autoresearch.agents.search.search import Search, space
 from autoresearch.loop.night import Night
 from autoresearch.noise import fair_scores, mean
 from autoresearch.paths import shipped

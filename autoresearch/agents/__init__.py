@@ -21,8 +21,8 @@ _OF_SLOW = {"mix": "--mix"}
 
 
 def make(name: str, **settings: Any) -> "Agent":
-    """The agent of autoresearch/agents/<name>.py, with the settings of its `make`."""
-    agent: Agent = importlib.import_module(f"autoresearch.agents.{name}").make(**settings)
+    """The agent of autoresearch/agents/<name>/<name>.py, with the settings of its `make`."""
+    agent: Agent = importlib.import_module(f"autoresearch.agents.{name}.{name}").make(**settings)
     return agent
 
 
@@ -69,7 +69,7 @@ def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
 
 def _installed() -> str | None:
     """The name of the recipe of a coding agent that is on this machine."""
-    from autoresearch.agents.command import find_recipe
+    from autoresearch.agents.command.command import find_recipe
 
     recipe = find_recipe()
     return recipe.name if recipe else None

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 
 from autoresearch.child import RunFailed
-from autoresearch.loop.val_only import Documents, Finding, Texts, compare, unlike
+from autoresearch.loop.val_only import Comparison, Documents, Texts, compare, unlike
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.scorer import score
 from autoresearch.run import disk, scoring
@@ -149,7 +149,7 @@ def _score(session: Session, one: Experiment, run: Run) -> Texts:
 
 def _record(
     session: Session, one: Experiment, run: Run, place: events.Occasion, figures: Texts | None, start: float,
-    than: Experiment | None = None, found: Finding | None = None, reason: str | None = None,
+    than: Experiment | None = None, found: Comparison | None = None, reason: str | None = None,
 ) -> None:  # fmt: skip
     folder = session.study.runs / run.folder
     session.record(events.Slice(

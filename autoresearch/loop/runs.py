@@ -38,7 +38,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     if session.begun is None:
         watch.await_steady(session)
     begun, session.begun = session.begun, None
-    watching = watch.Watch(session, subject, k)
+    monitor = watch.RunMonitor(session, subject, k)
     warm = begun.warm if begun else None
     with warm.ended_on_error() if warm else contextlib.nullcontext():
         folder = warm.folder if warm else session.run_folder(number, k)
@@ -49,7 +49,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)
             on_progress, futility = session.progress_to(number, k), _futility(session, subject)
-            result = experiment.execute(session.setup, text, seed, folder, on_progress, warm, watching, futility)
+            result = experiment.execute(session.setup, text, seed, folder, on_progress, warm, monitor, futility)
     except KeyboardInterrupt:
         session.record(events.Lost(n=number, k=k, reason="ended by Ctrl-C; the same commit runs again"))
         raise
@@ -63,7 +63,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
         session.record(events.Lost(n=number, k=k, reason=f"the disk is full ({result.reason})"))
         return EnvironmentFailure("the disk is full")
     session.sync_run(folder)
-    watched = events.Watched(**watching.watched.to_dict())
+    watched = events.Watched(**monitor.watched.to_dict())
     try:
         session.record(events.Run(n=number, k=k, folder=folder.name, watched=watched, **result.to_json()))
     except LedgerRefusal as refusal:  # numbers that can't be have come out of a cell: it has failed, and ends no night

@@ -56,13 +56,13 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Comparison:
     val: Gain  # its error: what another draw of documents would do
     slice: Gain
     reason: str | None  # why it gains on the validation text alone
 
 
-def compare(before: Texts, after: Texts) -> Finding:
+def compare(before: Texts, after: Texts) -> Comparison:
     """Whether `after` is better than `before` on the validation text alone."""
     saved = [Documents(one.bits - other.bits, one.sizes) for one, other in ((before.val, after.val), (before.slice, after.slice))]
     val, other = map(_gain, saved)
@@ -70,7 +70,7 @@ def compare(before: Texts, after: Texts) -> Finding:
     bounds = ((SHARE, DEVIATE), (CLEAR_SHARE, CLEAR_DEVIATE))
     is_held = val.bpb > 0 and any(other.bpb < share * val.bpb and _t(*rates) > _limit(*rates, sure) for share, sure in bounds)
     gains = f"{val} bpb on the validation text, {other} on the audit slice"
-    return Finding(val, other, f"gains on val alone: {gains}, a text that it can't have aimed at" if is_held else None)
+    return Comparison(val, other, f"gains on val alone: {gains}, a text that it can't have aimed at" if is_held else None)
 
 
 def unlike(baseline: Texts) -> str | None:

@@ -1,8 +1,8 @@
 """Waiting until the machine is itself, and looking on while a run trains: the effects around validity.py.
 
-Before a run `await_steady` checks the machine's speed, and waits, checks again, and at last takes it as it is. A `Watch` looks at
-the clocks and at other processes each second of the training, and at the speed once more when it is over, before the score: so no
-score has a say in whether its run counts. Both see the machine through the session's observer only.
+Before a run `await_steady` checks the machine's speed, and waits, checks again, and at last takes it as it is. A `RunMonitor` looks
+at the clocks and at other processes each second of the training, and at the speed once more when it is over, before the score: so
+no score has a say in whether its run counts. Both see the machine through the session's observer only.
 """
 
 from autoresearch.hardware.devices.accelerator import Question
@@ -17,7 +17,7 @@ from autoresearch.study.validity import (
     SHORTEST_SECONDS,
     SUSPENDED_SECONDS,
     TRIES,
-    Finding,
+    Disturbance,
     Reference,
     Watched,
     explain,
@@ -53,7 +53,7 @@ def await_steady(session: Session) -> None:
                 observer.sleep(0.5)
 
 
-def _check_speed(session: Session, place: events.Place, share: float, is_last: bool) -> Finding | None:
+def _check_speed(session: Session, place: events.Place, share: float, is_last: bool) -> Disturbance | None:
     """One check, recorded. None: it is the usual speed, or nothing can be said. is_last: what is off is normal from now on."""
     reference, seconds = session.state.reference, share * session.setup.train_seconds
     reading = session.observer.throughput(seconds)
@@ -88,7 +88,7 @@ def _record(
     ))  # fmt: skip
 
 
-class Watch(experiment.Watch):
+class RunMonitor(experiment.Monitor):
     """Of one training. Use: `start` at its clock's start, `tick` a few times a second, then `check` or `failed`."""
 
     def __init__(self, session: Session, subject: Experiment, k: int):
@@ -127,7 +127,7 @@ class Watch(experiment.Watch):
             if finding and (finding.state == "suspended" or kind in SPEED_FAILURES):
                 self._judge(finding)
 
-    def _judge(self, finding: Finding | None) -> None:
+    def _judge(self, finding: Disturbance | None) -> None:
         throttled = sum(self._throttled) * 2 > len(self._throttled) if self._throttled else None
         taken = self._taken / self._seconds if self._seconds else None
         state, reason = (finding.state, finding.reason) if finding else (None, None)
@@ -159,22 +159,22 @@ class Watch(experiment.Watch):
         if throttled is not None:
             self._throttled.append(throttled)
 
-    def _end(self) -> Finding | None:
+    def _end(self) -> Disturbance | None:
         self._is_on = False
         last = self._observer.usage(names=True)
         self._look(self._observer.awake())
         if self._question is not None:
             self._take_answer(self._question)
         if self._asleep_seconds:
-            return Finding("suspended", f"the computer slept for {self._asleep_seconds:.0f} s while it trained")
+            return Disturbance("suspended", f"the computer slept for {self._asleep_seconds:.0f} s while it trained")
         taken = self._taken / self._seconds if self._seconds >= SHORTEST_SECONDS else 0.0
         if self._reference.is_contended(taken):
             name = self._observer.largest(self._first, last) if self._first and last else None
             most = f", {name} most" if name else ""
             usual = f", usually {self._reference.taken:.0%}" if self._reference.taken else ""
-            return Finding("contended", f"others took {taken:.0%} of the cores while it trained{usual}{most}")
+            return Disturbance("contended", f"others took {taken:.0%} of the cores while it trained{usual}{most}")
         if self._throttled and sum(self._throttled) * 2 > len(self._throttled) and not self._reference.throttled:
-            return Finding("throttled", "the accelerator's driver said so while it trained")
+            return Disturbance("throttled", "the accelerator's driver said so while it trained")
         return None
 
 

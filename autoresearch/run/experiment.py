@@ -35,7 +35,7 @@ EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
 SPEED_KNOWN = 0.1  # chosen: after this share of the budget a training that is too slow ends
 
 
-class Watch:
+class Monitor:
     """Who looks on while a run trains, and may raise what makes it not count; this one does nothing. See watch.py."""
 
     def start(self) -> None:
@@ -148,7 +148,7 @@ def execute(
     folder: Path,
     on_progress: OnProgress = lambda progress: None,
     warm: Warm | None = None,
-    watch: Watch | None = None,
+    monitor: Monitor | None = None,
     futility: Futility | None = None,
 ) -> RunResult:
     """Train and score the text train_py in folder, which then holds train.py, log.txt, curve.jsonl, checkpoint and documents.npy.
@@ -157,15 +157,15 @@ def execute(
     goes wrong in agent code is in the result's status and reason. Raises EnvironmentFailure (no disk, no process),
     KeyboardInterrupt, and what watch raises, all after the processes are gone.
     """
-    watch = watch or Watch()
+    monitor = monitor or Monitor()
     start = warm.started if warm else awake_seconds()
     facts: dict[str, Any] = {}
     with disk.errors(folder):
         try:
             with warm or warm_up(setup, train_py, seed, folder, on_progress) as ready:
                 facts["startup_seconds"] = ready.startup_seconds
-                _train(setup, ready, on_progress, facts, watch, futility)
-            watch.check()
+                _train(setup, ready, on_progress, facts, monitor, futility)
+            monitor.check()
             scoring_start = awake_seconds()
             seal(folder, train_py, facts["checkpoint"])
             result = evaluate(setup, folder, on_progress)
@@ -177,13 +177,13 @@ def execute(
             facts["scoring_seconds"] = awake_seconds() - scoring_start
             status, reason = "ok", None
         except RunFailed as failure:
-            watch.failed(failure.kind)
+            monitor.failed(failure.kind)
             status, reason = failure.kind, failure.reason
     return RunResult(status=status, reason=reason, seed=seed, total_seconds=awake_seconds() - start, **facts)
 
 
 def _train(
-    setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict[str, Any], watch: Watch, futility: Futility | None
+    setup: Setup, warm: Warm, on_progress: OnProgress, facts: dict[str, Any], monitor: Monitor, futility: Futility | None
 ) -> None:
     """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
     folder, worker, feed, described = warm.folder, warm.worker, warm.feed, warm.described
@@ -196,7 +196,7 @@ def _train(
                 curve.write(json.dumps({"seconds": round(elapsed, 3)} | message | {"tokens": feed.tokens}) + "\n")
 
         def tick(message: dict[str, Any] | None) -> None:
-            watch.tick()
+            monitor.tick()
             elapsed = awake_seconds() - start
             speed = loss = None
             if message and message["type"] == "step":
@@ -207,7 +207,7 @@ def _train(
                     _refuse(setup.constraints.objection(tokens_per_second=speed))
             on_progress(Progress("training", elapsed, min(1.0, elapsed / setup.train_seconds), loss, speed))
 
-        watch.start()
+        monitor.start()
         start = awake_seconds()
         worker.limit_lookups(bounds.LOOKUPS)
         worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")

@@ -29,7 +29,7 @@ SHORTEST_SECONDS = 10.0  # of a training in which a share of the processors mean
 
 
 @dataclass(frozen=True)
-class Finding:
+class Disturbance:
     """What made a run, or a check, not count."""
 
     state: Literal["helped", events.Disturbed]
@@ -92,25 +92,25 @@ class Reference:
             self.clocks[place].append(clock_mhz)
 
 
-def explain(reading: Reading, place: events.Place, reference: Reference) -> Finding:
+def explain(reading: Reading, place: events.Place, reference: Reference) -> Disturbance:
     """Of a reading that is off: the word that the facts support. `helped`: our own processes do, so it says nothing."""
     median = reference.median(place)
     slow = f"the machine does its fixed work at {reading.rate / median:.0%} of its usual speed: " if median else ""
     if reference.is_contended(reading.taken):
         most = f", {reading.largest} most" if reading.largest else ""
         usual = f", usually {reference.taken:.0%}" if reference.taken else ""
-        return Finding("contended", f"{slow}others take {reading.taken:.0%} of the cores{usual}{most}")
+        return Disturbance("contended", f"{slow}others take {reading.taken:.0%} of the cores{usual}{most}")
     if (reading.helpers or 0.0) >= LIMIT:
-        return Finding("helped", f"{slow}beside our own agent's {reading.helpers:.0%} of the cores")
+        return Disturbance("helped", f"{slow}beside our own agent's {reading.helpers:.0%} of the cores")
     clocks = reference.clocks[place]
     usual_mhz = statistics.median(clocks) if len(clocks) >= KNOWN else None
     if usual_mhz and reading.clock_mhz and reading.clock_mhz < (1 - OFF) * usual_mhz:
-        return Finding("throttled", f"{slow}its clock is at {reading.clock_mhz:.0f} MHz, usually {usual_mhz:.0f}")
+        return Disturbance("throttled", f"{slow}its clock is at {reading.clock_mhz:.0f} MHz, usually {usual_mhz:.0f}")
     if reading.heat:
-        return Finding("throttled", f"{slow}{reading.heat}")
+        return Disturbance("throttled", f"{slow}{reading.heat}")
     if reading.on_battery:
-        return Finding("throttled", f"{slow}it runs on its battery")
-    return Finding("slow", f"{slow}neither heat, clock, battery nor other processes explain it")
+        return Disturbance("throttled", f"{slow}it runs on its battery")
+    return Disturbance("slow", f"{slow}neither heat, clock, battery nor other processes explain it")
 
 
 def wait_seconds(off: int) -> float:

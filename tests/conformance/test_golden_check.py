@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from autoresearch.checks.conformance import golden
-from autoresearch.checks.conformance.bench import Bench, Fault
+from autoresearch.checks.conformance.subject import Fault, Subject
 from autoresearch.hardware.devices import registry
 from autoresearch.paths import shipped
 
@@ -26,16 +26,16 @@ def bench(tmp_path, cache, monkeypatch):
     manifest = (folder / "backend.toml").read_text(encoding="utf-8")
     (folder / "backend.toml").write_text(manifest.replace("../torch/", ""), encoding="utf-8")
     (tmp_path / "bench").mkdir()
-    return Bench(registry.read("copy", folder), tmp_path / "bench", budget_seconds=1)
+    return Subject(registry.read("copy", folder), tmp_path / "bench", budget_seconds=1)
 
 
-def compare(bench):
-    return golden.compare(bench, "float32", {"AUTORESEARCH_DTYPE": "float32"})
+def compare(subject):
+    return golden.compare(subject, "float32", {"AUTORESEARCH_DTYPE": "float32"})
 
 
 @pytest.mark.slow
-def test_the_torch_text_agrees(bench):
-    assert compare(bench).startswith("float32: logits ")
+def test_the_torch_text_agrees(subject):
+    assert compare(subject).startswith("float32: logits ")
 
 
 WRONG = {
@@ -46,10 +46,10 @@ WRONG = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quantity", WRONG)
-def test_what_is_wrong_shows_in_its_quantity(bench, quantity):
+def test_what_is_wrong_shows_in_its_quantity(subject, quantity):
     old, new = WRONG[quantity]
-    source = bench.backend.train_py.read_text(encoding="utf-8")
+    source = subject.backend.train_py.read_text(encoding="utf-8")
     assert source.count(old) == 1
-    bench.backend.train_py.write_text(source.replace(old, new), encoding="utf-8")
+    subject.backend.train_py.write_text(source.replace(old, new), encoding="utf-8")
     with pytest.raises(Fault, match=f"^{quantity} deviates"):
-        compare(bench)
+        compare(subject)

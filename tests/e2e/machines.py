@@ -95,6 +95,6 @@ class Acting(studies.Recorder):
 
 
 def play(study, setup, steps, machine: Machine, listener: Acting | None = None):
-    """Run the study with a script on this machine: (Outcome, the listener)."""
+    """Run the study with a script on this machine: (Ending, the listener)."""
     listener = listener or Acting()
     return run_study(study, setup, Agents(Scripted(steps)), Until(), listener, machine), listener

@@ -97,7 +97,7 @@ def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = 
 
 
 def play(study, setup, steps, experiments: int | None = None):
-    """Run the study with a script: (Outcome, Recorder)."""
+    """Run the study with a script: (Ending, Recorder)."""
     recorder = Recorder()
     return run(study, setup, steps, recorder, experiments), recorder
 

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from autoresearch import constants
-from autoresearch.checks.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE
+from autoresearch.checks.conformance.subject import SEQ_LEN, TINY, VOCAB_SIZE
 from autoresearch.child import RunFailed
 from autoresearch.hardware.autotune.stopwatch import LIMITS, PARTS, UNTIMED, Stopwatch, alternate
 from autoresearch.hardware.devices import registry

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autoresearch import choices, constants
-from autoresearch.checks.conformance.bench import SEQ_LEN, TINY, VOCAB_SIZE, prepared_text
+from autoresearch.checks.conformance.subject import SEQ_LEN, TINY, VOCAB_SIZE, prepared_text
 from autoresearch.errors import UsageError
 from autoresearch.hardware.autotune import tune_runtime
 from autoresearch.hardware.autotune.stopwatch import Stopwatch

@@ -12,9 +12,9 @@ from anthropic._data import DEPRECATED_MODELS
 from wire.server import KEY, WireServer, answers
 
 from autoresearch import constants, paths
-from autoresearch.agents import claude, edits, prices
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
-from autoresearch.agents.service import BadRequest, Service
+from autoresearch.agents.claude import claude, edits, prices
+from autoresearch.agents.claude.service import BadRequest, Service
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError
 
 BEST = (paths.shipped("backends") / "null" / "train.py").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autoresearch.agents import command, recipes, scratch
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
+from autoresearch.agents.command import command, recipes, scratch
 from autoresearch.errors import UsageError
 
 TRAIN = "DEPTH = 4  # layers [2..12]\nMATRIX_LR = 0.04\nprint(DEPTH)\n"
@@ -123,7 +123,7 @@ def test_it_does_not_outlive_the_harness(tmp_path):
     pids = tmp_path / "pid"
     child = f"import os, time; open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     text = "import os, pathlib, sys, threading, time\nfrom autoresearch.agents.base import View\n"
-    text += "from autoresearch.agents.command import Command\n"
+    text += "from autoresearch.agents.command.command import Command\n"
     text += f"agent = Command([sys.executable, '-c', {child!r}])\n"
     text += f"view = View('', 'x = 1', None, (), folder=pathlib.Path({str(tmp_path)!r}))\n"
     text += "threading.Thread(target=agent.propose, args=(view,), daemon=True).start()\n"

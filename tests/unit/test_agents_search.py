@@ -4,8 +4,8 @@ import pytest
 
 from autoresearch import constants
 from autoresearch.agents.base import Exhausted, Past, View
-from autoresearch.agents.memory import Memory
-from autoresearch.agents.search import Search
+from autoresearch.agents.search.memory import Memory
+from autoresearch.agents.search.search import Search
 from autoresearch.errors import UsageError
 from autoresearch.hardware.devices import registry
 from autoresearch.hardware.planner import profiles

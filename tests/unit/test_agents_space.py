@@ -3,7 +3,7 @@
 import pytest
 
 from autoresearch import constants
-from autoresearch.agents import space
+from autoresearch.agents.search import space
 
 
 def axis(line: str, first=None):

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from autoresearch.checks.conformance.bench import LIMIT_SECONDS, PROTOCOL, Bench, Fault, files
+from autoresearch.checks.conformance.subject import LIMIT_SECONDS, PROTOCOL, Fault, Subject, files
 from autoresearch.child import OUR_OWN, RunFailed, Worker
 from autoresearch.run.setup import job_for
 
 _FOLDER = Path(__file__).resolve().parent
 
 
-def compare(bench: Bench, dtype: str, variables: dict[str, str]) -> str:
+def compare(subject: Subject, dtype: str, variables: dict[str, str]) -> str:
     """The figure of a backend that computes in dtype. variables: of its process's environment. Raises Fault and RunFailed."""
     about = json.loads((_FOLDER / "golden.json").read_text(encoding="utf-8"))
     if dtype not in about["tolerances"]:
@@ -27,7 +27,7 @@ def compare(bench: Bench, dtype: str, variables: dict[str, str]) -> str:
     with np.load(_FOLDER / "golden.npz", allow_pickle=False) as arrays:
         state = dict(arrays)
     try:
-        deviations = _deviations(bench, about, state, variables, f"golden-{dtype if variables else 'own'}")
+        deviations = _deviations(subject, about, state, variables, f"golden-{dtype if variables else 'own'}")
     except RunFailed as failure:
         raise Fault(
             f"{failure.reason}; train.py must offer build_model and Trainer(model, seq_len) with step(get_batch, progress), and "
@@ -51,12 +51,12 @@ _CAUSES = {
 
 
 def _deviations(
-    bench: Bench, about: dict[str, Any], state: Mapping[str, np.ndarray], variables: dict[str, str], name: str
+    subject: Subject, about: dict[str, Any], state: Mapping[str, np.ndarray], variables: dict[str, str], name: str
 ) -> dict[str, float]:
     from safetensors.numpy import load_file, save_file
 
-    setup = bench.resized(about["vocab_size"], about["seq_len"])
-    folder = bench.new_folder(name, about["constants"])
+    setup = subject.resized(about["vocab_size"], about["seq_len"])
+    folder = subject.new_folder(name, about["constants"])
     start = _part(state, "weights")
     save_file(start, folder / "checkpoint")
 

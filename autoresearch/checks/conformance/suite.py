@@ -1,6 +1,6 @@
-"""The contracts of a backend, one after the other: `check(backend)` gives an `Outcome` for each as it is known.
+"""The contracts of a backend, one after the other: `check(backend)` gives an `Checked` for each as it is known.
 
-A contract is a function from the bench to its figure; it raises Fault when it is broken and NotApplicable when it says nothing
+A contract is a function from the subject to its figure; it raises Fault when it is broken and NotApplicable when it says nothing
 here. One that needs another that did not pass is not run: so a fault is reported once, where it belongs. The table is at the end;
 docs/design/conformance.md says what each shows, and what none of them shows.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from autoresearch.checks.conformance import golden
-from autoresearch.checks.conformance.bench import SEED, STEPS, TINY, Bench, Counted, Fault, NotApplicable, some_tokens
+from autoresearch.checks.conformance.subject import SEED, STEPS, TINY, Counted, Fault, NotApplicable, Subject, some_tokens
 from autoresearch.child import RunFailed
 from autoresearch.errors import UsageError
 from autoresearch.hardware.devices.detect import ProbeFault
@@ -37,7 +37,7 @@ TOO_MANY_TOKENS, TOO_WIDE = 2**31 - 1, {"DEPTH": 1, "HEAD_DIM": 64, "ASPECT_RATI
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Checked:
     contract: str
     result: str  # pass, fail, n/a
     figure: str | None = None  # what was measured
@@ -47,44 +47,44 @@ class Outcome:
         return asdict(self)
 
 
-def check(backend: Backend, budget_seconds: float = BUDGET_SECONDS) -> Iterator[Outcome]:
+def check(backend: Backend, budget_seconds: float = BUDGET_SECONDS) -> Iterator[Checked]:
     """Every contract's outcome, in the table's order, as it becomes known.
 
     Raises nothing for what the backend does; UsageError where a variable of the user's is wrong.
     """
     results: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", ignore_cleanup_errors=True) as folder:
-        bench = Bench(backend, Path(folder).resolve(), budget_seconds)
+        subject = Subject(backend, Path(folder).resolve(), budget_seconds)
         for name, contract, needed in CONTRACTS:
-            outcome = _outcome(name, contract, needed, bench, results)
+            outcome = _outcome(name, contract, needed, subject, results)
             results[name] = outcome.result
             yield outcome
 
 
 def _outcome(
-    name: str, contract: Callable[[Bench], str], needed: tuple[str, ...], bench: Bench, results: dict[str, str]
-) -> Outcome:
+    name: str, contract: Callable[[Subject], str], needed: tuple[str, ...], subject: Subject, results: dict[str, str]
+) -> Checked:
     lacking = [one for one in needed if results[one] != PASS]
     if lacking:
-        reason = f"does not work here: {bench.facts.reason}" if bench.facts and not bench.facts.ok else f"needs: {lacking[0]}"
-        return Outcome(name, NOT_APPLICABLE, detail=reason)
+        reason = f"does not work here: {subject.facts.reason}" if subject.facts and not subject.facts.ok else f"needs: {lacking[0]}"
+        return Checked(name, NOT_APPLICABLE, detail=reason)
     try:
-        return Outcome(name, PASS, contract(bench))
+        return Checked(name, PASS, contract(subject))
     except NotApplicable as reason:
-        return Outcome(name, NOT_APPLICABLE, detail=str(reason))
+        return Checked(name, NOT_APPLICABLE, detail=str(reason))
     except Fault as fault:
-        return Outcome(name, FAIL, fault.figure, fault.detail)
+        return Checked(name, FAIL, fault.figure, fault.detail)
     except RunFailed as failure:
-        return Outcome(name, FAIL, failure.kind, f"{failure.reason}; mend that in train.py or runtime.py")
+        return Checked(name, FAIL, failure.kind, f"{failure.reason}; mend that in train.py or runtime.py")
 
 
-def probe(bench: Bench) -> str:
+def probe(subject: Subject) -> str:
     """In time, JSON, typed; each choice has its reason; unknown is null."""
-    if bench.backend.problem:
-        raise Fault(f"{bench.backend.problem}; mend backend.toml", "backend.toml")
+    if subject.backend.problem:
+        raise Fault(f"{subject.backend.problem}; mend backend.toml", "backend.toml")
     start = awake_seconds()
     try:
-        facts = bench.probe()
+        facts = subject.probe()
     except ProbeFault as fault:
         raise Fault(f"{fault}; `python runtime.py --probe` must print one JSON line of the facts (devices/facts.py)") from fault
     if facts.wrong_input:
@@ -102,33 +102,33 @@ def probe(bench: Bench) -> str:
     return f"{awake_seconds() - start:.1f} s; {facts.device}, {facts.dtype}"
 
 
-def trains(bench: Bench) -> str:
+def trains(subject: Subject) -> str:
     """train.py asks for data, makes its steps, reports each loss."""
-    losses = bench.counted().losses
+    losses = subject.counted().losses
     if len(losses) != STEPS:
         raise Fault(f"{STEPS} steps reported {len(losses)} losses; call run.report(loss) once a step", f"{len(losses)} losses")
     return f"loss {losses[0]:.4f} to {losses[-1]:.4f} in {STEPS} steps"
 
 
-def seeds(bench: Bench) -> str:
+def seeds(subject: Subject) -> str:
     """One seed, one run; another seed, other starting weights."""
-    one, other_stand_in, other = bench.counted(), bench.counted(stand_in_seed=1), bench.counted(seed=SEED + 1)
+    one, other_stand_in, other = subject.counted(), subject.counted(stand_in_seed=1), subject.counted(seed=SEED + 1)
     # Equal in spite of other stand-in tokens: then a third run would say no more.
-    again = other_stand_in if one.losses == other_stand_in.losses else bench.counted(name="again")
+    again = other_stand_in if one.losses == other_stand_in.losses else subject.counted(name="again")
     worst = _largest_difference(one.losses, again.losses)
     figure = "bitwise" if one.losses == again.losses else f"largest difference {worst:.1e} nats"
     if not worst <= SAME_LOSS_NATS:
         cure = "call runtime.seed(run.seed) before build_model, and let it seed every generator"
         raise Fault(f"two runs with one seed differ; {cure}", figure)
     is_same_start = _weights_at_go(one) == _weights_at_go(other)
-    if is_same_start and not bench.backend.simulated:
+    if is_same_start and not subject.backend.simulated:
         raise Fault("another seed gives the same starting weights; seed with run.seed, not with a constant", figure)
     return figure
 
 
-def warm_up(bench: Bench) -> str:
+def warm_up(subject: Subject) -> str:
     """Other stand-in tokens before the clock change nothing after it: neither weights nor optimizer kept a trace of them."""
-    one, other = bench.counted(), bench.counted(stand_in_seed=1)
+    one, other = subject.counted(), subject.counted(stand_in_seed=1)
     worst = _largest_difference(one.losses, other.losses)
     is_same = _weights_at_go(one) == _weights_at_go(other)
     figure = f"weights at GO {'bitwise' if is_same else 'differ'}, losses {'bitwise' if worst == 0 else f'to {worst:.1e} nats'}"
@@ -138,10 +138,10 @@ def warm_up(bench: Bench) -> str:
     return figure
 
 
-def validation_text(bench: Bench) -> str:
+def validation_text(subject: Subject) -> str:
     """No path of the validation text in what the training process was told, opened, mapped or has in its environment."""
-    run = bench.counted()
-    folder = str(bench.setup.prepared.val_folder)
+    run = subject.counted()
+    folder = str(subject.setup.prepared.val_folder)
     told = [json.dumps(run.job), *run.known]
     reached = [text for text in told if folder in text or json.dumps(folder)[1:-1] in text]
     if reached:
@@ -150,12 +150,12 @@ def validation_text(bench: Bench) -> str:
     return f"{len(run.known)} paths and settings, none of it"
 
 
-def save_and_load(bench: Bench) -> str:
+def save_and_load(subject: Subject) -> str:
     """A fresh process with the saved weights gives the logits of the process that trained them."""
-    run = bench.counted()
+    run = subject.counted()
     if not run.is_model_saved:
         raise Fault("train.py did not save by runtime.save_weights(model, path); pass run.steps() a save that does")
-    loaded = bench.logits(run.folder / "checkpoint", np.load(run.folder / "ids.npy")).astype(np.float32)
+    loaded = subject.logits(run.folder / "checkpoint", np.load(run.folder / "ids.npy")).astype(np.float32)
     worst = float(np.abs(loaded - np.load(run.folder / "logits.npy").astype(np.float32)).max())
     figure = f"largest change of a logit {worst:.1e}"
     if not worst <= SAME_LOGIT:
@@ -163,13 +163,13 @@ def save_and_load(bench: Bench) -> str:
     return figure
 
 
-def causality(bench: Bench) -> str:
+def causality(subject: Subject) -> str:
     """Another token moves no logit before it."""
-    _not_simulated(bench)
+    _not_simulated(subject)
     ids = np.repeat(some_tokens(1), 1 + len(_CUTS), axis=0)
     for row, cut in enumerate(_CUTS, start=1):
         ids[row, cut] = (ids[row, cut] + 1) % 256
-    logits = bench.logits(bench.counted().folder / "checkpoint", ids).astype(np.float32)
+    logits = subject.logits(subject.counted().folder / "checkpoint", ids).astype(np.float32)
     moved = np.abs(logits[1:] - logits[0]).max(axis=2)  # [cuts, T]
     earlier = max(float(row[:cut].max(initial=0.0)) for row, cut in zip(moved, _CUTS, strict=True))
     if not moved.any():
@@ -180,9 +180,9 @@ def causality(bench: Bench) -> str:
     return figure
 
 
-def scoring(bench: Bench) -> str:
+def scoring(subject: Subject) -> str:
     """The score does not depend on how many rows the scorer sends at a time."""
-    run, setup = bench.counted(), bench.setup
+    run, setup = subject.counted(), subject.setup
     one, many = (evaluate(setup, run.folder, rows=rows).val_bpb for rows in (1, 32))
     figure = f"{one:.6f} and {many:.6f} bpb"
     if not abs(one - many) <= SAME_BPB:
@@ -190,22 +190,22 @@ def scoring(bench: Bench) -> str:
     return figure
 
 
-def clock(bench: Bench) -> str:
+def clock(subject: Subject) -> str:
     """A run of the real harness ends by the clock."""
-    result = _timed(bench)
+    result = _timed(subject)
     if result.training_seconds is None:
         raise Fault(f"{result.status}: {result.reason}; train only inside `for step in run.steps(save=...)`", result.status)
-    grace = grace_seconds(bench.budget_seconds)
-    return f"{result.training_seconds:.2f} s of {bench.budget_seconds:g} s (grace {grace:g} s), {result.num_steps} steps"
+    grace = grace_seconds(subject.budget_seconds)
+    return f"{result.training_seconds:.2f} s of {subject.budget_seconds:g} s (grace {grace:g} s), {result.num_steps} steps"
 
 
-def summary(bench: Bench) -> str:
+def summary(subject: Subject) -> str:
     """Every line of the summary block is a number that can be true, or n/a."""
-    result = _timed(bench)
+    result = _timed(subject)
     if not result.ok:
         raise Fault(f"{result.status}: {result.reason}; mend that in train.py or runtime.py", result.status)
     assert result.val_bpb is not None and result.num_steps is not None, "a run that is ok has both"
-    prepared = bench.setup.prepared
+    prepared = subject.setup.prepared
     worst_bpb = 2 * math.log2(prepared.vocab_size) / prepared.mean_token_bytes  # twice that of knowing nothing
     doubts = {
         "val_bpb": not 0 < result.val_bpb < worst_bpb,
@@ -223,47 +223,47 @@ def summary(bench: Bench) -> str:
     return f"{result.val_bpb:.4f} bpb, {result.total_tokens} tokens; n/a: {', '.join(unknown) or 'nothing'}"
 
 
-def out_of_memory(bench: Bench) -> str:
+def out_of_memory(subject: Subject) -> str:
     """A model larger than any memory ends as oom, not as a crash."""
-    _not_simulated(bench)
-    result = execute(bench.resized(TOO_MANY_TOKENS), bench.train_py(TINY | TOO_WIDE), SEED, bench.folder / "out-of-memory")
+    _not_simulated(subject)
+    result = execute(subject.resized(TOO_MANY_TOKENS), subject.train_py(TINY | TOO_WIDE), SEED, subject.folder / "out-of-memory")
     if result.status != "oom":
         cure = "raise MemoryError, or an error that says `out of memory`"
         raise Fault(f"ended as {result.status}: {result.reason}; when memory does not suffice, {cure}", result.status)
     return f"oom: {str(result.reason)[:120]}"
 
 
-def golden_state(bench: Bench) -> str:
+def golden_state(subject: Subject) -> str:
     """The reference's numbers, in the dtype that the backend has chosen."""
-    _not_simulated(bench)
-    return golden.compare(bench, _dtype(bench), {})
+    _not_simulated(subject)
+    return golden.compare(subject, _dtype(subject), {})
 
 
-def golden_float32(bench: Bench) -> str:
+def golden_float32(subject: Subject) -> str:
     """The reference's numbers, as near as float32 comes."""
-    _not_simulated(bench)
-    if _dtype(bench) == "float32":
+    _not_simulated(subject)
+    if _dtype(subject) == "float32":
         raise NotApplicable("float32 is its own dtype: compared above")
-    return golden.compare(bench, "float32", {"AUTORESEARCH_DTYPE": "float32"})
+    return golden.compare(subject, "float32", {"AUTORESEARCH_DTYPE": "float32"})
 
 
-def _dtype(bench: Bench) -> str:
-    assert bench.facts is not None and bench.facts.dtype is not None, "the contract `probe` has passed"
-    return bench.facts.dtype
+def _dtype(subject: Subject) -> str:
+    assert subject.facts is not None and subject.facts.dtype is not None, "the contract `probe` has passed"
+    return subject.facts.dtype
 
 
-def _not_simulated(bench: Bench) -> None:
-    if bench.backend.simulated:
+def _not_simulated(subject: Subject) -> None:
+    if subject.backend.simulated:
         raise NotApplicable("simulated: it has no model")
 
 
-def _timed(bench: Bench) -> RunResult:
+def _timed(subject: Subject) -> RunResult:
     """The one run with the real clock. A loaded machine may stall it for longer than the grace, so it has a second try."""
     for attempt in ("clock", "clock-again"):
-        if bench.timed is None or bench.timed.status == "timeout":
-            bench.timed = execute(bench.setup, bench.train_py(TINY), SEED, bench.folder / attempt)
-    assert bench.timed is not None, "the first turn has set it"
-    return bench.timed
+        if subject.timed is None or subject.timed.status == "timeout":
+            subject.timed = execute(subject.setup, subject.train_py(TINY), SEED, subject.folder / attempt)
+    assert subject.timed is not None, "the first turn has set it"
+    return subject.timed
 
 
 def _largest_difference(one: list[float], other: list[float]) -> float:
@@ -277,7 +277,7 @@ def _weights_at_go(run: Counted) -> bytes:
 _CUTS = (1, 2, 15, 16, 17, 32, 47, 63)  # positions of the changed token: about a short window, the middle, the end
 
 # name, function, the contracts that must have passed for it to say anything
-CONTRACTS: tuple[tuple[str, Callable[[Bench], str], tuple[str, ...]], ...] = (
+CONTRACTS: tuple[tuple[str, Callable[[Subject], str], tuple[str, ...]], ...] = (
     ("probe", probe, ()),
     ("trains", trains, ("probe",)),
     ("same seed reproduces", seeds, ("trains",)),

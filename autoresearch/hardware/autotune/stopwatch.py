@@ -50,7 +50,7 @@ TRIAL_BYTES = 100_000  # chosen: some seconds at the speeds of a CPU; the same t
 COPY_BYTES = 256 << 20  # far larger than any cache
 
 
-class Watch:
+class PieceTimer:
     """A child process that times pieces on demand. Raises RunFailed when it can't be started or fails under way."""
 
     def __init__(
@@ -118,7 +118,7 @@ class Learnt:
         return self.tokens / self.seconds
 
 
-class Stopwatch(Watch):
+class Stopwatch(PieceTimer):
     """A warm train.py, and the machine's limits beside it."""
 
     def __init__(
@@ -175,7 +175,7 @@ def measure_limits(backend: Backend, folder: Path, variables: dict[str, str] | N
     """Of the machine, without a train.py. folder: for the log; variables: as a Stopwatch's. Raises RunFailed."""
     folder.mkdir(parents=True, exist_ok=True)
     job = {"type": "limits", "python_path": [str(path) for path in backend.python_path]}
-    with Watch(job, folder, START_LIMIT_SECONDS, WORKER, variables) as watch:
+    with PieceTimer(job, folder, START_LIMIT_SECONDS, WORKER, variables) as watch:
         pieces = {name: lambda name=name: watch.seconds(name) for name in watch.limit_pieces()}
         return limits_of(alternate(pieces, rounds))
 

@@ -20,11 +20,11 @@ import numpy as np
 import optuna
 
 from autoresearch import constants
-from autoresearch.agents import space
-from autoresearch.agents.additive import Additive, expected_improvement
 from autoresearch.agents.base import FAILED, Exhausted, Past, Proposal, View
-from autoresearch.agents.memory import Memory, Text
-from autoresearch.agents.space import Axis
+from autoresearch.agents.search import space
+from autoresearch.agents.search.additive import Additive, expected_improvement
+from autoresearch.agents.search.memory import Memory, Text
+from autoresearch.agents.search.space import Axis
 from autoresearch.constants import Number, Value, is_number
 from autoresearch.errors import UsageError
 

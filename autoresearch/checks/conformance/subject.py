@@ -76,8 +76,8 @@ class Counted:
     job: dict[str, Any]
 
 
-class Bench:
-    """A backend on the bench, and a folder that is thrown away after."""
+class Subject:
+    """A backend on the subject, and a folder that is thrown away after."""
 
     def __init__(self, backend: Backend, folder: Path, budget_seconds: float):
         self.backend, self.folder, self.budget_seconds = backend, folder, budget_seconds

@@ -27,9 +27,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autoresearch.agents import scratch
 from autoresearch.agents.base import Ask, Proposal, Unavailable, View
-from autoresearch.agents.recipes import find_recipe, recipe, recipes
+from autoresearch.agents.command import scratch
+from autoresearch.agents.command.recipes import find_recipe, recipe, recipes
 from autoresearch.errors import UsageError, nearest
 from autoresearch.processes import OWN_GROUP, end_tree, is_secret
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoresearch import durable
-from autoresearch.agents import edits, prices, prompt
 from autoresearch.agents.base import Exhausted, Proposal, Unavailable, View
 from autoresearch.agents.categories import category
-from autoresearch.agents.service import READ_SECONDS, BadRequest, Service
+from autoresearch.agents.claude import edits, prices, prompt
+from autoresearch.agents.claude.service import READ_SECONDS, BadRequest, Service
 from autoresearch.errors import UsageError
 from autoresearch.text import one_line
 
@@ -61,7 +61,7 @@ class Conversation:
         self.messages.append({"role": "user", "content": [*self.unanswered, *said]})
         self.unanswered = []
 
-    def take(self, content: tuple[Any, ...]) -> tuple[edits.Outcome, str]:
+    def take(self, content: tuple[Any, ...]) -> tuple[edits.Edited, str]:
         """Make the edits of an answer; (what they came to, the outcome in a few words)."""
         self.messages.append({"role": "assistant", "content": list(content)})
         prose = "\n".join(block.text for block in content if block.type == "text").strip()
@@ -79,15 +79,15 @@ class Conversation:
             return done, "answered: edit refused"
         return done, "answered" if done.submitted else "answered: not submitted yet"
 
-    def _take_prose(self, prose: str) -> tuple[edits.Outcome, str]:
+    def _take_prose(self, prose: str) -> tuple[edits.Edited, str]:
         """An answer without a call: a whole file, the end of a conversation with edits, or no edit at all."""
         whole = edits.whole_file(prose)
         self.text = whole if whole is not None else self.text
         if self.text.strip() == self.best.strip():
-            return edits.Outcome(self.text, ()), "answered without an edit"
+            return edits.Edited(self.text, ()), "answered without an edit"
         first = next((line.strip("#*` \t") for line in prose.split("```")[0].splitlines() if line.strip("#*` \t")), "")
         description = one_line(first) or f"edit of {category(self.best, self.text)}"
-        return edits.Outcome(self.text, (), submitted=(description, edits.plain(prose))), "answered"
+        return edits.Edited(self.text, (), submitted=(description, edits.plain(prose))), "answered"
 
 
 class Claude:

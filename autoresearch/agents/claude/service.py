@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from autoresearch.agents import prices
 from autoresearch.agents.base import Ask, Unavailable
+from autoresearch.agents.claude import prices
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError, nearest
 
 if TYPE_CHECKING:

@@ -96,7 +96,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Edited:
     """What the calls of one answer came to."""
 
     text: str  # train.py after them; unchanged when one of them failed
@@ -109,16 +109,16 @@ class Outcome:
         return any(result.is_error for result in self.results)
 
 
-def apply(text: str, best: str, calls: Sequence[Call]) -> Outcome:
+def apply(text: str, best: str, calls: Sequence[Call]) -> Edited:
     """Make all calls of one answer on the train.py `text`, or none. best: what a proposal has to differ from."""
-    done = Outcome(text, ())
+    done = Edited(text, ())
     for call in calls:
         try:
             done = _apply(done, best, call)
         except (ValueError, UsageError) as error:
             others = f"not done, for call {len(done.results) + 1} of this answer failed: all are made or none; send all again"
             results = (Result(one.id, str(error) if one is call else others, True) for one in calls)
-            return Outcome(text, tuple(results))
+            return Edited(text, tuple(results))
     return done
 
 
@@ -145,7 +145,7 @@ def plain(text: str) -> str:
 # ---------------------------------------------------------------------------------------------------------- the tools
 
 
-def _apply(done: Outcome, best: str, call: Call) -> Outcome:
+def _apply(done: Edited, best: str, call: Call) -> Edited:
     """done, with one call more. ValueError or UsageError: the exact reason why not."""
     if call.name not in NAMES:
         raise ValueError(f"there is no tool {call.name!r}; the tools are: {', '.join(NAMES)}")

@@ -1,0 +1,1 @@
+"""The agent claude: an LLM behind a service that speaks the Messages protocol."""

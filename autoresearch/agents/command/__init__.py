@@ -1,0 +1,1 @@
+"""The agent command: any program that edits a file, as coding agents do."""
