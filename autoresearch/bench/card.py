@@ -47,7 +47,7 @@ class Row:
     scoring_share: float  # of a whole experiment
     experiments_per_hour: float
     val_bpb: float | None
-    predicted: dict[str, Any] | None  # the planner's figures with this run's limits: hardware/planner/forecast.py
+    predicted: dict[str, Any] | None  # the planner's figures with this run's limits: hardware/planner/plan.py
     runtime: dict[str, Any]  # what the profile, or autotune, chose in the runtime's place
 
 

@@ -19,7 +19,7 @@ from autoresearch.child import RunFailed
 from autoresearch.data.prepare import Prepared
 from autoresearch.hardware.autotune.stopwatch import UNTIMED, Limits, Started, Stopwatch, limits_of
 from autoresearch.hardware.devices.detect import Choice
-from autoresearch.hardware.planner.forecast import forecast
+from autoresearch.hardware.planner.plan import forecast
 from autoresearch.hardware.planner.profiles import Profile
 from autoresearch.measure.summary import RunResult
 from autoresearch.run.experiment import execute

@@ -17,7 +17,7 @@ from autoresearch.hardware.devices import detect, registry
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.now import awake, conditions
 from autoresearch.hardware.planner import plan, profiles
-from autoresearch.hardware.planner.forecast import forecast
+from autoresearch.hardware.planner.plan import forecast
 from autoresearch.paths import cache_dir
 from autoresearch.sandbox import levels
 

@@ -101,7 +101,7 @@ def _attack(sandbox: str, as_json: bool) -> int:
 
 
 def prediction_lines(found: dict[str, Any] | None) -> list[str]:
-    """The planner's figures (hardware/planner/forecast.py) as text."""
+    """The planner's figures (hardware/planner/plan.py) as text."""
     if found is None:
         return ["  predicted n/a: the planner does not know this model"]
     limits, capacity = found["limits"], found["memory_bytes"]

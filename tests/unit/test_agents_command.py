@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
-from autoresearch.agents.command import command, recipes, scratch
+from autoresearch.agents.command import command, scratch
 from autoresearch.errors import UsageError
 
 TRAIN = "DEPTH = 4  # layers [2..12]\nMATRIX_LR = 0.04\nprint(DEPTH)\n"
@@ -272,12 +272,12 @@ def test_a_file_of_the_present_folder_is_asked_for_in_full(tmp_path, monkeypatch
 
 def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert recipes.find_recipe() is None
+    assert command.find_recipe() is None
     with pytest.raises(UsageError, match="install Codex CLI"):
         command.make("codex")
     program = tmp_path / ("codex.exe" if os.name == "nt" else "codex")
     program.touch(mode=0o755)
-    assert recipes.find_recipe().name == "codex"
+    assert command.find_recipe().name == "codex"
     made = command.make("codex", variables=("MORE_KEY",))
     assert made.arguments[:2] == [str(program), "exec"]
     assert made.variables == ("CODEX_API_KEY", "OPENAI_API_KEY", "MORE_KEY")
@@ -285,7 +285,7 @@ def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monke
 
 
 def test_every_recipe_can_be_split_on_every_system_and_names_the_task():
-    for known in recipes.recipes().values():
+    for known in command.recipes().values():
         parts = command.split(known.command, windows=False)
         assert parts == command.split(known.command, windows=True)
         assert parts[0] == known.executable and any("{task_file}" in one for one in parts)

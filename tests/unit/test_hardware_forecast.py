@@ -11,7 +11,7 @@ from autoresearch.commands.doctor import prediction_lines
 from autoresearch.hardware.devices import registry
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.planner import profiles
-from autoresearch.hardware.planner.forecast import forecast
+from autoresearch.hardware.planner.plan import forecast
 from autoresearch.paths import shipped
 
 RECORDED = Path(__file__).parents[1] / "facts"

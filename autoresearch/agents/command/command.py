@@ -24,12 +24,13 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.agents.base import Ask, Proposal, Unavailable, View
 from autoresearch.agents.command import scratch
-from autoresearch.agents.command.recipes import find_recipe, recipe, recipes
 from autoresearch.errors import UsageError, nearest
 from autoresearch.processes import OWN_GROUP, end_tree, is_secret
 
@@ -210,3 +211,35 @@ def _remove(folder: Path) -> None:
                 with contextlib.suppress(OSError):
                     os.chmod(path, 0o700)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+# How the known coding agents are called: recipes.toml, by name or by what is installed
+
+
+FILE = Path(__file__).with_name("recipes.toml")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    title: str
+    executable: str
+    command: str
+    variables: tuple[str, ...]  # secrets that the program signs in with
+    source: str
+
+
+def recipes() -> dict[str, Recipe]:
+    """Every recipe by its name, best first."""
+    table = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return {name: Recipe(name, **{**fields, "variables": tuple(fields["variables"])}) for name, fields in table.items()}
+
+
+def recipe(name: str) -> Recipe | None:
+    """The recipe of that exact name."""
+    return recipes().get(name)
+
+
+def find_recipe() -> Recipe | None:
+    """The first recipe whose program is on PATH, for `--agent auto`."""
+    return next((known for known in recipes().values() if shutil.which(known.executable)), None)
