@@ -62,3 +62,15 @@ def test_positions_are_ratios_on_a_log_axis_and_go_beyond_the_ends():
     assert found.position(0.04) == pytest.approx(0.5)
     assert found.position(0.64) == pytest.approx(1.5)
     assert found.value(1.5) == 0.16
+
+
+@pytest.mark.parametrize(("line", "first", "low", "high"), [("X = 1", 0.5, 1, 2), ("X = 1", 0.2, 1, 2), ("X = 3", 2.0, 1, 4)])
+def test_a_number_that_was_a_float_and_is_whole_now_has_a_range_of_its_own(line, first, low, high):
+    """It had ended the search: a range of no width, or a fraction for a whole number."""
+    found = axis(line, first)
+    assert (found.low, found.high) == (low, high)
+    assert {found.value(step / 50) for step in range(51)} == set(range(low, high + 1))
+
+
+def test_choices_that_are_equal_as_numbers_have_a_position():
+    assert axis("X = 1.0  # [1, 1.0]").position(1) == 0.5

@@ -7,6 +7,9 @@ Letters: C width, H query heads, G key/value heads, D head width, V vocabulary.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from autoresearch import constants, records
 from autoresearch.errors import UsageError
@@ -16,19 +19,22 @@ GATE_CHANNELS = 32  # train.py's own
 BLOCK = 256  # queries of a block where attention is made of products: backends/cpu/cpu_kernels.py
 
 
+Positive = Annotated[int, Meta(gt=0)]
+
+
 @dataclass(frozen=True)
 class _Constants:
     """What is read of train.py's constants."""
 
-    DEPTH: int
+    DEPTH: Positive
     ASPECT_RATIO: float
-    HEAD_DIM: int
-    GQA_RATIO: int
+    HEAD_DIM: Positive
+    GQA_RATIO: Positive
     MLP_RATIO: float
     WINDOW_PATTERN: str
     SHORT_WINDOW: float
-    DEVICE_BATCH_SIZE: int
-    TOTAL_BATCH_SIZE: int
+    DEVICE_BATCH_SIZE: Positive
+    TOTAL_BATCH_SIZE: Positive
     GATE_CHANNELS: int = GATE_CHANNELS
     PAIR_ROWS: int = 0
 
