@@ -16,7 +16,7 @@ from typing import Any
 
 import tomli_w
 
-from autoresearch import __version__, constants, durable
+from autoresearch import __version__, constants, durable, records
 from autoresearch.data.prepared import Prepared
 from autoresearch.data.sight import IN_SIGHT
 from autoresearch.errors import StoredStateError, UsageError
@@ -97,6 +97,25 @@ class Study:
             "facts": {name: value for name, value in self.facts.to_dict().items() if value is not None},
         }
         return _HEAD + tomli_w.dumps(table)
+
+
+@dataclass(frozen=True)
+class _File:
+    """study.toml."""
+
+    tag: str
+    created: str
+    seed: int
+    decide: Rule
+    backend: str
+    corpus: str
+    prepared: str
+    checksums: dict[str, str]
+    versions: dict[str, str]
+    profile: dict[str, Any]
+    facts: dict[str, Any]
+    constraints: dict[str, Any] = field(default_factory=dict)
+    stop_early: bool = False
 
 
 def create(
@@ -181,22 +200,25 @@ def load(folder: Path) -> Study:
     """The study in a folder. UsageError when there is none, StoredStateError when its study.toml is damaged."""
     if not is_workspace(folder):
         raise UsageError(f"no study in {folder}; `autoresearch run` starts one, `--workspace DIR` names another folder")
-    path = folder / STUDY
+    path, made = folder / STUDY, None
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        if table["format"] != FORMAT:
-            raise UsageError(f"it is of format {table['format']}, and this version reads {FORMAT}")
-        study = Study(
-            folder.resolve(), _text(table, "tag"), int(table["seed"]), _rule(_text(table, "decide")), _text(table, "corpus"),
-            _text(table, "backend"), Profile.from_dict(table["profile"], str(path)), Facts.from_dict(table["facts"]),
-            _text(table, "prepared"), dict(table["checksums"]), dict(table["versions"]), _text(table, "created"),
-            Constraints.from_dict(table.get("constraints", {})), bool(table.get("stop_early", False)),
-        )  # fmt: skip
-        check_tag(study.tag)
-        return study
-    except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
-        why = f"the key {error} is missing" if isinstance(error, KeyError) else error
-        raise StoredStateError(f"{path} is damaged: {why}; `git checkout HEAD {STUDY}` brings back what was written") from error
+        made = table.get("format")
+        if made == FORMAT:
+            file = records.read(_File, table)
+            check_tag(file.tag)
+            return Study(
+                folder.resolve(), file.tag, file.seed, file.decide, file.corpus, file.backend,
+                Profile.from_dict(file.profile, str(path)), Facts.from_dict(file.facts), file.prepared, file.checksums,
+                file.versions, file.created, Constraints.from_dict(file.constraints), file.stop_early,
+            )  # fmt: skip
+        why: object = f"its format is {made!r:.80}"
+    except (OSError, ValueError, UsageError) as error:
+        why = error
+    if type(made) is int and made > FORMAT:
+        problem = f"{path} is of format {made}, which a newer autoresearch has written, and this one reads {FORMAT}"
+        raise UsageError(problem, "install that one, or begin another study with `--workspace NEW_FOLDER`")
+    raise StoredStateError(f"{path} is damaged: {why}; `git checkout HEAD {STUDY}` brings back what was written")
 
 
 def is_workspace(folder: Path) -> bool:
@@ -244,17 +266,3 @@ def _newest(parent: Path) -> Path | None:
         return (events if events.exists() else folder / STUDY).stat().st_mtime
 
     return max((path for path in parent.glob("autoresearch-*") if is_workspace(path)), key=last_used, default=None)
-
-
-def _rule(text: str) -> Rule:
-    for rule in BASELINE_RUNS:
-        if rule == text:
-            return rule
-    raise UsageError(f"decide is {text!r}")
-
-
-def _text(table: dict[str, Any], key: str) -> str:
-    value = table[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is not text")
-    return value
