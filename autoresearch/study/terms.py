@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 _NEW = "or begin a new study in another folder: `autoresearch run --workspace NEW_FOLDER`"
 # Facts that are measured anew at each start, or that change nothing in a score, are left out.
-# Of this code with other words and types in it, which give the same scores: studies that began with them go on.
-SAME_MEASURE = frozenset({"24a501510e53a615df8885e56b65fad9"})
+# Of earlier code that gives the same scores (other words and types; how a compiler is called): studies that began with it go on.
+SAME_SCORES = frozenset({
+    "24a501510e53a615df8885e56b65fad9",  # measure/, before its types
+    "641f14926d67e603622fe75e18957e5d",  # cpu, before its compiler was tried and paths were quoted
+})  # fmt: skip
 _COMPARED = ("device", "dtype", "compile", "attention")
 
 
@@ -102,9 +105,9 @@ def check_machine(study: "Study", backend: Backend, facts: Facts) -> None:
         for name in names
         if (was := study.facts.versions.get(name)) != (now := facts.versions.get(name))
     ]
-    if study.checksums["measure"] not in {measure_checksum(), *SAME_MEASURE}:
+    if study.checksums["measure"] not in {measure_checksum(), *SAME_SCORES}:
         changes.append(f"autoresearch's measuring code is not that of version {study.versions['autoresearch']}")
-    if study.checksums["backend"] != backend_checksum(backend):
+    if study.checksums["backend"] not in {backend_checksum(backend), *SAME_SCORES}:
         changes.append(f"the code of the backend {backend.name} changed")
     if changes:
         raise UsageError(f"this machine is not what the study {study.tag} began on: {'; '.join(changes)}. Put that back, {_NEW}")

@@ -6,8 +6,6 @@ torch.compile needs a C++ compiler here; without one everything runs, eagerly an
 import ctypes
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
 if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor"))
 
+import cpu_compiler
 import cpu_kernels
 import torch
 import torch_runtime
@@ -59,25 +58,6 @@ def muon_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch_runtime.muon_dtype(dtype) if has_amx else torch.float32
 
 
-def _choose_compile() -> tuple[bool, str]:
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["cl"] if os.name == "nt" else ["g++", "clang++", "c++"]
-    found = next((name for name in names if shutil.which(name)), None)
-    if found is None:
-        return False, f"torch.compile needs a C++ compiler on a CPU, and there is no {' or '.join(names)}; eager is slower"
-    if _is_compiler_new(found):  # else Inductor tries it in each process, with test libraries: 1.2 s of every start
-        os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
-    return True, f"a C++ compiler is there ({found})"
-
-
-def _is_compiler_new(compiler: str) -> bool:
-    """GCC since 11 and clang since 12 know all that Inductor asks of an x86 CPU (AMX the latest)."""
-    if sys.platform != "linux":
-        return False
-    asked = subprocess.run([compiler, "-dumpversion"], capture_output=True, text=True, check=False)
-    major = asked.stdout.partition(".")[0].strip()
-    return major.isdigit() and int(major) >= 12
-
-
 def _keep_memory() -> None:
     """Let glibc's malloc keep what is freed. Each training step takes and frees the same few hundred megabytes; by default they
     go back to the system, which zeroes them again page by page: a 384 -> 4096 product on 8192 tokens ran at 0.6 of 2.6 TFLOP/s.
@@ -90,7 +70,7 @@ def _keep_memory() -> None:
 
 dtype, dtype_reason, close_dtypes = _choose_dtype()
 loss_scale = torch_runtime.loss_scale_of(dtype)
-can_compile, compile_reason = _choose_compile()
+can_compile, compile_reason = cpu_compiler.choose()
 compile_on, compile_reason = choices.settle("compile", can_compile, compile_reason, (True, False) if can_compile else (False,))
 ATTENTIONS = ("blocks", "sdpa")
 attention_kind, attention_reason = choices.settle(

@@ -24,5 +24,5 @@ def test_what_is_damaged_says_how_to_get_it_back(tmp_path, text, words):
 
 def test_a_newer_format_is_not_called_damage(tmp_path):
     (tmp_path / "study.toml").write_text("format = 2", encoding="utf-8")
-    with pytest.raises(UsageError, match="of format 2, which a newer autoresearch has written.*install that one"):
+    with pytest.raises(UsageError, match=r"of format 2, which a newer autoresearch has written.*install that one"):
         workspace.load(tmp_path)

@@ -1,18 +1,26 @@
 """The parts under a torch training step, each against its plain form in float64."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from autoresearch.hardware.devices import registry
 
 torch = pytest.importorskip("torch")
 
 import torch_backend  # noqa: E402
 
 runtime = torch_backend.runtime()
+import cpu_compiler  # noqa: E402
 import cpu_kernels  # noqa: E402
 import torch_runtime  # noqa: E402
 
+ROOT = Path(__file__).parents[2]
 KERNELS = [cpu_kernels.attention, torch_runtime.attention]
 
 
@@ -105,8 +113,43 @@ def test_the_probe_says_what_the_cpu_is():
 def test_without_a_compiler_the_step_runs_eagerly_and_says_why(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
-    is_on, reason = runtime._choose_compile()
+    is_on, reason = cpu_compiler.choose()
     assert not is_on and "C++ compiler" in reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tried on Linux only")
+def test_a_compiler_that_does_not_work_is_told_before_a_training_breaks(monkeypatch, tmp_path):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\necho 'trial.cpp:1:10: fatal error: Python.h: No such file or directory' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    is_on, reason = cpu_compiler.choose()
+    assert not is_on and "Python.h: No such file or directory" in reason and "eager is slower" in reason
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32" or not runtime.can_compile, reason="needs a compiler; on Windows PyTorch quotes")
+def test_an_environment_and_a_study_in_folders_with_a_space_and_an_apostrophe(tmp_path):
+    """PyTorch joins the compiler's line without quotes, and splits it at spaces."""
+    odd = tmp_path / "My Projects" / "Ünï's lab"
+    odd.mkdir(parents=True)
+    environment = odd / "env"
+    environment.symlink_to(sys.prefix)
+    python = environment / Path(sys.executable).relative_to(sys.prefix)
+    (odd / "tmp").mkdir()
+    code = (
+        "import sys, tempfile; sys.path[:0] = sys.argv[1:]\n"
+        "import runtime, torch\n"
+        "assert runtime.compile_on and ' ' in torch.__file__ and ' ' in tempfile.gettempdir()\n"
+        "print(float(runtime.compile(lambda x: (x.sin() + x).sum())(torch.zeros(8) + 1)))"
+    )
+    places = [str(path) for path in registry.scan()["cpu"].python_path]
+    variables = {"TMPDIR": str(odd / "tmp"), "AUTORESEARCH_COMPILE_CACHE": str(odd / "cache"), "PYTHONPATH": str(ROOT)}
+    command = [str(python), "-c", code, *places]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) == pytest.approx(8 * (math.sin(1) + 1), rel=1e-5)
 
 
 @pytest.mark.parametrize(
