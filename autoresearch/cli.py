@@ -88,8 +88,10 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """The console script. A user's error is one line and an exit status, never a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as in `autoresearch status >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, for as long as the process lives
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a description may hold what a narrow code page lacks
     try:
         status = cli.main(prog_name="autoresearch", standalone_mode=False)
@@ -106,6 +108,11 @@ def main() -> None:
     except OSError as error:
         # The edge: a folder or a file of the user's that the system refuses. What is ours to handle was handled below.
         say(f"error: {error}; mend that (a path, permissions, space) and run again", err=True)
+        status = 1
+    except Exception as error:
+        from autoresearch.unexpected import told
+
+        say(told(error), err=True)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -7,7 +7,7 @@
       BrokenDisk               1   a durable write failed, and not for want of space: nothing is written any more
       LedgerRefusal            1   an event that the ledger does not take; nothing was written
 
-The message is one line (or a few) and ends in what to do next. Our own bugs are `assert`s and tracebacks.
+The message is one line (or a few) and ends in what to do next. What nobody foresaw: unexpected.py, which keeps its traceback.
 """
 
 from collections.abc import Iterable

@@ -95,7 +95,7 @@ def of_end(session: Session) -> None:
             except BestRevoked:
                 session.follow()
     except (EnvironmentFailure, RunFailed, KeyboardInterrupt) as failure:
-        what = "Ctrl-C" if isinstance(failure, KeyboardInterrupt) else str(failure)
+        what = session.interrupts.word if isinstance(failure, KeyboardInterrupt) else str(failure)
         session.note(f"the best was not audited a last time or not tested ({what}); the next run does it")
 
 

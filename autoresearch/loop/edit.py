@@ -61,7 +61,7 @@ def _try_work_tree(study: Study, setup: Setup, description: str, listener: Liste
         return Ending("1 experiment done")
 
     with opened(study, setup, listener) as session:
-        ending = ending_of(step)
+        ending = ending_of(session, step)
         close(session, ending)
         tried = session.state.experiments[number] if number is not None else None
         return (tried if tried and tried.verdict else None), ending

@@ -56,7 +56,7 @@ def run_study(
             return Ending(reached)
 
     with opened(study, setup, listener, observer) as session:
-        ending = ending_of(night)
+        ending = ending_of(session, night)
         session.tick = lambda: None
         close(session, ending)
         return ending

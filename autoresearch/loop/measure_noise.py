@@ -27,7 +27,7 @@ def measure(study: Study, setup: Setup, runs: int, is_new: bool, listener: Liste
         return Ending("measured") if best.can_rerun else Ending(f"the best failed on a new seed: {best.results[-1].reason}", 1)
 
     with opened(study, setup, listener) as session:
-        ending = ending_of(work)
+        ending = ending_of(session, work)
         session.stop(ending.reason)
         return ending
 

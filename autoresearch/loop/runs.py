@@ -51,7 +51,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
             on_progress, futility = session.progress_to(number, k), _futility(session, subject)
             result = experiment.execute(session.setup, text, seed, folder, on_progress, warm, monitor, futility)
     except KeyboardInterrupt:
-        session.record(events.Lost(n=number, k=k, reason="ended by Ctrl-C; the same commit runs again"))
+        session.record(events.Lost(n=number, k=k, reason=f"ended by {session.interrupts.word}; the same commit runs again"))
         raise
     except EnvironmentFailure as failure:
         session.record(events.Lost(n=number, k=k, reason=str(failure)))

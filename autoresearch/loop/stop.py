@@ -28,19 +28,19 @@ class Stop(Exception):
         self.ending = Ending(reason, exit_status, detail)
 
 
-def ending_of(work: Callable[[], Ending]) -> Ending:
+def ending_of(session: Session, work: Callable[[], Ending]) -> Ending:
     """What work returns, or what ended it."""
     try:
         return work()
     except Stop as stop:
         return stop.ending
     except KeyboardInterrupt:
-        return Ending("Ctrl-C", 130)
+        return Ending(session.interrupts.word, session.interrupts.exit_status)
 
 
 def stop_if_asked(session: Session) -> None:
     if session.interrupts.requested:
-        raise Stop("Ctrl-C", 130)
+        raise Stop(session.interrupts.word, session.interrupts.exit_status)
 
 
 def machine_failed(session: Session, failure: EnvironmentFailure) -> None:

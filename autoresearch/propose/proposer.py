@@ -103,7 +103,7 @@ class Proposer:
             elif found := self._ready(thinker):
                 return found
             elif self._session.interrupts.requested:
-                raise NoMore("Ctrl-C", 130)
+                raise NoMore(self._session.interrupts.word, self._session.interrupts.exit_status)
             else:
                 self._wait(thinker)
 
@@ -140,7 +140,7 @@ class Proposer:
             self._record_rejected(agent.name, proposal, reason)
             sent_back.append(self._past(proposal, reason, agent.name))
             if self._session.interrupts.requested:
-                raise NoMore("Ctrl-C", 130)
+                raise NoMore(self._session.interrupts.word, self._session.interrupts.exit_status)
         raise NoMore(f"the last {TRIES} proposals of the agent {agent.name} were no use; the last one: {reason}", 1)
 
     # The slow agent

@@ -1,6 +1,7 @@
 """Ctrl-C during a study: the first ends it after this run, the second ends this run, the third leaves at once.
 
-SIGINT only, which Windows has too. A child process has its own process group, so the terminal sends it nothing.
+SIGTERM (Slurm, systemd, docker, kill) and SIGHUP (a closed terminal, a lost connection) end this run at once, in the same good
+order: whoever sends them gives some seconds. A child process has its own process group, so the terminal sends it nothing.
 """
 
 import contextlib
@@ -8,7 +9,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 SAID_ONCE = "Ctrl-C: stopping after this run; once more ends the run now (it is done again next time)"
 SAID_TWICE = "Ctrl-C: ending this run"
 
@@ -23,6 +26,7 @@ class Interrupts:
         self._say = say
         self._count = self._said = 0
         self._breakable = False
+        self.word, self.exit_status = "Ctrl-C", 130  # of what ends the study
 
     @property
     def requested(self) -> bool:
@@ -30,15 +34,17 @@ class Interrupts:
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
-        """While inside, SIGINT comes here. Does nothing outside the main thread, which alone gets signals."""
+        """While inside, these signals come here. Does nothing outside the main thread, which alone gets signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGINT, self._on_signal)
+        wanted = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+        before = {number: signal.signal(number, self._on_signal) for number in wanted}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @contextlib.contextmanager
     def breakable(self) -> Iterator[None]:
@@ -68,9 +74,14 @@ class Interrupts:
             self._said = self._count
             self._say(SAID_ONCE if self._count == 1 else SAID_TWICE)
 
-    def _on_signal(self, *_: object) -> None:
-        self._count += 1
-        if self._count > 2:
-            os._exit(130)
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            self._count += 1
+            if self._count > 2:
+                os._exit(130)
+        else:
+            self._count = max(self._count, 2)
+            self._said = self._count  # whoever sent it does not read
+            self.word, self.exit_status = signal.Signals(number).name, 128 + number
         if self._count == 2 and self._breakable:
             raise KeyboardInterrupt

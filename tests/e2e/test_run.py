@@ -400,3 +400,24 @@ def test_ctrl_c_ends_after_this_run_or_ends_this_run(tmp_path, corpus, presses):
     assert (state.lost, state.results) == ((0, 1) if presses == 1 else (1, 0))
     assert len(state.experiments) == 1, "nothing was proposed after it"
     assert state.last_stop == "Ctrl-C" and '"exit_status": 130' in rest
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_stop_from_outside_ends_this_run_and_writes_the_last_word(tmp_path, corpus, name):
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=5.0)
+    command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json", "--on-battery"]
+    number = getattr(signal, name)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        line = ""
+        while '"phase": "training"' not in line:
+            line = child.stdout.readline()
+        sent = time.monotonic()
+        child.send_signal(number)
+        rest = child.stdout.read()
+    assert child.returncode == 128 + number and time.monotonic() - sent < 4.5, rest
+    state = state_of(study)
+    assert (state.lost, state.results, state.last_stop) == (1, 0, name)
+    assert f'"exit_status": {128 + number}' in rest
+    assert not (study.runs / "0000-1" / "work").exists(), "no process of the run is left"
