@@ -16,7 +16,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(tmp_path, cache, monkeypatch):
+def subject(tmp_path, cache, monkeypatch):
     """The cpu backend in a folder of its own, not compiled (there is no such compiler): seconds instead of a minute."""
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(cache))
     monkeypatch.setenv("CXX", "no-such-compiler")

@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "e2e"))  # studies.py: what the tests of whole studies share
+TESTS = Path(__file__).resolve().parents[1]
+sys.path += [str(TESTS), str(TESTS / "e2e")]  # faults.py, scripted.py; studies.py: what the tests of whole studies share

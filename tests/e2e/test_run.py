@@ -49,7 +49,7 @@ def test_a_night_in_small(tmp_path, corpus):
     assert "does not parse" in reasons[0] and "line 1" in reasons[0]
     assert "tried before, as experiment 0" in reasons[1]
     never_asked, broken = state.rejections
-    assert (never_asked.state, broken.state) == ("timeout", "crash") and never_asked.number == broken.number == 5
+    assert (never_asked.state, broken.state) == ("timeout", "crash") and never_asked.n == broken.n == 5
     assert "broken from the start" in broken.reason and "Traceback" in broken.log
     assert git(study.folder, "show", "refs/autoresearch/t/rejected-2:train.py") == BROKEN.strip()
     assert "a broken idea" in state.experiments[3].reason

@@ -1,8 +1,8 @@
 """The scripted agent: its place in the list follows from the history."""
 
 import pytest
+from scripted import Scripted
 
-from autoresearch import agents
 from autoresearch.agents.base import Exhausted, Past, View
 
 START = "DEPTH = 4\n"
@@ -14,7 +14,7 @@ def view(count: int) -> View:
 
 
 def test_texts_and_edits_in_order_then_the_end():
-    agent = agents.make("scripted", steps=["DEPTH = 9\n", {"DEPTH": 6}])
+    agent = Scripted(["DEPTH = 9\n", {"DEPTH": 6}])
     assert agent.propose(view(0)).train_py == "DEPTH = 9\n"
     assert agent.propose(view(1)).train_py == "DEPTH = 6\n"
     assert agent.propose(view(1)).description == "DEPTH = 6"

@@ -17,6 +17,7 @@ from autoresearch.hardware.now.load import Sample, sample, taken
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure import clock
 from autoresearch.measure.clock import asleep_seconds, awake_seconds, elapsed_seconds
+from autoresearch.study import events
 from autoresearch.study.validity import Reference, explain
 
 
@@ -127,7 +128,9 @@ def test_busy_processes_make_it_contended(busy):
     alone = [observer.throughput(1.0) for _ in range(3)]
     reference = Reference()
     for reading in alone:
-        reference.apply_speed({"place": "after", "state": "steady", "rate": reading.rate, "clock_mhz": reading.clock_mhz})
+        unknown = {"median": None, "reason": None, "taken": None, "wait_seconds": None}
+        steady = events.Speed(place="after", state="steady", rate=reading.rate, clock_mhz=reading.clock_mhz, **unknown)
+        reference.apply_speed(steady)
     assert reference.is_off("after", beside)  # by its rate alone
     assert beside.taken >= 0.3 and beside.helpers < 0.1
     assert explain(beside, "after", reference).state == "contended"

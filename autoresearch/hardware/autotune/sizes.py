@@ -135,17 +135,18 @@ def candidates(base: Sizes, machine: Machine, train_seconds: float) -> Iterator[
                 continue
             shape = replace(base, depth=depth, width=width, head_dim=128 if width % 128 == 0 else 64)
             for vocab_size, seq_len in product(vocab_sizes, seq_lens):
-                sized = with_batch(replace(shape, vocab_size=vocab_size, seq_len=seq_len), machine, train_seconds)
+                sized = with_batch(replace(shape, vocab_size=vocab_size, seq_len=seq_len), machine, train_seconds, base.pass_tokens)
                 if sized and sized != base and (fitting := with_rows(sized, base.pass_tokens, machine)) is not None:
                     yield fitting
 
 
-def with_batch(sizes: Sizes, machine: Machine, train_seconds: float) -> Sizes | None:
+def with_batch(sizes: Sizes, machine: Machine, train_seconds: float, pass_tokens: int) -> Sizes | None:
     """The sizes with the power of two of tokens that makes about STEPS steps in the time; None where no speed is known."""
     low, high = law().ranges["batch_tokens"]
     found = replace(sizes, batch_tokens=max(round(low), 2 * sizes.seq_len))
     for _ in range(2):  # the optimizer's share of a step, and with it the speed, depends on the answer
-        speed = predict.tokens_per_second(replace(found, rows=1), machine)
+        rows = max(1, min(found.batch_tokens, pass_tokens) // sizes.seq_len)
+        speed = predict.tokens_per_second(replace(found, rows=rows), machine)
         if speed is None:
             return None
         tokens = _power_of_two(speed.value * train_seconds / STEPS)
