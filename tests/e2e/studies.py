@@ -72,11 +72,12 @@ def write_profile(folder: Path) -> Path:
     return path
 
 
-def write_corpus(folder: Path) -> Path:
+def write_corpus(folder: Path, words: int = 300) -> Path:
+    """words: how many different ones; a larger vocabulary needs more."""
     rng = random.Random(0)
-    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 7))) for _ in range(300)]
+    known = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 7))) for _ in range(words)]
     for document in range(120):
-        (folder / f"{document}.txt").write_text(" ".join(rng.choices(words, k=400)), encoding="utf-8")
+        (folder / f"{document}.txt").write_text(" ".join(rng.choices(known, k=400)), encoding="utf-8")
     return folder
 
 
