@@ -1,9 +1,11 @@
 """Files of text to documents: .txt .md .py (one document a file), .jsonl and .parquet (one a row).
 
-A document leaves here as raw bytes; `to_utf8` makes them valid UTF-8. A file that can't be read as what its suffix says is
+A document leaves here as raw bytes; `to_utf8` makes them valid UTF-8, also of UTF-16 and of the eight-bit Western encoding. A row
+whose text is null has none, and is no document. A file that can't be read as what its suffix says is
 refused with its name and line. Parquet is read in batches and text files one by one, so memory stays small.
 """
 
+import codecs
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 PARQUET_BATCH_ROWS = 1024
+# Of pyarrow.types. Binary columns hold text in files of some writers; a column is only taken by its name, or as the only one.
+TEXT_TYPES = ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary", "is_binary_view")
+_LOOKED_AT = 1 << 16  # bytes of a document that its encoding is told by
 _BLOCK_BYTES = 1 << 20
 
 
@@ -33,12 +38,43 @@ def blocks(path: Path) -> Iterator[bytes]:
 
 
 def to_utf8(raw: bytes) -> tuple[bytes, bool]:
-    """(raw, False) when it is valid UTF-8; else (raw with U+FFFD in place of what is not, True)."""
+    """(raw, False) when it is valid UTF-8; else (the text in UTF-8, True).
+
+    UTF-16 and UTF-32 are known by their mark, UTF-16 also by its zeros; what is left and reads as Windows-1252 (Latin-1 and some
+    more) is that; of anything else U+FFFD stands in place of what is not valid.
+    """
     try:
-        raw.decode()
-        return raw, False
+        if b"\0" not in raw[:_LOOKED_AT] and not raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raw.decode()
+            return raw, False
     except UnicodeDecodeError:
-        return raw.decode(errors="replace").encode(), True
+        pass
+    if name := _encoding(raw):
+        return raw.decode(name, errors="replace").encode("utf-8", "replace"), True
+    text = raw.decode(errors="replace").encode()
+    return text, text != raw
+
+
+def _encoding(raw: bytes) -> str | None:
+    """Of bytes that are no valid UTF-8, or hold zeros."""
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    seen = raw[: _LOOKED_AT // 2 * 2]
+    zeros = seen[0::2].count(0), seen[1::2].count(0)  # of Western text in UTF-16 every second byte
+    if len(seen) >= 8 and max(zeros) > 0.3 * len(seen) / 2 and min(zeros) < 0.05 * len(seen) / 2:
+        return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+    if 0 in seen:
+        return None
+    try:
+        text = raw[:_LOOKED_AT].decode("cp1252")
+    except UnicodeDecodeError:
+        return None
+    odd = sum(not (one.isalnum() or one.isspace() or one.isascii()) for one in text if one >= "\x80")
+    letters = sum(one.isalpha() for one in text if one >= "\x80")
+    has_controls = any(one < " " and one not in "\t\n\r\f" for one in text)
+    return "cp1252" if letters >= odd and not has_controls else None
 
 
 @contextmanager
@@ -60,10 +96,12 @@ def _read_jsonl(path: Path) -> Iterator[bytes]:
                 continue
             try:
                 row = json.loads(to_utf8(line)[0])
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f'{path}:{number}: not JSON ({error}); each line must be like {{"text": "..."}}') from None
+            if isinstance(row, dict) and "text" in row and row["text"] is None:
+                continue
             fields = [name for name, value in row.items() if isinstance(value, str)] if isinstance(row, dict) else []
-            name = _text_field(fields)
+            name = None if isinstance(row, dict) and "text" in row and "text" not in fields else _text_field(fields)
             if name is None:
                 raise UsageError(f'{path}:{number}: no field "text" that holds a string; each line must be like {{"text": "..."}}')
             # JSON can spell half a surrogate pair, which is not text: surrogatepass hands it on to to_utf8.
@@ -82,7 +120,9 @@ def _read_parquet(path: Path) -> Iterator[bytes]:
                 columns = ", ".join(file.schema_arrow.names)
                 raise UsageError(f'{path}: no string column "text" (columns: {columns}); rename the one that holds the text')
             for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=[name]):
-                for raw in batch.column(0).cast(pyarrow.large_binary()).to_pylist():
+                column = batch.column(0)
+                plain = column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
+                for raw in plain.cast(pyarrow.large_binary()).to_pylist():
                     if raw is not None:
                         yield raw
     except pyarrow.ArrowException as error:
@@ -93,7 +133,8 @@ def _read_parquet(path: Path) -> Iterator[bytes]:
 def _is_string(column_type: "pyarrow.DataType") -> bool:
     import pyarrow.types
 
-    return bool(pyarrow.types.is_string(column_type) or pyarrow.types.is_large_string(column_type))
+    kind = column_type.value_type if pyarrow.types.is_dictionary(column_type) else column_type
+    return any(getattr(pyarrow.types, name)(kind) for name in TEXT_TYPES if hasattr(pyarrow.types, name))
 
 
 def _text_field(names: list[str]) -> str | None:

@@ -18,6 +18,8 @@ ROOM_BYTES = 1 << 29  # two checkpoints of the largest profile (50M parameters i
 BALLAST_BYTES = 1 << 22
 POLL_SECONDS = 30.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
+HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ETXTBSY)
+HELD_WINDOWS = (5, 32, 33)  # access denied, sharing violation, lock violation
 
 
 class Disk:
@@ -57,6 +59,13 @@ def is_full(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
     return any(os.strerror(number) in str(error) for number in FULL)
+
+
+def is_held(error: Exception) -> bool:
+    """Whether a file can't be written because somebody holds it, or forbids it: not the disk's fault."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in HELD or getattr(error, "winerror", None) in HELD_WINDOWS
+    return not is_full(error) and "lock" in str(error)  # libgit2's words where another git holds a lock
 
 
 @contextlib.contextmanager

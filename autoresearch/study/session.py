@@ -37,6 +37,7 @@ from autoresearch.study.workspace import STUDY, Study
 from autoresearch.text import described
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
+HELD_WAITS_SECONDS = (0.2, 0.5, 1.0)  # chosen: what an editor's `git status` takes
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
 SLICE = "slice.npz"  # bits and bytes of each document of the validation text and of the audit slice (audit_slice.py)
 _NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS, SLICE)  # of a result: audits ask its weights again
@@ -71,6 +72,7 @@ class Session:
         self._listener: Listener | None = listener
         self.interrupts = Interrupts(self.note)
         self._disk = disk.Disk(study.state_folder)
+        self._behind: set[str] = set()  # what is drawn from the ledger, and could not be drawn the last time
         self._pruned: set[str] = set()  # run folders that need no second look
         self._conditions: Conditions | None = None  # at the last look
         self.scored_here: set[str] = set()  # folders of the runs that this process has made
@@ -171,13 +173,35 @@ class Session:
         self._tell("event", {"event": "note", "reason": text})
 
     def follow(self) -> None:
-        """Bring everything that is drawn from the ledger in line with it."""
+        """Bring everything that is drawn from the ledger in line with it, as far as others let us: see `_drawn`."""
         best = self.state.best
         if best is not None:
-            for note in self.persist(lambda: self.store.update(best.commit, self.state.blobs)):
+            update = partial(self.store.update, best.commit, self.state.blobs)
+            for note in self._drawn("the branch and train.py", update) or []:
                 self.note(note)
         self._prune_runs()
-        self.persist(lambda: durable.write(self.study.folder / "results.tsv", table.tsv(self.state.experiments)))
+        rows = table.tsv(self.state.experiments)
+        self._drawn("results.tsv", lambda: durable.write(self.study.folder / "results.tsv", rows))
+
+    def _drawn(self, what: str, draw: Callable[[], Result]) -> Result | None:
+        """Draw something of the ledger. Where somebody else is in the way (git's lock in an editor's hands, a table that is open in
+        a spreadsheet, a file made immutable) that is a note, and it is drawn the next time: only the ledger itself stops a night.
+        """
+        for seconds in (*HELD_WAITS_SECONDS, None):
+            try:
+                found = draw()
+                self._behind.discard(what)
+                return found
+            except (OSError, pygit2.GitError) as error:
+                if not disk.is_held(error):
+                    return self.persist(draw)
+                why = str(error)
+            if seconds is not None:
+                time.sleep(seconds)
+        if what not in self._behind:
+            self._behind.add(what)
+            self.note(f"{what} can't be brought in line now ({why}); it is tried again after each experiment")
+        return None
 
     def note_users_edit(self) -> None:
         if self.store.is_users_edit(self.state.blobs):

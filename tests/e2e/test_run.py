@@ -21,7 +21,7 @@ from autoresearch.loop import loop, stop
 from autoresearch.loop.edit import try_edit
 from autoresearch.report import table
 from autoresearch.run import disk
-from autoresearch.study import terms, workspace
+from autoresearch.study import session, store, terms, workspace
 
 
 @pytest.fixture
@@ -421,3 +421,32 @@ def test_a_stop_from_outside_ends_this_run_and_writes_the_last_word(tmp_path, co
     assert (state.lost, state.results, state.last_stop) == (1, 0, name)
     assert f'"exit_status": {128 + number}' in rest
     assert not (study.runs / "0000-1" / "work").exists(), "no process of the run is left"
+
+
+@pytest.mark.slow
+def test_what_others_hold_is_drawn_later_and_ends_no_night(fresh, monkeypatch):
+    """An editor's git holds the index's lock at a keep; a table is a folder (as good as one that a spreadsheet holds open)."""
+    study, setup = fresh
+    monkeypatch.setattr(session, "HELD_WAITS_SECONDS", (0.01,))
+    monkeypatch.setattr(store.time, "sleep", lambda seconds: None)
+    lock, rows = study.folder / ".git" / "index.lock", study.folder / "results.tsv"
+
+    class InTheWay(studies.Recorder):
+        def event(self, event):
+            super().event(event)
+            if event["event"] == "verdict" and event["n"] == 1:
+                lock.touch()
+                rows.unlink()
+                rows.mkdir()
+            if event["event"] == "verdict" and event["n"] == 2:
+                lock.unlink()
+
+    recorder = InTheWay()
+    outcome = loop.run_study(study, setup, Agents(Scripted([BETTER, WORSE])), loop.Until(), recorder)
+    assert outcome.exit_status == 0 and [one.verdict for one in state_of(study).experiments] == ["keep", "keep", "discard"]
+    told = [note for note in recorder.notes if "can't be brought in line now" in note]
+    assert len(told) == 2 and told[0].startswith("the branch and train.py ") and told[1].startswith("results.tsv ")
+    assert git(study.folder, "rev-parse", "autoresearch/t") == state_of(study).best.commit, "as soon as the lock was gone"
+    rows.rmdir()
+    play(study, setup, [BETTER, WORSE])
+    studies.check_in_line(study)

@@ -21,7 +21,26 @@ def test_jsonl_gives_the_field_text_or_the_only_string(tmp_path):
     assert list(read(path)) == [b"one", "zwöi".encode()]
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"a": "x", "b": "y"}', '{"text": 3}', '"text"'])
+def test_a_row_whose_text_is_null_is_no_document(tmp_path):
+    """Another string of the row, its address, had been trained on in its place."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": null, "url": "https://example.org"}\n{"text": "one", "url": "u"}\n', encoding="utf-8")
+    assert list(read(path)) == [b"one"]
+
+
+@pytest.mark.parametrize("kind", ["string_view", "binary", "large_binary", "dictionary"])
+def test_parquet_text_of_every_kind(tmp_path, kind):
+    values = [b"a", None, "\u00e9".encode()] if "binary" in kind else ["a", None, "\u00e9"]
+    types = {"dictionary": pyarrow.dictionary(pyarrow.int32(), pyarrow.string())}
+    wanted = types.get(kind) or getattr(pyarrow, kind)()
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"id": [1, 2, 3], "text": pyarrow.array(values, type=wanted)}), path)
+    assert list(read(path)) == [b"a", "\u00e9".encode()]
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[1]", '{"a": "x", "b": "y"}', '{"text": 3}', '"text"', '{"text": 3, "url": "u"}', "[" * 100_000]
+)
 def test_jsonl_names_the_line_that_it_cannot_use(tmp_path, line):
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"text": "fine"}}\n{line}\n', encoding="utf-8")
@@ -58,9 +77,16 @@ def test_a_file_that_went_away_is_refused(tmp_path):
 
 def test_what_is_not_utf8_is_replaced_and_said_so(tmp_path):
     assert to_utf8("schön".encode()) == ("schön".encode(), False)
-    assert to_utf8("schön".encode("latin-1")) == ("sch\ufffdn".encode(), True)
+    assert to_utf8(b"\x00\xff\xfe\x81") == ("\x00\ufffd\ufffd\ufffd".encode(), True)
+    assert to_utf8(b"a\x00b") == (b"a\x00b", False)
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "half \\ud83d a pair"}\n', encoding="utf-8")
     (raw,) = read(path)
     text, repaired = to_utf8(raw)
     assert repaired and text.decode().startswith("half \ufffd")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "latin-1"])
+def test_other_encodings_are_told_and_converted(encoding):
+    text = "Der schöne Müller, fünf Äpfel für 3 Groschen.\n" * 20
+    assert to_utf8(text.encode(encoding)) == (text.encode(), True)
