@@ -65,7 +65,7 @@ def _encoding(raw: bytes) -> str | None:
     zeros = seen[0::2].count(0), seen[1::2].count(0)  # of Western text in UTF-16 every second byte
     if len(seen) >= 8 and max(zeros) > 0.3 * len(seen) / 2 and min(zeros) < 0.05 * len(seen) / 2:
         return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
-    if 0 in seen:
+    if 0 in seen or _is_utf8_with_half_pairs(raw):
         return None
     try:
         text = raw[:_LOOKED_AT].decode("cp1252")
@@ -75,6 +75,15 @@ def _encoding(raw: bytes) -> str | None:
     letters = sum(one.isalpha() for one in text if one >= "\x80")
     has_controls = any(one < " " and one not in "\t\n\r\f" for one in text)
     return "cp1252" if letters >= odd and not has_controls else None
+
+
+def _is_utf8_with_half_pairs(raw: bytes) -> bool:
+    """As JSON can spell them: half a surrogate pair."""
+    try:
+        raw.decode("utf-8", "surrogatepass")
+        return True
+    except UnicodeDecodeError:
+        return False
 
 
 @contextmanager
