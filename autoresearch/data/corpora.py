@@ -158,7 +158,12 @@ def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
     UsageError when what was asked for is not there.
     """
     if requested != "auto":
-        find(requested)
+        found = find(requested)
+        if isinstance(found, LocalCorpus) and _is_one_text(found.folder, found.parts):
+            return (
+                requested,
+                f"asked for; one text, so it is cut into pieces of {readers.PIECE_BYTES:,} bytes, {readers.GAP_BYTES} apart",
+            )
         return requested, "asked for"
     named = NAMED.get(profile_corpus)
     corpus = named() if named else None
@@ -221,8 +226,16 @@ def _files(folder: Path, suffixes: set[str]) -> list[str]:
 
 
 def _documents(folder: Path, parts: tuple[Part, ...]) -> Iterator[Document]:
+    is_cut = _is_one_text(folder, parts)
     for part in parts:
         for raw in islice(readers.read(folder / part.file), *part.rows):
             if raw:
                 text, repaired = readers.to_utf8(raw)
-                yield Document(text, part.mark, repaired)
+                for piece in readers.pieces(text) if is_cut else (text,):
+                    yield Document(piece, part.mark, repaired)
+
+
+def _is_one_text(folder: Path, parts: tuple[Part, ...]) -> bool:
+    """Whether all the text is one file that is one document: it is cut into pieces, or nothing could be held out."""
+    is_text = len(parts) == 1 and Path(parts[0].file).suffix.lower() in readers.TEXT_SUFFIXES
+    return is_text and (folder / parts[0].file).stat().st_size >= CORPUS_BYTES_MIN

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 PARQUET_BATCH_ROWS = 1024
+PIECE_BYTES, GAP_BYTES = 16_384, 256  # chosen: of a text that is one document; a megabyte gives 60 of them
+TEXT_SUFFIXES = (".txt", ".md", ".py")
 # Of pyarrow.types. Binary columns hold text in files of some writers; a column is only taken by its name, or as the only one.
 TEXT_TYPES = ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary", "is_binary_view")
 _LOOKED_AT = 1 << 16  # bytes of a document that its encoding is told by
@@ -28,6 +30,28 @@ def read(path: Path) -> Iterator[bytes]:
     """The documents of one file, in the file's order."""
     with _readable(path):
         yield from READERS[path.suffix.lower()](path)
+
+
+def pieces(text: bytes) -> Iterator[bytes]:
+    """A long text as documents of about PIECE_BYTES, GAP_BYTES apart: what is held out is not continued in what is trained on.
+
+    Cut after a line where one ends in a piece's second half, else between two characters.
+    """
+    start = 0
+    while start < len(text):
+        end = start + PIECE_BYTES
+        if end < len(text):
+            line = text.rfind(b"\n", start + PIECE_BYTES // 2, end)
+            end = line + 1 if line >= 0 else _between_characters(text, end)
+        yield text[start:end]
+        start = _between_characters(text, end + GAP_BYTES)
+
+
+def _between_characters(text: bytes, place: int) -> int:
+    """The first place from there on at which a character of UTF-8 begins."""
+    while place < len(text) and text[place] & 0xC0 == 0x80:
+        place += 1
+    return place
 
 
 def blocks(path: Path) -> Iterator[bytes]:

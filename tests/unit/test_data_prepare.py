@@ -13,6 +13,7 @@ import pytest
 from tiktoken.load import load_tiktoken_bpe
 
 from autoresearch import locks
+from autoresearch.data import corpora
 from autoresearch.data.prepare import prepare
 from autoresearch.data.prepared import Prepared, checksum_of
 from autoresearch.data.split import PIECE_BYTES, pieces
@@ -117,9 +118,11 @@ def test_a_folder_that_names_its_validation_text_is_obeyed(corpus):
 
 def test_bytes_that_are_not_utf8_are_counted(corpus):
     (corpus / "latin.txt").write_bytes("schön".encode("latin-1"))
+    (corpus / "broken.txt").write_bytes(b"sch\x81n")
     prepared = prepare(str(corpus), 300)
-    assert prepared.repaired_documents == 1
-    assert "sch\ufffdn".encode() in itertools.chain(*(documents(prepared, part) for part in ("train", "val", "test", "slice")))
+    assert prepared.repaired_documents == 2
+    found = itertools.chain(*(documents(prepared, part) for part in ("train", "val", "test", "slice")))
+    assert {"schön".encode(), "sch\ufffdn".encode()} <= set(found)
 
 
 def test_a_corpus_too_small_leaves_nothing_behind(corpus):
@@ -226,3 +229,15 @@ def test_pieces_are_the_whole_document_in_a_turn(line, length):
     assert b"".join(found[first:] + found[:first]) == whole
     if line.endswith("\n"):
         assert all(piece.endswith(b"\n") for piece in found)
+
+
+def test_one_file_is_cut_so_that_something_can_be_held_out(tmp_path, monkeypatch):
+    """nanoGPT's usual input.txt."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "input.txt"
+    path.write_text("\n".join(text(seed) for seed in range(3000)), encoding="utf-8")
+    prepared = prepare(str(path), 300)
+    assert prepared.val_documents and prepared.test_documents and prepared.slice_documents
+    assert "cut into pieces of 16,384 bytes, 256 apart" in corpora.choose(str(path), "stdlib")[1]
+    held = b"".join(documents(prepared, "val"))
+    assert held and not any(held[:200] in document for document in documents(prepared, "train"))

@@ -1,10 +1,12 @@
 """Files to documents: every kind that is read, and a line that names file and line for what can't be."""
 
+import itertools
+
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from autoresearch.data.readers import read, to_utf8
+from autoresearch.data.readers import GAP_BYTES, PIECE_BYTES, pieces, read, to_utf8
 from autoresearch.errors import UsageError
 
 
@@ -90,3 +92,21 @@ def test_what_is_not_utf8_is_replaced_and_said_so(tmp_path):
 def test_other_encodings_are_told_and_converted(encoding):
     text = "Der schöne Müller, fünf Äpfel für 3 Groschen.\n" * 20
     assert to_utf8(text.encode(encoding)) == (text.encode(), True)
+
+
+LONG = ["".join(f"ä line of text, {k}\n" for k in range(9000)), "".join(f"ünïcode {k} " for k in range(9000)), "short"]
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_a_long_text_is_cut_into_pieces_with_gaps(text):
+    raw = text.encode()
+    found = list(pieces(raw))
+    assert all(piece.decode() and len(piece) <= PIECE_BYTES + 3 for piece in found)
+    places, at = [], 0
+    for piece in found:
+        at = raw.index(piece, at)
+        places.append((at, at + len(piece)))
+        at += len(piece)
+    assert places[0][0] == 0
+    assert all(GAP_BYTES <= begin - end <= GAP_BYTES + 3 for (_, end), (begin, _) in itertools.pairwise(places))
+    assert sum(map(len, found)) > 0.97 * len(raw)
