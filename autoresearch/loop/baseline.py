@@ -4,7 +4,9 @@ from autoresearch.agents.base import Proposal
 from autoresearch.errors import UsageError
 from autoresearch.loop.begin import record_start
 from autoresearch.propose.proposals import program_key
+from autoresearch.run.constraints import BROKEN
 from autoresearch.study.session import Session
+from autoresearch.study.state import Experiment
 from autoresearch.study.store import work_tree_text
 
 
@@ -24,6 +26,20 @@ def start(session: Session, work_tree: bool) -> None:
     assert blob is not None, "its text was just read"
     proposal = Proposal(text, "baseline", "train.py as it is")
     record_start(session, 0, commit, None, blob, _parsed(text), "baseline", proposal, "none")
+
+
+def advice(session: Session, failed: Experiment) -> str:
+    """What to do about a baseline that failed: whose fault it can be depends on whose text it is."""
+    if failed.state == BROKEN:
+        return "the limit is a term of this study: begin another (`autoresearch run --tag NAME`) with one that the baseline keeps"
+    made, text = session.study.first_train_py(session.setup.backend), session.store.text(failed.commit)
+    if text == made:
+        return (
+            "its train.py is as it was made, so it is this machine or its packages: `autoresearch doctor` says more; then run again"
+        )
+    first = session.store.first
+    back = f"; `git checkout {first[:10]} -- train.py` brings back the one that the study was made with" if first else ""
+    return f"mend train.py and run again{back}"
 
 
 def tip(session: Session) -> tuple[str, str]:

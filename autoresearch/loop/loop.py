@@ -111,7 +111,7 @@ def establish_baseline(session: Session, work_tree: bool) -> None:
     first = session.state.experiments[0]
     if first.verdict != "keep":
         tail = log_tail(session.study.runs / first.runs[-1].folder / "log.txt")
-        raise Stop(f"the baseline failed ({first.state}): {first.reason}; mend train.py and run again", 1, tail)
+        raise Stop(f"the baseline failed ({first.state}): {first.reason}; {baseline.advice(session, first)}", 1, tail)
 
 
 def close(session: Session, ending: Ending) -> None:

@@ -61,6 +61,12 @@ class Store:
         reference = self._repo.references.get(self.branch)
         return str(reference.target) if reference is not None and reference.target in self._repo else None
 
+    @property
+    def first(self) -> str | None:
+        """The commit that the branch began with."""
+        tip = self.tip
+        return None if tip is None else str(list(self._repo.walk(pygit2.Oid(hex=tip)))[-1].id)
+
     def text(self, commit: str) -> str:
         """The train.py of a commit."""
         return _file(self._repo, commit).decode("utf-8")

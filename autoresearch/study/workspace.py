@@ -78,6 +78,10 @@ class Study:
         in_sight = " · its text is in train.py's sight" if self.corpus in IN_SIGHT else ""
         return f"{self.facts.device or 'device n/a'} · backend {self.backend} · profile {self.profile.name}{in_sight}"
 
+    def first_train_py(self, backend: Backend) -> str:
+        """As it is made: the backend's, with the profile's constants."""
+        return constants.write(backend.train_py.read_text(encoding="utf-8"), self.profile.train)
+
     def to_toml(self) -> str:
         table = {
             "format": FORMAT,
@@ -136,9 +140,8 @@ def create(
         | {package: version(package) for package in ("numpy", "pygit2")} | facts.versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(), stop_early=stop_early,
     )  # fmt: skip
-    train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)
     files = {
-        "train.py": train_py.encode(),
+        "train.py": study.first_train_py(backend).encode(),
         "program.md": shipped("program.md").read_bytes(),
         "AGENTS.md": agents_md(study).encode(),
         ".gitignore": _IGNORED.encode(),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import faults
 import pytest
@@ -21,6 +22,7 @@ from autoresearch.loop import loop, stop
 from autoresearch.loop.edit import try_edit
 from autoresearch.report import table
 from autoresearch.run import disk
+from autoresearch.run.constraints import Constraints
 from autoresearch.study import session, store, terms, workspace
 
 
@@ -450,3 +452,21 @@ def test_what_others_hold_is_drawn_later_and_ends_no_night(fresh, monkeypatch):
     rows.rmdir()
     play(study, setup, [BETTER, WORSE])
     studies.check_in_line(study)
+
+
+@pytest.mark.slow
+def test_a_failed_baseline_says_what_helps(fresh):
+    study, setup = fresh
+    too_small = replace(setup, constraints=Constraints(max_params=1))
+    outcome, _ = play(study, too_small, [])
+    assert (
+        outcome.exit_status == 1
+        and "the limit is a term of this study: begin another (`autoresearch run --tag NAME`)" in outcome.reason
+    )
+    (study.folder / "train.py").write_text(CRASH, encoding="utf-8")
+    outcome, _ = play(study, setup, [])
+    assert outcome.exit_status == 1 and "mend train.py and run again; `git checkout " in outcome.reason
+    command = outcome.reason.partition("`git ")[2].partition("`")[0]
+    git(study.folder, *command.split())
+    outcome, _ = play(study, setup, [])
+    assert outcome.exit_status == 0, "what the advice brings back works"
