@@ -18,7 +18,7 @@ from autoresearch.study import lock
 from autoresearch.study.ledger import read
 from autoresearch.study.session import log_tail
 from autoresearch.study.state import Experiment, State, sound
-from autoresearch.study.store import diff, text_of
+from autoresearch.study.store import check_ledger, diff, text_of
 from autoresearch.study.workspace import Study
 from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
 
@@ -138,7 +138,9 @@ def events(study: Study) -> list[dict[str, Any]]:
 
 
 def state_of(study: Study) -> State:
-    return State.from_events(read(study.events))
+    known = read(study.events)
+    check_ledger(study.folder, study.tag, study.events, is_empty=not known)
+    return State.from_events(known)
 
 
 def ref(study: Study, number: int) -> str:

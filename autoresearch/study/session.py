@@ -32,7 +32,7 @@ from autoresearch.study import events, lock
 from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.state import State
-from autoresearch.study.store import Store, head_file
+from autoresearch.study.store import Store, check_ledger, head_file
 from autoresearch.study.workspace import STUDY, Study
 from autoresearch.text import described
 
@@ -80,6 +80,7 @@ class Session:
         self.begun: Begun | None = None  # the process of the next run, where one waits already
         self.machine_failures = 0  # in a row, of what was tried again
         self.ledger = Ledger(study.events)
+        check_ledger(study.folder, study.tag, study.events, is_empty=not self.ledger.events)
         self.state = State.from_events(self.ledger.events)
         self.store = Store(study.folder, study.tag)
         self._recover()

@@ -12,6 +12,7 @@ the objects, in any order: `update` may be called at any time and ends in the sa
 """
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ import pygit2
 from pygit2.enums import FileMode, RepositoryOpenFlag
 
 from autoresearch import durable
+from autoresearch.errors import StoredStateError
 from autoresearch.text import unified_diff
 
 TRAIN_PY = "train.py"
@@ -290,6 +292,22 @@ def _remove_leftovers(git: Path) -> None:
         durable.remove(path)
     durable.remove(git / "index.autoresearch")
     durable.remove_leftovers(git)
+
+
+def check_ledger(folder: Path, tag: str, events: Path, is_empty: bool) -> None:
+    """StoredStateError where a ledger says nothing and git knows experiments: it was lost, and this is no new study."""
+    if not is_empty or any(events.parent.glob("events.damaged-*.jsonl")):  # cut by `repair`, knowingly
+        return
+    try:
+        repo, prefix = _reader(folder), f"refs/autoresearch/{tag}/"
+        known = sum(name.startswith(prefix) and name.removeprefix(prefix).isdecimal() for name in repo.references)
+    except pygit2.GitError:  # no repository: whoever opens it says so
+        return
+    if known:
+        raise StoredStateError(
+            f"{events} is empty or gone, and git has {known} experiments of the study {tag}; put a copy of it back, or begin a new"
+            f" study with the best of this one: `git -C {shlex.quote(str(folder))} show autoresearch/{tag}:train.py`"
+        )
 
 
 def head_file(folder: Path, name: str) -> bytes | None:

@@ -17,7 +17,7 @@ from studies import BETTER, BROKEN, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, che
 
 from autoresearch import constants, durable, paths
 from autoresearch.agents.mix import Agents
-from autoresearch.errors import BrokenDisk, UsageError
+from autoresearch.errors import BrokenDisk, StoredStateError, UsageError
 from autoresearch.loop import loop, stop
 from autoresearch.loop.edit import try_edit
 from autoresearch.report import table
@@ -470,3 +470,19 @@ def test_a_failed_baseline_says_what_helps(fresh):
     git(study.folder, *command.split())
     outcome, _ = play(study, setup, [])
     assert outcome.exit_status == 0, "what the advice brings back works"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_lost_ledger_is_no_new_study(fresh, gone, typed):
+    study, setup = fresh
+    play(study, setup, [BETTER])
+    kept = study.events.read_bytes()
+    study.events.unlink() if gone else study.events.write_bytes(b"")
+    with pytest.raises(StoredStateError, match="git has 2 experiments of the study t; put a copy of it back"):
+        play(study, setup, [WORSE])
+    status, _, complaint = typed("results", "--workspace", str(study.folder))
+    assert status == 3 and "put a copy of it back" in complaint
+    study.events.write_bytes(kept)
+    play(study, setup, [BETTER, WORSE])
+    check_in_line(study)
