@@ -32,6 +32,8 @@ def command(workspace: Path | None, as_json: bool, output: Path | None) -> None:
     facts = answers.best(study)
     if output is not None:
         output = expanded(output)
+        if not output.name:
+            raise UsageError("--output names no file; give it one, as in `--output best_train.py`")
         if not output.parent.is_dir():
             raise UsageError(f"there is no folder {output.parent}; make it, or give --output another one")
         durable.write(output, facts["train_py"])

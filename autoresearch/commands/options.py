@@ -11,10 +11,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Amount(click.FloatRange):
-    """A number above 0, up to high. NaN is none, which click's comparisons let through."""
+    """A number above 0, or from least, up to high. NaN is none, which click's comparisons let through."""
 
-    def __init__(self, high: float):
-        super().__init__(min=0, min_open=True, max=high)
+    def __init__(self, high: float, least: float = 0.0):
+        super().__init__(min=least, min_open=least == 0.0, max=high)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -39,6 +39,8 @@ class _Autotune(_Amount):
         return super().convert(value, param, ctx)
 
 
+MOST_SEED = 2**53  # every framework and JSON reader takes it
+LEAST_TRAIN_SECONDS = 0.05  # chosen: less than a step of the smallest model
 CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforced by run/constraints.py
 
 _OPTIONS = {
@@ -147,7 +149,7 @@ _OPTIONS = {
     ),
     "train_seconds": click.option(
         "--train-seconds",
-        type=_Amount(7 * 24 * 3600),
+        type=_Amount(7 * 24 * 3600, least=LEAST_TRAIN_SECONDS),
         metavar="S",
         help="The training time of every experiment. Default: the profile's (300).",
     ),
@@ -163,7 +165,7 @@ _OPTIONS = {
         default=None,
         help="End a training early, as a discard, when its loss is hopelessly behind the baseline's. Default: train to the end.",
     ),
-    "seed": click.option("--seed", type=click.IntRange(min=0), metavar="N", help="First random seed. Default: 1337."),
+    "seed": click.option("--seed", type=click.IntRange(0, MOST_SEED), metavar="N", help="First random seed. Default: 1337."),
     "sandbox": click.option(
         "--sandbox",
         default="auto",

@@ -36,6 +36,7 @@ def command(
     from autoresearch import agents
     from autoresearch.commands.prepare import bars
     from autoresearch.commands.say import say as tell
+    from autoresearch.commands.say import say_on
     from autoresearch.data import sight
     from autoresearch.hardware.now import power
     from autoresearch.loop import loop
@@ -45,7 +46,7 @@ def command(
     from autoresearch.study import workspace as workspaces
 
     def say(line: str) -> None:
-        click.echo(json.dumps({"event": "choice", "text": line}) if as_json else line)
+        say_on(json.dumps({"event": "choice", "text": line}) if as_json else line)
 
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
@@ -72,7 +73,7 @@ def command(
         ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener)
     if as_json:
         end = {"event": "end", "reason": ending.reason, "exit_status": ending.exit_status, "workspace": str(study.folder)}
-        click.echo(json.dumps(end))
+        say_on(json.dumps(end))
     else:
         for line in farewell(study, ending):
             tell(line)

@@ -1,5 +1,8 @@
 """The edge to a terminal: whatever a command prints for people goes through here, since an agent may have written a part of it."""
 
+import os
+import sys
+
 import click
 
 from autoresearch.text import harmless
@@ -8,3 +11,11 @@ from autoresearch.text import harmless
 def say(text: object, err: bool = False, nl: bool = True) -> None:
     """click.echo of a harmless text; of a very long one the beginning."""
     click.echo(harmless(str(text)), err=err, nl=nl)
+
+
+def say_on(text: str) -> None:
+    """As click.echo, for a command whose work goes on when its reader went away (`autoresearch run --plain | head -2`)."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

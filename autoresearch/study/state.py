@@ -103,7 +103,8 @@ class Experiment(Scored):
         """From its start to its verdict."""
         if not self.decided or not self.started:
             return None
-        return (datetime.fromisoformat(self.decided) - datetime.fromisoformat(self.started)).total_seconds()
+        seconds = (datetime.fromisoformat(self.decided) - datetime.fromisoformat(self.started)).total_seconds()
+        return seconds if seconds >= 0 else None  # the computer's clock was set back in between
 
     @property
     def weighty(self) -> list[Run]:

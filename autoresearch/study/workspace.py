@@ -203,6 +203,9 @@ def load(folder: Path) -> Study:
     """The study in a folder. UsageError when there is none, StoredStateError when its study.toml is damaged."""
     if not is_workspace(folder):
         raise UsageError(f"no study in {folder}; `autoresearch run` starts one, `--workspace DIR` names another folder")
+    if (folder / ".git").is_file():
+        problem = f"{folder} is a git worktree, and the ledger of its study lies elsewhere"
+        raise UsageError(problem, "name the study's own folder: `--workspace DIR`")
     path, made = folder / STUDY, None
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

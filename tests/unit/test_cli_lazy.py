@@ -81,7 +81,7 @@ def test_every_command_and_every_option_is_explained(pages):
         (["report", "--output", "a.jpg"], "name one that ends in .png"),
         (["show"], "`autoresearch show --help`"),
         (["run", "--hours", "nan"], "nan is not a number"),
-        (["init", "--train-seconds", "inf"], "0<x<=604800"),
+        (["init", "--train-seconds", "inf"], "0.05<=x<=604800"),
         (["status", "--workspace", "~nobody-of-that-name/study"], "no study in"),
         (["prepare", "--vocab-size", "300", "--corpus", ""], "no corpus ''"),
         (["prepare", "--vocab-size", "300", "--corpus", 300 * "a"], "no corpus"),

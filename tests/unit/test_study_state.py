@@ -67,3 +67,10 @@ def test_one_line_lets_nothing_through_that_moves_a_cursor_or_turns_writing_roun
 
 def test_span():
     assert [span(s) for s in (0, 59.2, 245, 3723)] == ["0:00", "1:00", "4:05", "1:02:03"]
+
+
+def test_a_clock_that_was_set_back_makes_no_negative_time():
+    events = study([0.79, 0.82])
+    events[-1] = events[-1] | {"time": events[0]["time"]}
+    state = State.from_events(events)
+    assert state.experiments[2].seconds is None and state.experiment_seconds == 300

@@ -26,3 +26,10 @@ def test_a_newer_format_is_not_called_damage(tmp_path):
     (tmp_path / "study.toml").write_text("format = 2", encoding="utf-8")
     with pytest.raises(UsageError, match=r"of format 2, which a newer autoresearch has written.*install that one"):
         workspace.load(tmp_path)
+
+
+def test_a_worktree_of_a_study_says_where_to_go(tmp_path):
+    (tmp_path / "study.toml").write_text("format = 1", encoding="utf-8")
+    (tmp_path / ".git").write_text("gitdir: /elsewhere/.git/worktrees/x", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"is a git worktree.*`--workspace DIR`"):
+        workspace.load(tmp_path)
