@@ -7,8 +7,9 @@ memory. The split itself is split.py's.
 import hashlib
 import os
 import sysconfig
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from autoresearch.data.progress import OnProgress
 from autoresearch.data.split import BY_HASH, CORPUS_BYTES_MIN, TRAIN, VAL
 from autoresearch.errors import UsageError, nearest
 
+_SHOWN_KINDS = 6
 _SKIPPED_FOLDERS = {"__pycache__", "site-packages", "dist-packages"}
 
 
@@ -42,6 +44,18 @@ class LocalCorpus:
     name: str
     folder: Path
     parts: tuple[Part, ...]
+    left_out: dict[str, int] = field(default_factory=dict)  # files that are not read, by kind
+
+    @property
+    def summary(self) -> str:
+        """What is read of it, and what is not, in one line."""
+        kinds = Counter(Path(part.file).suffix.lower() for part in self.parts)
+        words = [f"read: {_counted(kinds)}"]
+        if _is_one_text(self.folder, self.parts):
+            words.append(f"one text, so it is cut into pieces of {readers.PIECE_BYTES:,} bytes, {readers.GAP_BYTES} apart")
+        if self.left_out:
+            words.append(f"left out: {_counted(self.left_out)}")
+        return "; ".join(words)
 
     def identity(self, on_progress: OnProgress) -> str:
         """A hash over the files' names and bytes."""
@@ -159,12 +173,8 @@ def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
     """
     if requested != "auto":
         found = find(requested)
-        if isinstance(found, LocalCorpus) and _is_one_text(found.folder, found.parts):
-            return (
-                requested,
-                f"asked for; one text, so it is cut into pieces of {readers.PIECE_BYTES:,} bytes, {readers.GAP_BYTES} apart",
-            )
-        return requested, "asked for"
+        told = f"; {found.summary}" if isinstance(found, LocalCorpus) and requested not in NAMED else ""
+        return requested, f"asked for{told}"
     named = NAMED.get(profile_corpus)
     corpus = named() if named else None
     if not isinstance(corpus, HubCorpus):
@@ -191,7 +201,7 @@ def key_prefix(name: str, identity: str) -> str:
 
 
 def _at(path: Path) -> LocalCorpus:
-    suffixes = set(readers.READERS)
+    suffixes, left_out = set(readers.READERS), Counter[str]()
     kinds = " ".join(readers.READERS)
     if path.is_file():
         if path.suffix.lower() not in suffixes:
@@ -201,28 +211,48 @@ def _at(path: Path) -> LocalCorpus:
         parts = [
             Part(f"{folder}/{file}", mark)
             for folder, mark in (("val", VAL), ("train", TRAIN))
-            for file in _files(path / folder, suffixes)
+            for file in _files(path / folder, suffixes, left_out)
         ]
         for folder, mark in (("val", VAL), ("train", TRAIN)):
             if not any(part.mark == mark for part in parts):
                 raise UsageError(f"corpus folder {path / folder} holds no file that is read ({kinds}); put some text there")
     else:
-        parts = [Part(file, BY_HASH) for file in _files(path, suffixes)]
+        parts = [Part(file, BY_HASH) for file in _files(path, suffixes, left_out)]
         if not parts:
             raise UsageError(f"corpus folder {path} holds no file that is read ({kinds}); put some text there")
-    return LocalCorpus(str(path), path, tuple(parts))
+    return LocalCorpus(str(path), path, tuple(parts), dict(left_out))
 
 
-def _files(folder: Path, suffixes: set[str]) -> list[str]:
-    """The files below folder with these suffixes, relative to it, in the same order everywhere. Hidden ones are left out."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
+def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = None) -> list[str]:
+    """The files below folder with these suffixes, relative to it, in the same order everywhere; a folder that is a link is entered
+    once. left_out: counts what is not read, by kind; hidden files and folders of programs are not counted.
+    """
+    found, left_out = [], Counter() if left_out is None else left_out
+    entered = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        wanted = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
+        places = {name: os.path.realpath(Path(parent, name)) for name in sorted(wanted)}
+        folders[:] = [name for name, place in places.items() if place not in entered]
+        entered |= set(places.values())
         for name in names:
             path = Path(parent) / name
-            if not name.startswith(".") and path.suffix.lower() in suffixes and path.is_file():
+            suffix = path.suffix.lower()
+            if name.startswith("."):
+                continue
+            if not path.is_file():
+                left_out["links to nothing" if path.is_symlink() else "no plain files"] += 1
+            elif suffix not in suffixes:
+                left_out[suffix or "without a suffix"] += 1
+            else:
                 found.append(path.relative_to(folder).as_posix())
     return sorted(found)
+
+
+def _counted(kinds: Mapping[str, int]) -> str:
+    """The most first: `120 .txt, 3 .md`."""
+    order = sorted(kinds.items(), key=lambda one: (-one[1], one[0]))
+    rest = f" and {len(order) - _SHOWN_KINDS} kinds more" if len(order) > _SHOWN_KINDS else ""
+    return ", ".join(f"{count:,} {kind}" for kind, count in order[:_SHOWN_KINDS]) + rest
 
 
 def _documents(folder: Path, parts: tuple[Part, ...]) -> Iterator[Document]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import faults
 import pytest
@@ -24,6 +25,8 @@ from autoresearch.report import table
 from autoresearch.run import disk
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import session, store, terms, workspace
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -486,3 +489,30 @@ def test_a_lost_ledger_is_no_new_study(fresh, gone, typed):
     study.events.write_bytes(kept)
     play(study, setup, [BETTER, WORSE])
     check_in_line(study)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX pipe")
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [0, 2])
+def test_a_reader_that_goes_away_ends_no_night(fresh, lines):
+    """`autoresearch run --plain | head -2`"""
+    study, _ = fresh
+    command = [
+        sys.executable,
+        "-m",
+        "autoresearch",
+        "run",
+        "--plain",
+        "--workspace",
+        str(study.folder),
+        "--experiments",
+        "1",
+        "--on-battery",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        for _ in range(lines):
+            child.stdout.readline()
+        child.stdout.close()
+        complaint = child.stderr.read()
+    assert child.returncode == 0 and "Traceback" not in complaint, complaint
+    assert state_of(study).last_stop == "1 experiment done"

@@ -99,3 +99,25 @@ def test_a_python_without_its_source_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "python311.zip"))
     with pytest.raises(UsageError, match="--corpus PATH"):
         corpora.find("stdlib")
+
+
+def test_what_is_read_and_what_is_left_out_is_told(tmp_path):
+    for name in ("a.txt", "b.md", "c.csv", "d.txt.gz", "e", ".hidden.txt", "sub/f.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
+    name, why = corpora.choose(str(tmp_path), "stdlib")
+    assert (name, why) == (
+        str(tmp_path),
+        "asked for; read: 2 .txt, 1 .md; left out: 1 .csv, 1 .gz, 1 links to nothing, 1 without a suffix",
+    )
+
+
+def test_a_folder_that_is_a_link_is_read_once_and_a_loop_ends(tmp_path):
+    (tmp_path / "text").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("x")
+    (tmp_path / "elsewhere" / "b.txt").write_text("x")
+    (tmp_path / "text" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "text")
+    assert [part.file for part in corpora.find(str(tmp_path / "text")).parts] == ["a.txt", "linked/b.txt"]
