@@ -76,7 +76,7 @@ _OPTIONS = {
         default="auto",
         show_default=True,
         metavar="NAME|PATH|auto",
-        help="climbmix, tinystories, stdlib, or a file or folder of .txt .md .py .jsonl .parquet.",
+        help="climbmix, tinystories, stdlib, or a file or folder of .txt .md .py .jsonl .csv .tsv .parquet, also .gz and .zst.",
     ),
     "agent": click.option(
         "--agent",

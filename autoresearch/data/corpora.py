@@ -49,7 +49,7 @@ class LocalCorpus:
     @property
     def summary(self) -> str:
         """What is read of it, and what is not, in one line."""
-        kinds = Counter(Path(part.file).suffix.lower() for part in self.parts)
+        kinds = Counter(readers.kind(Path(part.file)) for part in self.parts)
         words = [f"read: {_counted(kinds)}"]
         if _is_one_text(self.folder, self.parts):
             words.append(f"one text, so it is cut into pieces of {readers.PIECE_BYTES:,} bytes, {readers.GAP_BYTES} apart")
@@ -204,7 +204,7 @@ def _at(path: Path) -> LocalCorpus:
     suffixes, left_out = set(readers.READERS), Counter[str]()
     kinds = " ".join(readers.READERS)
     if path.is_file():
-        if path.suffix.lower() not in suffixes:
+        if readers.kind(path) not in suffixes:
             raise UsageError(f"corpus {path} is not of a kind that is read ({kinds}); rename or convert it")
         return LocalCorpus(str(path), path.parent, (Part(path.name, BY_HASH),))
     if (path / "train").is_dir() and (path / "val").is_dir():
@@ -236,7 +236,7 @@ def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = Non
         entered |= set(places.values())
         for name in names:
             path = Path(parent) / name
-            suffix = path.suffix.lower()
+            suffix = readers.kind(path)
             if name.startswith("."):
                 continue
             if not path.is_file():
@@ -267,5 +267,5 @@ def _documents(folder: Path, parts: tuple[Part, ...]) -> Iterator[Document]:
 
 def _is_one_text(folder: Path, parts: tuple[Part, ...]) -> bool:
     """Whether all the text is one file that is one document: it is cut into pieces, or nothing could be held out."""
-    is_text = len(parts) == 1 and Path(parts[0].file).suffix.lower() in readers.TEXT_SUFFIXES
+    is_text = len(parts) == 1 and readers.kind(Path(parts[0].file)) in readers.TEXT_SUFFIXES
     return is_text and (folder / parts[0].file).stat().st_size >= CORPUS_BYTES_MIN

@@ -1,4 +1,5 @@
-"""Files of text to documents: .txt .md .py (one document a file), .jsonl and .parquet (one a row).
+"""Files of text to documents: .txt .md .py (one document a file), .jsonl .csv .tsv and .parquet (one a row). All but parquet may be
+compressed: .txt.gz, .jsonl.zst.
 
 A document leaves here as raw bytes; `to_utf8` makes them valid UTF-8, also of UTF-16 and of the eight-bit Western encoding. A row
 whose text is null has none, and is no document. A file that can't be read as what its suffix says is
@@ -6,11 +7,15 @@ refused with its name and line. Parquet is read in batches and text files one by
 """
 
 import codecs
+import csv
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from autoresearch.errors import UsageError
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
 PARQUET_BATCH_ROWS = 1024
 PIECE_BYTES, GAP_BYTES = 16_384, 256  # chosen: of a text that is one document; a megabyte gives 60 of them
+COMPRESSED = (".gz", ".zst")
 TEXT_SUFFIXES = (".txt", ".md", ".py")
 # Of pyarrow.types. Binary columns hold text in files of some writers; a column is only taken by its name, or as the only one.
 TEXT_TYPES = ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary", "is_binary_view")
@@ -29,7 +35,25 @@ _BLOCK_BYTES = 1 << 20
 def read(path: Path) -> Iterator[bytes]:
     """The documents of one file, in the file's order."""
     with _readable(path):
-        yield from READERS[path.suffix.lower()](path)
+        yield from READERS[kind(path)](path)
+
+
+def kind(path: Path) -> str:
+    """What a file's name says that it is: its suffix, without that of a compression."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    is_compressed = len(suffixes) == 2 and suffixes[1] in COMPRESSED and suffixes[0] in READERS and suffixes[0] != ".parquet"
+    return suffixes[0] if is_compressed else path.suffix.lower()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    match path.suffix.lower():
+        case ".gz":
+            return cast(IO[bytes], gzip.open(path, "rb"))
+        case ".zst":
+            import pyarrow
+
+            return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    return open(path, "rb")
 
 
 def pieces(text: bytes) -> Iterator[bytes]:
@@ -114,16 +138,36 @@ def _is_utf8_with_half_pairs(raw: bytes) -> bool:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise UsageError(f"{path} can't be read ({error.strerror or error}); make it readable or leave it out") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} can't be read ({reason}); make it readable or leave it out") from None
 
 
 def _read_text(path: Path) -> Iterator[bytes]:
-    yield path.read_bytes()
+    with _opened(path) as file:
+        yield file.read()
+
+
+def _read_csv(path: Path) -> Iterator[bytes]:
+    csv.field_size_limit(1 << 30)  # of a document
+    with io.TextIOWrapper(_opened(path), "utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t" if kind(path) == ".tsv" else ",")
+        name = _text_field(list(rows.fieldnames or ()))
+        if name is None:
+            columns = ", ".join(rows.fieldnames or ())
+            raise UsageError(
+                f'{path}: no column "text" (columns: {columns}); name the one that holds the text so in the first line'
+            )
+        try:
+            for row in rows:
+                if row[name]:
+                    yield row[name].encode()
+        except csv.Error as error:
+            raise UsageError(f"{path}:{rows.line_num}: {error}; mend it or leave the file out") from None
 
 
 def _read_jsonl(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -182,5 +226,7 @@ READERS = {
     ".md": _read_text,
     ".py": _read_text,
     ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
     ".parquet": _read_parquet,
 }

@@ -51,7 +51,7 @@ def test_a_single_file_is_a_corpus(tmp_path):
     ("files", "at", "message"),
     [
         ({}, "missing", "no corpus .*; or a file or folder that exists"),
-        ({"a.png": ""}, "", r"holds no file that is read \(\.txt \.md \.py \.jsonl \.parquet\); put some text there"),
+        ({"a.png": ""}, "", r"holds no file that is read \(\.txt \.md \.py \.jsonl \.csv \.tsv \.parquet\); put some text there"),
         ({"a.docx": ""}, "a.docx", "not of a kind that is read"),
         ({"train/a.txt": "A", "val/b.png": ""}, "", "val holds no file that is read"),
     ],
@@ -102,14 +102,14 @@ def test_a_python_without_its_source_says_so(tmp_path, monkeypatch):
 
 
 def test_what_is_read_and_what_is_left_out_is_told(tmp_path):
-    for name in ("a.txt", "b.md", "c.csv", "d.txt.gz", "e", ".hidden.txt", "sub/f.txt"):
+    for name in ("a.txt", "b.md", "c.html", "d.bin.gz", "e", ".hidden.txt", "sub/f.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
     name, why = corpora.choose(str(tmp_path), "stdlib")
     assert (name, why) == (
         str(tmp_path),
-        "asked for; read: 2 .txt, 1 .md; left out: 1 .csv, 1 .gz, 1 links to nothing, 1 without a suffix",
+        "asked for; read: 2 .txt, 1 .md; left out: 1 .gz, 1 .html, 1 links to nothing, 1 without a suffix",
     )
 
 

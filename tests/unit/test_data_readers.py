@@ -1,5 +1,6 @@
 """Files to documents: every kind that is read, and a line that names file and line for what can't be."""
 
+import gzip
 import itertools
 
 import pyarrow
@@ -110,3 +111,32 @@ def test_a_long_text_is_cut_into_pieces_with_gaps(text):
     assert places[0][0] == 0
     assert all(GAP_BYTES <= begin - end <= GAP_BYTES + 3 for (_, end), (begin, _) in itertools.pairwise(places))
     assert sum(map(len, found)) > 0.97 * len(raw)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+def test_a_table_gives_its_column_text(tmp_path, name):
+    path, between = tmp_path / name, "\t" if ".tsv" in name else ","
+    lines = [between.join(row) for row in (("id", "text"), ("1", '"one, with a comma\nand a line"'), ("2", ""), ("3", "zwö"))]
+    content = ("\ufeff" + "\n".join(lines)).encode()
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert list(read(path)) == [b"one, with a comma\nand a line", "zwö".encode()]
+
+
+def test_a_table_without_a_column_of_text_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("one,two\n1,2\n")
+    with pytest.raises(UsageError, match=r'a\.csv: no column "text" \(columns: one, two\)'):
+        list(read(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_text(tmp_path, suffix):
+    def packed(content: bytes) -> bytes:
+        return gzip.compress(content) if suffix == ".gz" else pyarrow.compress(content, codec="zstd", asbytes=True)
+
+    (tmp_path / f"a.txt{suffix}").write_bytes(packed("schön".encode()))
+    assert list(read(tmp_path / f"a.txt{suffix}")) == ["schön".encode()]
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(packed(b'{"text": "one"}\n{"text": "two"}\n'))
+    assert list(read(tmp_path / f"a.jsonl{suffix}")) == [b"one", b"two"]
+    (tmp_path / f"b.txt{suffix}").write_bytes(packed(b"x" * 1000)[:-8])
+    with pytest.raises(UsageError, match=r"b\.txt.*can't be read"):
+        list(read(tmp_path / f"b.txt{suffix}"))
