@@ -72,7 +72,7 @@ def compose(state: State, machine: str = "") -> "FigureCanvasAgg":
     else:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no experiment has a score yet", transform=axes.transAxes, ha="center", color=_DISCARD)
-    _draw_crashes(axes, decided)
+    _draw_crashes(axes, [e for e in decided if e.number > 0])  # a baseline that failed is tried again, and counts as none
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1, borderpad=0.3, ncols=6,

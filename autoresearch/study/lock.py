@@ -35,7 +35,10 @@ def holder(path: Path) -> str | None:
     """The id of the process that holds the lock now, or None when nobody does."""
     if not path.exists():
         return None
-    descriptor = os.open(path, os.O_RDWR)
+    try:
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # also in a workspace that is read-only
+    except PermissionError:
+        return None
     try:
         return None if locks.try_lock(descriptor) else _text(path)
     finally:

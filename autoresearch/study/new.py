@@ -9,6 +9,7 @@ from typing import Any
 
 from autoresearch.data import corpora
 from autoresearch.data.prepare import prepare
+from autoresearch.data.prepared import Prepared
 from autoresearch.data.progress import OnProgress
 from autoresearch.hardware.autotune import tune
 from autoresearch.hardware.devices import detect
@@ -20,6 +21,18 @@ from autoresearch.study import terms, workspace
 from autoresearch.study.workspace import Study
 
 CONSTRAINTS = tuple(Constraints.__dataclass_fields__)
+
+
+def summary(prepared: Prepared) -> str:
+    """How much text there is of each kind, and what of it was mended or left out."""
+    held_out = [(prepared.val_bytes, "validation"), (prepared.test_bytes, "test"), (prepared.slice_bytes, "the audit slice")]
+    parts = [f"{size / 1e6:,.1f} MB for {name}" for size, name in ((prepared.train_bytes, "training"), *held_out) if size]
+    repeated = prepared.duplicates_of_val + prepared.duplicates_in_val
+    mended = [
+        (prepared.repaired_documents, "documents not in UTF-8: converted"),
+        (repeated, "documents left out, the same as held-out ones"),
+    ]
+    return "; ".join([", ".join(parts), *(f"{count:,} {what}" for count, what in mended if count)])
 
 
 def make(
@@ -67,6 +80,7 @@ def make(
     say(f"corpus    {corpus}: {reason}")
     with bars() as on_progress:
         prepared = prepare(corpus, profile.data.vocab_size, on_progress)
+    say(f"text      {summary(prepared)}")
     study = workspace.create(
         folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
         seed=workspace.DEFAULT_SEED if chosen.get("seed") is None else chosen["seed"], decide=chosen.get("decide") or "confirmed",
