@@ -164,3 +164,11 @@ def test_check_looks_the_constants_up_in_the_backends_train_py(tmp_path):
     (tmp_path / "mine.toml").write_text(GOOD.replace("DEPTH", "DEPHT"), encoding="utf-8")
     with pytest.raises(UsageError, match=r"mine.toml: \[train\] for the backend gpu: .*DEPTH"):
         profiles.check(profiles.load(tmp_path / "mine.toml"), {"gpu": gpu})
+
+
+def test_a_number_without_its_source_is_told(tmp_path):
+    (tmp_path / "mine.toml").write_text(GOOD.replace("DEPTH = 4", "DEPTH = 4  # as mine"), encoding="utf-8")
+    mine = profiles.load(tmp_path / "mine.toml")
+    bare = profiles.without_source(mine)
+    assert "DEPTH" not in bare and {"vocab_size", "WINDOW_PATTERN"} <= set(bare)
+    assert f"no source beside {', '.join(bare)}, which a shipped profile needs" in profiles.check(mine, {})

@@ -101,7 +101,18 @@ def check(profile: Profile, backends: Mapping[str, Backend]) -> list[str]:
         except UsageError as fault:
             raise UsageError(f"{profile.source}: [train] for the backend {name}: {fault}") from None
         notes.append(f"its {len(profile.train)} constants are in the train.py of {name}")
+    if bare := without_source(profile):
+        notes.append(f"no source beside {', '.join(bare)}, which a shipped profile needs")
     return notes
+
+
+def without_source(profile: Profile) -> list[str]:
+    """The values in a profile's file, from [data] on, that no comment says the source of; empty where there is no such file."""
+    try:
+        lines = Path(profile.source).read_text(encoding="utf-8").partition("[data]")[2].splitlines()
+    except OSError:
+        return []
+    return [line.partition("=")[0].strip() for line in lines if " = " in line and "#" not in line]
 
 
 def conditions(match: Match) -> str:
