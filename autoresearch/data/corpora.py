@@ -231,9 +231,12 @@ def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = Non
     entered = {os.path.realpath(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True):
         wanted = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
-        places = {name: os.path.realpath(Path(parent, name)) for name in sorted(wanted)}
-        folders[:] = [name for name, place in places.items() if place not in entered]
-        entered |= set(places.values())
+        folders.clear()
+        for name in sorted(wanted, key=lambda name: (os.path.islink(os.path.join(parent, name)), name)):
+            place = os.path.realpath(os.path.join(parent, name))
+            if place not in entered:
+                entered.add(place)
+                folders.append(name)
         for name in names:
             path = Path(parent) / name
             suffix = readers.kind(path)
@@ -243,6 +246,10 @@ def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = Non
                 left_out["links to nothing" if path.is_symlink() else "no plain files"] += 1
             elif suffix not in suffixes:
                 left_out[suffix or "without a suffix"] += 1
+            elif suffix != path.suffix.lower() and path.with_suffix("").name in names:
+                left_out["beside what they hold"] += 1  # a.txt.gz beside a.txt
+            elif not readers.has_text(path):
+                left_out[f"{suffix} without a column text"] += 1
             else:
                 found.append(path.relative_to(folder).as_posix())
     return sorted(found)
@@ -267,5 +274,4 @@ def _documents(folder: Path, parts: tuple[Part, ...]) -> Iterator[Document]:
 
 def _is_one_text(folder: Path, parts: tuple[Part, ...]) -> bool:
     """Whether all the text is one file that is one document: it is cut into pieces, or nothing could be held out."""
-    is_text = len(parts) == 1 and readers.kind(Path(parts[0].file)) in readers.TEXT_SUFFIXES
-    return is_text and (folder / parts[0].file).stat().st_size >= CORPUS_BYTES_MIN
+    return len(parts) == 1 and readers.kind(Path(parts[0].file)) in readers.TEXT_SUFFIXES

@@ -21,7 +21,7 @@ from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.tokenizer import token_dtype
 from autoresearch.errors import StoredStateError
 
-FORMAT = 4  # part of the key: raise it when the same corpus would give other files
+FORMAT = 5  # part of the key: raise it when the same corpus would give other files
 META = "meta.json"
 _CURE = "run `autoresearch prepare --force`"
 

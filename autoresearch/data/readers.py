@@ -26,8 +26,8 @@ PARQUET_BATCH_ROWS = 1024
 PIECE_BYTES, GAP_BYTES = 16_384, 256  # chosen: of a text that is one document; a megabyte gives 60 of them
 COMPRESSED = (".gz", ".zst")
 TEXT_SUFFIXES = (".txt", ".md", ".py")
-# Of pyarrow.types. Binary columns hold text in files of some writers; a column is only taken by its name, or as the only one.
-TEXT_TYPES = ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary", "is_binary_view")
+STRINGS = ("is_string", "is_large_string", "is_string_view")  # of pyarrow.types
+TEXT_TYPES = (*STRINGS, "is_binary", "is_large_binary", "is_binary_view")  # some writers' text is bytes
 _LOOKED_AT = 1 << 16  # bytes of a document that its encoding is told by
 _BLOCK_BYTES = 1 << 20
 
@@ -113,25 +113,29 @@ def _encoding(raw: bytes) -> str | None:
     zeros = seen[0::2].count(0), seen[1::2].count(0)  # of Western text in UTF-16 every second byte
     if len(seen) >= 8 and max(zeros) > 0.3 * len(seen) / 2 and min(zeros) < 0.05 * len(seen) / 2:
         return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
-    if 0 in seen or _is_utf8_with_half_pairs(raw):
+    if 0 in seen or _is_mostly_utf8(raw):
         return None
     try:
-        text = raw[:_LOOKED_AT].decode("cp1252")
+        text = raw.decode("cp1252")
     except UnicodeDecodeError:
         return None
-    odd = sum(not (one.isalnum() or one.isspace() or one.isascii()) for one in text if one >= "\x80")
     letters = sum(one.isalpha() for one in text if one >= "\x80")
+    odd = sum(not (one.isalnum() or one.isspace()) for one in text if one >= "\x80")
     has_controls = any(one < " " and one not in "\t\n\r\f" for one in text)
     return "cp1252" if letters >= odd and not has_controls else None
 
 
-def _is_utf8_with_half_pairs(raw: bytes) -> bool:
-    """As JSON can spell them: half a surrogate pair."""
+def _is_mostly_utf8(raw: bytes) -> bool:
+    """A text in UTF-8 of which a few bytes are broken (cut off, half a surrogate pair): more characters of it read than not."""
     try:
         raw.decode("utf-8", "surrogatepass")
         return True
-    except UnicodeDecodeError:
-        return False
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            return True
+    text = raw.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    return sum(one >= "\x80" for one in text) - broken > broken
 
 
 @contextmanager
@@ -146,6 +150,15 @@ def _readable(path: Path) -> Iterator[None]:
 def _read_text(path: Path) -> Iterator[bytes]:
     with _opened(path) as file:
         yield file.read()
+
+
+def has_text(path: Path) -> bool:
+    """Whether a table that nobody has named holds text: other files of a folder of text are often tables of something else."""
+    if kind(path) not in (".csv", ".tsv"):
+        return True
+    with _readable(path), io.TextIOWrapper(_opened(path), "utf-8-sig", errors="replace", newline="") as file:
+        names = csv.DictReader(file, delimiter="\t" if kind(path) == ".tsv" else ",").fieldnames
+    return "text" in (names or ())
 
 
 def _read_csv(path: Path) -> Iterator[bytes]:
@@ -191,8 +204,9 @@ def _read_parquet(path: Path) -> Iterator[bytes]:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            strings = [field.name for field in file.schema_arrow if _is_string(field.type)]
-            name = _text_field(strings)
+            kinds = (STRINGS, TEXT_TYPES)  # the only column of strings goes before one that may hold text too
+            named = ([field.name for field in file.schema_arrow if _is_of(field.type, kind)] for kind in kinds)
+            name = next((found for names in named if (found := _text_field(names))), None)
             if name is None:
                 columns = ", ".join(file.schema_arrow.names)
                 raise UsageError(f'{path}: no string column "text" (columns: {columns}); rename the one that holds the text')
@@ -207,11 +221,12 @@ def _read_parquet(path: Path) -> Iterator[bytes]:
         raise UsageError(f"{path}: not a readable parquet file ({first_line}); replace it or leave it out") from None
 
 
-def _is_string(column_type: "pyarrow.DataType") -> bool:
+def _is_of(column_type: "pyarrow.DataType", wanted: tuple[str, ...]) -> bool:
     import pyarrow.types
 
-    kind = column_type.value_type if pyarrow.types.is_dictionary(column_type) else column_type
-    return any(getattr(pyarrow.types, name)(kind) for name in TEXT_TYPES if hasattr(pyarrow.types, name))
+    is_dictionary = wanted is TEXT_TYPES and pyarrow.types.is_dictionary(column_type)
+    kind = column_type.value_type if is_dictionary else column_type
+    return any(getattr(pyarrow.types, name)(kind) for name in wanted if hasattr(pyarrow.types, name))
 
 
 def _text_field(names: list[str]) -> str | None:

@@ -48,6 +48,7 @@ def of_keep(session: Session, subject: Experiment, keep: Verdict) -> Verdict | R
             session.machine_failures = 0
             return found
         except BestRevoked:
+            session.machine_failures = 0
             session.follow()
             return RunNext(subject.number)
         except EnvironmentFailure as failure:

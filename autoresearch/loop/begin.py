@@ -125,7 +125,9 @@ def warm_up(session: Session, proposal: Proposal) -> Begun | RunFailed | Environ
         with session.interrupts.breakable():
             folder, seed = session.run_folder(number, 1), session.state.next_seed()
             on_progress = session.progress_to(number, 1)
-            return Begun(experiment.warm_up(session.setup, proposal.train_py, seed, folder, on_progress), conditions)
+            warm = experiment.warm_up(session.setup, proposal.train_py, seed, folder, on_progress)
+        session.machine_failures = 0
+        return Begun(warm, conditions)
     except RunFailed as failure:
         return EnvironmentFailure(f"the disk is full ({failure.reason})") if session.lost_its_room(folder) else failure
     except EnvironmentFailure as failure:

@@ -61,8 +61,10 @@ class Constraints:
             return f"it trains {tokens_per_second:,.0f} tokens a second, and --min-tok-s asks for {self.min_tok_s:,.0f}"
         return None
 
-    def objection_at_the_end(self, num_params: int | None, peak_memory_bytes: int | None, tokens_per_second: float) -> str | None:
-        """As `objection`, where what is not known by now never will be."""
-        if self.max_memory_gb is not None and peak_memory_bytes is None:
+    def objection_at_the_end(
+        self, num_params: int | None, peak_memory_bytes: int | None, tokens_per_second: float, knows_memory: bool = True
+    ) -> str | None:
+        """As `objection`, where what is not known by now never will be. knows_memory: whether the backend can tell it at all."""
+        if self.max_memory_gb is not None and peak_memory_bytes is None and knows_memory:
             return f"it does not tell how much memory it took, and --max-memory-gb allows {self.max_memory_gb:g}"
         return self.objection(num_params, peak_memory_bytes, tokens_per_second)

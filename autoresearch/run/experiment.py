@@ -227,7 +227,7 @@ def _train(
     if flops_per_token and setup.peak_flops and speed:
         facts["mfu_percent"] = 100 * flops_per_token * speed / setup.peak_flops
     stored = files.parameters(checkpoint) if setup.constraints.max_params is not None else None
-    _refuse(setup.constraints.objection_at_the_end(stored, facts["peak_memory_bytes"], speed))
+    _refuse(setup.constraints.objection_at_the_end(stored, facts["peak_memory_bytes"], speed, setup.backend.peak_memory))
 
 
 def grace_seconds(train_seconds: float) -> float:

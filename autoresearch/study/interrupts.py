@@ -79,8 +79,10 @@ class Interrupts:
             self._count += 1
             if self._count > 2:
                 os._exit(130)
+        elif self._count >= 2:
+            return  # the second of a closing terminal's: what the first has begun is under way, and must not be broken off
         else:
-            self._count = max(self._count, 2)
+            self._count = 2
             self._said = self._count  # whoever sent it does not read
             self.word, self.exit_status = signal.Signals(number).name, 128 + number
         if self._count == 2 and self._breakable:

@@ -68,7 +68,9 @@ class Session:
     def __init__(self, study: Study, setup: Setup, listener: Listener, observer: Observer | None = None):
         """observer: what the machine is seen through, for tests."""
         self.study, self._setup = study, setup
-        self.observer = observer or Observer(cores.usable() if setup.backend.processors else None, setup.backend)
+        own = setup.backend.processors
+        on_processors = study.facts.threads is not None if own is None else own
+        self.observer = observer or Observer(cores.usable() if on_processors else None, setup.backend)
         self._listener: Listener | None = listener
         self.interrupts = Interrupts(self.note)
         self._disk = disk.Disk(study.state_folder)
@@ -102,7 +104,7 @@ class Session:
         """
         try:
             fields = events.fields(event)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise LedgerRefusal(event.name, str(error)) from error
         self.state.demand(event)
         with self.interrupts.whole():

@@ -44,7 +44,6 @@ def ready(study: "Study", sandbox: int, on_progress: OnProgress | None = None) -
     on_progress(detect.LOOKING, 0, None)
     choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype))
     check_machine(study, choice.backend, choice.facts)
-    study.constraints.check_known(choice.backend)
     found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
     policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
     return found

@@ -121,3 +121,22 @@ def test_a_folder_that_is_a_link_is_read_once_and_a_loop_ends(tmp_path):
     (tmp_path / "text" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "text")
     assert [part.file for part in corpora.find(str(tmp_path / "text")).parts] == ["a.txt", "linked/b.txt"]
+
+
+def test_tables_of_something_else_beside_a_text_are_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "a.txt.gz").write_bytes(b"")
+    (tmp_path / "meta.csv").write_text("id,author\n1,me\n")
+    (tmp_path / "text.csv").write_text("id,text\n1,one\n")
+    (tmp_path / "none.tsv").write_text("")
+    found = corpora.find(str(tmp_path))
+    assert [part.file for part in found.parts] == ["a.txt", "text.csv"]
+    assert found.left_out == {".csv without a column text": 1, ".tsv without a column text": 1, "beside what they hold": 1}
+
+
+def test_two_links_to_a_folder_beside_it_are_no_more_text(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "t.txt").write_text("x")
+    for name in ("link", "zlink"):
+        (tmp_path / name).symlink_to(tmp_path / "x")
+    assert [part.file for part in corpora.find(str(tmp_path)).parts] == ["x/t.txt"]

@@ -140,3 +140,26 @@ def test_compressed_text(tmp_path, suffix):
     (tmp_path / f"b.txt{suffix}").write_bytes(packed(b"x" * 1000)[:-8])
     with pytest.raises(UsageError, match=r"b\.txt.*can't be read"):
         list(read(tmp_path / f"b.txt{suffix}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "L'\u00e9t\u00e9 o\u00f9 j'\u00e9tais",
+        "\u00dcber die Stra\u00dfe",
+        "\u041f\u0440\u0438\u0432\u0435\u0442",
+        "x" * 90_000 + "\u201cHello\u201d \u4f60\u597d",
+    ],
+)
+@pytest.mark.parametrize("broken", [b"\xff", b"\xe4\xbd", b"a\xffb"])
+def test_one_broken_byte_makes_no_other_encoding_of_a_text(text, broken):
+    found, mended = to_utf8(text.encode() + broken)
+    assert mended and found.startswith(text.encode()) and "\ufffd" in found.decode()
+
+
+def test_other_columns_of_bytes_hide_no_column_of_text(tmp_path):
+    path = tmp_path / "a.parquet"
+    for other in (pyarrow.binary(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())):
+        values = [b"x"] if other == pyarrow.binary() else ["x"]
+        pyarrow.parquet.write_table(pyarrow.table({"content": ["one"], "other": pyarrow.array(values, type=other)}), path)
+        assert list(read(path)) == [b"one"]

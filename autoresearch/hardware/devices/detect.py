@@ -86,7 +86,8 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variable
     if not output:
         raise _fault("its probe printed nothing", complaint)
     try:
-        return replace(parse(output[-1]), processors=backend.processors)
+        facts = parse(output[-1])
+        return replace(facts, processors=facts.threads is not None if backend.processors is None else backend.processors)
     except ValueError as error:
         raise _fault(f"its probe's answer is unusable: {error}", complaint) from error
 

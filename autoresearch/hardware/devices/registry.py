@@ -35,7 +35,7 @@ class _File:
     requires: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(description="a list of names to import")] = ()
     install: str = ""
     simulated: bool = False
-    processors: bool = False
+    processors: bool | None = None
     peak_memory: bool = True
     test_packages: tuple[str, ...] = ()  # read by .ci/run
     sandbox: dict[str, Any] = field(default_factory=dict)
@@ -54,7 +54,8 @@ class Backend:
     requires: tuple[str, ...] = ()  # names to import
     install: str = ""  # the line to type when one of them is missing
     simulated: bool = False  # it computes no real model: the conformance suite skips what is about one
-    processors: bool = False  # it computes on the computer's own processors: others' load slows it
+    # It computes on the computer's own processors: others' load slows it. None: it does where its probe names its threads.
+    processors: bool | None = None
     peak_memory: bool = True  # its runtime knows how much memory a training took at most
     sandbox: Needs = NO_NEEDS  # what its device needs beyond the system and Python
     problem: str | None = None  # why it cannot be used at all
