@@ -81,8 +81,11 @@ class PlainLines:
         self._due = _Due(PLAIN_SECONDS)
 
     def __enter__(self) -> Self:
-        if self._machine:
-            self._write(self._machine)
+        try:
+            if self._machine:
+                self._write(self._machine)
+        except BrokenPipeError:  # the reader is gone already; the study goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
         return self
 
     def __exit__(self, *_: object) -> None:

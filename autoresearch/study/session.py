@@ -197,7 +197,8 @@ class Session:
                 return found
             except (OSError, pygit2.GitError) as error:
                 if not disk.is_held(error):
-                    return self.persist(draw)
+                    self._end_if_broken(error)
+                    return self.persist(draw)  # it is full: wait, and draw it again
                 why = str(error)
             if seconds is not None:
                 time.sleep(seconds)

@@ -191,7 +191,9 @@ def test_stray_files_and_a_lost_state_folder_do_no_harm(fresh):
     (study.runs / ".DS_Store").touch()
     (study.folder / "program.md").write_bytes(b"caf\xe9")  # of an editor that does not write UTF-8
     assert play(study, setup, [WORSE], experiments=1)[0].exit_status == 0
-    shutil.rmtree(study.state_folder)  # a `git clone` of a workspace has none
+    shutil.rmtree(study.state_folder)  # a `git clone` of a workspace has none, and none of its refs
+    for name in git(study.folder, "for-each-ref", "--format=%(refname)", "refs/autoresearch").splitlines():
+        git(study.folder, "update-ref", "-d", name)
     git(study.folder, "checkout", "-q", "HEAD", "program.md")
     assert play(study, setup, [], experiments=0)[0].exit_status == 0
     assert len(state_of(study).experiments) == 1
