@@ -22,6 +22,7 @@ from autoresearch.data.tokenizer import token_dtype
 from autoresearch.errors import StoredStateError
 
 FORMAT = 5  # part of the key: raise it when the same corpus would give other files
+READABLE = (4, FORMAT)  # 4: other encodings than UTF-8 were not converted; a study that began with such a text goes on with it
 META = "meta.json"
 _CURE = "run `autoresearch prepare --force`"
 
@@ -128,7 +129,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = meta["content"]
         if meta["checksum"] != checksum_of(content):
             raise StoredStateError(f"{folder / META} is not what was written (checksum); {_CURE}")
-        if content["format"] != FORMAT:
+        if content["format"] not in READABLE:
             raise StoredStateError(f"{folder} is of format {content['format']} and {FORMAT} is needed; {_CURE}")
         return content
     except FileNotFoundError:
