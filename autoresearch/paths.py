@@ -1,6 +1,8 @@
 """Where things lie: what is shipped with the package, and the cache. Nothing else is written outside a workspace."""
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 from autoresearch.errors import UsageError
@@ -12,6 +14,11 @@ def shipped(name: str) -> Path:
     """A shipped folder or file (`backends`, `profiles`, `program.md`): inside the package (wheel) or beside it (checkout)."""
     inside = PACKAGE / name
     return inside if inside.exists() else PACKAGE.parent / name
+
+
+def typed(path: Path) -> str:
+    """The path as one word of a command line to be copied: quoted for this system's shell where it has spaces and the like."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def cache_dir() -> Path:

@@ -22,10 +22,10 @@ def command(folder: Path | None, plain: bool, **chosen: Any) -> None:
     Example: `autoresearch init my-study --profile cpu`, then `autoresearch run --workspace my-study`
     """
     from autoresearch.commands.prepare import bars
-    from autoresearch.paths import expanded
+    from autoresearch.paths import expanded, typed
     from autoresearch.study import new, workspace
 
     folder = expanded(folder or f"autoresearch-{chosen['tag'] or workspace.today()}").resolve()
     study, _ = new.make(folder, chosen, click.echo, partial(bars, quiet=False, plain=plain), sandbox=0)
     click.echo(f"study {study.tag} in {study.folder}: edit train.py or program.md, then")
-    click.echo(f"  autoresearch run --workspace {study.folder}")
+    click.echo(f"  autoresearch run --workspace {typed(study.folder)}")

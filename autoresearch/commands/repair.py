@@ -20,6 +20,7 @@ def command(workspace: Path | None, yes: bool) -> None:
 
     Example: `autoresearch repair --yes`
     """
+    from autoresearch.paths import typed
     from autoresearch.study import lock, repair
     from autoresearch.study.workspace import find
 
@@ -37,6 +38,7 @@ def command(workspace: Path | None, yes: bool) -> None:
         if len(cut) > SHOWN:
             click.echo(f"  ... and {len(cut) - SHOWN} more")
         if yes:
-            click.echo(f"done; the old file is {repair.repair(found)}; go on with `autoresearch run --workspace {study.folder}`")
+            aside = repair.repair(found)
+            click.echo(f"done; the old file is {aside}; go on with `autoresearch run --workspace {typed(study.folder)}`")
         else:
             click.echo(f"nothing is changed yet; the old file would be kept as {found.aside.name}; `--yes` does it")

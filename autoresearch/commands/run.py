@@ -84,6 +84,7 @@ def farewell(study: "Study", ending: "Ending") -> list[str]:
     """Where the study stands, and what to type next."""
     from autoresearch.commands.best import elsewhere, gain, tested
     from autoresearch.data import sight
+    from autoresearch.paths import typed
     from autoresearch.study.ledger import read
     from autoresearch.study.state import State
 
@@ -96,6 +97,6 @@ def farewell(study: "Study", ending: "Ending") -> list[str]:
         *([skipped] if (skipped := state.skipped_line) else []),
         *([elsewhere(state), tested(state)] if state.best else []),
         *([warning] if (warning := sight.warning(study.corpus)) else []),
-        f"go on    autoresearch run --workspace {study.folder}",
-        f"look     autoresearch results --workspace {study.folder}; {study.folder / 'progress.png'}",
+        f"go on    autoresearch run --workspace {typed(study.folder)}",
+        f"look     autoresearch results --workspace {typed(study.folder)}; {study.folder / 'progress.png'}",
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import StoredStateError
+from autoresearch.paths import typed
 
 LONGEST_LINE_BYTES = 32 << 20  # of a line that is read; earlier versions cut no reason, and one may have 20 MB
 LARGEST_BYTES = 1 << 30  # of a ledger that is read: a thousand times the largest that was seen
@@ -64,8 +65,8 @@ def parse(data: bytes, path: Path, strict: bool = True) -> Parsed:
             found.damaged = number
             if strict:
                 raise StoredStateError(
-                    f"{path} line {number} is damaged; `autoresearch repair --workspace {path.parent.parent}` shows what can be"
-                    f" kept, and goes back to line {number - 1}; every commit stays under refs/autoresearch"
+                    f"{path} line {number} is damaged; `autoresearch repair --workspace {typed(path.parent.parent)}` shows what can"
+                    f" be kept, and goes back to line {number - 1}; every commit stays under refs/autoresearch"
                 )
             break
         entry, found.check = decoded

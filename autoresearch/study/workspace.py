@@ -23,7 +23,7 @@ from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner.profiles import Profile
-from autoresearch.paths import expanded, shipped
+from autoresearch.paths import expanded, shipped, typed
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
 from autoresearch.study.decide import BASELINE_RUNS, MOST_RUNS, Rule
@@ -192,7 +192,7 @@ def check_free(folder: Path) -> None:
     The first thing that `create` makes is the state folder, so that a killed one can be told from somebody's files.
     """
     if is_workspace(folder):
-        raise UsageError(f"{folder} is a study already; `autoresearch run --workspace {folder}` goes on with it")
+        raise UsageError(f"{folder} is a study already; `autoresearch run --workspace {typed(folder)}` goes on with it")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / ".autoresearch").is_dir():
