@@ -20,6 +20,7 @@ VARIABLES = {
 DTYPES = ("float32", "bfloat16", "float16")  # the fewer digits or the less range, the later
 WORTH = 1.25  # times as fast its products must be for a dtype to go before one with more digits or range
 ROUNDS = 15
+SMALL_ROUNDS = 8  # with 2, an H200 that four other processes used was asked to compute in float32
 HOPELESS = 20.0  # times as slow as another, in a small product
 CLOSE = 2.0  # within this factor of the fastest products a dtype is worth a comparison of whole steps
 _FLAGS = {"1": True, "on": True, "true": True, "0": False, "off": False, "false": False}
@@ -74,7 +75,7 @@ def measured_products(offered: Sequence[str], product: Callable[[str, int], Call
     made, small = {}, {}
     for name in offered:
         try:
-            small[name] = _best_flops({name: product(name, size // 4)}, size // 4, 2)[name]
+            small[name] = _best_flops({name: product(name, size // 4)}, size // 4, SMALL_ROUNDS)[name]
             if small[name] * HOPELESS > max(small.values()):
                 made[name] = product(name, size)
                 made[name]()  # takes its memory, loads its kernel

@@ -22,8 +22,9 @@ from autoresearch.paths import cache_dir
 from autoresearch.sandbox import levels
 
 
-def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") -> dict[str, Any]:
+def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto", sandbox: str = "auto") -> dict[str, Any]:
     """The whole report; `chosen` is None and `problem` one line when no backend works here.
+    `problem` is there, too, when the chosen one does not work in the sandbox.
 
     Raises UsageError for a backend, a profile or a corpus that is unknown or does not fit.
     """
@@ -37,7 +38,11 @@ def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto") 
     except EnvironmentFailure as problem:
         report["problem"], report["chosen"] = str(problem), None
     else:
-        report["problem"], report["chosen"] = None, _chosen(plan.from_choice(choice, profile), corpus, profile == "auto")
+        from autoresearch.checks import in_cell  # with numpy, which --help must not wait for
+
+        refused = in_cell.probe_in_cell(choice.backend, levels.choose(sandbox))
+        report["problem"] = refused and f"{choice.backend.name} works, but not in the sandbox that trainings get: {refused}"
+        report["chosen"] = _chosen(plan.from_choice(choice, profile), corpus, profile == "auto")
     # When the probes are over, which are a load themselves.
     report["now"] = conditions.look(backends[report["chosen"]["backend"]] if report["chosen"] else None).to_dict()
     report["sleep"] = awake.note()

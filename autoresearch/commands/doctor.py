@@ -24,8 +24,8 @@ def command(
     """What this machine is, what would be chosen, and why.
 
     Asks every backend at the same time and changes nothing. The text holds no home folder and no user name, so that it can be
-    pasted into a bug report. Exit status: 0 when a backend works here, 1 when none does; with --attack, 1 when something is open
-    that this level of the sandbox promises closed.
+    pasted into a bug report. Exit status: 0 when a backend works here and in the sandbox, 1 when none does; with --attack, 1 when
+    something is open that this level of the sandbox promises closed.
     """
     if attack:
         context.exit(_attack(sandbox, as_json))
@@ -33,7 +33,7 @@ def command(
     from autoresearch.commands.prepare import looking
 
     with looking(quiet=as_json, plain=plain):
-        report = checkup.examine(backend, profile, corpus)
+        report = checkup.examine(backend, profile, corpus, sandbox)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -41,7 +41,7 @@ def command(
             heading = line and not line.startswith(" ")
             shown = harmless(line)  # it may name another program's process
             click.echo(click.style(shown, bold=True) if heading and not plain else shown)
-    if report["chosen"] is None:
+    if report["problem"]:
         context.exit(1)
 
 
@@ -64,7 +64,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     found += ["", "now", *(f"  {line}" for line in conditions.lines(report["now"])), f"  sleep     {report['sleep']}", ""]
     if report["chosen"] is None:
         return [*found, f"no backend: {report['problem']}"]
-    return found + _choice_lines(report["chosen"])
+    problem = [f"problem: {report['problem']}; please report it, with this text", ""] if report["problem"] else []
+    return found + problem + _choice_lines(report["chosen"])
 
 
 def sandbox_lines(found: dict[str, Any]) -> list[str]:

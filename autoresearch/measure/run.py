@@ -62,8 +62,10 @@ class Run:
         tokens = self._stand_in.integers(self.spec.vocab_size, size=shape, dtype=np.int32)
         return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
 
-    def steps(self, save: Callable[[Path], None]) -> Iterator[int]:
+    def steps(self, save: Callable[[Path], None], ahead: int = 0) -> Iterator[int]:
         """Count optimizer steps until the clock says stop, then save. save(path) writes the weights as one file.
+
+        ahead: steps that the device may still have to do when the next is asked for.
 
         Before the first step, save is rehearsed, so that its time can be kept free before the deadline; then the harness
         is told READY and the clock starts. A step starts only when one like the longest of the last few still fits.
@@ -78,7 +80,7 @@ class Run:
         self._start_feed()
         recent: deque[float] = deque(maxlen=5)
         step, now = 0, 0.0
-        while not recent or now + max(recent) + reserve_seconds <= self.budget_seconds:
+        while not recent or now + (1 + ahead) * max(recent) + reserve_seconds <= self.budget_seconds:
             self.progress = min(1.0, now / self.budget_seconds)
             yield step
             step += 1

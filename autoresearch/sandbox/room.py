@@ -13,7 +13,9 @@ has ended well (`give_back`): one that is killed while it links a library leaves
 
 import contextlib
 import hashlib
+import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -25,6 +27,7 @@ from autoresearch.paths import cache_dir
 
 COMPILED = "compile"
 OWN_LAYER = "harness"  # of what the harness runs outside of cells
+TRITON_GROUP, GROUP_BYTES = "__grp__", 1 << 16  # how the names of Triton's lists of files begin; more of one is never read
 LOCK = ".lock"  # how compilers' lock files end: each worker has its own
 LINKS = 20_000  # chosen: so many take about half a second
 LAYERS = 100  # chosen: the oldest are removed beyond it
@@ -120,12 +123,23 @@ def _link_all(layer: Path, own: Path, most: int) -> int:
             if not os.stat(path).st_size:
                 os.unlink(path)
                 continue
-            _link(path, os.path.join(here, name))
+            if name.startswith(TRITON_GROUP):
+                _copy_group(path, here / name)
+            else:
+                _link(path, here / name)
             made += 1
     return made
 
 
-def _link(source: str, target: str) -> None:
+def _copy_group(source: str, target: Path) -> None:
+    """Triton's list of the files that belong together names each with its folder, which is gone: they lie beside the list."""
+    here = json.dumps(str(target.parent) + os.sep)[1:-1].encode()
+    with open(source, "rb") as file:
+        text = file.read(GROUP_BYTES)
+    target.write_bytes(re.sub(rb'"[^"]*[/\\\\]([^"/\\\\]+)"', lambda found: b'"' + here + found[1] + b'"', text))
+
+
+def _link(source: str, target: Path) -> None:
     try:
         os.symlink(source, target)
     except OSError:  # Windows gives links to few users

@@ -1,9 +1,10 @@
 """The filter of system calls: a BPF program as data, made from the lists below. linux.py loads it.
 
-Everything is allowed but what is listed: new sockets, looking into other processes, the kernel's rarer doors, what Landlock
-does not see (chmod, times, attributes of files that one owns), and what leaves or finds a trace of an earlier process on a file
-that is only read (hints, leases, flags, cached pages). Calls that look a name up are asked of the harness (lookups.py). A call of
-another architecture's ABI ends the process, and one that came to Linux after this list was made is absent.
+Everything is allowed but what is listed: new sockets (but one that a GPU's driver needs), looking into other processes, the
+kernel's rarer doors, what Landlock does not see (chmod, times, attributes of files that one owns), and what leaves or finds a
+trace of an earlier process on a file that is only read (hints, leases, flags, cached pages). Calls that look a name up are asked
+of the harness (lookups.py). A call of another architecture's ABI ends the process, and one that came to Linux after this list was
+made is absent.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # linux/bpf_c
 
 # A pair of connected sockets may be made; a datagram one could be pointed at another socket's name, and is not allowed below.
 FORBIDDEN = (
-    "socket", "connect", "bind", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
+    "connect", "accept", "accept4", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
     "pidfd_getfd", "kcmp", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
     "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
     "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd", "modify_ldt", "migrate_pages", "mount",
@@ -31,6 +32,7 @@ FORBIDDEN = (
     "syslog", "vhangup", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "fanotify_mark", "lookup_dcookie",
     "mincore", "cachestat", "move_pages", "inotify_init", "inotify_init1", "inotify_add_watch",
 )  # fmt: skip
+NAMED_SOCKETS = ("socket", "bind")  # in a cell with devices see SOCKET
 # glibc falls back to clone, whose flags a filter can read; programs fall back from io_uring and aio, which no filter sees through.
 # pidfd_open: the inode of a process handle counts all processes since boot, in any namespace.
 ABSENT = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "pidfd_open")
@@ -99,6 +101,9 @@ CONDITIONS = {
     # OpenMP binds its threads by their numbers, which a filter can't tell from other processes': it goes on unbound
     "sched_setaffinity": (If(0, ANY, (0,), inside=False, answer=NOTHING_DONE),),
 }
+# libcuda listens on a socket of its own when it starts (@cuda-uvmfd-..., a name without a file), and starts no more without it: on
+# an H200 no training began. Nothing can reach it here, and nothing is taken from it. A name with a file is refused by Landlock.
+SOCKET = (If(0, ANY, (1,), inside=False), If(1, 0xF, (5,), inside=False))  # AF_UNIX; SOCK_SEQPACKET
 MAPPING = (If(3, SHARED_MEMORY, (0,), inside=False, answer=ASK),)
 WITHOUT_DEVICES = (If(1, ANY, IOCTLS, inside=False),)
 WITH_DEVICES = (If(1, ANY, IOCTLS, inside=True, answer=ALLOW), If(1, 0xFF00, IOCTL_TYPES, inside=True))
@@ -108,7 +113,7 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
 def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[Instruction]:
     """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list."""
-    forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ())]
+    forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS)]
     found = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, ARCHITECTURES[machine][1]), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
     if machine == "x86_64":
         found += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
@@ -117,7 +122,8 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
         for name in names:
             if (call := number(name, machine)) is not None:
                 found += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]
-    conditions_of = CONDITIONS | ({"ioctl": WITH_DEVICES} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING})
+    ours = {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING}
+    conditions_of = CONDITIONS | ours
     for name, conditions in conditions_of.items():
         block = [step for condition in conditions for step in _steps(condition)] + [(RETURN, 0, 0, ALLOW)]
         found += [(EQUAL, 0, len(block), present(name, machine)), *block]

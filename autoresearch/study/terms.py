@@ -30,6 +30,8 @@ _NEW = "or begin a new study in another folder: `autoresearch run --workspace NE
 # Of earlier code that gives the same scores (other words and types; how a compiler is called): studies that began with it go on.
 SAME_SCORES = frozenset({
     "24a501510e53a615df8885e56b65fad9",  # measure/, before its types
+    "255757bc6dbda35715504ee6fb11bc68",  # measure/, before a device was given a step ahead
+    "297ab8eb86bde598c5aa71ed89d7fcc8",  # cpu, the same
     "641f14926d67e603622fe75e18957e5d",  # cpu, before its compiler was tried and paths were quoted
 })  # fmt: skip
 _COMPARED = ("device", "dtype", "compile", "attention")

@@ -10,12 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-# torch.compile reads these when it is first used. Graphs with a custom autograd.Function are kept too: their key holds the
-# traced backward pass (tried: another backward of the same name is compiled anew), and a warm start is seconds shorter.
-os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
-if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor"))
-
 import cpu_compiler
 import cpu_kernels
 import torch
@@ -29,9 +23,12 @@ from torch_runtime import (  # noqa: F401
     load_weights,
     logits,
     print_probe,
+    read_later,
     save_weights,
     seed,
+    steps_ahead,
     synchronize,
+    to_device,
 )
 
 from autoresearch import choices

@@ -1,8 +1,8 @@
 """An NVIDIA GPU as a training device: bfloat16 from Ampere on, float16 with a scaled loss before it, torch.compile, and the
 fastest attention that is there: FlashAttention 3, FlexAttention or SDPA.
 
-One device is used, the first that CUDA_VISIBLE_DEVICES leaves. Written from the documentation and checked on recorded facts of
-devices; not run on its hardware yet. A ROCm build of PyTorch answers to the same names but is another backend.
+One device is used, the first that CUDA_VISIBLE_DEVICES leaves. Its steps ran on an H200, a whole training in a cell did not yet
+(docs/design/gpu.md). A ROCm build of PyTorch answers to the same names but is another backend.
 """
 
 import importlib.metadata
@@ -47,7 +47,7 @@ if _variable:  # read when PyTorch starts
 import gpu  # noqa: E402
 import torch  # noqa: E402
 import torch_runtime  # noqa: E402
-from gpu import forget_memory, peak_memory_bytes, synchronize  # noqa: E402, F401
+from gpu import forget_memory, peak_memory_bytes, read_later, steps_ahead, synchronize, to_device  # noqa: E402, F401
 from torch_runtime import (  # noqa: E402, F401
     cross_entropy,
     embedding,
@@ -178,6 +178,7 @@ def _load_flash3():
 
 device = torch.device("cuda")
 found = _obstacle()  # read by probe(); nothing below works where there is one
+__getattr__ = gpu.says_why(found)
 if found is None:
     _flash3, _no_flash3 = _load_flash3()
     _capability = torch.cuda.get_device_capability()

@@ -16,6 +16,7 @@ if __name__ == "__main__" and sys.platform != "darwin":  # answered without PyTo
 os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 import gpu
+import numpy as np
 import psutil
 import torch
 from gpu import forget_memory, synchronize  # noqa: F401
@@ -29,8 +30,10 @@ from torch_runtime import (  # noqa: F401
     logits,
     muon_dtype,
     print_probe,
+    read_later,
     save_weights,
     seed,
+    steps_ahead,
 )
 
 
@@ -65,6 +68,11 @@ def chip_name() -> str:
 device = torch.device("mps")
 settings = choose(platform.mac_ver()[0] or "0").measured(device).as_asked()
 dtype, loss_scale = settings.dtype, settings.loss_scale
+
+
+def to_device(ids: np.ndarray) -> torch.Tensor:
+    """See torch_runtime.to_device. Memory is shared with the device: there is nothing to pin."""
+    return torch.from_numpy(ids).to(device).to(torch.int64)
 
 
 def compile(function):

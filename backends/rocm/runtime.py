@@ -31,7 +31,7 @@ if __name__ == "__main__" and not driver_gpus(NODES) and not shutil.which("rocmi
 
 import gpu  # noqa: E402
 import torch  # noqa: E402
-from gpu import forget_memory, peak_memory_bytes, synchronize  # noqa: E402, F401
+from gpu import forget_memory, peak_memory_bytes, read_later, steps_ahead, synchronize, to_device  # noqa: E402, F401
 from torch_runtime import (  # noqa: E402, F401
     check_pace,
     cross_entropy,
@@ -99,6 +99,7 @@ def _architecture() -> str:
 
 device = torch.device("cuda")  # ROCm's name for it too
 found = _obstacle()  # read by probe(); nothing below works where there is one
+__getattr__ = gpu.says_why(found)
 if found is None:
     settings = choose(_architecture(), gpu.has_triton(), gpu.has_compiler(), sys.platform).measured(device).as_asked()
     dtype, loss_scale = settings.dtype, settings.loss_scale

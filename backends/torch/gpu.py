@@ -1,6 +1,6 @@
 """What the GPU runtimes share: their settings, torch.compile, windowed attention, peak FLOP/s, memory, the questions of a probe.
 
-Choices are pure functions from facts to (choice, reason); tests/facts holds them for real devices. None of it was run on a GPU.
+Choices are pure functions from facts to (choice, reason); tests/facts holds them for real devices. What ran: docs/design/gpu.md.
 """
 
 import importlib.util
@@ -9,18 +9,17 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 import torch_runtime
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from autoresearch import choices
-
-if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):  # read by torch.compile when it is first used
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor")
 
 ATTENTIONS = ("flash3", "flex", "sdpa")  # a device that has one of them has those after it; flex only where it compiles
 PRODUCT_SIZE = 1024  # of the products that choose the dtype: [4096, 1024] by [1024, 4096], a thousand times a launch's overhead
@@ -112,6 +111,38 @@ def peak_memory_bytes() -> int:
 def forget_memory() -> None:
     torch_runtime.forget_memory()
     torch.get_device_module().empty_cache()
+
+
+steps_ahead = 1  # the loss of a step is read while the device does the next
+
+
+def to_device(ids: np.ndarray) -> torch.Tensor:
+    """See torch_runtime.to_device. From pinned memory, which the device fetches in its own time; half the bytes go over the bus."""
+    return torch.from_numpy(ids).pin_memory().to(torch.accelerator.current_accelerator(), non_blocking=True).to(torch.int64)
+
+
+def read_later(value: torch.Tensor) -> Callable[[], float]:
+    """See torch_runtime.read_later. value.item() would be queued behind all that follows, and wait for it."""
+    host = torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value.detach(), non_blocking=True)
+    done = torch.Event()
+    done.record()
+
+    def read() -> float:
+        done.synchronize()
+        return host.item()
+
+    return read
+
+
+def says_why(found: dict | None) -> Callable[[str], object]:
+    """A module's __getattr__ where its device does not work: what it lacks is asked for, and the reason is the answer."""
+
+    def answer(name: str) -> object:
+        if found is None or name.startswith("__"):
+            raise AttributeError(name)
+        raise RuntimeError(f"the device does not work here: {found['reason']}")
+
+    return answer
 
 
 def pip_line(build: str) -> str:

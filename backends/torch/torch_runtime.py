@@ -7,6 +7,7 @@ The module `runtime` that train.py and the score worker see must have all of the
     compile(function)        torch.compile, or the function as it is
     muon_dtype(dtype)        what Newton-Schulz runs in
     is_out_of_memory(error), forget_memory(), check_pace(step_seconds): a device that is full
+    to_device(ids), read_later(value), steps_ahead: a device that computes while the host goes on
     seed, synchronize, peak_memory_bytes, embedding, attention, cross_entropy, save_weights, load_weights, logits, probe
 
 Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D head width, C model width, N = B*T, V vocabulary.
@@ -14,8 +15,16 @@ Shape letters: B rows, T tokens in a row, H query heads, G key/value heads, D he
 
 import gc
 import json
+import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# torch.compile reads these when it is first used. Graphs with a custom autograd.Function are kept too: their key holds the
+# traced backward pass (tried: another backward of the same name is compiled anew), and a warm start is seconds shorter.
+os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
+if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor")
 
 import numpy as np
 import torch
@@ -25,7 +34,8 @@ from torch_weights import device_of, load_weights, save_weights  # noqa: F401
 from autoresearch import choices
 
 LOGITS_AT_ONCE = 1 << 27  # elements of a scoring chunk: 256 MB in bfloat16
-LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 16 MB in bfloat16
+LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 16 MB in bfloat16, or more where those were too many
+LOSS_CHUNKS = 16  # at most: each is unrolled in what is compiled (256 took 452 s for sm_90, 16 of them 63 to 82 s)
 
 # How a device says that it is full, besides torch.OutOfMemoryError: CUDA's driver, MPS; PyTorch's CPU allocator; cuBLAS.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
@@ -71,6 +81,19 @@ def seed(number: int) -> None:
 
 def synchronize() -> None:
     """Wait until the device has done its work. Nothing to wait for where work is done in the calling thread."""
+
+
+steps_ahead = 0  # steps that the device may still have to do when the host begins the next
+
+
+def to_device(ids: np.ndarray) -> torch.Tensor:
+    """Token ids (int32) as int64 on the device, without a wait for what it is doing."""
+    return torch.from_numpy(ids).to(torch.int64)
+
+
+def read_later(value: torch.Tensor) -> Callable[[], float]:
+    """What gives the number once the device has it; other work may be queued meanwhile, and is not waited for."""
+    return value.item
 
 
 def muon_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -147,7 +170,7 @@ def cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Ten
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, targets, softcap):
-        chunk = max(1, LOSS_ELEMENTS_AT_ONCE // weight.size(0))
+        chunk = max(1, LOSS_ELEMENTS_AT_ONCE // weight.size(0), -(-hidden.size(0) // LOSS_CHUNKS))
         compute_weight = weight.to(hidden.dtype)
         loss = torch.zeros((), device=hidden.device)
         grad_weight = torch.zeros_like(weight.T)  # [C, V]

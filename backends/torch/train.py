@@ -285,17 +285,17 @@ class Optimizer:
         self.adam = torch.optim.AdamW(groups, eps=1e-10, weight_decay=0.0, fused=True)
         self.full_lr = [group["lr"] for group in groups]
         self.update = runtime.compile(muon_update)
-        self.stacks = []  # [weights of one shape, their momentum, their variance]
+        self.stacks = []  # [weights of one shape, their momentum, their variance, the step's numbers as 0-d tensors]
         for shape in dict.fromkeys(weight.shape for weight in model.matrices()):
             weights = [weight for weight in model.matrices() if weight.shape == shape]
             stack = torch.stack([weight.detach() for weight in weights])
             momentum, variance = torch.zeros_like(stack), torch.zeros_like(stack.mean(dim=reduced_dim(stack), keepdim=True))
-            self.stacks.append([weights, momentum, variance])
+            self.stacks.append([weights, momentum, variance, [momentum.new_zeros(()) for _ in range(3)]])
 
     def reset(self) -> None:
         """Forget all steps so far; what is compiled stays."""
         self.adam.state.clear()
-        for _, momentum, variance in self.stacks:
+        for _, momentum, variance, _ in self.stacks:
             momentum.zero_()
             variance.zero_()
 
@@ -307,11 +307,13 @@ class Optimizer:
         self.adam.step()
         mu = muon_momentum(progress)
         for stack in self.stacks:
-            weights, momentum, variance = stack
+            weights, momentum, variance, numbers = stack
             rows, columns = weights[0].shape
             lr = MATRIX_LR * multiplier * max(1, rows / columns) ** 0.5
-            # Numbers go in as tensors: a compiled function is compiled anew for another Python float.
-            numbers = [torch.tensor(number, device=momentum.device) for number in (mu, lr, WEIGHT_DECAY * (1 - progress))]
+            # Numbers go in as tensors: a compiled function is compiled anew for another Python float. Filled, not made: that would
+            # wait for the device.
+            for tensor, number in zip(numbers, (mu, lr, WEIGHT_DECAY * (1 - progress)), strict=True):
+                tensor.fill_(number)
             weight = torch.stack(weights)
             gradient = torch.stack([weight.grad for weight in weights])
             weight, stack[1], stack[2] = self.update(weight, gradient, momentum, variance, *numbers)
@@ -389,7 +391,7 @@ class Trainer:
         total = torch.zeros((), device=runtime.device)
         try:
             for _ in range(self.passes):
-                inputs, targets = (torch.from_numpy(part).to(runtime.device, torch.int64) for part in batch.take(self.rows))
+                inputs, targets = map(runtime.to_device, batch.take(self.rows))
                 loss = self.loss(inputs, targets) / self.passes
                 (loss * self.loss_scale).backward()
                 total += loss.detach()
@@ -457,13 +459,13 @@ def main() -> None:
     gc.freeze()  # nothing here makes cycles: a collection only costs time
     gc.disable()
 
-    loss = None
-    for _step in run.steps(save=lambda path: runtime.save_weights(model, path)):
-        if loss is not None:  # of the step before, so that the device need not be waited for
-            run.report(loss=float(loss))
-        loss = trainer.step(run.batch, run.progress)
-    if loss is not None:
-        run.report(loss=float(loss))
+    read = None
+    for _step in run.steps(save=lambda path: runtime.save_weights(model, path), ahead=runtime.steps_ahead):
+        read_before, read = read, runtime.read_later(trainer.step(run.batch, run.progress))
+        if read_before:  # the loss of the step before: the device has this one to do meanwhile
+            run.report(loss=read_before())
+    if read:
+        run.report(loss=read())
     run.describe(peak_memory_bytes=runtime.peak_memory_bytes())
 
 

@@ -24,7 +24,7 @@ if __name__ == "__main__" and not any(map(glob.glob, DRIVER_FILES)):
 
 import gpu  # noqa: E402
 import torch  # noqa: E402
-from gpu import forget_memory, peak_memory_bytes, synchronize  # noqa: E402, F401
+from gpu import forget_memory, peak_memory_bytes, read_later, steps_ahead, synchronize, to_device  # noqa: E402, F401
 from torch_runtime import (  # noqa: E402, F401
     attention,
     check_pace,
@@ -64,6 +64,7 @@ def obstacle(is_built: bool, is_available: bool) -> dict | None:
 
 device = torch.device("xpu")
 found = obstacle(torch.xpu._is_compiled(), torch.xpu.is_available())  # read by probe(); nothing below works where there is one
+__getattr__ = gpu.says_why(found)
 if found is None:
     _has_xmx = torch.xpu.get_device_properties(0).has_subgroup_matrix_multiply_accumulate
     settings = choose(_has_xmx, gpu.has_triton(), gpu.has_compiler(), sys.platform).measured(device).as_asked()

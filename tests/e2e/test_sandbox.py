@@ -237,6 +237,43 @@ def test_a_root_of_its_own_has_shared_memory_and_not_the_rest(tmp_path):
     assert "GOT 7" in said and "File too large" in said and "(0, 0) True [False, False, False]" in said, said
 
 
+LISTENING = """
+import os, socket
+os.dup2(2, 1)
+def tried(name, what):
+    try:
+        what()
+    except OSError as error:
+        print(name, error.strerror, flush=True)
+    else:
+        print(name, "done", flush=True)
+one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+tried("file", lambda: one.bind("name"))
+tried("bind", lambda: one.bind("\\0cuda-uvmfd-1-2"))
+tried("listen", lambda: one.listen(1))
+tried("accept", one.accept)
+tried("connect", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect("\\0cuda-uvmfd-1-2"))
+tried("network", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+"""
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_a_cell_with_devices_may_listen_as_libcuda_does_and_be_reached_by_nobody(tmp_path, level):
+    if level > REACH.level:
+        pytest.skip(f"no level {level} here: {REACH.reasons}")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "listening.py").write_text(LISTENING)
+    needs = policy.Needs(devices=("/dev/null",))
+    cell = policy.cell(level, room.make(tmp_path / "work"), [tmp_path / "m"], needs=needs)
+    path = os.pathsep.join([str(tmp_path / "m"), str(policy.PACKAGE.parent)])
+    with Worker({}, tmp_path, messages.Protocol("starting", {}), "listening", {"PYTHONPATH": path}, cell=cell) as worker:
+        worker.process.wait(timeout=30)
+    said = dict(line.split(" ", 1) for line in (tmp_path / "log.txt").read_text().splitlines())
+    refused = "Operation not permitted"
+    expected = {"bind": "done", "listen": "done", "accept": refused, "connect": refused, "network": refused}
+    assert said == expected | {"file": "Permission denied"}, said
+
+
 SAMPLE = [
     "ssh_key", "validation_tokens", "write_ledger", "write_run_train_py", "tcp", "redirected_pair", "environment", "ptrace",
     "signal_harness", "shared_memory", "int80", "mount", "hard_link",

@@ -1,5 +1,6 @@
 """What a cell holds, its environment, and the folder that it writes in; as data, and with real files."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -233,3 +234,32 @@ def test_what_must_stay_hidden_does_not_lie_in_sight(study, tmp_path, monkeypatc
         policy.cell(0, work, [tmp_path / "backend"], hidden=[place])
     with pytest.raises(UsageError, match=r"holds .*environment, which every training may read; move one of them"):
         policy.cell(2, work, [], hidden=[tmp_path])
+
+
+def test_what_triton_has_compiled_is_found_by_a_later_run(tmp_path, monkeypatch):
+    """Its lists name each file with its folder, and that of the first run is gone: nothing was ever found again."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    first = room.make(tmp_path / "runs" / "1")
+    place = Path(room.COMPILED, "inductor", "triton", "0", "KEY")
+    (first / place).mkdir(parents=True)
+    (first / place / "add.cubin").write_bytes(b"machine code")
+    names = {"child_paths": {"add.cubin": str(first / place / "add.cubin")}}
+    (first / place / "__grp__add.json").write_text(json.dumps(names))
+    room.harvest(first, "train.py")
+    room.remove(first)
+
+    odd = room.make(tmp_path / 'My "Projects"' / "2", [room.layer("train.py")])
+    found = json.loads((odd / place / "__grp__add.json").read_text())["child_paths"]
+    assert found == {"add.cubin": str(odd / place / "add.cubin")}
+    assert Path(found["add.cubin"]).read_bytes() == b"machine code"
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b'"/', b'"' * 70_000, b"/" * 70_000, bytes(range(256)) * 300])
+def test_a_list_of_tritons_that_is_none_is_copied_in_part_and_harms_nothing(text, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    layer = room.layer("train.py")
+    layer.mkdir(parents=True)
+    (layer / "__grp__x.json").write_bytes(text)
+    work = room.make(tmp_path / "work", [layer])
+    copied = work / room.COMPILED / "__grp__x.json"
+    assert not copied.exists() if not text else copied.stat().st_size < 1 << 24

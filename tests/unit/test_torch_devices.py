@@ -365,3 +365,19 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     bytes_held = 4 * sum(one.numel() for one in (*weights, *kept, *state))
     smallest = min(one["facts"]["memory_bytes"] for one in MACHINES if one["expect"]["profile"] == profile.name)
     assert bytes_held < 0.25 * smallest
+
+
+# What the H200 has shown
+
+
+@pytest.mark.parametrize("runtime", [cuda, rocm, xpu], ids=lambda runtime: runtime.__name__)
+def test_a_runtime_whose_device_does_not_work_says_why_where_it_is_used(runtime):
+    """In a cell that refused what CUDA needs, a training ended with "module 'runtime' has no attribute 'dtype'"."""
+    assert runtime.found is not None, "there is no such device here"
+    with pytest.raises(RuntimeError, match="the device does not work here: ") as caught:
+        _ = runtime.dtype
+    assert runtime.found["reason"] in str(caught.value)
+    assert not hasattr(runtime, "__wrapped__"), "what Python itself looks for is absent, as ever"
+    works = gpu.says_why(None)
+    with pytest.raises(AttributeError):
+        works("dtype")

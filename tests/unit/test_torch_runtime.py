@@ -61,6 +61,23 @@ def test_a_window_of_w_sees_w_plus_1_keys(kernel, window):
         assert seen == list(range(max(0, row - window), row + 1))
 
 
+@pytest.mark.parametrize(("rows", "chunks"), [(10, 1), (64, 7), (1000, 16), (100_000, 16)])
+def test_the_loss_is_taken_in_16_chunks_at_most(rows, chunks, monkeypatch):
+    """Each is unrolled in what is compiled: 256 of them took minutes for an H100."""
+    seen = []
+    whole = torch_runtime._loss_and_slope
+
+    def counted(raw, targets, softcap):
+        seen.append(len(raw))
+        return whole(raw, targets, softcap)
+
+    monkeypatch.setattr(torch_runtime, "LOSS_ELEMENTS_AT_ONCE", 10 * 7)
+    monkeypatch.setattr(torch_runtime, "_loss_and_slope", counted)
+    hidden, weight = torch.zeros(rows, 4), torch.zeros(7, 4)
+    torch_runtime.cross_entropy(hidden, weight, torch.zeros(rows, dtype=torch.int64), 15.0)
+    assert len(seen) == chunks and sum(seen) == rows
+
+
 @pytest.mark.parametrize("softcap", [4.0, 15.0, 1000.0])
 @pytest.mark.parametrize("at_once", [1 << 23, 97 * 7])
 def test_the_chunked_loss_equals_a_plain_one_in_value_and_gradients(softcap, at_once, monkeypatch):

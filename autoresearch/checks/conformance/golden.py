@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autoresearch.checks.conformance.subject import LIMIT_SECONDS, PROTOCOL, Fault, Subject, files
+from autoresearch.checks.conformance.subject import LIMIT_SECONDS, PROBE, PROTOCOL, Fault, Subject, files
 from autoresearch.child import OUR_OWN, RunFailed, Worker
 from autoresearch.run.setup import job_for
 
@@ -65,7 +65,7 @@ def _deviations(
     np.save(folder / "steps.npy", ids)
     job = job_for(setup, folder) | files(folder) | {"type": "trainer", "checkpoint": str(folder / "checkpoint")}
     job |= {"steps": str(folder / "steps.npy"), "after": str(folder / "after")}
-    with Worker(job, folder, PROTOCOL, "autoresearch.checks.conformance.probe", variables, cell=OUR_OWN) as worker:
+    with Worker(job, folder, PROTOCOL, PROBE, subject.variables | variables, cell=OUR_OWN) as worker:
         losses = worker.wait("done", LIMIT_SECONDS, f"made no ten steps within {LIMIT_SECONDS:.0f} s")["losses"]
     logits = np.load(folder / "logits.npy")
 

@@ -28,7 +28,7 @@ class CountedRun(Run):
         self._stand_in = np.random.default_rng(job["stand_in_seed"])
         self.losses: list[float] = []
 
-    def steps(self, save: Callable[[Path], None]) -> Iterator[int]:
+    def steps(self, save: Callable[[Path], None], ahead: int = 0) -> Iterator[int]:
         self._save(save)
         self._checkpoint.replace(self._checkpoint.with_name("weights-at-go"))
         self._channel.send({"type": "ready"})

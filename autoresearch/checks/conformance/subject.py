@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autoresearch import constants
+from autoresearch import choices, constants
 from autoresearch.border.messages import ENDED, Kind, Protocol, failed, flag, many, number, text
 from autoresearch.child import OUR_OWN, Worker
 from autoresearch.data.prepare import Prepared, prepare
@@ -92,7 +92,14 @@ class Subject:
     @cached_property
     def setup(self) -> Setup:
         level = levels.choose("auto")
-        return Setup(self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS, level)
+        return Setup(
+            self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS, level, variables=self.variables
+        )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Of every worker: the dtype that the probe has found, as in a study; on a busy device the next one may differ."""
+        return choices.settled({}, self.facts.dtype if self.facts else None)
 
     def train_py(self, values: dict[str, constants.Value]) -> str:
         """The backend's train.py with those of the constants that it has."""
@@ -120,7 +127,7 @@ class Subject:
         job = job_for(setup, folder) | {"type": "steps", "seed": seed, "stand_in_seed": stand_in_seed, "steps": STEPS}
         job |= {"budget_seconds": self.budget_seconds} | files(folder)
         job["checkpoint"] = str(folder / "checkpoint")
-        with Worker(job, folder, PROTOCOL, PROBE, cell=OUR_OWN, serve=Feeder(setup, seed).serve) as worker:
+        with Worker(job, folder, PROTOCOL, PROBE, self.variables, cell=OUR_OWN, serve=Feeder(setup, seed).serve) as worker:
             late = f"did not ask for training data within {LIMIT_SECONDS:.0f} s of its start; use run.steps()"
             worker.wait("ready", LIMIT_SECONDS, late)
             worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")
@@ -132,7 +139,7 @@ class Subject:
         folder = self.new_folder(f"logits-{len(list(self.folder.iterdir()))}")
         np.save(folder / "ids.npy", ids)
         job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
-        with Worker(job, folder, PROTOCOL, PROBE, cell=OUR_OWN) as worker:
+        with Worker(job, folder, PROTOCOL, PROBE, self.variables, cell=OUR_OWN) as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
         found: np.ndarray = np.load(folder / "logits.npy")
         return found

@@ -14,7 +14,7 @@ from autoresearch.hardware.planner import model
 from autoresearch.hardware.planner.model import Sizes
 
 FLOAT32 = 4  # bytes
-LOSS_ELEMENTS = 1 << 23  # of a chunk of logits: torch_runtime.LOSS_ELEMENTS_AT_ONCE
+LOSS_ELEMENTS, LOSS_CHUNKS = 1 << 23, 16  # of a chunk of logits, and at most so many chunks: torch_runtime's names
 SLOT_BYTES, SLOTS = 64 << 20, 2  # float32 logits between the scorer and its worker: measure/scorer.py
 # What cuBLAS takes for itself: ":4096:2:16:8" in KiB, PyTorch's default before Hopper (docs/stable/notes/cuda.html).
 CUBLAS_BYTES = (2 * 4096 + 8 * 16) << 10
@@ -151,7 +151,7 @@ def _loss_bytes(sizes: Sizes, layout: Layout) -> int:
     if layout.logits == "whole":
         # The logits, whose place their gradient takes; what lm_head reads; lm_head as multiplied; its gradient.
         return tokens * b * (sizes.vocab_size + sizes.width) + b * head + (b + FLOAT32) * head
-    chunk = min(tokens, max(1, LOSS_ELEMENTS // sizes.vocab_size))
+    chunk = min(tokens, max(1, LOSS_ELEMENTS // sizes.vocab_size, -(-tokens // LOSS_CHUNKS)))
     element = 2 * b + (0 if layout.compiled else EAGER_LOSS_TEMPORARIES * FLOAT32)
     # The gradient of what lm_head reads; lm_head as multiplied; its gradient, old and new, while a chunk is added.
     return tokens * b * sizes.width + chunk * sizes.vocab_size * element + (b + 2 * FLOAT32) * head
