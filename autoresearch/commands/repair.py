@@ -1,11 +1,15 @@
-"""`autoresearch repair`: the way out when a line in the middle of the ledger is damaged."""
+"""`autoresearch repair`: the way out when a line in the middle of the ledger is damaged, or all of it is gone."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from autoresearch.commands.options import options
 from autoresearch.commands.say import say
+
+if TYPE_CHECKING:
+    from autoresearch.study.workspace import Study
 
 SHOWN = 12  # lines that are cut off, at most
 
@@ -14,9 +18,10 @@ SHOWN = 12  # lines that are cut off, at most
 @options("workspace")
 @click.option("--yes", is_flag=True, help="Do it. Without: only show what would be cut off.")
 def command(workspace: Path | None, yes: bool) -> None:
-    """Go back to the last good line of a damaged ledger.
+    """Go back to the last good line of a damaged ledger, or begin a lost one anew.
 
-    What comes after it is cut off, the old file is kept beside it, and every commit keeps its ref; `run` goes on from there.
+    What comes after that line is cut off, the old file is kept beside it, and every commit keeps its ref; `run` goes on from there.
+    Where the whole ledger is gone, scores are gone too: the study's best is measured anew, and what was tried is not tried again.
 
     Example: `autoresearch repair --yes`
     """
@@ -28,8 +33,7 @@ def command(workspace: Path | None, yes: bool) -> None:
     with lock.hold(study.lock):
         found = repair.damage(study.events)
         if found is None:
-            click.echo(f"{study.events} is good: nothing to mend")
-            return
+            return _begin_anew(study, yes)
         cut = found.cut
         click.echo(f"{study.events}: line {found.line} is damaged; {found.line - 1} good lines stand before it")
         click.echo(f"cut off are {len(cut)} lines:")
@@ -42,3 +46,24 @@ def command(workspace: Path | None, yes: bool) -> None:
             click.echo(f"done; the old file is {aside}; go on with `autoresearch run --workspace {typed(study.folder)}`")
         else:
             click.echo(f"nothing is changed yet; the old file would be kept as {found.aside.name}; `--yes` does it")
+
+
+def _begin_anew(study: "Study", yes: bool) -> None:
+    """Where no line is damaged: nothing to do, or everything is gone."""
+    from autoresearch.loop import rebuild
+    from autoresearch.paths import typed
+
+    tried = rebuild.tried(study)
+    if not tried:
+        click.echo(f"{study.events} is good: nothing to mend")
+        return
+    click.echo(f"{study.events} is empty or gone; git has {len(tried)} experiments of the study {study.tag}:")
+    for one in tried[-SHOWN:]:
+        say(f"  {one.number:>6}  {one.commit[:7]}  {one.description}")
+    click.echo("their scores are gone with it; the best, where the branch stands, is measured anew as experiment 0")
+    if yes:
+        aside = rebuild.rebuild(study, tried)
+        kept = f"; the old results.tsv is {aside}" if aside else ""
+        click.echo(f"done{kept}; go on with `autoresearch run --workspace {typed(study.folder)}`")
+    else:
+        click.echo("nothing is changed yet; `--yes` does it")

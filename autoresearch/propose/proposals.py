@@ -36,6 +36,8 @@ def objection(text: str, state: State) -> str | None:
         why = one_line(state.rejected_keys[key], REASON_CHARACTERS)
         return f"this program was proposed before and failed before its training: {why}"
     tried = state.keys.get(key)
+    if tried is None and key in state.lost_keys:
+        return f"this program was tried before the ledger was lost: {one_line(state.lost_keys[key])}"
     if tried is None:
         return None
     if state.best is not None and key == state.best.key:

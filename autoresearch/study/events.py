@@ -92,6 +92,12 @@ class Asked(Event, frozen=True, kw_only=True):
     output_tokens: Count | None = None
 
 
+class Tried(Event, frozen=True, kw_only=True):
+    commit: Name
+    key: Name
+    description: Description
+
+
 class Proposed(Event, frozen=True, kw_only=True):
     agent: Agent
     commit: Name

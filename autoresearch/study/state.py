@@ -175,6 +175,7 @@ class State:
     keys: dict[str, int] = field(default_factory=dict)  # program -> the experiment that tried it
     rejections: list[events.Rejected] = field(default_factory=list)  # what failed in its two steps before the clock: no experiments
     rejected_keys: dict[str, str] = field(default_factory=dict)  # program -> why it failed before its training
+    lost_keys: dict[str, str] = field(default_factory=dict)  # program -> what it was, in a ledger that was lost
     waiting: events.Proposed | None = None  # a proposal that is ready and was not tried yet
     mix: events.Mix | None = None
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
@@ -298,6 +299,8 @@ class State:
         match event:
             case events.Study():
                 self.study = event
+            case events.Tried():
+                self.lost_keys[event.key] = event.description
             case events.Asked():
                 self.asked += 1
                 self.cost_usd += event.cost_usd or 0.0

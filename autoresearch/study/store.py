@@ -12,7 +12,6 @@ the objects, in any order: `update` may be called at any time and ends in the sa
 """
 
 import contextlib
-import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from pygit2.enums import FileMode, RepositoryOpenFlag
 
 from autoresearch import durable
 from autoresearch.errors import StoredStateError
+from autoresearch.paths import typed
 from autoresearch.text import unified_diff
 
 TRAIN_PY = "train.py"
@@ -112,6 +112,13 @@ class Store:
         if known is not None:
             self._point(self.ref_name(f"{number}-{str(known.target)[:10]}"), str(known.target))
         self._point(self.ref_name(number), commit)
+
+    def rename(self, number: int | str, name: str) -> None:
+        """Another name for an experiment's ref, in place of its own."""
+        if (known := self._repo.references.get(self.ref_name(number))) is not None:
+            self._point(self.ref_name(name), str(known.target))
+            durable.step("git", self._git / known.name)
+            self._repo.references.delete(known.name)
 
     def has(self, commit: str) -> bool:
         try:
@@ -298,16 +305,28 @@ def check_ledger(folder: Path, tag: str, events: Path, is_empty: bool) -> None:
     """StoredStateError where a ledger says nothing and git knows experiments: it was lost, and this is no new study."""
     if not is_empty or any(events.parent.glob("events.damaged-*.jsonl")):  # cut by `repair`, knowingly
         return
-    try:
-        repo, prefix = _reader(folder), f"refs/autoresearch/{tag}/"
-        known = sum(name.startswith(prefix) and name.removeprefix(prefix).isdecimal() for name in repo.references)
-    except pygit2.GitError:  # no repository: whoever opens it says so
-        return
-    if known:
+    if known := numbered(folder, tag):
         raise StoredStateError(
-            f"{events} is empty or gone, and git has {known} experiments of the study {tag}; put a copy of it back, or begin a new"
-            f" study with the best of this one: `git -C {shlex.quote(str(folder))} show autoresearch/{tag}:train.py`"
+            f"{events} is empty or gone, and git has {len(known)} experiments of the study {tag}; put a copy of it back, or"
+            f" `autoresearch repair --workspace {typed(folder)}` begins it anew from the study's best"
         )
+
+
+def numbered(folder: Path, tag: str) -> dict[int, str]:
+    """The experiments that have a ref: number -> commit. None where there is no repository: whoever opens it says so."""
+    prefix = f"refs/autoresearch/{tag}/"
+    try:
+        refs = list(_reader(folder).references.iterator())
+    except pygit2.GitError:
+        return {}
+    names = {ref.name.removeprefix(prefix): str(ref.target) for ref in refs if ref.name.startswith(prefix)}
+    return {int(name): commit for name, commit in names.items() if name.isdecimal()}
+
+
+def message(folder: Path, commit: str) -> str:
+    """A commit's message."""
+    found = _reader(folder)[commit]
+    return found.message if isinstance(found, pygit2.Commit) else ""
 
 
 def head_file(folder: Path, name: str) -> bytes | None:

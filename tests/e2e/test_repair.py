@@ -6,7 +6,8 @@ import studies
 from studies import BETTER, WORSE, check_in_line, git, play, state_of
 
 from autoresearch.errors import StoredStateError
-from autoresearch.study import lock, repair
+from autoresearch.propose import proposals
+from autoresearch.study import lock, repair, store
 from autoresearch.study.ledger import read
 
 
@@ -68,3 +69,30 @@ def test_cut_short_it_can_be_done_again(tmp_path, k):
     assert [event["reason"] for event in read(ledger.path)] == ["0", "1"]
     assert (tmp_path / "events.damaged-1.jsonl").read_bytes() == whole
     assert len(list(tmp_path.glob("events.*"))) == 2
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_lost_ledger_is_begun_anew_from_the_best(is_gone, tmp_path, corpus, typed):
+    study, setup = studies.make(tmp_path / "study", corpus)
+    play(study, setup, [BETTER, WORSE])
+    before, results = state_of(study), (study.folder / "results.tsv").read_bytes()
+    study.events.unlink() if is_gone else study.events.write_bytes(b"")
+    names = ("--workspace", str(study.folder))
+    status, _, complaint = typed("status", *names)
+    assert status == 3 and "git has 3 experiments" in complaint and "autoresearch repair" in complaint
+    status, shown, _ = typed("repair", *names)
+    assert status == 0 and before.experiments[2].description in shown and "measured anew as experiment 0" in shown
+    assert "--yes" in shown and not (study.events.exists() and study.events.stat().st_size), "it only shows"
+    status, shown, _ = typed("repair", *names, "--yes")
+    assert status == 0 and "run --workspace" in shown
+    assert (study.state_folder / "results.lost-1.tsv").read_bytes() == results
+    assert "nothing to mend" in typed("repair", *names)[1] and typed("status", *names)[0] == 0
+
+    play(study, setup, [])
+    after = state_of(study)
+    assert [one.blob for one in after.experiments] == [before.best.blob] and after.best.verdict == "keep"
+    worse = store.text_of(study.folder, before.experiments[2].commit)
+    assert proposals.objection(worse, after).startswith("this program was tried before the ledger was lost: ")
+    kept = git(study.folder, "for-each-ref", "--format=%(objectname)").splitlines()
+    assert {one.commit for one in before.experiments} <= set(kept), "every commit keeps a ref"
+    check_in_line(study)

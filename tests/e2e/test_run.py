@@ -485,7 +485,9 @@ def test_a_lost_ledger_is_no_new_study(fresh, gone, typed):
     play(study, setup, [BETTER])
     kept = study.events.read_bytes()
     study.events.unlink() if gone else study.events.write_bytes(b"")
-    with pytest.raises(StoredStateError, match="git has 2 experiments of the study t; put a copy of it back"):
+    with pytest.raises(
+        StoredStateError, match="git has 2 experiments of the study t; put a copy of it back, or `autoresearch repair"
+    ):
         play(study, setup, [WORSE])
     status, _, complaint = typed("results", "--workspace", str(study.folder))
     assert status == 3 and "put a copy of it back" in complaint

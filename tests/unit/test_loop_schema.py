@@ -22,7 +22,8 @@ from autoresearch.study.state import State, sound
 def test_a_night_of_an_earlier_version_is_taken_whole():
     state = State.from_events(ledger.read(NIGHT))
     assert state.skipped == [] and state.skipped_line is None and state.best.number == 4
-    assert {event["event"] for event in night()} == set(kinds.EVENTS), "the recorded night has every kind of event"
+    recorded = {event["event"] for event in night()}
+    assert recorded == set(kinds.EVENTS) - {"tried"}, "the recorded night has every kind of event but that of a lost ledger"
 
 
 def read_all(events: list) -> State:
