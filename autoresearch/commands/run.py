@@ -29,7 +29,8 @@ def command(
     """The whole job: detect, prepare, baseline, then experiments all night. Also resumes.
 
     Typed again, it goes on with the study of the current folder, or with the newest autoresearch-<tag> in it; a new --tag starts
-    another study. Ctrl-C stops after the running training, a second one ends that training (it is done again next time).
+    another study. Limits (--max-params and the like) may be others than before; they hold from then on. Ctrl-C stops after the
+    running training, a second one ends that training (it is done again next time).
 
     Example: `autoresearch run --profile auto --hours 8`
     """
@@ -41,6 +42,7 @@ def command(
     from autoresearch.hardware.now import power
     from autoresearch.loop import loop
     from autoresearch.report import answers, panel
+    from autoresearch.run.constraints import Constraints
     from autoresearch.sandbox import levels
     from autoresearch.study import terms
     from autoresearch.study import workspace as workspaces
@@ -50,6 +52,7 @@ def command(
 
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
+    limits = {name: chosen[name] for name in CONSTRAINTS if chosen[name] is not None}
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
@@ -58,6 +61,7 @@ def command(
         say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress)
+        Constraints(**limits).check_known(setup.backend)
     else:
         from autoresearch.study import new
 
@@ -70,7 +74,7 @@ def command(
         say(f"text      {warning}")
     say(f"agent     {reason}")
     with panel.choose(as_json, plain, sys.stdout, study.machine_line, answers.events(study)) as listener:
-        ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener)
+        ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits)
     if as_json:
         end = {"event": "end", "reason": ending.reason, "exit_status": ending.exit_status, "workspace": str(study.folder)}
         say_on(json.dumps(end))

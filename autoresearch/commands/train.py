@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def command(
     """
     from autoresearch.commands.prepare import bars
     from autoresearch.hardware.now import power
+    from autoresearch.report import answers
     from autoresearch.sandbox import levels
     from autoresearch.study import terms
     from autoresearch.study import workspace as workspaces
@@ -42,6 +44,8 @@ def command(
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
         setup = terms.ready(study, levels.choose(sandbox), on_progress)
+    if limits := answers.state_of(study).limits:
+        setup = replace(setup, constraints=limits)
     if not as_json:
         for warning in conditions_for(setup).warnings:
             say(f"warning: {warning}", err=True)

@@ -31,7 +31,7 @@ def start(session: Session, work_tree: bool) -> None:
 def advice(session: Session, failed: Experiment) -> str:
     """What to do about a baseline that failed: whose fault it can be depends on whose text it is."""
     if failed.state == BROKEN:
-        return "the limit is a term of this study: begin another (`autoresearch run --tag NAME`) with one that the baseline keeps"
+        return "run again with a limit that the baseline keeps"
     made, text = session.study.first_train_py(session.setup.backend), session.store.text(failed.commit)
     if text == made:
         return (

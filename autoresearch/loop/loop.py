@@ -7,6 +7,7 @@ end.
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoresearch.agents.mix import Agents
@@ -31,15 +32,20 @@ class Until:
 
 
 def run_study(
-    study: Study, setup: Setup, agents: Agents, until: Until, listener: Listener, observer: Observer | None = None
-) -> Ending:
-    """Run or resume a study until a limit, Ctrl-C, or a reason that no experiment can mend. observer: for tests."""
+    study: Study, setup: Setup, agents: Agents, until: Until, listener: Listener, observer: Observer | None = None,
+    limits: Mapping[str, float] | None = None,
+) -> Ending:  # fmt: skip
+    """Run or resume a study until a limit, Ctrl-C, or a reason that no experiment can mend.
+
+    observer: for tests. limits: of run/constraints.py, by name, those that are asked for in this call.
+    """
     end_time = None if until.hours is None else time.monotonic() + 3600 * until.hours
 
     def night() -> Ending:
         with contextlib.closing(Proposer(session, agents)) as proposer:
             session.tick = proposer.tick
             proposer.expect_last(until.experiments == 0)
+            session.limit(limits or {})
             establish_baseline(session, work_tree=True)
             check_best(session)
             session.note_users_edit()

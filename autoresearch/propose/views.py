@@ -35,7 +35,7 @@ class Views:
             machine=self._study.facts.to_dict(),
             folder=self._study.state_folder,
             profile=self._study.profile.to_dict(),
-            limits=self._study.constraints.to_dict(),
+            limits=(state.limits or self._study.constraints).to_dict(),
             spent_usd=state.cost_usd,
             running=running,
             wish=wish,

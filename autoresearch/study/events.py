@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 from autoresearch import records
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import WORST_BPB
+from autoresearch.run.constraints import Limit
 
 LONGEST_LINE_BYTES = 1 << 20  # of a line that is written; texts of CHARACTERS take a third of it, were every letter an escape
 _MOST = 2**63 - 1  # of a whole number
@@ -90,6 +91,14 @@ class Asked(Event, frozen=True, kw_only=True):
     cache_read_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     output_tokens: Count | None = None
+
+
+class Limits(Event, frozen=True, kw_only=True):
+    """run/constraints.py's, from now on."""
+
+    max_params: Limit | None
+    max_memory_gb: Limit | None
+    min_tok_s: Limit | None
 
 
 class Tried(Event, frozen=True, kw_only=True):

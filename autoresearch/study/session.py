@@ -6,8 +6,8 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -89,13 +89,24 @@ class Session:
 
     @property
     def setup(self) -> Setup:
-        """With what the baseline has shown so far: its text, and what its scoring took."""
+        """With the limits as they are now, and what the baseline has shown so far: its text, and what its scoring took."""
+        limits = self.state.limits
+        setup = replace(self._setup, constraints=limits) if limits else self._setup
         baseline = self.state.baseline
         if baseline is None:
-            return self._setup
-        has_device = bool(policy.matching(self._setup.backend.sandbox.devices))
-        found = Bounds.of(self._setup.train_seconds, baseline.results, has_device)
-        return replace(self._setup, baseline=self.store.text(baseline.commit), bounds=found)
+            return setup
+        has_device = bool(policy.matching(setup.backend.sandbox.devices))
+        found = Bounds.of(setup.train_seconds, baseline.results, has_device)
+        return replace(setup, baseline=self.store.text(baseline.commit), bounds=found)
+
+    def limit(self, asked: Mapping[str, float]) -> None:
+        """Take the owner's limits over, where they are others than before; what was decided under those stands."""
+        before = self.setup.constraints
+        now = replace(before, **asked)
+        if now != before:
+            self.record(events.Limits(**asdict(now)))
+            said = ", ".join(f"--{name.replace('_', '-')} {value:,.10g}" for name, value in now.to_dict().items())
+            self.note(f"limits from now on: {said}")
 
     def record(self, event: events.Event) -> None:
         """Write an event durably, waiting for space when the disk is full; then fold and show it.

@@ -16,6 +16,7 @@ from typing import Any
 from autoresearch.errors import LedgerRefusal
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
+from autoresearch.run.constraints import Constraints
 from autoresearch.study import events, places
 from autoresearch.study.decide import CHECK_RUNS
 from autoresearch.study.validity import Reference
@@ -178,6 +179,7 @@ class State:
     lost_keys: dict[str, str] = field(default_factory=dict)  # program -> what it was, in a ledger that was lost
     waiting: events.Proposed | None = None  # a proposal that is ready and was not tried yet
     mix: events.Mix | None = None
+    limits: Constraints | None = None  # that the owner has set since the study began
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
     results: int = 0  # runs that ended with a result; seeds are counted by it
     lost: int = 0
@@ -299,6 +301,8 @@ class State:
         match event:
             case events.Study():
                 self.study = event
+            case events.Limits():
+                self.limits = Constraints(event.max_params, event.max_memory_gb, event.min_tok_s)
             case events.Tried():
                 self.lost_keys[event.key] = event.description
             case events.Asked():

@@ -69,8 +69,7 @@ def setup(study: "Study", backend: Backend, prepared: Prepared, sandbox: int) ->
 def check_options(study: "Study", options: Mapping[str, Any]) -> None:
     """UsageError when an option was given (not None, not "auto") that is not what the study has locked.
 
-    options: any of tag, profile, backend, corpus, decide, stop_early, seed, train_seconds and the constraints; others are none of
-    the study's terms.
+    options: any of tag, profile, backend, corpus, decide, stop_early, seed and train_seconds; others are none of the study's terms.
     """
     given = {name: value for name, value in options.items() if value is not None and value != "auto"}
     if "profile" in given:
@@ -86,7 +85,6 @@ def check_options(study: "Study", options: Mapping[str, Any]) -> None:
         "stop_early": study.stop_early,
         "seed": study.seed,
         "train_seconds": study.profile.budget.train_seconds,
-        **vars(study.constraints),
     }
     for name, value in given.items():
         if name in locked and value != locked[name]:

@@ -24,7 +24,7 @@ from autoresearch.loop.edit import try_edit
 from autoresearch.report import table
 from autoresearch.run import disk
 from autoresearch.run.constraints import Constraints
-from autoresearch.study import session, store, terms, workspace
+from autoresearch.study import ledger, session, store, terms, workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -303,7 +303,6 @@ def test_terms_are_kept(fresh, monkeypatch):
     study, setup = fresh
     terms.check_options(study, {"backend": "null", "profile": "auto", "seed": None, "tag": "t", "train_seconds": 0.1})
     others = {"decide": "confirmed", "seed": 5, "tag": "x", "train_seconds": 3.0, "backend": "cpu", "profile": "cpu"}
-    others |= {"max_params": 5.0, "max_memory_gb": 1.0, "min_tok_s": 9.0}
     for option, value in others.items():
         with pytest.raises(UsageError, match=rf"--{option.replace('_', '-')} {value}: .*keeps it"):
             terms.check_options(study, {option: value})
@@ -461,14 +460,30 @@ def test_what_others_hold_is_drawn_later_and_ends_no_night(fresh, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_limit_may_be_changed_and_the_change_stands_in_the_ledger(fresh, typed):
+    """One that the baseline breaks locked the study: the same call without it was refused, too."""
+    study, _ = fresh
+    call = ("run", "--workspace", str(study.folder), "--sandbox", "none", "--experiments", "0", "--agent", "search", "--plain")
+    status, out, _ = typed(*call, "--max-params", "1")
+    assert status == 1 and "limits from now on: --max-params 1" in out and "run again with a limit that the baseline keeps" in out
+    assert typed(*call)[0] == 1, "it holds without being typed again"
+    status, out, _ = typed(*call, "--max-params", "1000000")
+    assert status == 0 and "limits from now on: --max-params 1,000,000" in out
+    state = state_of(study)
+    assert state.best.verdict == "keep" and state.limits == Constraints(max_params=1_000_000) and not state.skipped
+    status, out, _ = typed(*call, "--min-tok-s", "0.5", "--max-params", "1000000")
+    assert status == 0 and state_of(study).limits == Constraints(max_params=1_000_000, min_tok_s=0.5)
+    written = [entry for entry in ledger.read(study.events) if entry["event"] == "limits"]
+    assert len(written) == 3, "a limit that stays as it is is no change"
+    assert typed("train", "--workspace", str(study.folder), "--sandbox", "none")[0] == 0
+
+
+@pytest.mark.slow
 def test_a_failed_baseline_says_what_helps(fresh):
     study, setup = fresh
     too_small = replace(setup, constraints=Constraints(max_params=1))
     outcome, _ = play(study, too_small, [])
-    assert (
-        outcome.exit_status == 1
-        and "the limit is a term of this study: begin another (`autoresearch run --tag NAME`)" in outcome.reason
-    )
+    assert outcome.exit_status == 1 and "run again with a limit that the baseline keeps" in outcome.reason
     (study.folder / "train.py").write_text(CRASH, encoding="utf-8")
     outcome, _ = play(study, setup, [])
     assert outcome.exit_status == 1 and "mend train.py and run again; `git checkout " in outcome.reason
