@@ -18,6 +18,7 @@ from autoresearch.hardware.autotune.stopwatch import Limits
 from autoresearch.hardware.devices.detect import Choice
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.now.conditions import Conditions
+from autoresearch.paths import PACKAGE
 
 FORMAT = 2  # 2: with `runtime`
 KIND = "autoresearch run card"
@@ -59,7 +60,8 @@ def make(
     products = [one.matmul_flops for one in limits if one.matmul_flops]
     copies = [one.bandwidth for one in limits if one.bandwidth]
     card: dict[str, Any] = anonymous({
-        "kind": KIND, "format": FORMAT, "autoresearch": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "kind": KIND, "format": FORMAT, "autoresearch": __version__, "revision": revision(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(), "python": platform.python_version(), "quick": quick, "device": facts.device,
         "backend": choice.backend.name, "facts": facts.to_dict(), "conditions": conditions.to_dict(),
         "limits": {
@@ -70,6 +72,18 @@ def make(
         "failed": [{"profile": name, "reason": reason} for name, reason in failed],
     })  # fmt: skip
     return card
+
+
+def revision() -> str | None:
+    """The commit of the checkout that this is, with a + where files differ from it; None for an installed package."""
+    import pygit2
+
+    try:
+        repository = pygit2.Repository(str(PACKAGE.parent), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
+        changed = [path for path, flags in repository.status(untracked_files="no").items() if flags]
+        return f"{repository.head.target}{'+' if changed else ''}"
+    except (pygit2.GitError, KeyError):
+        return None
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -125,6 +139,7 @@ class _Card:
     limits: _Limits
     profiles: list[Row]
     failed: list[_Failed]
+    revision: str | None = None
 
 
 def _fault(card: dict[str, Any]) -> str | None:

@@ -1,12 +1,16 @@
-"""A run card, and two beside each other, as text for people. Unknown is n/a."""
+"""A run card, and several beside each other, as text for people. Unknown is n/a."""
 
-from collections.abc import Callable
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from autoresearch import choices
 from autoresearch.hardware.devices.facts import Facts
 
 Form = Callable[[float], str]
+NOISY = 0.10  # chosen: quiet machines are below 0.03, and a tenth is what a reader would take for another machine
 
 # column of the table and line of the comparison: (heading, key of a row, form)
 _COLUMNS: tuple[tuple[str, str, Form], ...] = (
@@ -56,7 +60,7 @@ def lines(card: dict[str, Any]) -> list[str]:
     head = [
         f"machine        {describe(Facts.from_dict(card['facts']))}",
         f"backend        {card['backend']}, {card['facts']['dtype'] or 'n/a'}, {versions or 'versions n/a'}",
-        f"system         {card['system']}, Python {card['python']}",
+        f"system         {card['system']}, Python {card['python']}, autoresearch {_version(card)}",
         f"matrix product {_known(limits['product_flops'], lambda value: f'{value / 1e12:.3g} TFLOP/s')}, data sheet "
         + _known(sheet, lambda value: f"{value / 1e12:g} TFLOP/s ({limits['data_sheet_source']})"),
         f"memory copy    {_known(limits['copy_bytes_per_second'], lambda value: f'{value / 1e9:,.0f} GB/s')}, read and written",
@@ -68,43 +72,100 @@ def lines(card: dict[str, Any]) -> list[str]:
     notes = [f"{row['profile']}: {row['untimed']}, hence n/a" for row in rows if row["untimed"]]
     notes += [f"{row['profile']}: {choices.described(row['runtime'])} by its [runtime]" for row in rows if row["runtime"]]
     notes += [f"{one['profile']} failed: {one['reason']}" for one in card["failed"]]
+    notes += [f"{row['profile']}: {verdict}" for row in rows if (verdict := _noisy(row))]
     return [
         *head, *(["", *_aligned(table)] if rows else []), *_plan(rows), *(["", *notes] if notes else []),
         *(["", *_EXPLAINED] if rows else []), *([_PLAN_EXPLAINED] if _plan(rows) else []), *([_QUICK] if card["quick"] else []),
     ]  # fmt: skip
 
 
-def comparison(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Two cards, figure by figure; the ratio is the second's to the first's."""
-    cards = (one, other)
-    table = [["", *map(_name, cards), "ratio"], ["measured", one["created"], other["created"], ""]]
-    for heading, key, form in _LIMITS:
-        first, second = (card["limits"][key] for card in cards)
-        table.append(_compared(heading, first, second, form))
-    others = {row["profile"]: row for row in other["profiles"]}
+@dataclass(frozen=True)
+class Comparison:
+    """Cards beside each other, figure by figure; each ratio is a card's to the first's."""
+
+    table: list[list[str]]
+    notes: list[str]
+
+    def text(self) -> list[str]:
+        return [*_aligned(self.table), *self.notes]
+
+    def markdown(self) -> list[str]:
+        head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in self.table)
+        ruler = ["---", *("---:" for _ in head[1:])]
+        return [*(f"| {' | '.join(row)} |" for row in (head, ruler, *rows)), "", *(f"- {note}" for note in self.notes)]
+
+    def csv(self) -> list[str]:
+        """Without the notes; headings that stand under a profile's name have it before them."""
+        found, profile = io.StringIO(), ""
+        writer = csv.writer(found, lineterminator="\n")
+        for heading, *cells in self.table:
+            if heading.startswith("  "):
+                heading = f"{profile} {heading.strip()}"
+            elif heading and not any(cells):
+                profile = heading
+                continue
+            writer.writerow([heading, *("" if cell == "n/a" else cell.replace(",", "") for cell in cells)])
+        return found.getvalue().splitlines()
+
+
+def comparison(cards: Sequence[dict[str, Any]]) -> Comparison:
+    """Of two cards or more."""
+    others = cards[1:]
+    ratios = ["ratio"] if len(others) == 1 else [f"{number} : 1" for number in range(2, len(cards) + 1)]
+    table = [["", *map(_name, cards), *ratios], ["measured", *(card["created"] for card in cards), *([""] * len(others))]]
+    table.append(["autoresearch", *map(_version, cards), *([""] * len(others))])
+    table += [_compared(heading, [card["limits"][key] for card in cards], form) for heading, key, form in _LIMITS]
+    rows = [{row["profile"]: row for row in card["profiles"]} for card in cards]
     notes = []
-    for row in one["profiles"]:
-        match = others.pop(row["profile"], None)
-        if match is None:
-            notes.append(f"{row['profile']}: only in the first card")
+    for name in dict.fromkeys(name for known in rows for name in known):
+        found = [known.get(name) for known in rows]
+        if found[0] is None or not any(found[1:]):
+            notes.append(f"{name}: only in {', '.join(f'card {place}' for place, row in enumerate(found, 1) if row)}")
             continue
-        is_same = row["checksum"] == match["checksum"]
-        is_same_text = is_same and row["corpus_checksum"] == match["corpus_checksum"]
-        if not is_same:
-            notes.append(f"{row['profile']}: other sizes or another training time in the two cards, so nothing of it compares")
-        elif not is_same_text:
-            notes.append(f"{row['profile']}: another text in the two cards, so val_bpb does not compare")
-        table.append([row["profile"], "", "", ""])
+        table.append([name, *([""] * (len(table[0]) - 1))])
+        is_same = [row is not None and row["checksum"] == found[0]["checksum"] for row in found]
+        is_same_text = [
+            same and row is not None and row["corpus_checksum"] == found[0]["corpus_checksum"]
+            for row, same in zip(found, is_same, strict=True)
+        ]
         for heading, key, form in _COLUMNS:
-            compares = is_same_text if key == "val_bpb" else is_same
-            table.append(_compared(f"  {heading}", row[key], match[key], form, compares))
-    notes += [f"{name}: only in the second card" for name in others]
-    if one["autoresearch"] != other["autoresearch"]:
-        notes.append(f"other versions of autoresearch: {one['autoresearch']} and {other['autoresearch']}")
-    for which, card in zip(("first", "second"), cards, strict=True):
-        notes += [f"{which} card: {failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
-        notes += [f"{which} card: {warning}" for warning in card["conditions"]["warnings"]]
-    return [*_aligned(table), *notes]
+            values = [row and row[key] for row in found]
+            table.append(_compared(f"  {heading}", values, form, is_same_text if key == "val_bpb" else is_same))
+        notes += _of_a_profile(name, found, is_same, is_same_text)
+    if len({_version(card) for card in cards}) > 1:
+        notes.append(f"other versions of autoresearch: {', '.join(map(_version, cards))}")
+    for place, card in enumerate(cards, 1):
+        notes += [f"card {place}: {failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
+        notes += [f"card {place}: {warning}" for warning in card["conditions"]["warnings"]]
+    return Comparison(table, notes)
+
+
+def _of_a_profile(name: str, rows: Sequence[dict[str, Any] | None], is_same: list[bool], is_same_text: list[bool]) -> list[str]:
+    """What does not compare, and what the noise hides: each card against the first."""
+    notes = []
+    first = rows[0]
+    assert first is not None, "a profile that the first card lacks is not compared"
+    for place, row in enumerate(rows[1:], 2):
+        if row is None:
+            notes.append(f"{name}: not in card {place}")
+        elif not is_same[place - 1]:
+            notes.append(f"{name}: other sizes or another training time in card {place}, so nothing of it compares")
+        elif not is_same_text[place - 1]:
+            notes.append(f"{name}: another text in card {place}, so val_bpb does not compare")
+        if row is not None and is_same[place - 1] and (verdict := _told_apart(first, row)):
+            notes.append(f"{name}: {verdict} in card {place}")
+    return notes
+
+
+def _told_apart(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+    """Where steps scatter more than two machines differ: that their speeds are the same, as far as these cards tell."""
+    speeds, spreads = (one["tokens_per_second"], other["tokens_per_second"]), (one["step_spread"], other["step_spread"])
+    if not all(speeds) or None in spreads:
+        return None
+    apart = max(speeds) / min(speeds) - 1
+    if apart > max(spreads):
+        return None
+    return f"tokens/s differ by {apart:.0%} and the steps' own time by up to {max(spreads):.0%}: not told apart from the first"
 
 
 def _plan(rows: list[dict[str, Any]]) -> list[str]:
@@ -118,6 +179,14 @@ def _plan(rows: list[dict[str, Any]]) -> list[str]:
     return ["", *_aligned(table)] if len(table) > 1 else []
 
 
+def _noisy(row: dict[str, Any]) -> str | None:
+    """Whether to believe the row's tokens/s."""
+    spread = row["step_spread"]
+    if spread is None or spread <= NOISY:
+        return None
+    return f"a step's time spread by {spread:.0%}: tokens/s may be as much off; measure again when the machine is quiet"
+
+
 def _missed(estimate: dict[str, Any] | None, measured: float | None, form: Form) -> str:
     if estimate is None:
         return "n/a"
@@ -129,9 +198,17 @@ def _name(card: dict[str, Any]) -> str:
     return f"{card['device'] or 'n/a'}, {card['backend']}"
 
 
-def _compared(heading: str, one: float | None, other: float | None, form: Form, is_same: bool = True) -> list[str]:
-    ratio = f"{other / one:.2f}" if one and other and is_same else "n/a"
-    return [heading, _known(one, form), _known(other, form), ratio]
+def _version(card: dict[str, Any]) -> str:
+    revision = card.get("revision")
+    return f"{card['autoresearch']} ({revision[:10]})" if revision else str(card["autoresearch"])
+
+
+def _compared(heading: str, values: Sequence[float | None], form: Form, is_same: Sequence[bool] | None = None) -> list[str]:
+    """is_same: whether each may be compared with the first; None: all."""
+    first, *others = values
+    compares = is_same[1:] if is_same else [True] * len(others)
+    ratios = [f"{one / first:.2f}" if first and one and same else "n/a" for one, same in zip(others, compares, strict=True)]
+    return [heading, *(_known(value, form) for value in values), *ratios]
 
 
 def _known(value: float | None, form: Form) -> str:

@@ -83,16 +83,25 @@ def command(
 
 
 @command.command()
-@click.argument("first", type=click.Path(path_type=Path, dir_okay=False), metavar="A.json")
-@click.argument("second", type=click.Path(path_type=Path, dir_okay=False), metavar="B.json")
-def compare(first: Path, second: Path) -> None:
-    """Two run cards beside each other, with the ratio of the second to the first.
+@click.argument("cards", type=click.Path(path_type=Path, dir_okay=False), metavar="A.json B.json ...", nargs=-1, required=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "csv"]), default="text", show_default=True,
+    help="How it is printed; csv leaves out the notes.",
+)  # fmt: skip
+def compare(cards: tuple[Path, ...], form: str) -> None:
+    """Run cards beside each other, with the ratio of each to the first.
 
-    Example: `autoresearch bench compare laptop.json desktop.json`
+    What the noise of the steps hides is said below, and what does not compare.
+
+    Example: `autoresearch bench compare laptop.json desktop.json server.json --format markdown`
     """
     from autoresearch.bench import card, text
+    from autoresearch.errors import UsageError
 
-    for line in text.comparison(card.read(first), card.read(second)):
+    if len(cards) < 2:
+        raise UsageError("one run card alone compares with nothing; name two or more")
+    found = text.comparison([card.read(path) for path in cards])
+    for line in {"text": found.text, "markdown": found.markdown, "csv": found.csv}[form]():
         click.echo(line)
 
 

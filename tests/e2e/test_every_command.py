@@ -143,7 +143,7 @@ NAMES = (
 )  # fmt: skip
 HARM = (emptied, gone, a_folder, binary, nested, a_loop, unreadable)
 READING = (
-    ("status",), ("results",), ("results", "--json"), ("show", "0"), ("show", "1"), ("best",), ("best", "--output", "out.py"), ("report",),
+    ("status",), ("results",), ("show", "0"), ("show", "1"), ("best",), ("best", "--output", "out.py"), ("report",),
     ("repair",),
 )  # fmt: skip
 WRITING = (("train", "--sandbox", "none"), ("try", "-m", "x", "--sandbox", "none"), ("noise", "--sandbox", "none", "--runs", "2"))

@@ -1,6 +1,8 @@
 """The run card: as text, compared with another, and read back from a file that may be anything."""
 
+import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,12 +90,16 @@ def test_what_failed_is_named_even_when_nothing_else_is_there():
     assert not any(line.startswith("profile ") for line in lines)
 
 
-# Two cards
+# Cards beside each other
+
+
+def compared(*cards: dict) -> list[str]:
+    return text.comparison(cards).text()
 
 
 def test_a_comparison_gives_the_second_card_over_the_first():
     faster = replace(ROW, tokens_per_second=250_000, val_bpb=1.1)
-    lines = text.comparison(make(ROW), make(faster, limits=replace(LIMITS, matmul_flops=2.8e12), device="another"))
+    lines = compared(make(ROW), make(faster, limits=replace(LIMITS, matmul_flops=2.8e12), device="another"))
     assert lines[0].split() == ["a", "CPU,", "cpu", "another,", "cpu", "ratio"]
     assert cells(lines, "matrix product TFLOP/s") == ["1.4", "2.8", "2.00"]
     assert cells(lines, "  tokens/s") == ["100,000", "250,000", "2.50"]
@@ -103,21 +109,56 @@ def test_a_comparison_gives_the_second_card_over_the_first():
 
 
 def test_other_sizes_have_no_ratio_and_another_text_has_none_of_val_bpb():
-    lines = text.comparison(make(ROW), make(replace(ROW, checksum="b")))
+    lines = compared(make(ROW), make(replace(ROW, checksum="b")))
     assert cells(lines, "  tokens/s")[-1] == cells(lines, "  val_bpb")[-1] == "n/a"
     assert lines[-1].startswith("cpu: other sizes")
-    lines = text.comparison(make(ROW), make(replace(ROW, corpus_checksum="u")))
+    lines = compared(make(ROW), make(replace(ROW, corpus_checksum="u")))
     assert (cells(lines, "  tokens/s")[-1], cells(lines, "  val_bpb")[-1]) == ("1.00", "n/a")
-    assert lines[-1].startswith("cpu: another text")
+    assert lines[-2].startswith("cpu: another text")
 
 
 def test_a_comparison_names_what_disturbs_it():
     one, other = make(ROW, conditions=BUSY), make(UNTIMED, failed=[("cpu", "oom: no room")]) | {"autoresearch": "0.0.1"}
-    notes = text.comparison(one, other)[-5:]
-    assert notes[:2] == ["cpu: only in the first card", "plug-in: only in the second card"]
-    assert notes[2].endswith(" and 0.0.1")
-    assert notes[3] == "first card: other processes take 50% of the usable cores, a video player most"
-    assert notes[4] == "second card: cpu failed: oom: no room"
+    notes = text.comparison([one, other]).notes
+    assert notes[:2] == ["cpu: only in card 1", "plug-in: only in card 2"]
+    assert notes[2].startswith("other versions of autoresearch: ") and ", 0.0.1" in notes[2]
+    assert notes[3] == "card 1: other processes take 50% of the usable cores, a video player most"
+    assert notes[4] == "card 2: cpu failed: oom: no room"
+
+
+def test_three_cards_are_held_against_the_first_in_every_form():
+    half, other = replace(ROW, tokens_per_second=50_000), replace(ROW, checksum="b", tokens_per_second=300_000)
+    found = text.comparison([make(ROW), make(half, device="an | old one"), make(other, device="new")])
+    lines = found.text()
+    assert lines[0].split()[-6:] == ["2", ":", "1", "3", ":", "1"]
+    assert cells(lines, "  tokens/s") == ["100,000", "50,000", "300,000", "0.50", "n/a"]
+    assert found.notes == ["cpu: other sizes or another training time in card 3, so nothing of it compares"]
+    marked = found.markdown()
+    assert marked[0].count(" | ") == marked[1].count(" | ") == 5 and "an \\| old one" in marked[0]
+    assert {line.replace("\\|", "").count("|") for line in marked[: len(found.table) + 1]} == {7} and marked[
+        -1
+    ] == f"- {found.notes[0]}"
+    rows = {row[0]: row[1:] for row in csv.reader(found.csv())}
+    assert rows["cpu tokens/s"] == ["100000", "50000", "300000", "0.50", ""]
+    assert {len(row) for row in rows.values()} == {5} and "cpu" not in rows
+
+
+def test_what_the_steps_scatter_hides_is_said():
+    """46 % of noise stood in the table, and nothing said what it means."""
+    noisy = replace(ROW, step_spread=0.46)
+    [note] = [line for line in text.lines(make(noisy)) if "measure again when the machine is quiet" in line]
+    assert note.startswith("cpu: a step's time spread by 46%")
+    assert not any("measure again" in line for line in text.lines(make(ROW)))
+    [note] = text.comparison([make(ROW), make(replace(noisy, tokens_per_second=130_000))]).notes
+    assert note == "cpu: tokens/s differ by 30% and the steps' own time by up to 46%: not told apart from the first in card 2"
+    assert text.comparison([make(ROW), make(replace(ROW, tokens_per_second=104_000))]).notes == [], "3.1 % of noise, 4 % apart"
+
+
+def test_a_card_names_the_commit_that_it_was_made_with():
+    made = make(ROW)
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", made["revision"]) or made["revision"] is None
+    assert text._version(made | {"revision": "0123456789abcdef+"}) == f"{made['autoresearch']} (0123456789)"
+    assert text._version({"autoresearch": "0.1.0"}) == "0.1.0", "older cards have none"
 
 
 def test_the_checksum_is_of_the_sizes_and_the_time_and_not_of_the_notes():
