@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autoresearch import paths
-from autoresearch.data import download, readers
+from autoresearch.data import download, readers, sight
 from autoresearch.data.prepared import checksum_of
 from autoresearch.data.progress import OnProgress
 from autoresearch.data.split import BY_HASH, CORPUS_BYTES_MIN, TRAIN, VAL
@@ -45,6 +45,7 @@ class LocalCorpus:
     folder: Path
     parts: tuple[Part, ...]
     left_out: dict[str, int] = field(default_factory=dict)  # files that are not read, by kind
+    text_field: str | None = None  # of a row, that holds its text; None: "text", or the only one there is
 
     @property
     def summary(self) -> str:
@@ -68,13 +69,13 @@ class LocalCorpus:
                 done_bytes += len(block)
                 on_progress("reading the corpus", done_bytes, total_bytes)
             lines.append([*part, running.hexdigest()])
-        return checksum_of(lines)
+        return checksum_of(lines if self.text_field is None else [*lines, self.text_field])
 
     def fetch(self, on_progress: OnProgress) -> None:
         pass
 
     def documents(self) -> Iterator[Document]:
-        return _documents(self.folder, self.parts)
+        return _documents(self.folder, self.parts, self.text_field)
 
 
 @dataclass(frozen=True)
@@ -158,12 +159,24 @@ def find(requested: str) -> Corpus:
     """The corpus of that name, or at that path. UsageError when there is none. A folder `stdlib` here is `./stdlib`."""
     if requested in NAMED:
         return NAMED[requested]()
-    path = paths.expanded(requested)
-    if not requested or not os.path.exists(path):  # unlike Path.exists it raises nothing, however odd the name
+    name, text_field = sight.split(str(paths.expanded(requested)))
+    if not requested or not os.path.exists(name):  # unlike Path.exists it raises nothing, however odd the name
         raise UsageError(
             f"no corpus {requested!r}{nearest(requested, NAMED)} (named: {', '.join(NAMED)}; or a file or folder that exists)"
         )
-    return _at(path.resolve())
+    return _at(Path(name).resolve(), text_field)
+
+
+def resolved(requested: str) -> str:
+    """As a study names it: a path is absolute, without links. What is no path stays as it is."""
+    name, text_field = sight.split(str(paths.expanded(requested)))
+    if requested in NAMED or not requested or not os.path.exists(name):
+        return requested
+    return _named(Path(name).resolve(), text_field)
+
+
+def _named(path: Path, text_field: str | None) -> str:
+    return str(path) if text_field is None else f"{path}#{text_field}"
 
 
 def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
@@ -200,30 +213,30 @@ def key_prefix(name: str, identity: str) -> str:
     return f"{label[:40]}-{identity[:16]}-"
 
 
-def _at(path: Path) -> LocalCorpus:
+def _at(path: Path, text_field: str | None) -> LocalCorpus:
     suffixes, left_out = set(readers.READERS), Counter[str]()
     kinds = " ".join(readers.READERS)
     if path.is_file():
         if readers.kind(path) not in suffixes:
             raise UsageError(f"corpus {path} is not of a kind that is read ({kinds}); rename or convert it")
-        return LocalCorpus(str(path), path.parent, (Part(path.name, BY_HASH),))
+        return LocalCorpus(_named(path, text_field), path.parent, (Part(path.name, BY_HASH),), text_field=text_field)
     if (path / "train").is_dir() and (path / "val").is_dir():
         parts = [
             Part(f"{folder}/{file}", mark)
             for folder, mark in (("val", VAL), ("train", TRAIN))
-            for file in _files(path / folder, suffixes, left_out)
+            for file in _files(path / folder, suffixes, left_out, text_field)
         ]
         for folder, mark in (("val", VAL), ("train", TRAIN)):
             if not any(part.mark == mark for part in parts):
                 raise UsageError(f"corpus folder {path / folder} holds no file that is read ({kinds}); put some text there")
     else:
-        parts = [Part(file, BY_HASH) for file in _files(path, suffixes, left_out)]
+        parts = [Part(file, BY_HASH) for file in _files(path, suffixes, left_out, text_field)]
         if not parts:
             raise UsageError(f"corpus folder {path} holds no file that is read ({kinds}); put some text there")
-    return LocalCorpus(str(path), path, tuple(parts), dict(left_out))
+    return LocalCorpus(_named(path, text_field), path, tuple(parts), dict(left_out), text_field)
 
 
-def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = None) -> list[str]:
+def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = None, text_field: str | None = None) -> list[str]:
     """The files below folder with these suffixes, relative to it, in the same order everywhere; a folder that is a link is entered
     once. left_out: counts what is not read, by kind; hidden files and folders of programs are not counted.
     """
@@ -248,8 +261,8 @@ def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = Non
                 left_out[suffix or "without a suffix"] += 1
             elif suffix != path.suffix.lower() and path.with_suffix("").name in names:
                 left_out["beside what they hold"] += 1  # a.txt.gz beside a.txt
-            elif not readers.has_text(path):
-                left_out[f"{suffix} without a column text"] += 1
+            elif not readers.has_text(path, text_field):
+                left_out[f"{suffix} without a column {text_field or 'text'}"] += 1
             else:
                 found.append(path.relative_to(folder).as_posix())
     return sorted(found)
@@ -262,10 +275,10 @@ def _counted(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in order[:_SHOWN_KINDS]) + rest
 
 
-def _documents(folder: Path, parts: tuple[Part, ...]) -> Iterator[Document]:
+def _documents(folder: Path, parts: tuple[Part, ...], text_field: str | None = None) -> Iterator[Document]:
     is_cut = _is_one_text(folder, parts)
     for part in parts:
-        for raw in islice(readers.read(folder / part.file), *part.rows):
+        for raw in islice(readers.read(folder / part.file, text_field), *part.rows):
             if raw:
                 text, repaired = readers.to_utf8(raw)
                 for piece in readers.pieces(text) if is_cut else (text,):

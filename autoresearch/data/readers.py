@@ -1,5 +1,7 @@
 """Files of text to documents: .txt .md .py (one document a file), .jsonl .csv .tsv and .parquet (one a row). All but parquet may be
-compressed: .txt.gz, .jsonl.zst.
+compressed: .txt.gz, .jsonl.zst. A row's text is in its field "text", or the only one that holds a string, or the one that is named
+(several, with commas between, are joined); a conversation (`messages` of role and content, `conversations` of from and value) is
+written out turn by turn.
 
 A document leaves here as raw bytes; `to_utf8` makes them valid UTF-8, also of UTF-16 and of the eight-bit Western encoding. A row
 whose text is null has none, and is no document. A file that can't be read as what its suffix says is
@@ -12,8 +14,9 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -26,16 +29,20 @@ PARQUET_BATCH_ROWS = 1024
 PIECE_BYTES, GAP_BYTES = 16_384, 256  # chosen: of a text that is one document; a megabyte gives 60 of them
 COMPRESSED = (".gz", ".zst")
 TEXT_SUFFIXES = (".txt", ".md", ".py")
+# Of a conversation: the fields that hold one, who says what in a turn, and what stands between two turns or fields.
+TALKS = ("messages", "conversations")
+TURN = (("role", "from"), ("content", "value"))
+BETWEEN = "\n\n"
 STRINGS = ("is_string", "is_large_string", "is_string_view")  # of pyarrow.types
 TEXT_TYPES = (*STRINGS, "is_binary", "is_large_binary", "is_binary_view")  # some writers' text is bytes
 _LOOKED_AT = 1 << 16  # bytes of a document that its encoding is told by
 _BLOCK_BYTES = 1 << 20
 
 
-def read(path: Path) -> Iterator[bytes]:
-    """The documents of one file, in the file's order."""
+def read(path: Path, text_field: str | None = None) -> Iterator[bytes]:
+    """The documents of one file, in the file's order. text_field: of a row, which holds its text; a text file has none."""
     with _readable(path):
-        yield from READERS[kind(path)](path)
+        yield from READERS[kind(path)](path, text_field)
 
 
 def kind(path: Path) -> str:
@@ -147,39 +154,37 @@ def _readable(path: Path) -> Iterator[None]:
         raise UsageError(f"{path} can't be read ({reason}); make it readable or leave it out") from None
 
 
-def _read_text(path: Path) -> Iterator[bytes]:
+def _read_text(path: Path, text_field: str | None) -> Iterator[bytes]:
     with _opened(path) as file:
         yield file.read()
 
 
-def has_text(path: Path) -> bool:
+def has_text(path: Path, text_field: str | None = None) -> bool:
     """Whether a table that nobody has named holds text: other files of a folder of text are often tables of something else."""
     if kind(path) not in (".csv", ".tsv"):
         return True
     with _readable(path), io.TextIOWrapper(_opened(path), "utf-8-sig", errors="replace", newline="") as file:
         names = csv.DictReader(file, delimiter="\t" if kind(path) == ".tsv" else ",").fieldnames
-    return "text" in (names or ())
+    return set(_fields(text_field)) <= set(names or ())
 
 
-def _read_csv(path: Path) -> Iterator[bytes]:
+def _read_csv(path: Path, text_field: str | None) -> Iterator[bytes]:
     csv.field_size_limit(1 << 30)  # of a document
     with io.TextIOWrapper(_opened(path), "utf-8-sig", errors="replace", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t" if kind(path) == ".tsv" else ",")
-        name = _text_field(list(rows.fieldnames or ()))
-        if name is None:
-            columns = ", ".join(rows.fieldnames or ())
-            raise UsageError(
-                f'{path}: no column "text" (columns: {columns}); name the one that holds the text so in the first line'
-            )
+        names = _text_fields(list(rows.fieldnames or ()), text_field)
+        if not names:
+            raise UsageError(f"{path}: {_missing('column', rows.fieldnames or (), text_field)}")
         try:
             for row in rows:
-                if row[name]:
-                    yield row[name].encode()
+                if text := _joined(row[name] for name in names):
+                    yield text.encode()
         except csv.Error as error:
             raise UsageError(f"{path}:{rows.line_num}: {error}; mend it or leave the file out") from None
 
 
-def _read_jsonl(path: Path) -> Iterator[bytes]:
+def _read_jsonl(path: Path, text_field: str | None) -> Iterator[bytes]:
+    wanted = _fields(text_field)
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -188,34 +193,37 @@ def _read_jsonl(path: Path) -> Iterator[bytes]:
                 row = json.loads(to_utf8(line)[0])
             except (ValueError, RecursionError) as error:
                 raise UsageError(f'{path}:{number}: not JSON ({error}); each line must be like {{"text": "..."}}') from None
-            if isinstance(row, dict) and "text" in row and row["text"] is None:
+            if not isinstance(row, dict):
+                raise UsageError(f'{path}:{number}: no object; each line must be like {{"text": "..."}}')
+            if all(name in row and row[name] is None for name in wanted):
                 continue
-            fields = [name for name, value in row.items() if isinstance(value, str)] if isinstance(row, dict) else []
-            name = None if isinstance(row, dict) and "text" in row and "text" not in fields else _text_field(fields)
-            if name is None:
-                raise UsageError(f'{path}:{number}: no field "text" that holds a string; each line must be like {{"text": "..."}}')
+            texts = {name: text for name, value in row.items() if (text := _as_text(value)) is not None}
+            named = [name for name in wanted if name in row]
+            names = _text_fields(list(texts), text_field) if text_field or not named else [name for name in named if name in texts]
+            if not names:
+                raise UsageError(f"{path}:{number}: {_missing('field', row, text_field)}")
             # JSON can spell half a surrogate pair, which is not text: surrogatepass hands it on to to_utf8.
-            yield row[name].encode("utf-8", "surrogatepass")
+            yield _joined(texts.get(name) for name in names).encode("utf-8", "surrogatepass")
 
 
-def _read_parquet(path: Path) -> Iterator[bytes]:
+def _read_parquet(path: Path, text_field: str | None) -> Iterator[bytes]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            talks = [field.name for field in schema if field.name in TALKS and pyarrow.types.is_list(field.type)]
             kinds = (STRINGS, TEXT_TYPES)  # the only column of strings goes before one that may hold text too
-            named = ([field.name for field in file.schema_arrow if _is_of(field.type, kind)] for kind in kinds)
-            name = next((found for names in named if (found := _text_field(names))), None)
-            if name is None:
-                columns = ", ".join(file.schema_arrow.names)
-                raise UsageError(f'{path}: no string column "text" (columns: {columns}); rename the one that holds the text')
-            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=[name]):
-                column = batch.column(0)
-                plain = column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
-                for raw in plain.cast(pyarrow.large_binary()).to_pylist():
-                    if raw is not None:
-                        yield raw
+            named = ([*(field.name for field in schema if _is_of(field.type, kind)), *talks] for kind in kinds)
+            names = next((found for names in named if (found := _text_fields(names, text_field))), [])
+            if not names:
+                raise UsageError(f"{path}: {_missing('column', schema.names, text_field)}")
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=names):
+                columns = [_plain(batch.column(name)) for name in names]
+                for row in zip(*columns, strict=True):
+                    if text := _joined_bytes(row):
+                        yield text
     except pyarrow.ArrowException as error:
         first_line = str(error).splitlines()[0]
         raise UsageError(f"{path}: not a readable parquet file ({first_line}); replace it or leave it out") from None
@@ -229,11 +237,61 @@ def _is_of(column_type: "pyarrow.DataType", wanted: tuple[str, ...]) -> bool:
     return any(getattr(pyarrow.types, name)(kind) for name in wanted if hasattr(pyarrow.types, name))
 
 
-def _text_field(names: list[str]) -> str | None:
-    """ "text" when it is there, else the only one there is, else None."""
-    if "text" in names:
-        return "text"
-    return names[0] if len(names) == 1 else None
+def _plain(column: "pyarrow.Array") -> list[bytes | None]:
+    import pyarrow
+
+    if pyarrow.types.is_list(column.type):
+        talks = (_as_text(value) for value in column.to_pylist())
+        return [None if talk is None else talk.encode("utf-8", "surrogatepass") for talk in talks]
+    plain = column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
+    found: list[bytes | None] = plain.cast(pyarrow.large_binary()).to_pylist()
+    return found
+
+
+def _as_text(value: object) -> str | None:
+    """A string, or a conversation written out; None of anything else."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not value:
+        return None
+    turns = []
+    for turn in value:
+        if not isinstance(turn, dict):
+            return None
+        who, said = (next((turn[key] for key in keys if isinstance(turn.get(key), str)), None) for keys in TURN)
+        if who is None or said is None:
+            return None
+        turns.append(f"{who}: {said}")
+    return BETWEEN.join(turns)
+
+
+def _joined(texts: Iterable[str | None]) -> str:
+    return BETWEEN.join(text for text in texts if text)
+
+
+def _joined_bytes(texts: Iterable[bytes | None]) -> bytes:
+    return BETWEEN.encode().join(text for text in texts if text)
+
+
+def _fields(text_field: str | None) -> list[str]:
+    return [name.strip() for name in text_field.split(",")] if text_field else ["text"]
+
+
+def _text_fields(names: list[str], text_field: str | None) -> list[str]:
+    """Of what may hold text: those that are asked for; else "text", a conversation, or the only one there is; else none."""
+    if text_field:
+        wanted = _fields(text_field)
+        return wanted if set(wanted) <= set(names) else []
+    for name in ("text", *TALKS):
+        if name in names:
+            return [name]
+    return names if len(names) == 1 else []
+
+
+def _missing(what: str, names: Iterable[str], text_field: str | None) -> str:
+    known = ", ".join(map(str, islice(names, 20)))
+    wanted = f'"{text_field}"' if text_field else '"text"'
+    return f"no {what} {wanted} that holds text ({what}s: {known}); name the one that does: --corpus PATH#NAME, or PATH#ONE,OTHER"
 
 
 READERS = {

@@ -6,10 +6,10 @@ slots, so that neither train.py nor the checkpoint can be changed between traini
 Neither gets a file of text: training rows come over the line once the clock runs (measure/batches.py), held-out rows as well.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from autoresearch.data import sight
 from autoresearch.data.prepared import Prepared
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import policy, room
@@ -41,7 +41,8 @@ def _cell(setup: Setup, work: Path, reads: list[Path], writes: Iterable[Path] = 
 
 def hidden(prepared: Prepared) -> list[Path]:
     """What no cell may see: a corpus that is a path, and what was made of it. Python's own source can't be hidden."""
-    return [prepared.folder, *([Path(prepared.corpus)] if os.path.isabs(prepared.corpus) else [])]
+    place = sight.place(prepared.corpus)
+    return [prepared.folder, *([place] if place else [])]
 
 
 def _layers(setup: Setup, train_py: str) -> list[Path]:

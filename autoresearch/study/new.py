@@ -1,13 +1,12 @@
 """A new study: look at the machine, choose, prepare the text, make the workspace. The first half of `run`, and all of `init`."""
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoresearch.data import corpora
+from autoresearch.data import corpora, sight
 from autoresearch.data.prepare import prepare
 from autoresearch.data.prepared import Prepared
 from autoresearch.data.progress import OnProgress
@@ -65,8 +64,8 @@ def make(
     say(f"backend   {backend.name}: {planned.choice.reason}")
     # Before autotune, which takes a while.
     corpus, reason = corpora.choose(chosen["corpus"], planned.profile.data.corpus)
-    if os.path.exists(corpus):
-        policy.check_hidden(sandbox, [Path(corpus)], backend.sandbox)
+    if place := sight.place(corpora.resolved(corpus)):
+        policy.check_hidden(sandbox, [place], backend.sandbox)
     if chosen["profile"] == "auto" and chosen.get("autotune") != "off":
         answer, seconds = chosen.get("autotune"), planned.profile.budget.train_seconds
         length = tune.default_seconds(chosen.get("hours"), chosen.get("experiments"), seconds)

@@ -4,13 +4,13 @@ Each check says what differs, from what to what, and how to go on: scores measur
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoresearch import choices, paths
+from autoresearch.data import corpora
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.errors import StoredStateError, UsageError
@@ -75,8 +75,7 @@ def check_options(study: "Study", options: Mapping[str, Any]) -> None:
     if "profile" in given:
         _check_profile(study, given.pop("profile"))
     if "corpus" in given and given["corpus"] != study.corpus:
-        path = paths.expanded(given["corpus"])
-        given["corpus"] = str(path.resolve()) if os.path.exists(path) else given["corpus"]
+        given["corpus"] = corpora.resolved(given["corpus"])
     locked = {
         "tag": study.tag,
         "backend": study.backend,

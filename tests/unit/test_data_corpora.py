@@ -1,12 +1,13 @@
 """What counts as a corpus, what is refused and how, and what its identity depends on."""
 
+import json
 import shutil
 import sysconfig
 from pathlib import Path
 
 import pytest
 
-from autoresearch.data import corpora
+from autoresearch.data import corpora, sight
 from autoresearch.data.progress import silent
 from autoresearch.data.split import BY_HASH, TRAIN, VAL
 from autoresearch.errors import UsageError
@@ -140,3 +141,20 @@ def test_two_links_to_a_folder_beside_it_are_no_more_text(tmp_path):
     for name in ("link", "zlink"):
         (tmp_path / name).symlink_to(tmp_path / "x")
     assert [part.file for part in corpora.find(str(tmp_path)).parts] == ["x/t.txt"]
+
+
+def test_a_field_of_a_path_is_a_corpus_of_its_own_and_is_hidden_as_the_path_is(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"one": f"x{n}", "other": f"y{n}"}) + "\n" for n in range(3)))
+    monkeypatch.chdir(tmp_path)
+    one, other = corpora.find("a.jsonl#one"), corpora.find(f"{path}#other")
+    assert one.name == f"{path}#one" == corpora.resolved("a.jsonl#one") and sight.place(one.name) == path
+    assert [document.text for document in one.documents()] == [b"x0", b"x1", b"x2"]
+    assert [document.text for document in other.documents()] == [b"y0", b"y1", b"y2"]
+    assert one.identity(silent) != other.identity(silent)
+    odd = tmp_path / "c#.txt"
+    odd.write_text("a text")
+    assert corpora.find(str(odd)).name == str(odd) and sight.place(str(odd)) == odd, "a path that is there is a path"
+    assert sight.place("stdlib") is None and corpora.resolved("stdlib") == "stdlib"
+    with pytest.raises(UsageError, match=r"no corpus 'b\.jsonl#one'"):
+        corpora.find("b.jsonl#one")

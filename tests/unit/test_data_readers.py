@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import json
 
 import pyarrow
 import pyarrow.parquet
@@ -22,6 +23,41 @@ def test_jsonl_gives_the_field_text_or_the_only_string(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one", "url": "u"}\n\n{"story": "zw\\u00f6i", "n": 2}\n', encoding="utf-8")
     assert list(read(path)) == [b"one", "zwöi".encode()]
+
+
+MESSAGES = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Böcause."}]
+SHARED = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]
+
+
+def test_a_conversation_is_written_out_turn_by_turn(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"id": "x", "messages": MESSAGES}, {"source": "s", "conversations": SHARED}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    talk = "user: Why?\n\nassistant: Böcause.".encode()
+    assert list(read(path)) == [talk, b"human: Why?\n\ngpt: So."]
+    for broken in ([], [1], [{"role": "user"}], [{"role": "user", "content": None}], {"role": "user"}):
+        path.write_text(json.dumps({"id": "x", "url": "u", "messages": broken}) + "\n")
+        with pytest.raises(UsageError, match=r'a\.jsonl:1: no field "text" that holds text \(fields: id, url, messages\)'):
+            list(read(path))
+    table = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["x", "y"], "other": ["u", "v"], "messages": [MESSAGES, None]}), table)
+    assert list(read(table)) == [talk]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_the_field_that_holds_the_text_may_be_named_and_several_are_joined(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    rows = [{"prompt": "2 + 2", "answer": "4", "text": "no"}, {"prompt": "who?", "answer": "", "text": "no"}]
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif suffix == ".csv":
+        path.write_text("prompt,answer,text\n2 + 2,4,no\nwho?,,no\n")
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    assert list(read(path, "prompt")) == [b"2 + 2", b"who?"]
+    assert list(read(path, "prompt, answer")) == [b"2 + 2\n\n4", b"who?"]
+    with pytest.raises(UsageError, match=r'"nothing" that holds text \((field|column)s: prompt, answer, text\)'):
+        list(read(path, "nothing"))
 
 
 def test_a_row_whose_text_is_null_is_no_document(tmp_path):
@@ -47,7 +83,7 @@ def test_parquet_text_of_every_kind(tmp_path, kind):
 def test_jsonl_names_the_line_that_it_cannot_use(tmp_path, line):
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"text": "fine"}}\n{line}\n', encoding="utf-8")
-    with pytest.raises(UsageError, match=r"a\.jsonl:2: .*each line must be like"):
+    with pytest.raises(UsageError, match=r"a\.jsonl:2: .*(each line must be like|--corpus PATH#NAME)"):
         list(read(path))
 
 
@@ -62,7 +98,7 @@ def test_parquet_gives_the_column_text_or_the_only_string_column(tmp_path):
 def test_parquet_names_its_columns_when_none_is_text(tmp_path):
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"one": ["x"], "two": ["y"]}), path)
-    with pytest.raises(UsageError, match=r'a\.parquet: no string column "text" \(columns: one, two\)'):
+    with pytest.raises(UsageError, match=r'a\.parquet: no column "text" that holds text \(columns: one, two\)'):
         list(read(path))
 
 
@@ -124,7 +160,7 @@ def test_a_table_gives_its_column_text(tmp_path, name):
 
 def test_a_table_without_a_column_of_text_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("one,two\n1,2\n")
-    with pytest.raises(UsageError, match=r'a\.csv: no column "text" \(columns: one, two\)'):
+    with pytest.raises(UsageError, match=r'a\.csv: no column "text" that holds text \(columns: one, two\)'):
         list(read(tmp_path / "a.csv"))
 
 
