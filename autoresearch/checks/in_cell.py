@@ -21,6 +21,8 @@ PROTOCOL = Protocol("starting", {"done": Kind({"starting": ENDED}, spare={"reaso
 
 def probe_in_cell(backend: Backend, level: int) -> str | None:
     """Why the backend does not work in a cell of that level; None when it does. It works outside."""
+    from autoresearch.study.session import log_tail  # with libgit2, which finds no certificates in a cell
+
     with tempfile.TemporaryDirectory(prefix="autoresearch-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         work = room.make(folder / "work", [room.own_layer()])
@@ -30,7 +32,8 @@ def probe_in_cell(backend: Backend, level: int) -> str | None:
             with Worker(job, folder, PROTOCOL, __name__, cell=cell) as process:
                 done = process.wait("done", PROBE_LIMIT_SECONDS, f"no answer within {PROBE_LIMIT_SECONDS} s")
         except RunFailed as failure:
-            return failure.reason
+            last = (log_tail(folder / "log.txt").strip().splitlines() or [""])[-1]  # a process that ended before it could say why
+            return f"{failure.reason} ({last})" if last else failure.reason
         except EnvironmentFailure as failure:
             return str(failure)
     return done.get("reason") or None

@@ -138,9 +138,9 @@ def says_why(found: dict | None) -> Callable[[str], object]:
     """A module's __getattr__ where its device does not work: what it lacks is asked for, and the reason is the answer."""
 
     def answer(name: str) -> object:
-        if found is None or name.startswith("__"):
-            raise AttributeError(name)
-        raise RuntimeError(f"the device does not work here: {found['reason']}")
+        raise AttributeError(
+            f"no {name}: the device does not work here: {found['reason']}" if found else f"no {name} in this runtime"
+        )
 
     return answer
 

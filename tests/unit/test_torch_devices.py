@@ -332,6 +332,7 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     settings = settings_for(backend, profile.name)
     # Whether float16's gradients are finite is nothing that meta tensors know: no scale.
     replaced = {"device": torch.device("meta"), "dtype": settings.dtype, "settings": settings, "loss_scale": 1.0}
+    replaced["to_device"] = lambda ids: torch.from_numpy(ids).to("meta", torch.int64)  # meta tensors have no memory to pin
     for name, value in (replaced | {"compile": lambda function: function, "check_pace": torch_runtime.check_pace}).items():
         monkeypatch.setattr(runtime, name, value, raising=False)
     if settings.attention == "flash3":
@@ -353,7 +354,7 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     assert loss.shape == () and loss.dtype == torch.float32 and loss.device.type == "meta"
     assert logits.shape == (2, seq_len, profile.data.vocab_size) and logits.dtype == torch.float32
     adam = [value for state in trainer.optimizer.adam.state.values() for name, value in state.items() if name != "step"]
-    muon = [part for _, momentum, variance in trainer.optimizer.stacks for part in (momentum, variance)]
+    muon = [part for _, momentum, variance, _ in trainer.optimizer.stacks for part in (momentum, variance)]
     weights, state = list(model.parameters()), [*adam, *muon]
     assert [one.shape for one in kept] == [one.shape for one in weights]
     assert {one.dtype for one in (*weights, *kept, *state)} == {torch.float32}
@@ -374,10 +375,8 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
 def test_a_runtime_whose_device_does_not_work_says_why_where_it_is_used(runtime):
     """In a cell that refused what CUDA needs, a training ended with "module 'runtime' has no attribute 'dtype'"."""
     assert runtime.found is not None, "there is no such device here"
-    with pytest.raises(RuntimeError, match="the device does not work here: ") as caught:
+    with pytest.raises(AttributeError, match="the device does not work here: ") as caught:
         _ = runtime.dtype
     assert runtime.found["reason"] in str(caught.value)
-    assert not hasattr(runtime, "__wrapped__"), "what Python itself looks for is absent, as ever"
-    works = gpu.says_why(None)
-    with pytest.raises(AttributeError):
-        works("dtype")
+    with pytest.raises(AttributeError, match="no dtype in this runtime"):
+        gpu.says_why(None)("dtype")
