@@ -23,7 +23,7 @@ from autoresearch.measure.channel import encode
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.paths import PACKAGE
 from autoresearch.processes import OWN_GROUP, end_tree
-from autoresearch.sandbox import launch, locking, policy, room
+from autoresearch.sandbox import launch, locking, policy, workdir
 from autoresearch.sandbox.policy import Cell
 
 if TYPE_CHECKING:
@@ -67,14 +67,14 @@ class Worker:
     ):  # fmt: skip
         """folder: where log.txt goes. module, variables: what runs there and what its environment has beyond a worker's.
 
-        cell: where it runs, which is said at every call; its folder `work`, made by sandbox/room.py, is removed at the end.
+        cell: where it runs, which is said at every call; its folder `work`, made by sandbox/workdir.py, is removed at the end.
         OUR_OWN: no agent has edited what runs there; it runs in `folder`, and what it compiled is kept when it ends without an
         exception.
         """
         place = None if isinstance(cell, str) else cell
         self._cell, self._is_inside, self._serve, self._job = place, place is None, serve, job
         self._conversation = Conversation(protocol, self._is_inside)
-        self._compiled = Path(place.work, room.COMPILED) if place else room.borrow(folder)
+        self._compiled = Path(place.work, workdir.COMPILED) if place else workdir.borrow(folder)
         self._lookups = _lookups(place, self._has_looked_up_too_much)
         doors = [self._lookups.door] if self._lookups else []
         command = launch.command(place, module, *doors) if place else [sys.executable, "-m", module]
@@ -123,9 +123,9 @@ class Worker:
         for pipe in (self._stdin, self._stdout, self._stderr):
             pipe.close()
         if self._cell:
-            room.remove(Path(self._cell.work))
+            workdir.remove(Path(self._cell.work))
         else:
-            room.give_back(self._compiled, is_whole=kind is None)
+            workdir.give_back(self._compiled, is_whole=kind is None)
 
     def send(self, message: Message, payload: bytes = b"", then: str | None = None) -> None:
         """Ask; it never waits for the worker. then: the state of the conversation from now on (border/messages.py)."""

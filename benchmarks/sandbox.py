@@ -31,7 +31,7 @@ from autoresearch.hardware.autotune import stopwatch
 from autoresearch.hardware.devices import registry
 from autoresearch.run import experiment
 from autoresearch.run.setup import Setup
-from autoresearch.sandbox import levels, policy, room
+from autoresearch.sandbox import levels, policy, workdir
 from autoresearch.sandbox.lookups import Lookups
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.readable:
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(readable(policy.cell(2, room.make(Path(folder, "run", "work")), [])), indent=1))
+            print(json.dumps(readable(policy.cell(2, workdir.make(Path(folder, "run", "work")), [])), indent=1))
         return
     reach, results = levels.reach(), Path(__file__).parent / "results"
     if arguments.trainings:
@@ -172,7 +172,7 @@ def starting(folder: Path, repeats: int, most: int) -> dict:
             run = folder / f"{index}-{level}"
             run.mkdir()
             start = time.perf_counter()
-            cell = policy.cell(level, room.make(run / "work"), [])
+            cell = policy.cell(level, workdir.make(run / "work"), [])
             job = {"type": "attempt", "name": "standard_library", "targets": {}}
             with Worker(job, run, trial.PROTOCOL, NOTHING, cell=cell) as worker:
                 worker.wait("done", 60, "late")
@@ -215,15 +215,15 @@ def stepping(backend, text: str, folder: Path, level: int):
     """A warm train.py in a cell: calling what this gives makes one step, and returns its seconds."""
     folder.mkdir()
     (folder / "train.py").write_text(text, encoding="utf-8", newline="")
-    work = room.make(folder / "work", [room.layer(text)])
+    work = workdir.make(folder / "work", [workdir.layer(text)])
     job = {
         "type": "serve", "python_path": [str(path) for path in backend.python_path], "train_py": str(folder / "train.py"),
         "vocab_size": 320, "seq_len": 256, "folder": str(work), "offers": [],
     }  # fmt: skip
-    cell = policy.cell(level, work, [*backend.python_path, folder / "train.py", room.layer(text)], needs=backend.sandbox)
+    cell = policy.cell(level, work, [*backend.python_path, folder / "train.py", workdir.layer(text)], needs=backend.sandbox)
     with Worker(job, folder, stopwatch.PROTOCOL, stopwatch.WORKER, cell=cell) as worker:
         worker.wait("warm", 600, "did not get warm")
-        room.harvest(work, text)
+        workdir.harvest(work, text)
 
         def step() -> float:
             worker.send({"type": "time", "piece": "step"})

@@ -14,7 +14,7 @@ from autoresearch.hardware.devices.detect import PROBE_LIMIT_SECONDS
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.measure import worker
 from autoresearch.measure.channel import Channel
-from autoresearch.sandbox import policy, room
+from autoresearch.sandbox import policy, workdir
 
 PROTOCOL = Protocol("starting", {"done": Kind({"starting": ENDED}, spare={"reason": text(1000)}), "failed": failed("starting")})
 
@@ -25,9 +25,9 @@ def probe_in_cell(backend: Backend, level: int) -> str | None:
 
     with tempfile.TemporaryDirectory(prefix="autoresearch-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
-        work = room.make(folder / "work", [room.own_layer()])
+        work = workdir.make(folder / "work", [workdir.own_layer()])
         try:
-            cell = policy.cell(level, work, [*backend.python_path, room.own_layer()], needs=backend.sandbox)
+            cell = policy.cell(level, work, [*backend.python_path, workdir.own_layer()], needs=backend.sandbox)
             job = {"type": "probe", "python_path": [str(path) for path in backend.python_path]}
             with Worker(job, folder, PROTOCOL, __name__, cell=cell) as process:
                 done = process.wait("done", PROBE_LIMIT_SECONDS, f"no answer within {PROBE_LIMIT_SECONDS} s")

@@ -23,7 +23,7 @@ from autoresearch.border.messages import ENDED, Kind, Protocol, flag, text
 from autoresearch.checks.attacks import files, kernel, network, processes, traces  # noqa: F401, they enter their attempts
 from autoresearch.checks.attacks.attempt import ALL, Attempt
 from autoresearch.child import RunFailed, Worker
-from autoresearch.sandbox import landlock, policy, room
+from autoresearch.sandbox import landlock, policy, workdir
 
 if TYPE_CHECKING:
     import psutil
@@ -93,8 +93,8 @@ def _try(one: Attempt, level: int, run_folder: Path, targets: dict[str, Any]) ->
         return Result(one.name, one.title, None, "not tried: it would do harm", promised)
     folder = run_folder / one.name
     folder.mkdir()
-    work = room.make(folder / "work")
-    reads = [run_folder / "train.py", room.lent(work), Path(targets["compiled"]).parent]
+    work = workdir.make(folder / "work")
+    reads = [run_folder / "train.py", workdir.lent(work), Path(targets["compiled"]).parent]
     cell = policy.cell(level, work, reads, file_bytes=traces.FILE_BYTES if level else None)
     with Worker({"type": "attempt", "name": one.name, "targets": targets}, folder, PROTOCOL, MODULE, cell=cell) as worker:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from autoresearch.data import sight
 from autoresearch.data.prepared import Prepared
 from autoresearch.run.setup import Setup
-from autoresearch.sandbox import policy, room
+from autoresearch.sandbox import policy, workdir
 from autoresearch.sandbox.policy import Cell
 
 WORK = "work"
@@ -22,16 +22,16 @@ COMPILED_BYTES = 256 << 20  # of a file that any cell may write: a compiler's he
 def training(setup: Setup, folder: Path, train_py: str, file_bytes: int) -> Cell:
     """Reads the train.py in folder, whose text is train_py; its files grow to file_bytes at most, or what a compiler needs."""
     layers = _layers(setup, train_py)
-    work = room.make(folder / WORK, layers)
+    work = workdir.make(folder / WORK, layers)
     return _cell(setup, work, [folder / "train.py", *layers], file_bytes=max(COMPILED_BYTES, file_bytes))
 
 
 def scoring(setup: Setup, folder: Path, train_py: str, slots: list[Path]) -> Cell:
     """Reads train.py, and the weights once they are lent; writes the slots."""
     layers = _layers(setup, train_py)
-    work = room.make(folder / WORK, layers)
+    work = workdir.make(folder / WORK, layers)
     file_bytes = max(COMPILED_BYTES, *(path.stat().st_size for path in slots))
-    return _cell(setup, work, [folder / "train.py", room.lent(work), *layers], slots, file_bytes)
+    return _cell(setup, work, [folder / "train.py", workdir.lent(work), *layers], slots, file_bytes)
 
 
 def _cell(setup: Setup, work: Path, reads: list[Path], writes: Iterable[Path] = (), file_bytes: int | None = None) -> Cell:
@@ -48,4 +48,4 @@ def hidden(prepared: Prepared) -> list[Path]:
 def _layers(setup: Setup, train_py: str) -> list[Path]:
     """Of the compile cache: what the harness, the baseline's text and this text have compiled, in this order."""
     texts = [text for text in (setup.baseline, train_py) if text is not None]
-    return [room.own_layer(), *(room.layer(text) for text in texts)]
+    return [workdir.own_layer(), *(workdir.layer(text) for text in texts)]

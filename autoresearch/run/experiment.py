@@ -27,7 +27,7 @@ from autoresearch.run.cells import WORK
 from autoresearch.run.futility import FUTILE, Futility
 from autoresearch.run.scoring import BITS, digest, evaluate, seal
 from autoresearch.run.setup import OnProgress, Progress, Setup, job_for
-from autoresearch.sandbox import room
+from autoresearch.sandbox import workdir
 
 # Past the budget, for a last step that took longer than those before: a share of it, in bounds. Then the process tree is stopped.
 GRACE_SHARE, GRACE_LEAST_SECONDS, GRACE_MOST_SECONDS = 0.01, 0.5, 2.0
@@ -132,7 +132,7 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
         late = f"did not ask for training data within {limit_seconds:.0f} s of its start; use run.steps()"
         worker.wait("ready", limit_seconds, late, lambda message: _describe(described, message), tick)
         startup_seconds = awake_seconds() - started
-        room.harvest(folder / WORK, train_py)
+        workdir.harvest(folder / WORK, train_py)
         known = {name: messages.count(described.get(name)) for name in ("num_params", "peak_memory_bytes")}
         _refuse(setup.constraints.objection(**known))
         return Warm(worker, feed, folder, seed, started, startup_seconds, described)

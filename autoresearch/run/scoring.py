@@ -26,7 +26,7 @@ from autoresearch.run import bounds, cells
 from autoresearch.run.bounds import Bounds, Seconds
 from autoresearch.run.cells import WORK
 from autoresearch.run.setup import OnProgress, Progress, Setup, job_for
-from autoresearch.sandbox import room
+from autoresearch.sandbox import workdir
 
 BITS = "bits.npy"  # float32 [rows, seq_len]: what each target of the validation text cost
 LEAST_BATCHES = 8  # of a scoring
@@ -98,7 +98,7 @@ class Asking:
         """Give it the weights; when this returns it has answered on stand-in tokens, and can open no file any more."""
         self._wait("built")
         before = self._now()
-        room.lend(checkpoint, work)
+        workdir.lend(checkpoint, work)
         self._worker.send({"type": "load"}, then="loading")
         self._wait("ready")
         self._loading = _since(before, self._now())
@@ -168,7 +168,7 @@ def _asking(setup: Setup, folder: Path, on_progress: OnProgress, phase: str, row
         cell = cells.scoring(setup, folder, train_py, [place.path for place in places])
         work = folder / WORK
         job = job_for(setup, folder) | {"type": "score", "rows": rows, "slots": [str(place.path) for place in places]}
-        job["checkpoint"] = str(room.lent(work) / "checkpoint")
+        job["checkpoint"] = str(workdir.lent(work) / "checkpoint")
         with Worker(job, folder, messages.scoring(SLOTS), variables=setup.variables, cell=cell) as worker:
             asking = Asking(setup, worker, places, rows, limit_seconds, tick)
             asking.load(folder / "checkpoint", work)

@@ -18,7 +18,7 @@ from carriers import SIZE_BYTES, TABLE, THREADS
 
 from autoresearch.border.messages import ENDED, Kind, Protocol
 from autoresearch.child import Worker
-from autoresearch.sandbox import levels, policy, room
+from autoresearch.sandbox import levels, policy, workdir
 
 REACH = levels.reach()
 needs_level_2 = pytest.mark.skipif(REACH.level < 2 or sys.platform != "linux", reason=f"no level 2 here: {REACH.reasons}")
@@ -68,7 +68,7 @@ def asked(level: int, folder: Path, number: int, what: str, places: dict) -> dic
     """What a new process answers, in a cell as the product makes it."""
     run = folder / f"run-{number}"
     run.mkdir()
-    cell = policy.cell(level, room.make(run / "work"), [folder / "shared", folder / "code"])
+    cell = policy.cell(level, workdir.make(run / "work"), [folder / "shared", folder / "code"])
     path = os.pathsep.join([str(folder / "code"), str(policy.PACKAGE.parent)])
     with Worker({"what": what, "places": places}, run, PROTOCOL, "carriers", {"PYTHONPATH": path}, cell=cell) as worker:
         return worker.wait("done", LIMIT_SECONDS, "no answer")["found"]

@@ -9,7 +9,7 @@ from e2e import studies
 from autoresearch.run import bounds, experiment
 from autoresearch.run.bounds import Bounds
 from autoresearch.run.experiment import execute
-from autoresearch.sandbox import levels, room
+from autoresearch.sandbox import levels, workdir
 
 pytestmark = pytest.mark.slow  # real trainings
 BUILD = "    return runtime.Table(spec.vocab_size)\n"
@@ -178,10 +178,10 @@ def test_what_one_text_has_compiled_no_other_reads(honest, tmp_path):
 
     assert not seen(other, "before")
     seen(both, "planted")
-    assert (room.layer(both) / "fxgraph").read_text() == "planted"
+    assert (workdir.layer(both) / "fxgraph").read_text() == "planted"
     assert not seen(other, "another text")
     assert seen(other, "with that text as baseline", baseline=both)
-    assert not list(room.own_layer().iterdir()), "and nothing that runs outside of a cell reads it"
+    assert not list(workdir.own_layer().iterdir()), "and nothing that runs outside of a cell reads it"
 
 
 LATE = {

@@ -20,7 +20,7 @@ from autoresearch.checks.attacks.attempt import ALL
 from autoresearch.child import Worker
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.run import experiment
-from autoresearch.sandbox import levels, policy, room
+from autoresearch.sandbox import levels, policy, workdir
 from autoresearch.study.ledger import read
 
 REACH = levels.reach()
@@ -152,8 +152,8 @@ def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
     """Also what takes no notice of its closed line."""
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom autoresearch.child import Worker\n"
-        "from autoresearch.border.messages import Protocol\nfrom autoresearch.sandbox import policy, room\n"
-        f"folder = Path({str(tmp_path)!r})\nwork = room.make(folder / 'work')\n"
+        "from autoresearch.border.messages import Protocol\nfrom autoresearch.sandbox import policy, workdir\n"
+        f"folder = Path({str(tmp_path)!r})\nwork = workdir.make(folder / 'work')\n"
         f"cell = policy.cell({level}, work, [folder / 'm'])\n"
         "variables = {'PYTHONPATH': str(folder / 'm') + ':' + sys.argv[1]}\n"
         "Worker({'type': 'x'}, folder, Protocol('starting', {}), 'sleeper', variables, cell=cell)\n"
@@ -183,7 +183,7 @@ def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
 def test_a_cell_that_cannot_be_entered_runs_nothing(made, tmp_path):
     _, setup = made
     (tmp_path / "train.py").write_text("print('ran')")
-    cell = policy.cell(2, room.make(tmp_path / "work"), [tmp_path / "train.py"])
+    cell = policy.cell(2, workdir.make(tmp_path / "work"), [tmp_path / "train.py"])
     broken = replace(cell, reads=(*cell.reads, str(tmp_path / "is not there")))
     job = experiment.job_for(setup, tmp_path) | {"type": "train"}
     refusal = r"the sandbox could not be entered .*No such file.*doctor"
@@ -229,7 +229,7 @@ def test_a_root_of_its_own_has_shared_memory_and_not_the_rest(tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "m" / "sharing.py").write_text(SHARING % [str(tmp_path / "secret"), str(tmp_path / "log.txt"), "/etc/passwd"])
-    cell = policy.cell(3, room.make(tmp_path / "work"), [tmp_path / "m"], file_bytes=1000)
+    cell = policy.cell(3, workdir.make(tmp_path / "work"), [tmp_path / "m"], file_bytes=1000)
     path = os.pathsep.join([str(tmp_path / "m"), str(policy.PACKAGE.parent)])
     with Worker({}, tmp_path, messages.Protocol("starting", {}), "sharing", {"PYTHONPATH": path}, cell=cell) as worker:
         worker.process.wait(timeout=30)
@@ -264,7 +264,7 @@ def test_a_cell_with_devices_may_listen_as_libcuda_does_and_be_reached_by_nobody
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "listening.py").write_text(LISTENING)
     needs = policy.Needs(devices=("/dev/null",))
-    cell = policy.cell(level, room.make(tmp_path / "work"), [tmp_path / "m"], needs=needs)
+    cell = policy.cell(level, workdir.make(tmp_path / "work"), [tmp_path / "m"], needs=needs)
     path = os.pathsep.join([str(tmp_path / "m"), str(policy.PACKAGE.parent)])
     with Worker({}, tmp_path, messages.Protocol("starting", {}), "listening", {"PYTHONPATH": path}, cell=cell) as worker:
         worker.process.wait(timeout=30)

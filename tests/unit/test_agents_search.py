@@ -4,8 +4,8 @@ import pytest
 
 from autoresearch import constants
 from autoresearch.agents.base import Exhausted, Past, View
-from autoresearch.agents.search.memory import Memory
 from autoresearch.agents.search.search import Search
+from autoresearch.agents.search.texts import Texts
 from autoresearch.errors import UsageError
 from autoresearch.hardware.devices import registry
 from autoresearch.hardware.planner import profiles
@@ -106,7 +106,7 @@ def test_no_text_is_proposed_twice_however_its_values_are_written():
 
 
 def test_texts_that_differ_in_values_share_the_memory_of_their_code():
-    memory = Memory()
+    memory = Texts()
     one, other = (memory.text(constants.write(TRAIN, {"DEPTH": depth})) for depth in (5, 6))
     assert one != other and one.code is other.code
 

@@ -12,7 +12,7 @@ from autoresearch.child import OUR_OWN, Worker
 from autoresearch.errors import RunFailed, UsageError
 from autoresearch.hardware.devices import registry
 from autoresearch.paths import PACKAGE
-from autoresearch.sandbox import bubblewrap, levels, policy, room
+from autoresearch.sandbox import bubblewrap, levels, policy, workdir
 from autoresearch.sandbox.policy import Cell, Needs
 
 
@@ -34,7 +34,7 @@ def covers(paths, path) -> bool:
 
 
 def test_a_cell_names_what_it_needs_and_nothing_around_it(study):
-    cell = policy.cell(2, room.make(study / "work"), [study / "train.py"])
+    cell = policy.cell(2, workdir.make(study / "work"), [study / "train.py"])
     for needed in (os.__file__, sys.executable, PACKAGE / "measure" / "run.py", study / "train.py", study / "work" / "x"):
         assert covers(cell.reads, needed), needed
     beside = (study / "log.txt", study.parent / "0000-1", study.parents[1], PACKAGE.parent / "tests")
@@ -44,7 +44,7 @@ def test_a_cell_names_what_it_needs_and_nothing_around_it(study):
 
 
 def test_a_cell_survives_its_way_to_the_worker(study):
-    cell = policy.cell(3, room.make(study / "work"), [study / "train.py"], needs=Needs(devices=("/dev/nul*",)))
+    cell = policy.cell(3, workdir.make(study / "work"), [study / "train.py"], needs=Needs(devices=("/dev/nul*",)))
     assert Cell.from_json(cell.to_json()) == cell and (cell.devices == ("/dev/null",) or sys.platform == "win32")
 
 
@@ -62,26 +62,26 @@ def test_the_environment_is_made_from_nothing(study, monkeypatch):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("AUTORESEARCH_DTYPE", "float32")
     monkeypatch.setenv("PATH", os.pathsep.join([str(study), os.environ["PATH"]]))
-    found = policy.environment(policy.cell(2, room.make(study / "work"), []))
+    found = policy.environment(policy.cell(2, workdir.make(study / "work"), []))
     assert "secret" not in found.values() and found["AUTORESEARCH_DTYPE"] == "float32"
     assert found["HOME"] == found["TMPDIR"] == str((study / "work").resolve())
     assert str(study) not in found["PATH"].split(os.pathsep)
 
 
 def test_a_cell_has_what_its_layers_hold_and_the_oldest_layers_go(study, monkeypatch):
-    base, own = room.layer("baseline"), room.layer("own text")
+    base, own = workdir.layer("baseline"), workdir.layer("own text")
     for layer, name in ((base, "a/old"), (base, "a/x.lock"), (own, "a/old"), (own, "a/new")):
         (layer / name).parent.mkdir(parents=True, exist_ok=True)
         (layer / name).write_text(layer.name)
-    work = room.make(study / "work", [base, own, room.layer("not there")])
-    found = {path.relative_to(work / room.COMPILED).as_posix(): path.read_text() for path in work.rglob("*") if path.is_file()}
+    work = workdir.make(study / "work", [base, own, workdir.layer("not there")])
+    found = {path.relative_to(work / workdir.COMPILED).as_posix(): path.read_text() for path in work.rglob("*") if path.is_file()}
     assert found == {"a/old": base.name, "a/new": own.name}
-    (work / room.COMPILED / "kernel").write_text("compiled")
-    monkeypatch.setattr(room, "LAYERS", 2)
+    (work / workdir.COMPILED / "kernel").write_text("compiled")
+    monkeypatch.setattr(workdir, "LAYERS", 2)
     os.utime(base, (1, 1))
-    room.harvest(work, "a third text")
-    assert (room.layer("a third text") / "kernel").read_text() == "compiled" and own.exists() and not base.exists()
-    assert room.layer("x") == room.layer("x") != room.layer("y") and room.own_layer().exists()
+    workdir.harvest(work, "a third text")
+    assert (workdir.layer("a third text") / "kernel").read_text() == "compiled" and own.exists() and not base.exists()
+    assert workdir.layer("x") == workdir.layer("x") != workdir.layer("y") and workdir.own_layer().exists()
 
 
 COMPILES = """
@@ -111,31 +111,31 @@ def test_what_is_ended_while_it_compiles_leaves_no_half_library_to_others(study,
     with pytest.raises(RunFailed, match="not warm"):
         compiled("kernel.so", hangs=True)
     assert compiled("kernel.so", hangs=False) == []
-    (room.own_layer() / "emptied by a power cut.so").touch()
+    (workdir.own_layer() / "emptied by a power cut.so").touch()
     assert compiled("other.so", hangs=False) == ["kernel.so"]
-    assert {path.name: path.read_text() for path in room.own_layer().iterdir()} == {"kernel.so": "whole", "other.so": "whole"}
+    assert {path.name: path.read_text() for path in workdir.own_layer().iterdir()} == {"kernel.so": "whole", "other.so": "whole"}
     assert not list(tmp_path.glob("compile-*"))
 
 
 def test_a_poisoned_layer_harms_its_own_text_only(study):
-    poisoned, good = room.layer("poisoned"), room.layer("good")
+    poisoned, good = workdir.layer("poisoned"), workdir.layer("good")
     for layer in (poisoned, good):
         layer.mkdir(parents=True)
     (poisoned / "a").write_text("a file where others have a folder")
     (good / "a").mkdir()
     (good / "a" / "kernel").write_text("compiled")
-    work = room.make(study / "work", [good, poisoned])
-    assert (work / room.COMPILED / "a" / "kernel").read_text() == "compiled"
+    work = workdir.make(study / "work", [good, poisoned])
+    assert (work / workdir.COMPILED / "a" / "kernel").read_text() == "compiled"
 
 
 def test_a_file_is_lent_not_copied(study, tmp_path):
     (tmp_path / "checkpoint").write_bytes(b"1234")
-    work = room.make(study / "work")
-    lent = room.lend(tmp_path / "checkpoint", work)
-    assert lent.read_bytes() == b"1234" and lent.parent == room.lent(work)
+    work = workdir.make(study / "work")
+    lent = workdir.lend(tmp_path / "checkpoint", work)
+    assert lent.read_bytes() == b"1234" and lent.parent == workdir.lent(work)
     if os.name == "posix":
         assert lent.stat().st_ino == (tmp_path / "checkpoint").stat().st_ino
-    room.remove(work)
+    workdir.remove(work)
     assert (tmp_path / "checkpoint").exists()
 
 
@@ -167,7 +167,7 @@ def words_after(words: list[str], option: str) -> list[str]:
 
 
 def test_bubblewrap_makes_a_root_of_what_the_cell_names(study):
-    cell = policy.cell(3, room.make(study / "work"), [study / "train.py"])
+    cell = policy.cell(3, workdir.make(study / "work"), [study / "train.py"])
     words = bubblewrap.prefix(cell)
     assert words[-1] == "--" and {"--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent"} <= set(words)
     assert words_after(words, "--bind") == [cell.work] and "--clearenv" not in words
@@ -208,8 +208,8 @@ def test_links_on_the_way_are_made_anew(tmp_path):
 
 
 def test_only_a_cell_with_devices_has_what_drivers_need(study):
-    plain = policy.cell(2, room.make(study / "work"), [])
-    driver = policy.cell(2, room.make(study / "work"), [], needs=Needs(devices=("/dev/null",)))
+    plain = policy.cell(2, workdir.make(study / "work"), [])
+    driver = policy.cell(2, workdir.make(study / "work"), [], needs=Needs(devices=("/dev/null",)))
     for path in ("/proc/stat", "/sys/class", "/sys/devices"):
         assert path not in plain.reads and (path in driver.reads or not os.path.exists(path))
     assert "/proc/self/task" not in plain.writes and not {"/proc/loadavg", "/sys/fs/cgroup"} & {*plain.reads, *driver.reads}
@@ -217,12 +217,12 @@ def test_only_a_cell_with_devices_has_what_drivers_need(study):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/shm")
 def test_shared_memory_is_open_where_it_is_the_workers_own(study):
-    assert "/dev/shm" in policy.cell(3, room.make(study / "work"), []).writes
-    assert "/dev/shm" not in policy.cell(2, room.make(study / "work"), []).writes
+    assert "/dev/shm" in policy.cell(3, workdir.make(study / "work"), []).writes
+    assert "/dev/shm" not in policy.cell(2, workdir.make(study / "work"), []).writes
 
 
 def test_what_must_stay_hidden_does_not_lie_in_sight(study, tmp_path, monkeypatch):
-    work = room.make(study / "work")
+    work = workdir.make(study / "work")
     (tmp_path / "environment" / "corpus").mkdir(parents=True)
     (tmp_path / "backend").mkdir()
     (tmp_path / "corpus").symlink_to(tmp_path / "environment" / "corpus")
@@ -239,16 +239,16 @@ def test_what_must_stay_hidden_does_not_lie_in_sight(study, tmp_path, monkeypatc
 def test_what_triton_has_compiled_is_found_by_a_later_run(tmp_path, monkeypatch):
     """Its lists name each file with its folder, and that of the first run is gone: nothing was ever found again."""
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
-    first = room.make(tmp_path / "runs" / "1")
-    place = Path(room.COMPILED, "inductor", "triton", "0", "KEY")
+    first = workdir.make(tmp_path / "runs" / "1")
+    place = Path(workdir.COMPILED, "inductor", "triton", "0", "KEY")
     (first / place).mkdir(parents=True)
     (first / place / "add.cubin").write_bytes(b"machine code")
     names = {"child_paths": {"add.cubin": str(first / place / "add.cubin")}}
     (first / place / "__grp__add.json").write_text(json.dumps(names))
-    room.harvest(first, "train.py")
-    room.remove(first)
+    workdir.harvest(first, "train.py")
+    workdir.remove(first)
 
-    odd = room.make(tmp_path / 'My "Projects"' / "2", [room.layer("train.py")])
+    odd = workdir.make(tmp_path / 'My "Projects"' / "2", [workdir.layer("train.py")])
     found = json.loads((odd / place / "__grp__add.json").read_text())["child_paths"]
     assert found == {"add.cubin": str(odd / place / "add.cubin")}
     assert Path(found["add.cubin"]).read_bytes() == b"machine code"
@@ -257,9 +257,9 @@ def test_what_triton_has_compiled_is_found_by_a_later_run(tmp_path, monkeypatch)
 @pytest.mark.parametrize("text", [b"", b"{", b'"/', b'"' * 70_000, b"/" * 70_000, bytes(range(256)) * 300])
 def test_a_list_of_tritons_that_is_none_is_copied_in_part_and_harms_nothing(text, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
-    layer = room.layer("train.py")
+    layer = workdir.layer("train.py")
     layer.mkdir(parents=True)
     (layer / "__grp__x.json").write_bytes(text)
-    work = room.make(tmp_path / "work", [layer])
-    copied = work / room.COMPILED / "__grp__x.json"
+    work = workdir.make(tmp_path / "work", [layer])
+    copied = work / workdir.COMPILED / "__grp__x.json"
     assert not copied.exists() if not text else copied.stat().st_size < 1 << 24

@@ -23,8 +23,8 @@ from autoresearch import constants
 from autoresearch.agents.base import FAILED, Exhausted, Past, Proposal, View
 from autoresearch.agents.search import space
 from autoresearch.agents.search.additive import Additive, expected_improvement
-from autoresearch.agents.search.memory import Memory, Text
 from autoresearch.agents.search.space import Axis
+from autoresearch.agents.search.texts import Text, Texts
 from autoresearch.constants import Number, Value, is_number
 from autoresearch.errors import UsageError
 
@@ -48,12 +48,12 @@ class Search:
         self.seed, self.tpe, self.ranking = seed, tpe, ranking
         table = tomllib.loads(MOVES.read_text(encoding="utf-8"))
         self.moves, self.source = (table["move"] if moves else []), table["source"]
-        self.memory = Memory()
+        self.texts = Texts()
 
     def propose(self, view: View) -> Proposal:
-        self.memory.learn(view.history)
-        axes = space.axes(constants.read(view.train_py), self.memory.first_values)
-        now = self.memory.text(view.train_py)
+        self.texts.learn(view.history)
+        axes = space.axes(constants.read(view.train_py), self.texts.first_values)
+        now = self.texts.text(view.train_py)
         assert now is not None, "what can't be read has raised its UsageError a line before"
         axes = {name: axis for name, axis in axes.items() if name in now.values}
         if not axes:
@@ -64,7 +64,7 @@ class Search:
         if len(view.history) % 2:
             for move in self.moves:
                 known = self._apply(move, now, axes)
-                if known and not self.memory.holds(known) and not self.memory.knows(now, known):
+                if known and not self.texts.holds(known) and not self.texts.knows(now, known):
                     found = f"{move['gain_bpb']} bpb where it was found ({move.get('source', self.source)})"
                     why = f"known move: {move['what']}; {found}"
                     return _proposal(view, now, known, why)
@@ -96,7 +96,7 @@ class Search:
             {name: value}
             for name, values in drawn.items()
             for value in dict.fromkeys(values)
-            if value != now.values[name] and not self.memory.knows(now, {name: value})
+            if value != now.values[name] and not self.texts.knows(now, {name: value})
         ]
         if not singles:
             return self._anything(now, axes, rng), "all that was drawn was tried before: a random change"
@@ -112,7 +112,7 @@ class Search:
         improvement = judge(singles)[0] * (1 + 1e-3 * rng.uniform(size=len(singles)))  # chance decides between equals
         order = [singles[index] for index in np.argsort(-improvement)]
         pairs = [order[0] | other for other in order[1 : PAIRED + 1] if not order[0].keys() & other.keys()]
-        candidates = order[:1] + [pair for pair in pairs if not self.memory.knows(now, pair)]
+        candidates = order[:1] + [pair for pair in pairs if not self.texts.knows(now, pair)]
         improvement, mean, deviation = judge(candidates)
         best = int(np.argmax(improvement))
         why = f"the model of {len(past)} results expects {mean[best]:+.4f} bpb, give or take {deviation[best]:.4f}"
@@ -122,7 +122,7 @@ class Search:
         self, past: list[Past], now: Text, axes: dict[str, Axis], best_val_bpb: float | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(positions [N, A], scores [N], codes [N]) of the experiments that say something about values."""
-        texts = [self.memory.text(one.train_py) for one in past]
+        texts = [self.texts.text(one.train_py) for one in past]
         rows = [(text, one.val_bpb) for text, one in zip(texts, past, strict=True) if text is not None]
         rows = rows or [(now, best_val_bpb or 1.0)]
         positions = np.array([_positions(axes, now.values | text.values) for text, _ in rows])
@@ -161,7 +161,7 @@ class Search:
             chosen = rng.choice(names, min(3, len(names)), replace=False)
             changes = {str(name): _uniform(axes[name], rng) for name in chosen}
             changes = {name: value for name, value in changes.items() if value != now.values[name]}
-            if changes and not self.memory.knows(now, changes):
+            if changes and not self.texts.knows(now, changes):
                 return changes
         raise Exhausted("the search tried all that the annotations in train.py allow; widen them, or add constants")
 

@@ -27,7 +27,7 @@ class Text:
         return self.code, tuple(sorted({**self.values, **(changes or {})}.items()))
 
 
-class Memory:
+class Texts:
     def __init__(self) -> None:
         self.first_values: dict[str, Value] = {}  # of each constant, where it first appeared
         self._texts: dict[str, Text | None] = {}
