@@ -52,7 +52,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
         "gain": "none yet" if facts["gain_bpb"] is None else f"{facts['gain_bpb']:.6f} +- {_number(facts['gain_error_bpb'])} bpb",
         "elsewhere": f"{_number(facts['gain_slice_bpb'])} on the audit slice, {_number(facts['gain_test_bpb'])} on the test{held}",
-        "baseline": _number(facts["baseline_val_bpb"]),
+        "baseline": f"failed ({facts['baseline_failed']})" if facts["baseline_failed"] else _number(facts["baseline_val_bpb"]),
         "noise": f"sigma {_number(facts['sigma'])}, {facts['sigma_dof'] or 0} degrees of freedom",
         "verdicts": f"{counts}; {facts['rejected']} rejected before training",
         "runs again": f"{facts['lost']} lost, {facts['invalid']} invalid since the machine was disturbed",

@@ -86,6 +86,7 @@ def status(study: Study) -> dict[str, Any]:
         "gain_error_bpb": state.gain.error if state.gain else None,
         **_other_gains(state),
         "baseline_val_bpb": baseline.val_bpb if baseline else None,
+        "baseline_failed": state.baseline_failed,
         "best_val_bpb": best.val_bpb if best else None,
         "best_experiment": best.number if best else None,
         "best_commit": best.commit if best else None,

@@ -71,7 +71,9 @@ def compose(state: State, machine: str = "") -> "FigureCanvasAgg":
         best = _draw_best(axes, scored, decided[-1].number)
     else:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "no experiment has a score yet", transform=axes.transAxes, ha="center", color=_DISCARD)
+        failed = state.baseline_failed
+        words = f"the baseline failed ({failed})" if failed else "no experiment has a score yet"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=_DISCARD)
     _draw_crashes(axes, [e for e in decided if e.number > 0])  # a baseline that failed is tried again, and counts as none
     if axes.get_legend_handles_labels()[0]:
         axes.legend(

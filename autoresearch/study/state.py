@@ -218,6 +218,12 @@ class State:
         return self.experiments[0] if self.experiments else None
 
     @property
+    def baseline_failed(self) -> str | None:
+        """How, where it did; it is tried again, and counts as no experiment."""
+        first = self.baseline
+        return first.state if first is not None and first.verdict not in (None, "keep") else None
+
+    @property
     def noise(self) -> Noise | None:
         """The spread between seeds on this machine, from the baseline and what was kept (noise.py says why)."""
         return pooled_noise([one.noise_group for one in self.experiments if one.verdict == "keep"])

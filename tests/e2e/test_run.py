@@ -21,7 +21,7 @@ from autoresearch.agents.mix import Agents
 from autoresearch.errors import BrokenDisk, StoredStateError, UsageError
 from autoresearch.loop import loop, stop
 from autoresearch.loop.edit import try_edit
-from autoresearch.report import table
+from autoresearch.report import picture, table
 from autoresearch.run import disk
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import ledger, session, store, terms, workspace
@@ -479,7 +479,7 @@ def test_a_limit_may_be_changed_and_the_change_stands_in_the_ledger(fresh, typed
 
 
 @pytest.mark.slow
-def test_a_failed_baseline_says_what_helps(fresh):
+def test_a_failed_baseline_says_what_helps_and_is_the_same_everywhere(fresh, typed):
     study, setup = fresh
     too_small = replace(setup, constraints=Constraints(max_params=1))
     outcome, _ = play(study, too_small, [])
@@ -487,6 +487,9 @@ def test_a_failed_baseline_says_what_helps(fresh):
     (study.folder / "train.py").write_text(CRASH, encoding="utf-8")
     outcome, _ = play(study, setup, [])
     assert outcome.exit_status == 1 and "mend train.py and run again; `git checkout " in outcome.reason
+    names = ("--workspace", str(study.folder))
+    assert "baseline   failed (crash)" in typed("status", *names)[1] and "crash         baseline" in typed("results", *names)[1]
+    assert picture.compose(state_of(study)).figure.axes[0].texts[0].get_text() == "the baseline failed (crash)"
     command = outcome.reason.partition("`git ")[2].partition("`")[0]
     git(study.folder, *command.split())
     outcome, _ = play(study, setup, [])
