@@ -33,6 +33,8 @@ __all__ = ["OUR_OWN", "RunFailed", "Worker"]
 
 OUR_OWN: Final = "our own code"
 
+# What a driver prints before it ends the process (abort(3)) for want of memory: Metal's, through MLX.
+ABORTED_OUT_OF_MEMORY = ("kiogpucommandbuffercallbackerroroutofmemory", "insufficient memory", "attempting to allocate")
 POLL_SECONDS = 0.5
 WORKER = "autoresearch.measure.worker"
 READ_BYTES = 1 << 16
@@ -259,7 +261,11 @@ class Worker:
             return RunFailed("crash", "the training process closed its line to the harness")
         if status in (-9, 128 + 9):  # the second: said by bwrap of the process in it
             return RunFailed("oom", "the system killed the process (signal 9), as it does when memory runs out")
-        return RunFailed("crash", f"the process ended {f'by signal {-status}' if status < 0 else f'with status {status}'}")
+        ended = f"the process ended {f'by signal {-status}' if status < 0 else f'with status {status}'}"
+        said = " ".join(self._log.last.decode("utf-8", "replace").lower().split())
+        if status in (-6, 128 + 6) and any(words in said for words in ABORTED_OUT_OF_MEMORY):
+            return RunFailed("oom", f"{ended}, as Metal's driver ends it when memory runs out")
+        return RunFailed("crash", ended)
 
 
 def _lookups(cell: Cell | None, on_limit: Callable[[], None]) -> "Lookups | None":

@@ -114,7 +114,7 @@ def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: 
     data, budget, runtime = profile.data, profile.budget, choices.settled(profile.runtime, choice.facts.dtype)
     return Setup(
         choice.backend, prepared, data.seq_len, data.eval_bytes, train_seconds, budget.startup_limit_seconds,
-        levels.choose("auto"), variables=runtime,
+        levels.choose("auto"), variables=choice.backend.variables | runtime,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ class Log:
         self._tail: deque[bytes] = deque()
         self._tail_bytes = self._left_out = 0
         self._is_muted = False
+        self.last = b""  # of what was kept, as much as was read at once
 
     def mute(self) -> None:
         """From here on nothing is kept."""
@@ -48,6 +49,7 @@ class Log:
             pass
 
     def _keep(self, data: bytes) -> None:
+        self.last = (self.last + data)[-READ_BYTES:]
         now, later = data[: self._room], data[self._room :]
         if now:
             self._file.write(now)

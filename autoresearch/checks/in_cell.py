@@ -29,7 +29,7 @@ def probe_in_cell(backend: Backend, level: int) -> str | None:
         try:
             cell = policy.cell(level, work, [*backend.python_path, workdir.own_layer()], needs=backend.sandbox)
             job = {"type": "probe", "python_path": [str(path) for path in backend.python_path]}
-            with Worker(job, folder, PROTOCOL, __name__, cell=cell) as process:
+            with Worker(job, folder, PROTOCOL, __name__, backend.variables, cell=cell) as process:
                 done = process.wait("done", PROBE_LIMIT_SECONDS, f"no answer within {PROBE_LIMIT_SECONDS} s")
         except RunFailed as failure:
             last = (log_tail(folder / "log.txt").strip().splitlines() or [""])[-1]  # a process that ended before it could say why

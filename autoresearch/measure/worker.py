@@ -20,10 +20,10 @@ from autoresearch.measure import run as run_module
 from autoresearch.measure.channel import Channel, take_stdio
 from autoresearch.measure.run import Diverged, Run, Spec
 
-# How frameworks word it: torch CUDA and MPS, torch's CPU allocator, MLX and Metal, XLA.
+# How frameworks word it: torch CUDA and MPS, torch's CPU allocator, MLX and Metal, XLA, XPU.
 _OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "unable to allocate", "insufficient memory", "resource_exhausted",
-    "maximum allowed buffer size",
+    "maximum allowed buffer size", "outofmemory", "out_of_device_memory", "out_of_resources",
 )  # fmt: skip
 
 

@@ -46,8 +46,7 @@ OWN_SHARED_MEMORY = "/dev/shm"  # at level 3 an empty one of the worker's own; a
 # What a worker gets of our environment; the rest is made anew. No name here may hold a secret.
 PASSED_ON = (
     "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT",
-    "PROGRAMDATA", "PROGRAMFILES", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "CC", "CXX", "CUDA_HOME", "CUDA_PATH",
-    "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "OMP_NUM_THREADS", "JAX_PLATFORMS",
+    "PROGRAMDATA", "PROGRAMFILES", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "CC", "CXX", "OMP_NUM_THREADS",
     *VARIABLES.values(),
 )  # fmt: skip
 
@@ -73,6 +72,7 @@ class Needs:
     devices: tuple[str, ...] = ()  # files in /dev, to read, write and control
     reads: tuple[str, ...] = ()  # folders of a driver outside of /usr
     hub: tuple[str, ...] = ()  # repositories in Hugging Face's cache, as owner/name
+    variables: tuple[str, ...] = ()  # of the user's, that set up a driver or name a card: workers get what the probe gets
 
 
 NO_NEEDS = Needs()
@@ -132,7 +132,8 @@ def check_hidden(level: int, hidden: Iterable[Path], needs: Needs = NO_NEEDS) ->
 
 def _common(needs: Needs, has_devices: bool) -> list[str]:
     """What every cell of a backend reads."""
-    found = [*matching(SYSTEM_READS), *python_folders(), *matching(needs.reads), *hub_folders(needs.hub), *library_folders()]
+    found = [*matching(SYSTEM_READS), *python_folders(), *matching(needs.reads), *hub_folders(needs.hub)]
+    found += library_folders(needs.variables)
     return [*found, *(DRIVER_READS if has_devices else ())]
 
 
@@ -172,9 +173,9 @@ def python_folders() -> list[str]:
     return [*found, str(PACKAGE)]
 
 
-def library_folders() -> list[str]:
-    """Where the user's variables say that compilers and drivers' libraries lie."""
-    found = [os.environ.get(name, "") for name in ("CUDA_HOME", "CUDA_PATH")]
+def library_folders(variables: Iterable[str] = ()) -> list[str]:
+    """Where the user's variables say that compilers and drivers' libraries lie. variables: of the backend."""
+    found = [os.environ.get(name, "") for name in variables]
     for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
         found += os.environ.get(name, "").split(os.pathsep)
     return [path for path in found if path and os.path.isabs(path)]

@@ -62,7 +62,7 @@ def setup(study: "Study", backend: Backend, prepared: Prepared, sandbox: int) ->
         sandbox=sandbox,
         peak_flops=study.facts.peak_flops,
         constraints=study.constraints,
-        variables=choices.settled(study.profile.runtime, study.facts.dtype),
+        variables=backend.variables | choices.settled(study.profile.runtime, study.facts.dtype),
     )
 
 

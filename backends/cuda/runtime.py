@@ -180,6 +180,7 @@ device = torch.device("cuda")
 found = _obstacle()  # read by probe(); nothing below works where there is one
 __getattr__ = gpu.says_why(found)
 if found is None:
+    gpu.limit_compile_pool()
     _flash3, _no_flash3 = _load_flash3()
     _capability = torch.cuda.get_device_capability()
     settings = choose(_capability, gpu.has_triton(), gpu.has_compiler(), sys.platform, _no_flash3).measured(device).as_asked()

@@ -101,6 +101,7 @@ device = torch.device("cuda")  # ROCm's name for it too
 found = _obstacle()  # read by probe(); nothing below works where there is one
 __getattr__ = gpu.says_why(found)
 if found is None:
+    gpu.limit_compile_pool()
     settings = choose(_architecture(), gpu.has_triton(), gpu.has_compiler(), sys.platform).measured(device).as_asked()
     dtype, loss_scale = settings.dtype, settings.loss_scale
 

@@ -4,6 +4,7 @@ Choices are pure functions from facts to (choice, reason); tests/facts holds the
 """
 
 import importlib.util
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -148,6 +149,16 @@ def says_why(found: dict | None) -> Callable[[str], object]:
 def pip_line(build: str) -> str:
     """What replaces the installed PyTorch by another build. build: a folder of PyTorch's own package index."""
     return f'pip install --force-reinstall "torch>=2.9,<2.14" --index-url https://download.pytorch.org/whl/{build}'
+
+
+def limit_compile_pool() -> None:
+    """Where Python's locks need shared memory and there is none (level 2 of the sandbox), Inductor's pool of compilers can't start:
+    PyTorch up to 2.13 goes on without a word, later ones end the step (pytorch/pytorch#189290).
+    """
+    try:
+        multiprocessing.Lock()
+    except OSError:
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
 def has_triton() -> bool:

@@ -37,8 +37,8 @@ LOGITS_AT_ONCE = 1 << 27  # elements of a scoring chunk: 256 MB in bfloat16
 LOSS_ELEMENTS_AT_ONCE = 1 << 23  # elements of a chunk of logits in training: 16 MB in bfloat16, or more where those were too many
 LOSS_CHUNKS = 16  # at most: each is unrolled in what is compiled (256 took 452 s for sm_90, 16 of them 63 to 82 s)
 
-# How a device says that it is full, besides torch.OutOfMemoryError: CUDA's driver, MPS; PyTorch's CPU allocator; cuBLAS.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
+# How a device says that it is full, besides torch.OutOfMemoryError: CUDA's driver, MPS; PyTorch's CPU allocator; cuBLAS; XPU.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "out_of_device_memory", "out_of_resources")
 # Chosen: a laptop that gets hot loses half its speed, a driver that moves memory over the bus far more than four fifths.
 PAGING_SLOWDOWN = 5
 PAGING_STEPS = 2  # that many in a row: one slow step is a hiccup

@@ -66,6 +66,7 @@ device = torch.device("xpu")
 found = obstacle(torch.xpu._is_compiled(), torch.xpu.is_available())  # read by probe(); nothing below works where there is one
 __getattr__ = gpu.says_why(found)
 if found is None:
+    gpu.limit_compile_pool()
     _has_xmx = torch.xpu.get_device_properties(0).has_subgroup_matrix_multiply_accumulate
     settings = choose(_has_xmx, gpu.has_triton(), gpu.has_compiler(), sys.platform).measured(device).as_asked()
     dtype, loss_scale = settings.dtype, settings.loss_scale

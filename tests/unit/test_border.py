@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import struct
+import sys
 import threading
 
 import numpy as np
@@ -15,7 +16,9 @@ from safetensors.numpy import save_file
 from autoresearch.border import files, messages
 from autoresearch.border.log import HEAD_BYTES, TAIL_BYTES, Log
 from autoresearch.border.messages import Conversation
+from autoresearch.child import OUR_OWN, Worker
 from autoresearch.errors import RunFailed
+from autoresearch.paths import PACKAGE
 
 TRAINING = [
     {"type": "facts", "facts": {"depth": 2, "num_params": 320, "notes": {"model": "a table"}}},
@@ -309,3 +312,19 @@ def test_a_log_keeps_its_beginning_and_its_end_and_nothing_after_it_was_muted(tm
     assert long.startswith(b"first\n") and long.endswith(b"last\n") and b"bytes left out" in long
     assert len(long) < HEAD_BYTES + 2 * TAIL_BYTES
     assert written(tmp_path / "muted", [b"before\n", b"the text\n"], mute_after=1) == b"before\n"
+
+
+METAL = "[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(("words", "kind"), [(METAL, "oom"), ("libc++abi: terminating", "crash")])
+def test_a_process_that_a_driver_aborts_for_want_of_memory_ran_out_of_memory(words, kind, tmp_path):
+    """Metal's, through MLX: it prints and calls abort(3); that was a crash, and not a model too large."""
+    (tmp_path / "dies.py").write_text(f"import os, sys; print({words!r}, file=sys.stderr, flush=True); os.abort()")
+    variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
+    ends = Worker({}, tmp_path, messages.Protocol("starting", {}), "dies", variables, cell=OUR_OWN)
+    with pytest.raises(RunFailed) as failure, ends as worker:
+        worker.process.wait(timeout=30)
+        worker.wait("never", 30, "late")
+    assert failure.value.kind == kind and "by signal 6" in failure.value.reason

@@ -1,10 +1,13 @@
 """Backends are found by scanning, and one that is wrong never disturbs another."""
 
+import fnmatch
+
 import pytest
 
 from autoresearch.hardware.devices import registry
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.planner import profiles
+from autoresearch.sandbox import policy
 
 GOOD = """
 title = "Good"
@@ -145,3 +148,58 @@ def test_a_wrong_profile_is_its_backends_problem_and_nobody_elses(tmp_path, monk
     bring(tmp_path, monkeypatch, name, profile)
     assert words in registry.scan()["npu"].problem
     assert profiles.all() == before
+
+
+def test_what_a_probe_sees_of_the_users_variables_its_workers_see(tmp_path, monkeypatch):
+    """HSA_OVERRIDE_GFX_VERSION reached the probe and not the cell: a card was found, and no training began."""
+    folder = tmp_path / "b"
+    folder.mkdir()
+    (folder / "runtime.py").touch()
+    (folder / "train.py").touch()
+    table = 'title = "B"\nrank = 1\nauto = true\ntrain = "train.py"\n[sandbox]\nvariables = ["A_CARD", "ITS_ROOT"]\n'
+    (folder / "backend.toml").write_text(table)
+    backend = registry.read("b", folder)
+    assert backend.variables == {}
+    monkeypatch.setenv("A_CARD", "1")
+    monkeypatch.setenv("ITS_ROOT", str(tmp_path))
+    assert backend.variables == {"A_CARD": "1", "ITS_ROOT": str(tmp_path)}
+    cell = policy.cell(0, tmp_path / "b", [], needs=backend.sandbox)
+    assert str(tmp_path.resolve()) in cell.reads, "a folder that a variable names is read"
+    (folder / "backend.toml").write_text(table.replace("A_CARD", "A_TOKEN"))
+    assert "A_TOKEN looks like a key" in registry.read("b", folder).problem
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("cuda", {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "TRITON_PTXAS_PATH", "TRITON_LIBCUDA_PATH", "KERNELS_CACHE"}),
+        ("rocm", {"HSA_OVERRIDE_GFX_VERSION", "HIP_VISIBLE_DEVICES", "ROCM_PATH", "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"}),
+        ("xpu", {"ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK"}),
+        ("jax", {"JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES"}),
+    ],
+)
+def test_each_backend_declares_what_sets_up_its_driver(name, variables):
+    assert variables <= set(registry.scan()[name].sandbox.variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes"),
+    [
+        ("cuda", ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-caps/nvidia-cap1"]),
+        ("cuda", ["/dev/dxg"]),  # WSL
+        ("cuda", ["/dev/nvhost-ctrl-gpu", "/dev/nvhost-gpu", "/dev/nvmap", "/dev/nvgpu/igpu0/ctrl"]),  # Jetson (L4T 36)
+        ("rocm", ["/dev/kfd", "/dev/dri/renderD128"]),
+        ("xpu", ["/dev/dri/renderD128"]),
+        ("jax", ["/dev/nvidia0", "/dev/accel0", "/dev/vfio/0"]),
+    ],
+)
+def test_the_nodes_that_a_driver_opens_are_in_its_cell(name, nodes):
+    patterns = registry.scan()[name].sandbox.devices
+    assert [node for node in nodes if not any(fnmatch.fnmatch(node, pattern) for pattern in patterns)] == []
+
+
+@pytest.mark.parametrize("name", ["cuda", "rocm", "xpu"])
+def test_an_install_line_takes_pytorch_from_its_own_index_alone(name):
+    """--extra-index-url lets pip take the build without the device from the other index."""
+    line = registry.scan()[name].install
+    assert "--index-url https://download.pytorch.org/whl/" in line and "--extra-index-url" not in line

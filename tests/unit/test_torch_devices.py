@@ -368,6 +368,19 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     assert bytes_held < 0.25 * smallest
 
 
+def test_without_shared_memory_nothing_asks_for_a_pool_of_compilers(monkeypatch):
+    monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS", raising=False)
+    gpu.limit_compile_pool()
+    assert "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ
+
+    def refused():
+        raise PermissionError(13, "Permission denied")  # of sem_open, in a cell of level 2
+
+    monkeypatch.setattr(gpu.multiprocessing, "Lock", refused)
+    gpu.limit_compile_pool()
+    assert os.environ.pop("TORCHINDUCTOR_COMPILE_THREADS") == "1"
+
+
 # What the H200 has shown
 
 

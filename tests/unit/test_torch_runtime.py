@@ -176,6 +176,8 @@ def test_an_environment_and_a_study_in_folders_with_a_space_and_an_apostrophe(tm
         (RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to"), True),
         (RuntimeError("CUDA driver error: out of memory"), True),
+        (RuntimeError("level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"), True),
+        (RuntimeError("level_zero backend failed with error: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)"), False),
         (ValueError("no"), False),

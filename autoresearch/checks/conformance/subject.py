@@ -99,7 +99,7 @@ class Subject:
     @property
     def variables(self) -> dict[str, str]:
         """Of every worker: the dtype that the probe has found, as in a study; on a busy device the next one may differ."""
-        return choices.settled({}, self.facts.dtype if self.facts else None)
+        return self.backend.variables | choices.settled({}, self.facts.dtype if self.facts else None)
 
     def train_py(self, values: dict[str, constants.Value]) -> str:
         """The backend's train.py with those of the constants that it has."""

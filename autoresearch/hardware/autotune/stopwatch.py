@@ -53,9 +53,7 @@ COPY_BYTES = 256 << 20  # far larger than any cache
 class PieceTimer:
     """A child process that times pieces on demand. Raises RunFailed when it can't be started or fails under way."""
 
-    def __init__(
-        self, job: dict[str, Any], folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str] | None
-    ):
+    def __init__(self, job: dict[str, Any], folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str]):
         start = awake_seconds()
         self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, PROTOCOL, worker, variables, cell=OUR_OWN)
         try:
@@ -139,7 +137,7 @@ class Stopwatch(PieceTimer):
         if text is not None:
             job |= {"text": str(text.folder), "dtype": text.dtype, "eval_bytes": TRIAL_BYTES}
         self.seq_len = seq_len
-        super().__init__(job, folder, start_limit_seconds, worker, variables)
+        super().__init__(job, folder, start_limit_seconds, worker, backend.variables | (variables or {}))
         self.started = Started(**{name: self.about[name] for name in Started.__dataclass_fields__})
 
     @property
@@ -175,7 +173,7 @@ def measure_limits(backend: Backend, folder: Path, variables: dict[str, str] | N
     """Of the machine, without a train.py. folder: for the log; variables: as a Stopwatch's. Raises RunFailed."""
     folder.mkdir(parents=True, exist_ok=True)
     job = {"type": "limits", "python_path": [str(path) for path in backend.python_path]}
-    with PieceTimer(job, folder, START_LIMIT_SECONDS, WORKER, variables) as watch:
+    with PieceTimer(job, folder, START_LIMIT_SECONDS, WORKER, backend.variables | (variables or {})) as watch:
         pieces = {name: lambda name=name: watch.seconds(name) for name in watch.limit_pieces()}
         return limits_of(alternate(pieces, rounds))
 

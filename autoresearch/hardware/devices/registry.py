@@ -8,6 +8,7 @@ brings in its folder.
 
 import importlib.metadata
 import importlib.util
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from autoresearch import records
 from autoresearch.errors import UsageError
 from autoresearch.hardware.planner import profile_file
 from autoresearch.paths import shipped
+from autoresearch.processes import is_secret
 from autoresearch.sandbox.policy import NO_NEEDS, Needs
 
 ENTRY_POINT_GROUP = "autoresearch.backends"
@@ -59,6 +61,11 @@ class Backend:
     peak_memory: bool = True  # its runtime knows how much memory a training took at most
     sandbox: Needs = NO_NEEDS  # what its device needs beyond the system and Python
     problem: str | None = None  # why it cannot be used at all
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Those of its variables that the user has set: each of its workers gets them, as its probe does."""
+        return {name: os.environ[name] for name in self.sandbox.variables if name in os.environ}
 
     @property
     def profiles(self) -> list[Path]:
@@ -103,6 +110,8 @@ def read(name: str, folder: Path) -> Backend:
     try:
         file = records.read_own(_File, table)
         needs = records.read_own(Needs, file.sandbox, "[sandbox] ")
+        if secret := next(filter(is_secret, needs.variables), None):
+            raise ValueError(f"[sandbox] variables: {secret} looks like a key, and agent code would see it")
         if file.requires and not file.install:
             raise ValueError("the key 'install' is missing: the line to type when a requirement is not there")
     except ValueError as fault:
