@@ -29,6 +29,7 @@ COMMANDS = {
     "mcp": ("mcp", "Serve the study's tools to a coding agent (MCP)."),
     "report": ("report", "Draw progress.png."),
     "bench": ("bench", "How fast this machine is for the job: a table, or a run card to compare."),
+    "report-hardware": ("report_hardware", "Try all that only this machine can show; one file to send us."),
     "cache": ("cache", "What lies in the cache, and how to make room."),
     "profiles": ("profiles", "List, show and check profiles."),
     "backends": ("backends", "List and check backends."),

@@ -5,14 +5,12 @@ could shorten. What breaks a limit is RunFailed("invalid"); nothing else is rais
 """
 
 import contextlib
-import errno
 import json
 import math
 import os
 import shutil
 import stat
 import struct
-import sys
 import uuid
 from collections.abc import Iterator
 from itertools import islice
@@ -28,7 +26,8 @@ HEADER_OF_TENSOR_BYTES = 512  # of it for each tensor, whose entry takes about 1
 FLOATS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4}
 OTHERS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64, "C64": 64}
 # Of what one training may add to the compile cache. Chosen: 40 times what the largest shipped train.py compiles to on a CPU.
-HARVEST_FILES, HARVEST_BYTES, HARVEST_DEPTH = 5_000, 1 << 30, 12
+HARVEST_FILES, HARVEST_BYTES, HARVEST_DEPTH, HARVEST_NAME = 5_000, 1 << 30, 12, 512
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def take(work: Path, name: str, target: Path, most_bytes: int = CHECKPOINT_BYTES) -> bool:
@@ -105,48 +104,58 @@ def _elements(checkpoint: Path, size: int) -> int:
 def harvest(own: Path, layer: Path) -> None:
     """Add what a worker has compiled in `own` to a layer of the cache: plain files with new names, each put there whole.
 
-    The worker is still there and may swap files and folders for links meanwhile: what is opened is looked at, not what was seen
-    before. Beyond the limits nothing more is taken. A full disk only costs time.
+    The worker is still there and may put links in the place of files and folders, and of `own` itself: it may not change the folder
+    around that. Each step down is from an open folder and through no link. Beyond the limits nothing more is taken. A full disk
+    only costs time.
     """
     files, size = 0, 0
     with contextlib.suppress(OSError):
-        for path, name in _plain_files(own):
-            if files >= HARVEST_FILES:
-                break
-            with contextlib.suppress(OSError), open(_opened(path, own), "rb") as source:
+        for opened, name in _plain_files(own):
+            with open(opened, "rb") as source, contextlib.suppress(OSError):
                 found = os.fstat(source.fileno())
-                is_plain = found.st_nlink == 1 and not _has_holes(found) and size + found.st_size <= HARVEST_BYTES
-                if is_plain and not (layer / name).exists():
+                is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and not _has_holes(found)
+                if is_plain and size + found.st_size <= HARVEST_BYTES and _is_sayable(name) and not (layer / name).exists():
                     files, size = files + 1, size + found.st_size
                     _put(source, found.st_size, layer / name, layer)
+            if files >= HARVEST_FILES:
+                break
 
 
-def _plain_files(folder: Path, inside: Path = Path(), depth: int = 0) -> Iterator[tuple[Path, Path]]:
-    """(path, path relative to the first folder) of what looks like a file, HARVEST_DEPTH deep and HARVEST_FILES wide at most."""
+def _plain_files(folder: Path) -> Iterator[tuple[int, Path]]:
+    """(descriptor, path relative to folder) of what can be opened there, HARVEST_DEPTH deep and HARVEST_FILES wide at most."""
+    if os.open not in os.supports_dir_fd:  # Windows, where nothing fences agent code either
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    yield os.open(os.path.join(parent, name), _READ), Path(parent, name).relative_to(folder)
+        return
+    top = os.open(folder, _READ | os.O_DIRECTORY)
+    try:
+        yield from _opened_below(top, Path(), 0)
+    finally:
+        os.close(top)
+
+
+def _opened_below(folder: int, inside: Path, depth: int) -> Iterator[tuple[int, Path]]:
     with os.scandir(folder) as entries:
         for entry in islice(entries, HARVEST_FILES):
-            if not entry.is_dir(follow_symlinks=False):
-                yield Path(entry.path), inside / entry.name
-            elif depth < HARVEST_DEPTH and not entry.is_symlink():
-                with contextlib.suppress(OSError):
-                    yield from _plain_files(Path(entry.path), inside / entry.name, depth + 1)
+            try:
+                opened = os.open(entry.name, _READ, dir_fd=folder)
+            except OSError:  # a link, or gone
+                continue
+            if not stat.S_ISDIR(os.fstat(opened).st_mode):
+                yield opened, inside / entry.name
+                continue
+            try:
+                if depth < HARVEST_DEPTH:
+                    yield from _opened_below(opened, inside / entry.name, depth + 1)
+            finally:
+                os.close(opened)
 
 
-def _opened(path: Path, within: Path) -> int:
-    """A plain file's descriptor; OSError for a link, for anything else, and for what no longer lies in the folder."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    found = os.open(path, flags)
-    if stat.S_ISREG(os.fstat(found).st_mode) and _lies_in(found, within):
-        return found
-    os.close(found)
-    raise OSError(errno.EINVAL, "no plain file of that folder", str(path))
-
-
-def _lies_in(opened: int, folder: Path) -> bool:
-    """Whether an open file is in a folder, by what the kernel calls it: a folder on its path may have become a link."""
-    if sys.platform != "linux":
-        return True  # elsewhere a path is looked up once more, which leaves a moment; the file is still only copied
-    return Path(os.readlink(f"/proc/self/fd/{opened}")).is_relative_to(folder.resolve())
+def _is_sayable(name: Path) -> bool:
+    """A compiler's names are short and plain; others would be written out by whoever lists them."""
+    return len(str(name)) <= HARVEST_NAME and str(name).isprintable()
 
 
 def _put(source: BinaryIO, size: int, target: Path, layer: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 MOST_SHAPES = 4096  # of batches, in one training
+MOST_ROWS = 1 << 28  # of all lengths together, 4 bytes each in the harness; a text of 500 M tokens in rows of 64 has 8 million
 
 
 class Rows:
@@ -38,7 +39,7 @@ class Rows:
             raise ValueError(f"the training text has {len(self.tokens)} tokens, less than one row of {self.seq_len + 1}")
         self.offset = int(rng.integers(min(self.seq_len, spare + 1)))
         self.count = (len(self.tokens) - 1 - self.offset) // self.seq_len
-        self.order = rng.permutation(self.count)
+        self.order = rng.permutation(self.count).astype(np.int32 if self.count < 1 << 31 else np.int64)
         self.used = 0
 
     def take(self, rows: int) -> np.ndarray:
@@ -63,6 +64,8 @@ class TrainingTokens:
 
     def of(self, seq_len: int) -> Rows:
         if seq_len not in self._rows:
+            if sum(one.count for one in self._rows.values()) + len(self._tokens) // seq_len > MOST_ROWS:
+                raise ValueError(f"rows of too many lengths: {len(self._rows)} so far, and each is an order of the whole text")
             self._rows[seq_len] = Rows(self._tokens, seq_len, self._seed)
         return self._rows[seq_len]
 
@@ -72,16 +75,20 @@ class TrainingTokens:
 
 
 class Feed:
-    """The harness's half: answers requests {"rows", "seq_len", "ahead"}, and counts the tokens that were used.
+    """The harness's half: answers requests {"rows", "seq_len", "ahead"}, and counts the tokens that were handed out.
 
-    A request ahead of need is counted when the next of its shape comes: the last one of each shape was for nothing.
+    Of what was asked for ahead of need only the last batch was for nothing, where nothing came after it.
     """
 
     def __init__(self, path: Path, dtype: str, seed: int):
         self._open = functools.cache(lambda: TrainingTokens(path, dtype, seed))
-        self._ahead: set[tuple[int, int]] = set()  # shapes of which one batch was handed out ahead
         self._shapes: set[tuple[int, int]] = set()
-        self.tokens = 0
+        self._handed_out = self._unused = 0  # tokens
+
+    @property
+    def tokens(self) -> int:
+        """That were used."""
+        return self._handed_out - self._unused
 
     def prepare(self, seq_len: int) -> None:
         """Before the clock: the order of the rows of that length."""
@@ -95,11 +102,8 @@ class Feed:
         self._shapes.add(shape)
         if len(self._shapes) > MOST_SHAPES:
             raise ValueError(f"batches of more than {MOST_SHAPES} shapes")
-        if shape in self._ahead:
-            self.tokens += rows * seq_len
-        if not ahead:
-            self.tokens += rows * seq_len
-        (self._ahead.add if ahead else self._ahead.discard)(shape)
+        self._handed_out += rows * seq_len
+        self._unused = rows * seq_len if ahead else 0
         return {"type": "batch", "rows": rows, "seq_len": seq_len}, self._open().rows(rows, seq_len).tobytes()
 
 

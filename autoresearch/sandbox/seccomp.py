@@ -73,8 +73,9 @@ ANY = 0xFFFFFFFF
 FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1027, 1030, 1032, 1033, 1034)
 # asm-generic/ioctls.h: TCGETS, TCGETS2 (is it a terminal?), TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
 IOCTLS = (0x5401, 0x802C542A, 0x540F, 0x5411, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-# The second byte of a request: terminals, disks, file systems (flags, attributes, clones, maps), namespaces, process handles.
-IOCTL_TYPES = tuple(kind << 8 for kind in (0x54, 0x12, 0x15, 0x58, 0x66, 0x72, 0x76, 0x93, 0x94, 0xB7, 0xFF))
+# The second byte of a request: terminals, disks, file systems (flags, attributes, clones, maps), sockets, namespaces, handles of
+# processes.
+IOCTL_TYPES = tuple(kind << 8 for kind in (0x54, 0x12, 0x15, 0x58, 0x66, 0x72, 0x76, 0x89, 0x93, 0x94, 0xB7, 0xFF))
 OF_ITSELF = If(0, ANY, (0,), inside=False)
 CONDITIONS = {
     "clone": (
@@ -118,7 +119,8 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
     if machine == "x86_64":
         found += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
     found += [(AT_LEAST, 0, 1, NEWEST + 1), (RETURN, 0, 0, ENOSYS)]
-    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (LOOKUPS + COUNTED, ASK)):
+    asked = LOOKUPS + COUNTED + (("bind",) if has_devices else ())  # a name is a note to others: none is taken once it is locked in
+    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK)):
         for name in names:
             if (call := number(name, machine)) is not None:
                 found += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]

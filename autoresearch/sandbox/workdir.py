@@ -28,6 +28,7 @@ from autoresearch.paths import cache_dir
 COMPILED = "compile"
 OWN_LAYER = "harness"  # of what the harness runs outside of cells
 TRITON_GROUP, GROUP_BYTES = "__grp__", 1 << 16  # how the names of Triton's lists of files begin; more of one is never read
+GROUPS_BYTES = 16 << 20  # of all lists; an H100's profile has 300 of them with a kilobyte each
 LOCK = ".lock"  # how compilers' lock files end: each worker has its own
 LINKS = 20_000  # chosen: so many take about half a second
 LAYERS = 100  # chosen: the oldest are removed beyond it
@@ -112,7 +113,7 @@ def _link_all(layer: Path, own: Path, most: int) -> int:
 
     An empty file is what a machine leaves that lost its power: it goes, and is compiled again.
     """
-    made = 0
+    made = groups = 0
     for folder, _, names in os.walk(layer):
         here = own / Path(folder).relative_to(layer)
         here.mkdir(exist_ok=True)
@@ -124,19 +125,25 @@ def _link_all(layer: Path, own: Path, most: int) -> int:
                 os.unlink(path)
                 continue
             if name.startswith(TRITON_GROUP):
-                _copy_group(path, here / name)
+                groups += _copy_group(path, here / name, GROUPS_BYTES - groups)
             else:
                 _link(path, here / name)
             made += 1
     return made
 
 
-def _copy_group(source: str, target: Path) -> None:
-    """Triton's list of the files that belong together names each with its folder, which is gone: they lie beside the list."""
+def _copy_group(source: str, target: Path, most: int) -> int:
+    """Triton's list of the files that belong together names each with its folder, which is gone: they lie beside the list. How many
+    bytes were written; a list that would have more than most, or grows beyond what one of Triton's could, is left out.
+    """
     here = json.dumps(str(target.parent) + os.sep)[1:-1].encode()
     with open(source, "rb") as file:
         text = file.read(GROUP_BYTES)
-    target.write_bytes(re.sub(rb'"[^"]*[/\\\\]([^"/\\\\]+)"', lambda found: b'"' + here + found[1] + b'"', text))
+    text = re.sub(rb'"[^"]*[/\\\\]([^"/\\\\]+)"', lambda found: b'"' + here + found[1] + b'"', text)
+    if len(text) > min(most, 4 * GROUP_BYTES):
+        return 0
+    target.write_bytes(text)
+    return len(text)
 
 
 def _link(source: str, target: Path) -> None:

@@ -12,6 +12,7 @@ the objects, in any order: `update` may be called at any time and ends in the sa
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -319,14 +320,18 @@ def numbered(folder: Path, tag: str) -> dict[int, str]:
         refs = list(_reader(folder).references.iterator())
     except pygit2.GitError:
         return {}
-    names = {ref.name.removeprefix(prefix): str(ref.target) for ref in refs if ref.name.startswith(prefix)}
-    return {int(name): commit for name, commit in names.items() if name.isdecimal()}
+    found = {}
+    for ref in refs:
+        name = ref.name.removeprefix(prefix)
+        if ref.name != name and re.fullmatch(r"0|[1-9][0-9]{0,8}", name) and isinstance(ref.target, pygit2.Oid):
+            found[int(name)] = str(ref.target)
+    return found
 
 
 def message(folder: Path, commit: str) -> str:
     """A commit's message."""
-    found = _reader(folder)[commit]
-    return found.message if isinstance(found, pygit2.Commit) else ""
+    found = _reader(folder).get(commit)
+    return found.raw_message.decode("utf-8", "replace") if isinstance(found, pygit2.Commit) else ""
 
 
 def head_file(folder: Path, name: str) -> bytes | None:
@@ -352,7 +357,8 @@ def diff(folder: Path, before: str, after: str) -> str:
 
 def _file(repo: pygit2.Repository, commit: str | pygit2.Oid, name: str = TRAIN_PY) -> bytes:
     """A file as it stands in a commit. KeyError when there is none, or a folder of that name."""
-    found = repo[commit].tree[name]
+    holder = repo[commit]
+    found = holder.tree[name] if isinstance(holder, pygit2.Commit) else None
     if not isinstance(found, pygit2.Blob):
         raise KeyError(name)
     return found.data

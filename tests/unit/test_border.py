@@ -245,20 +245,48 @@ def test_a_file_that_becomes_a_link_or_a_folder_that_does_is_not_followed(tmp_pa
     (own / "folder").mkdir(parents=True)
     (own / "file").write_text("compiled")
     (own / "folder" / "file").write_text("compiled")
-    opened = files._opened
+    opened = os.open
 
-    def swap_then_open(path, within):
-        if path == own / "file":
-            path.unlink()
-            path.symlink_to(tmp_path / "secret" / "file")
-        else:
+    def swap_then_open(path, *arguments, **options):
+        if path == "file" and not (own / "file").is_symlink():
+            (own / "file").unlink()
+            (own / "file").symlink_to(tmp_path / "secret" / "file")
+        elif path == "folder":
             (own / "folder").rename(own / "before")
             (own / "folder").symlink_to(tmp_path / "secret")
-        return opened(path, within)
+        return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(files, "_opened", swap_then_open)
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "open", swap_then_open)
+        patch.setattr(files.os, "supports_dir_fd", {*os.supports_dir_fd, swap_then_open})
+        files.harvest(own, layer)
+    assert not [path for path in layer.rglob("*") if path.is_file()]
+
+
+def test_a_compile_cache_that_is_a_link_itself_is_not_followed(tmp_path):
+    """A train.py had put a link to the held-out texts there: the harness copied them into its next process's cell."""
+    (tmp_path / "data" / "val").mkdir(parents=True)
+    (tmp_path / "data" / "val" / "tokens.bin").write_text("held out")
+    own, layer = tmp_path / "work" / "compile", tmp_path / "layers" / "one"
+    own.parent.mkdir()
+    for target in (tmp_path / "data", tmp_path / "data" / "val" / "tokens.bin", tmp_path / "data" / "val"):
+        own.symlink_to(target)
+        files.harvest(own, layer)
+        own.unlink()
+    own.mkdir()
+    (own / "inner").symlink_to(tmp_path / "data")
     files.harvest(own, layer)
     assert not [path for path in layer.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", ["a\x01b", "\u202etxt", "x" * 250 + "/" + "y" * 250 + "/" + "z" * 250])
+def test_names_that_no_compiler_gives_are_left_out(name, tmp_path):
+    own, layer = tmp_path / "own", tmp_path / "layers" / "one"
+    (own / name).parent.mkdir(parents=True)
+    (own / name).write_text("x")
+    (own / "plain").write_text("x")
+    files.harvest(own, layer)
+    assert [path.name for path in layer.rglob("*") if path.is_file()] == ["plain"]
 
 
 def test_whatever_a_worker_leaves_behind_is_removed(tmp_path):

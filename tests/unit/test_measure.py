@@ -172,12 +172,28 @@ def test_what_was_asked_for_ahead_is_given_in_order_and_counted_when_it_is_used(
     given_rows = {shape: [] for shape in shapes}
     for shape in shapes:
         given_rows[shape].append(asker.batch(*shape))
-    assert feed.tokens == sum(rows * seq_len for rows, seq_len in shapes)
+    used, ahead = sum(rows * seq_len for rows, seq_len in shapes), [rows * seq_len for rows, seq_len in given_rows]
+    assert used <= feed.tokens <= used + sum(ahead) - min(ahead), "each other shape may have a batch that waits for nothing"
     for shape, batches in given_rows.items():
         assert all(batch.shape == (shape[0], shape[1] + 1) for batch in batches)
     if len(given_rows) == 1:
         direct = TrainingTokens(path, "uint16", 1)
         assert all(np.array_equal(batch, direct.rows(*shapes[0])) for batch in given_rows[shapes[0]])
+
+
+def test_what_was_handed_out_counts_and_lengths_of_rows_are_bounded(tmp_path, monkeypatch):
+    """One batch ahead of each of 4,096 shapes was for nothing, and each length kept an order of the whole text in the harness."""
+    path = tmp_path / "tokens.bin"
+    np.arange(5000, dtype=np.uint16).tofile(path)
+    feed = Feed(path, "uint16", 1)
+    for rows in range(1, 50):
+        feed.answer({"rows": rows, "seq_len": 8, "ahead": True})
+    assert feed.tokens == 8 * sum(range(1, 49)), "all but the last"
+    monkeypatch.setattr("autoresearch.measure.batches.MOST_ROWS", 2000)
+    feed.answer({"rows": 1, "seq_len": 16, "ahead": False})
+    with pytest.raises(ValueError, match="rows of too many lengths: 2 so far"):
+        for seq_len in range(2, 8):
+            feed.answer({"rows": 1, "seq_len": seq_len, "ahead": False})
 
 
 def test_a_slot_that_was_cut_short_is_no_logits_and_its_file_is_removed(tmp_path):

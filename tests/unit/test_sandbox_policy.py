@@ -262,4 +262,19 @@ def test_a_list_of_tritons_that_is_none_is_copied_in_part_and_harms_nothing(text
     (layer / "__grp__x.json").write_bytes(text)
     work = workdir.make(tmp_path / "work", [layer])
     copied = work / workdir.COMPILED / "__grp__x.json"
-    assert not copied.exists() if not text else copied.stat().st_size < 1 << 24
+    assert not copied.exists() or copied.stat().st_size <= 4 * workdir.GROUP_BYTES
+
+
+def test_lists_of_tritons_do_not_grow_into_gigabytes(tmp_path, monkeypatch):
+    """64 KB of `"/a"` became 260 MB in a folder with a long name, written by the harness."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    layer = workdir.layer("train.py")
+    layer.mkdir(parents=True)
+    for number in range(20):
+        (layer / f"__grp__{number}.json").write_bytes(b'"/a"' * 10_000)
+    (layer / "__grp__fine.json").write_bytes(b'{"child_paths":{"a":"/x/a"}}')
+    work = workdir.make(tmp_path / ("long " * 40) / "work", [layer])
+    copied = [path for path in (work / workdir.COMPILED).iterdir()]
+    assert [path.name for path in copied] == ["__grp__fine.json"]
+    monkeypatch.setattr(workdir, "GROUPS_BYTES", 100)
+    assert list((workdir.make(tmp_path / "work", [layer]) / workdir.COMPILED).iterdir()) == []

@@ -163,9 +163,12 @@ def test_a_driver_may_be_asked_what_a_file_system_may_not(machine):
 @pytest.mark.parametrize("machine", MACHINES)
 def test_with_devices_there_is_the_one_socket_that_libcuda_listens_on_and_nothing_reaches_it(machine):
     """A name without a file, SOCK_SEQPACKET: without it cuInit fails, and on an H200 no training began."""
-    for call in (("socket", 1, 0x80005, 0), ("socket", 1, 5, 0), ("bind", 3, 0x1000, 28)):
+    for call in (("socket", 1, 0x80005, 0), ("socket", 1, 5, 0)):
         assert named(*call, machine=machine, has_devices=True) == seccomp.ALLOW, call
         assert named(*call, machine=machine) == seccomp.EPERM, call
+    assert named("bind", 3, 0x1000, 28, machine=machine, has_devices=True) == seccomp.ASK, "refused once it is locked in"
+    assert named("bind", 3, 0x1000, 28, machine=machine) == seccomp.EPERM
+    assert named("ioctl", 3, 0x8927, machine=machine, has_devices=True) == seccomp.EPERM, "SIOCGIFHWADDR"
     for call in (("socket", 1, 1, 0), ("socket", 1, 2, 0), ("socket", 2, 5, 0), ("connect", 3), ("accept", 3), ("accept4", 3)):
         assert named(*call, machine=machine, has_devices=True) == seccomp.EPERM, call
 
