@@ -184,6 +184,19 @@ def test_what_one_text_has_compiled_no_other_reads(honest, tmp_path):
     assert not list(workdir.own_layer().iterdir()), "and nothing that runs outside of a cell reads it"
 
 
+@pytest.mark.parametrize("swap", ["os.rename(place, place + '-old')", "os.rmdir(place)"])
+def test_a_link_in_place_of_the_compile_cache_brings_no_text_into_the_cell(swap, honest, tmp_path):
+    """The harness had followed it when it kept what was compiled, and given all that to the scoring of the same text."""
+    setup, text, result = honest
+    ready = "    for step in run.steps("
+    before = f"    import os\n    place = os.environ['AUTORESEARCH_COMPILE_CACHE']\n    {swap}\n"
+    links = f"{before}    os.symlink({str(setup.prepared.folder)!r}, place)\n    print('linked', flush=True)\n{ready}"
+    cheat = text.replace(ready, links, 1)
+    found = execute(setup, cheat, 1, tmp_path / "run")
+    assert found.ok and found.val_bpb == result.val_bpb and "linked" in (tmp_path / "run" / "log.txt").read_text()
+    assert not [path for path in workdir.layer(cheat).rglob("*") if path.is_file()]
+
+
 LATE = {
     "a little more time": ("    for step in run.steps(", "    run.budget_seconds += 1.8\n    for step in run.steps(", "timeout"),
     "a clock that is late": (

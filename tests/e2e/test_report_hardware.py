@@ -1,0 +1,57 @@
+"""`autoresearch report-hardware`: one file with all that a machine itself can show, also where a part of it fails."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autoresearch.bench import measure
+from autoresearch.checks import hardware_report, trial
+from autoresearch.checks.conformance import suite
+from autoresearch.checks.conformance.suite import Checked
+from autoresearch.errors import RunFailed
+
+CALL = ("report-hardware", "--backend", "null", "--profile", "null", "--corpus", "stdlib", "--train-seconds", "1", "--plain")
+
+
+@pytest.fixture
+def few(monkeypatch, tmp_path):
+    """The attempts and the contracts have tests of their own, and take a minute."""
+    monkeypatch.setattr(trial, "run", lambda level: [trial.Result("a", "one", False, "closed", True)])
+    monkeypatch.setattr(suite, "check", lambda backend: iter([Checked("probe", "pass", "0.1 s"), Checked("golden", "n/a")]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_everything_is_in_one_file_without_the_persons_paths(few, typed):
+    status, out, _ = typed(*CALL)
+    assert status == 0 and "bench: passed" in out and "hardware-simulated.json" in out
+    text = (few / "hardware-simulated.json").read_text()
+    found = json.loads(text)
+    assert found["kind"] == hardware_report.KIND and found["failed"] == {} and found["device"] == "simulated"
+    assert found["doctor"]["chosen"]["backend"] == "null" and found["attack"]["attempts"] == 1 and found["attack"]["open"] == []
+    assert [one["result"] for one in found["contracts"]["results"]] == ["pass", "n/a"]
+    assert found["bench"]["profiles"][0]["val_bpb"] > 0 and set(found["seconds"]) == {"doctor", "attack", "contracts", "bench"}
+    assert f"{Path.home()}/" not in text
+
+
+@pytest.mark.slow
+def test_what_fails_is_named_and_the_rest_is_made_all_the_same(few, typed, monkeypatch):
+    def fails(*_):
+        raise RunFailed("oom", "no room on the card")
+
+    monkeypatch.setattr(measure, "measure", fails)
+    monkeypatch.setattr(trial, "run", lambda level: [trial.Result("a", "one", True, "open", True)])
+    monkeypatch.setattr(suite, "check", lambda backend: iter([Checked("trains", "fail", "crash", "mend it")]))
+    status, out, _ = typed(*CALL, "--output", "mine.json")
+    assert status == 1 and "attack: 1 open that the sandbox promises closed: a" in out and "contracts: trains (crash)" in out
+    found = json.loads((few / "mine.json").read_text())
+    assert set(found["failed"]) == {"attack", "contracts", "bench"} and "oom: no room on the card" in found["failed"]["bench"]
+    assert found["doctor"]["problem"] is None
+
+
+def test_a_wrong_call_is_told_at_once(few, typed):
+    status, _, complaint = typed(*CALL, "--output", "no/such/folder/x.json")
+    assert status == 2 and "there is no folder no/such/folder; make it, or name another file by --output" in complaint
+    assert typed(*CALL[:-2], "0")[0] == 2 and not list(few.glob("*.json"))
