@@ -103,7 +103,7 @@ CONDITIONS = {
     "sched_setaffinity": (If(0, ANY, (0,), inside=False, answer=NOTHING_DONE),),
 }
 # libcuda listens on a socket of its own when it starts (@cuda-uvmfd-..., a name without a file), and starts no more without it: on
-# an H200 no training began. At level 3 nothing can reach it, and nothing is ever taken from it. Landlock refuses a name with a file.
+# an H200 no training began. At level 3 nothing can reach it; nothing is ever taken from it. Landlock refuses a name with a file.
 SOCKET = (If(0, ANY, (1,), inside=False), If(1, 0xF, (5,), inside=False))  # AF_UNIX; SOCK_SEQPACKET
 MAPPING = (If(3, SHARED_MEMORY, (0,), inside=False, answer=ASK),)
 WITHOUT_DEVICES = (If(1, ANY, IOCTLS, inside=False),)

@@ -124,7 +124,8 @@ def test_a_reader_that_goes_away_is_no_failure():
 ])  # fmt: skip
 def test_what_the_documents_tell_one_to_type_exists(pages, document):
     text = (ROOT / document).read_text(encoding="utf-8")
-    calls = re.findall(r"autoresearch ([a-z]+(?:-[a-z]+)*)((?: [^`\n;&#]*)?)", "\n".join(re.findall(r"`[^`]+`|```.*?```", text, re.S)))
+    typed = "\n".join(re.findall(r"`[^`]+`|```.*?```", text, re.S))
+    calls = re.findall(r"autoresearch ([a-z]+(?:-[a-z]+)*)((?: [^`\n;&#]*)?)", typed)
     for name, rest in calls:
         words = rest.split()
         path = f"{name} {words[0]}" if words and f"{name} {words[0]}" in pages else name
