@@ -25,6 +25,11 @@ def pytest_addoption(parser):
     parser.addoption("--cheats-at", nargs="+", type=int, help="in cells of which levels; default: the best one here")
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each core has a worker: trainings with a thread a core wait for one another in OpenMP's barriers, which spin.
+    os.environ.setdefault("AUTORESEARCH_THREADS", "1")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def unhurried():
     """Trainings of a second beside other tests: a hiccup of the machine is no late checkpoint, and no slow scoring."""

@@ -42,7 +42,7 @@ def test_steps_limits_and_a_run_are_measured_and_a_failure_keeps_the_rest(tmp_pa
     assert status == 0
     [speed] = [line for line in printed.splitlines() if line.startswith("  tokens/s")]
     assert speed.split()[1:] == [f"{row['tokens_per_second']:,.0f}"] * 2 + ["1.00"]
-    assert "second card: broken failed: " in printed
+    assert "card 2: broken failed: " in printed
 
 
 @pytest.mark.slow
