@@ -35,7 +35,7 @@ def command(
     Example: `autoresearch report-hardware --corpus stdlib`
     """
     from autoresearch import durable
-    from autoresearch.checks import hardware_report
+    from autoresearch.bench import hardware_report
     from autoresearch.commands.prepare import looking
     from autoresearch.data import corpora
     from autoresearch.errors import UsageError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.bench import measure
-from autoresearch.checks import hardware_report, trial
+from autoresearch.bench import hardware_report, measure
+from autoresearch.checks import trial
 from autoresearch.checks.conformance import suite
 from autoresearch.checks.conformance.suite import Checked
 from autoresearch.errors import RunFailed

@@ -57,7 +57,7 @@ def test_crashes_alone_need_no_scale():
     events = study([], baseline=(0.8,))
     events[-1] = {**events[-1], "verdict": "crash", "state": "crash", "val_bpb": None, "scores": []}
     axes = picture.compose(State.from_events(events)).figure.axes[0]
-    assert axes.texts[0].get_text() == "no experiment has a score yet"
+    assert axes.texts[0].get_text() == "the baseline failed (crash)"
 
 
 def test_descriptions_are_text_and_no_formula_and_no_warning():
