@@ -21,6 +21,11 @@ def typed(path: Path) -> str:
     return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
+def git(folder: Path) -> str:
+    """How a command line of git for that folder begins, wherever it is typed: a repository around it may have such a file."""
+    return f"git -C {typed(folder)}"
+
+
 def cache_dir() -> Path:
     """`AUTORESEARCH_CACHE_DIR`, else the system's user cache. Made when missing."""
     chosen = os.environ.get("AUTORESEARCH_CACHE_DIR")

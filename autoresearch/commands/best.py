@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("best")
-@options("workspace", "json")
+@options("study", "json")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the best train.py there.")
 def command(workspace: Path | None, as_json: bool, output: Path | None) -> None:
     """The best train.py so far and what it gained.
@@ -51,7 +51,8 @@ def command(workspace: Path | None, as_json: bool, output: Path | None) -> None:
     if output:
         say(f"written to {output}")
     else:
-        say(f"`--output FILE` writes it; `autoresearch show {facts['experiment']}` says what it changed")
+        changed = f"; `autoresearch show {facts['experiment']}` says what it changed" if facts["experiment"] else ""
+        say(f"`--output FILE` writes it{changed}")
 
 
 def gain(state: "State") -> str:

@@ -36,7 +36,7 @@ _INSTRUCTIONS = (
 
 
 @click.command("mcp")
-@options("workspace", "sandbox", "on_battery")
+@options("study", "sandbox", "on_battery")
 def command(workspace: Path | None, sandbox: str, on_battery: bool) -> None:
     """Serve the study's tools to a coding agent, over stdin and stdout (MCP).
 

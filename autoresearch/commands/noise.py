@@ -13,7 +13,7 @@ from autoresearch.text import one_line
 
 
 @click.command("noise")
-@options("workspace")
+@options("study")
 @click.option(
     "--runs", type=click.IntRange(2, 1000), default=5, show_default=True, metavar="N", help="How often the best has to have run."
 )

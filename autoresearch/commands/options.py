@@ -21,6 +21,13 @@ class _Amount(click.FloatRange):
         return self.fail(f"{value} is not a number", param, ctx) if math.isnan(number) else number
 
 
+class _Limit(_Amount):
+    """A number, or "none" (infinity), which lifts a limit that was set before."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return math.inf if value in ("none", math.inf) else super().convert(value, param, ctx)
+
+
 class _Autotune(_Amount):
     """Seconds, "off" or "again"."""
 
@@ -49,6 +56,12 @@ _OPTIONS = {
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
         help="The study's folder. Default: the current folder when it is one, else a new autoresearch-<tag>.",
+    ),
+    "study": click.option(
+        "--workspace",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="The study's folder. Default: the current folder when it is one, else the newest autoresearch-<tag> in it.",
     ),
     "profile": click.option(
         "--profile",
@@ -119,21 +132,21 @@ _OPTIONS = {
     ),
     "max_params": click.option(
         "--max-params",
-        type=_Amount(1e15),
-        metavar="N",
-        help="Refuse a model of more parameters. Default: no limit.",
+        type=_Limit(1e15),
+        metavar="N|none",
+        help="Refuse a model of more parameters. Default: no limit, or the study's; none lifts it.",
     ),
     "max_memory_gb": click.option(
         "--max-memory-gb",
-        type=_Amount(1e6),
-        metavar="GIB",
-        help="Refuse what takes more memory in training. Default: no limit.",
+        type=_Limit(1e6),
+        metavar="GIB|none",
+        help="Refuse what takes more memory in training. Default: no limit, or the study's; none lifts it.",
     ),
     "min_tok_s": click.option(
         "--min-tok-s",
-        type=_Amount(1e12),
-        metavar="N",
-        help="Refuse what trains fewer tokens a second. Default: no limit.",
+        type=_Limit(1e12),
+        metavar="N|none",
+        help="Refuse what trains fewer tokens a second. Default: no limit, or the study's; none lifts it.",
     ),
     "tag": click.option("--tag", metavar="TAG", help="The study's name, and its branch autoresearch/TAG. Default: today's date."),
     "experiments": click.option(
@@ -167,6 +180,9 @@ _OPTIONS = {
         help="End a training early, as a discard, when its loss is hopelessly behind the baseline's. Default: train to the end.",
     ),
     "seed": click.option("--seed", type=click.IntRange(0, MOST_SEED), metavar="N", help="First random seed. Default: 1337."),
+    "training_seed": click.option(
+        "--seed", type=click.IntRange(0, MOST_SEED), metavar="N", help="The training's random seed. Default: the study's first."
+    ),
     "sandbox": click.option(
         "--sandbox",
         default="auto",

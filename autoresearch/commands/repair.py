@@ -15,7 +15,7 @@ SHOWN = 12  # lines that are cut off, at most
 
 
 @click.command("repair")
-@options("workspace")
+@options("study")
 @click.option("--yes", is_flag=True, help="Do it. Without: only show what would be cut off.")
 def command(workspace: Path | None, yes: bool) -> None:
     """Go back to the last good line of a damaged ledger, or begin a lost one anew.
@@ -61,6 +61,9 @@ def _begin_anew(study: "Study", yes: bool) -> None:
     for one in tried[-SHOWN:]:
         say(f"  {one.number:>6}  {one.commit[:7]}  {one.description}")
     click.echo("their scores are gone with it; the best, where the branch stands, is measured anew as experiment 0")
+    if limits := study.constraints.to_dict():
+        said = " ".join(f"--{name.replace('_', '-')} {value:.10g}" for name, value in limits.items())
+        click.echo(f"limits are again those of study.toml ({said}); type others with `run`")
     if yes:
         aside = rebuild.rebuild(study, tried)
         kept = f"; the old results.tsv is {aside}" if aside else ""

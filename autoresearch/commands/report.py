@@ -8,7 +8,7 @@ from autoresearch.commands.options import options
 
 
 @click.command("report")
-@options("workspace")
+@options("study")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
     help="Where the picture goes. Default: progress.png in the workspace.",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("results")
-@options("workspace", "json")
+@options("study", "json")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N. Default: all.")
 def command(workspace: Path | None, as_json: bool, last: int | None) -> None:
     """Every experiment, one line each.

@@ -1,6 +1,7 @@
 """`autoresearch run`: the whole job, and the way back into one that was stopped."""
 
 import json
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ def command(
     from autoresearch.report import answers, panel
     from autoresearch.run.constraints import Constraints
     from autoresearch.sandbox import levels
-    from autoresearch.study import terms
+    from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
 
     def say(line: str) -> None:
@@ -53,15 +54,18 @@ def command(
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
     limits = {name: chosen[name] for name in CONSTRAINTS if chosen[name] is not None}
+    chosen |= {name: None for name, value in limits.items() if not math.isfinite(value)}  # a new study has none to lift
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
+        with lock.hold(study.lock):  # said before the machine is looked at, which would disturb who is at work
+            pass
         terms.check_options(study, chosen)
         proposers, reason = agents.choose(chosen, study.seed)
         say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress)
-        Constraints(**limits).check_known(setup.backend)
+        Constraints(**{name: chosen[name] for name in CONSTRAINTS}).check_known(setup.backend)
     else:
         from autoresearch.study import new
 
@@ -102,5 +106,6 @@ def farewell(study: "Study", ending: "Ending") -> list[str]:
         *([elsewhere(state), tested(state)] if state.best else []),
         *([warning] if (warning := sight.warning(study.corpus)) else []),
         f"go on    autoresearch run --workspace {typed(study.folder)}",
-        f"look     autoresearch results --workspace {typed(study.folder)}; {study.folder / 'progress.png'}",
+        f"look     autoresearch results --workspace {typed(study.folder)}",
+        f"picture  {study.folder / 'progress.png'}",
     ]

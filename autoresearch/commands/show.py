@@ -18,7 +18,7 @@ WIDE = 4000  # characters of a reason
 
 @click.command("show")
 @click.argument("number", type=click.IntRange(min=0), metavar="N")
-@options("workspace", "json")
+@options("study", "json")
 def command(number: int, workspace: Path | None, as_json: bool) -> None:
     """One experiment: its diff, its numbers, the end of its log.
 

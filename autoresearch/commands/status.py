@@ -12,7 +12,7 @@ from autoresearch.data.sight import IN_SIGHT
 
 
 @click.command("status")
-@options("workspace", "json")
+@options("study", "json")
 def command(workspace: Path | None, as_json: bool) -> None:
     """Where the study stands.
 
@@ -50,10 +50,9 @@ def lines(facts: dict[str, Any]) -> list[str]:
         "machine": f"{facts['device'] or 'n/a'}, backend {facts['backend']}, profile {facts['profile']}",
         "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}{in_sight}, decide {facts['decide']}",
         "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
-        "gain": "none yet" if facts["gain_bpb"] is None else f"{facts['gain_bpb']:.6f} +- {_number(facts['gain_error_bpb'])} bpb",
-        "elsewhere": f"{_number(facts['gain_slice_bpb'])} on the audit slice, {_number(facts['gain_test_bpb'])} on the test{held}",
+        "gain": _gain(facts) + held,
         "baseline": f"failed ({facts['baseline_failed']})" if facts["baseline_failed"] else _number(facts["baseline_val_bpb"]),
-        "noise": f"sigma {_number(facts['sigma'])}, {facts['sigma_dof'] or 0} degrees of freedom",
+        "noise": f"sigma {facts['sigma']:.6f}, {facts['sigma_dof']} degrees of freedom" if facts["sigma"] else "not measured yet",
         "verdicts": f"{counts}; {facts['rejected']} rejected before training",
         "runs again": f"{facts['lost']} lost, {facts['invalid']} invalid since the machine was disturbed",
         "requests": requests,
@@ -61,6 +60,15 @@ def lines(facts: dict[str, Any]) -> list[str]:
     }
     rows |= {"ledger": facts["skipped_why"]} if facts["skipped_why"] else {}
     return [f"{name:<10} {value}" for name, value in rows.items()]
+
+
+def _gain(facts: dict[str, Any]) -> str:
+    """Of the best over the baseline, on each text."""
+    if facts["gain_bpb"] is None:
+        return "none yet"
+    error = "not known with --decide strict" if facts["gain_error_bpb"] is None else f"+- {facts['gain_error_bpb']:.6f}"
+    others = f"{_number(facts['gain_slice_bpb'])} on the audit slice, {_number(facts['gain_test_bpb'])} on the test"
+    return f"{facts['gain_bpb']:.6f} bpb ({error}); {others}"
 
 
 def _number(value: float | None) -> str:

@@ -20,7 +20,7 @@ _EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
 
 
 @click.command("train")
-@options("workspace", "seed", "sandbox", "on_battery", "json", "plain")
+@options("study", "training_seed", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
 def command(
     context: click.Context, workspace: Path | None, seed: int | None, sandbox: str, on_battery: bool, as_json: bool, plain: bool

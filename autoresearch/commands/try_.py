@@ -13,7 +13,7 @@ from autoresearch.text import without_colours
 
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
-@options("workspace", "sandbox", "on_battery", "json", "plain")
+@options("study", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
 def command(
     context: click.Context, message: str, workspace: Path | None, sandbox: str, on_battery: bool, as_json: bool, plain: bool
@@ -31,6 +31,7 @@ def command(
     from autoresearch.commands.prepare import bars
     from autoresearch.hardware.now import power
     from autoresearch.loop import edit
+    from autoresearch.paths import git
     from autoresearch.report import answers, panel
     from autoresearch.sandbox import levels
     from autoresearch.study import terms
@@ -53,5 +54,6 @@ def command(
         score = "n/a" if tried.val_bpb is None else f"{tried.val_bpb:.6f}"
         say(f"{tried.verdict}  val_bpb {score}  experiment {tried.number}: {tried.reason}")
         if tried.verdict != "keep":
-            click.echo(f"train.py is the best again; the edit is kept: git checkout {answers.ref(study, tried.number)} -- train.py")
+            bring_back = f"{git(study.folder)} checkout {answers.ref(study, tried.number)} -- train.py"
+            click.echo(f"train.py is the best again; the edit is kept: {bring_back}")
     context.exit(1 if tried.verdict == "crash" else 0)

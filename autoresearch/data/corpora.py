@@ -217,6 +217,8 @@ def _at(path: Path, text_field: str | None) -> LocalCorpus:
     suffixes, left_out = set(readers.READERS), Counter[str]()
     kinds = " ".join(readers.READERS)
     if path.is_file():
+        if text_field and readers.kind(path) in readers.TEXT_SUFFIXES:
+            raise UsageError(f"{path} is a text and has no fields; leave out #{text_field[:100]}")
         if readers.kind(path) not in suffixes:
             raise UsageError(f"corpus {path} is not of a kind that is read ({kinds}); rename or convert it")
         return LocalCorpus(_named(path, text_field), path.parent, (Part(path.name, BY_HASH),), text_field=text_field)

@@ -184,7 +184,7 @@ def _read_csv(path: Path, text_field: str | None) -> Iterator[bytes]:
 
 
 def _read_jsonl(path: Path, text_field: str | None) -> Iterator[bytes]:
-    wanted = _fields(text_field)
+    wanted, is_there, first = _fields(text_field), False, None
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -195,15 +195,19 @@ def _read_jsonl(path: Path, text_field: str | None) -> Iterator[bytes]:
                 raise UsageError(f'{path}:{number}: not JSON ({error}); each line must be like {{"text": "..."}}') from None
             if not isinstance(row, dict):
                 raise UsageError(f'{path}:{number}: no object; each line must be like {{"text": "..."}}')
-            if all(name in row and row[name] is None for name in wanted):
-                continue
+            first = first or row
+            if all(row.get(name) is None and (text_field or name in row) for name in wanted):
+                continue  # null, or, of a field that was named, absent
+            is_there = True
             texts = {name: text for name, value in row.items() if (text := _as_text(value)) is not None}
             named = [name for name in wanted if name in row]
-            names = _text_fields(list(texts), text_field) if text_field or not named else [name for name in named if name in texts]
+            names = [name for name in named if name in texts] if named else _text_fields(list(texts), text_field)
             if not names:
                 raise UsageError(f"{path}:{number}: {_missing('field', row, text_field)}")
             # JSON can spell half a surrogate pair, which is not text: surrogatepass hands it on to to_utf8.
             yield _joined(texts.get(name) for name in names).encode("utf-8", "surrogatepass")
+    if text_field and first and not is_there:
+        raise UsageError(f"{path}: {_missing('field', first, text_field)}")
 
 
 def _read_parquet(path: Path, text_field: str | None) -> Iterator[bytes]:
@@ -252,16 +256,19 @@ def _as_text(value: object) -> str | None:
     """A string, or a conversation written out; None of anything else."""
     if isinstance(value, str):
         return value
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         return None
     turns = []
     for turn in value:
         if not isinstance(turn, dict):
             return None
-        who, said = (next((turn[key] for key in keys if isinstance(turn.get(key), str)), None) for keys in TURN)
-        if who is None or said is None:
+        who, said = (next((turn[key] for key in keys if key in turn), None) for keys in TURN)
+        if isinstance(said, list):  # parts; pictures and the like are left out
+            said = BETWEEN.join(part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str))
+        if not isinstance(who, str) or not isinstance(said, str | None):
             return None
-        turns.append(f"{who}: {said}")
+        if said:  # a call of a tool has none
+            turns.append(f"{who}: {said}")
     return BETWEEN.join(turns)
 
 
@@ -289,8 +296,10 @@ def _text_fields(names: list[str], text_field: str | None) -> list[str]:
 
 
 def _missing(what: str, names: Iterable[str], text_field: str | None) -> str:
-    known = ", ".join(map(str, islice(names, 20)))
-    wanted = f'"{text_field}"' if text_field else '"text"'
+    names = [str(name) for name in islice(names, 1000)]
+    known = ", ".join(names[:20])
+    absent = [name for name in _fields(text_field) if name not in names] or _fields(text_field)
+    wanted = ", ".join(f'"{name}"' for name in absent[:5])
     return f"no {what} {wanted} that holds text ({what}s: {known}); name the one that does: --corpus PATH#NAME, or PATH#ONE,OTHER"
 
 

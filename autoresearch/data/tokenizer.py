@@ -56,7 +56,8 @@ def learn(texts: Iterable[str], vocab_size: int, corpus: str) -> list[bytes]:
     if len(ranks) < vocab_size - 1:
         raise UsageError(
             f"corpus {corpus} is too small for a vocabulary of {vocab_size}: its text gives {len(ranks) + 1} tokens; "
-            f"add text, or use --vocab-size {len(ranks) + 1} or less"
+            f"add text, or use a vocabulary of {len(ranks) + 1} or less: `vocab_size` in a profile of your own "
+            "(`run --profile FILE.toml`), `--vocab-size` of `prepare`"
         )
     return ranks
 

@@ -3,6 +3,7 @@
 from autoresearch.agents.base import Proposal
 from autoresearch.errors import UsageError
 from autoresearch.loop.begin import record_start
+from autoresearch.paths import git
 from autoresearch.propose.proposals import program_key
 from autoresearch.run.constraints import BROKEN
 from autoresearch.study.session import Session
@@ -16,16 +17,16 @@ def start(session: Session, work_tree: bool) -> None:
     commit, text = tip(session)
     edit = work_tree_text(session.study.folder) if work_tree else None
     if work_tree and edit is None and store.is_users_edit(set()):
-        raise UsageError("train.py is not UTF-8 text; mend it, or `git checkout HEAD train.py`")
+        raise UsageError(f"train.py is not UTF-8 text; mend it, or `{git(session.study.folder)} checkout HEAD train.py`")
     if edit is not None and edit != text:
-        _parsed(edit)
+        _parsed(edit, session)
         commit, edited = session.persist(lambda: store.propose(commit, edit, "train.py as edited before the run\n"))
         session.persist(lambda: store.update(commit, {edited}))
         session.note("train.py was edited before the run: the edit is the baseline")
     text, blob = store.text(commit), store.blob(commit)
     assert blob is not None, "its text was just read"
     proposal = Proposal(text, "baseline", "train.py as it is")
-    record_start(session, 0, commit, None, blob, _parsed(text), "baseline", proposal, "none")
+    record_start(session, 0, commit, None, blob, _parsed(text, session), "baseline", proposal, "none")
 
 
 def advice(session: Session, failed: Experiment) -> str:
@@ -38,7 +39,8 @@ def advice(session: Session, failed: Experiment) -> str:
             "its train.py is as it was made, so it is this machine or its packages: `autoresearch doctor` says more; then run again"
         )
     first = session.store.first
-    back = f"; `git checkout {first[:10]} -- train.py` brings back the one that the study was made with" if first else ""
+    restore = f"{git(session.study.folder)} checkout {first[:10]} -- train.py" if first else ""
+    back = f"; `{restore}` brings back the one that the study was made with" if first else ""
     return f"mend train.py and run again{back}"
 
 
@@ -54,9 +56,9 @@ def tip(session: Session) -> tuple[str, str]:
         raise UsageError(f"the last commit on {branch} holds no train.py in UTF-8; commit one and run again") from error
 
 
-def _parsed(text: str) -> str:
+def _parsed(text: str, session: Session) -> str:
     """The text's program key; a train.py of the user's that is no program is the user's to mend."""
     try:
         return program_key(text)
     except ValueError as error:
-        raise UsageError(f"{error}; mend it, or `git checkout HEAD train.py`") from error
+        raise UsageError(f"{error}; mend it, or `{git(session.study.folder)} checkout HEAD train.py`") from error

@@ -9,6 +9,7 @@ from autoresearch.loop import baseline
 from autoresearch.loop.begin import begin_edit
 from autoresearch.loop.loop import check_best, close, establish_baseline, finish
 from autoresearch.loop.stop import Ending, ending_of
+from autoresearch.paths import git
 from autoresearch.propose.proposals import objection
 from autoresearch.run.setup import Setup
 from autoresearch.study import ledger, lock
@@ -43,7 +44,8 @@ def try_edit(
 def _try_work_tree(study: Study, setup: Setup, description: str, listener: Listener) -> tuple[Experiment | None, Ending]:
     text = work_tree_text(study.folder)  # before the session: it puts the best back over a text that was tried before
     if text is None:
-        raise UsageError(f"there is no readable train.py in {study.folder}; `git checkout HEAD train.py` brings the best back")
+        restore = f"{git(study.folder)} checkout HEAD train.py"
+        raise UsageError(f"there is no readable train.py in {study.folder}; `{restore}` brings the best back")
     number: int | None = None
 
     def step() -> Ending:
@@ -94,7 +96,7 @@ def _put(study: Study, train_py: str) -> bytes | None:
         if not is_known:
             raise UsageError(
                 f"train.py in {study.folder} holds an edit that was never tried; try it first, without train_py,"
-                " or drop it with `git checkout HEAD train.py`"
+                f" or drop it with `{git(study.folder)} checkout HEAD train.py`"
             )
         durable.write(path, text)
     return before

@@ -46,7 +46,7 @@ def make(
     chosen: the options of `run` by name; profile, backend and corpus have to be there. bars: shows how far a long step is.
     sandbox: the level of the cells. Raises UsageError and EnvironmentFailure before anything is stored.
     """
-    tag = chosen.get("tag") or workspace.today()
+    tag = workspace.today() if chosen.get("tag") is None else chosen["tag"]
     terms.check_tag(tag)
     workspace.check_free(folder)
     with bars() as on_progress:

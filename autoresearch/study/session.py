@@ -5,6 +5,7 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure.summary import RunResult
+from autoresearch.paths import git
 from autoresearch.report import picture, table
 from autoresearch.run import disk, experiment
 from autoresearch.run.bounds import Bounds
@@ -100,13 +102,18 @@ class Session:
         return replace(setup, baseline=self.store.text(baseline.commit), bounds=found)
 
     def limit(self, asked: Mapping[str, float]) -> None:
-        """Take the owner's limits over, where they are others than before; what was decided under those stands."""
+        """Take the owner's limits over, where they are others than before; infinity lifts one. What was decided stays."""
         before = self.setup.constraints
-        now = replace(before, **asked)
+        now = replace(before, **{name: value if math.isfinite(value) else None for name, value in asked.items()})
         if now != before:
             self.record(events.Limits(**asdict(now)))
             said = ", ".join(f"--{name.replace('_', '-')} {value:,.10g}" for name, value in now.to_dict().items())
-            self.note(f"limits from now on: {said}")
+            self.note(f"limits from now on: {said or 'none'}")
+        best = self.state.best
+        found = best.results[-1] if best and best.results else None
+        speed = found.total_tokens / found.training_seconds if found and found.total_tokens and found.training_seconds else None
+        if found and (broken := now.objection(found.num_params, found.peak_memory_bytes, speed)):
+            self.note(f"the best itself breaks a limit ({broken}): edits of it may, too")
 
     def record(self, event: events.Event) -> None:
         """Write an event durably, waiting for space when the disk is full; then fold and show it.
@@ -222,7 +229,7 @@ class Session:
         if self.store.is_users_edit(self.state.blobs):
             self.note(
                 "train.py holds an edit of your own, which is left alone; judge it with `autoresearch try -m TEXT`,"
-                " or drop it with `git checkout HEAD train.py`"
+                f" or drop it with `{git(self.study.folder)} checkout HEAD train.py`"
             )
 
     def draw(self) -> None:
@@ -269,7 +276,8 @@ class Session:
         known = self.state.study
         if text != ((known and known.terms) or committed):
             raise UsageError(
-                f"{self.study.folder / STUDY} was changed by hand; `git checkout HEAD {STUDY}` puts it back,"
+                f"{self.study.folder / STUDY} was changed by hand; `{git(self.study.folder)} checkout HEAD {STUDY}`"
+                " puts it back,"
                 " a new study in another folder can have other terms (`autoresearch run --workspace NEW_FOLDER`, with options)"
             )
         if known is None:
@@ -343,7 +351,7 @@ def train_outside(study: Study, setup: Setup, seed: int, on_progress: OnProgress
         try:
             text = (study.folder / "train.py").read_text(encoding="utf-8")
         except (FileNotFoundError, UnicodeDecodeError) as error:
-            cure = "`git checkout HEAD train.py` restores it"
+            cure = f"`{git(study.folder)} checkout HEAD train.py` restores it"
             raise UsageError(f"no readable train.py in {study.folder} ({error}); {cure}") from error
         folder = study.runs / "train"
         if folder.exists():

@@ -25,7 +25,7 @@ NEW_NORMAL = 6  # checks in a row that are off, over about five minutes of waiti
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 160.0  # between two of them; doubles
 TRIES = 3  # trainings of one run that may be disturbed; the last one counts, marked
 SUSPENDED_SECONDS = 0.5  # a gap in a second's look; readings err by microseconds (Linux) or two ticks of 15.6 ms (Windows)
-SHORTEST_SECONDS = 10.0  # of a training in which a share of the processors means something
+SHORTEST_SECONDS = 5.0  # of a training in which a share of the processors means something; one of 10 s is watched for 8 of them
 
 
 @dataclass(frozen=True)

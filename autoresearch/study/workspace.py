@@ -23,7 +23,7 @@ from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner.profiles import Profile
-from autoresearch.paths import expanded, shipped, typed
+from autoresearch.paths import expanded, git, shipped, typed
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
 from autoresearch.study.decide import BASELINE_RUNS, MOST_RUNS, Rule
@@ -224,7 +224,7 @@ def load(folder: Path) -> Study:
     if type(made) is int and made > FORMAT:
         problem = f"{path} is of format {made}, which a newer autoresearch has written, and this one reads {FORMAT}"
         raise UsageError(problem, "install that one, or begin another study with `--workspace NEW_FOLDER`")
-    raise StoredStateError(f"{path} is damaged: {why}; `git checkout HEAD {STUDY}` brings back what was written")
+    raise StoredStateError(f"{path} is damaged: {why}; `{git(folder)} checkout HEAD {STUDY}` brings back what was written")
 
 
 def is_workspace(folder: Path) -> bool:
@@ -245,7 +245,7 @@ def locate(workspace: Path | None, tag: str | None) -> Path:
         return here
     if tag is None and (known := _newest(here)):
         return known
-    tag = tag or today()
+    tag = today() if tag is None else tag
     check_tag(tag)
     return here / f"autoresearch-{tag}"
 

@@ -24,7 +24,7 @@ from autoresearch.loop.edit import try_edit
 from autoresearch.report import picture, table
 from autoresearch.run import disk
 from autoresearch.run.constraints import Constraints
-from autoresearch.study import ledger, session, store, terms, workspace
+from autoresearch.study import ledger, lock, session, store, terms, workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -473,8 +473,13 @@ def test_a_limit_may_be_changed_and_the_change_stands_in_the_ledger(fresh, typed
     assert state.best.verdict == "keep" and state.limits == Constraints(max_params=1_000_000) and not state.skipped
     status, out, _ = typed(*call, "--min-tok-s", "0.5", "--max-params", "1000000")
     assert status == 0 and state_of(study).limits == Constraints(max_params=1_000_000, min_tok_s=0.5)
+    status, out, _ = typed(*call, "--max-params", "none")
+    assert status == 0 and state_of(study).limits == Constraints(min_tok_s=0.5) and "limits from now on: --min-tok-s 0.5" in out
+    status, out, _ = typed(*call, "--max-params", "2")
+    assert "the best itself breaks a limit (it has 320 parameters" in out
+    typed(*call, "--max-params", "none")
     written = [entry for entry in ledger.read(study.events) if entry["event"] == "limits"]
-    assert len(written) == 3, "a limit that stays as it is is no change"
+    assert len(written) == 6, "a limit that stays as it is is no change"
     assert typed("train", "--workspace", str(study.folder), "--sandbox", "none")[0] == 0
 
 
@@ -486,7 +491,7 @@ def test_a_failed_baseline_says_what_helps_and_is_the_same_everywhere(fresh, typ
     assert outcome.exit_status == 1 and "run again with a limit that the baseline keeps" in outcome.reason
     (study.folder / "train.py").write_text(CRASH, encoding="utf-8")
     outcome, _ = play(study, setup, [])
-    assert outcome.exit_status == 1 and "mend train.py and run again; `git checkout " in outcome.reason
+    assert outcome.exit_status == 1 and "mend train.py and run again; `git -C " in outcome.reason
     names = ("--workspace", str(study.folder))
     assert "baseline   failed (crash)" in typed("status", *names)[1] and "crash         baseline" in typed("results", *names)[1]
     assert picture.compose(state_of(study)).figure.axes[0].texts[0].get_text() == "the baseline failed (crash)"
@@ -539,3 +544,31 @@ def test_a_reader_that_goes_away_ends_no_night(fresh, lines):
         complaint = child.stderr.read()
     assert child.returncode == 0 and "Traceback" not in complaint, complaint
     assert state_of(study).last_stop == "1 experiment done"
+
+
+def test_a_new_study_may_be_typed_without_a_limit_and_not_without_a_name(tmp_path, typed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, complaint = typed("run", "--tag", "", "--backend", "null", "--profile", "null", "--corpus", "stdlib", "--plain")
+    assert status == 2 and "tag" in complaint and not list(tmp_path.iterdir())
+
+
+def test_a_command_of_git_that_is_printed_works_from_anywhere(fresh, tmp_path, monkeypatch):
+    """In the clone where the README has one stand, `git checkout HEAD train.py` is of another repository."""
+    study, setup = fresh
+    play(study, setup, [])
+    before = (study.folder / "train.py").read_bytes()
+    (study.folder / "train.py").write_bytes(b"DEPTH = 1  # mine\n")
+    _, recorder = play(study, setup, [], experiments=0)
+    [note] = [note for note in recorder.notes if "drop it with" in note]
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(note.partition("drop it with `")[2].partition("`")[0], shell=True, check=True, capture_output=True)
+    assert (study.folder / "train.py").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_study_at_work_is_told_before_the_machine_is_looked_at(fresh, typed, monkeypatch):
+    study, _ = fresh
+    monkeypatch.setattr("autoresearch.study.terms.ready", None)
+    with lock.hold(study.lock):
+        status, _, complaint = typed("run", "--workspace", str(study.folder), "--sandbox", "none", "--agent", "search", "--plain")
+    assert status == 2 and "is at work in process" in complaint

@@ -35,10 +35,18 @@ def test_a_conversation_is_written_out_turn_by_turn(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     talk = "user: Why?\n\nassistant: Böcause.".encode()
     assert list(read(path)) == [talk, b"human: Why?\n\ngpt: So."]
-    for broken in ([], [1], [{"role": "user"}], [{"role": "user", "content": None}], {"role": "user"}):
+    for broken in ([1], [{"role": "user", "content": 3}], [{"content": "x"}], {"role": "user"}):
         path.write_text(json.dumps({"id": "x", "url": "u", "messages": broken}) + "\n")
         with pytest.raises(UsageError, match=r'a\.jsonl:1: no field "text" that holds text \(fields: id, url, messages\)'):
             list(read(path))
+    parts = [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "u"}}, {"type": "text", "text": "this"}]
+    calls = [
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "tool", "content": "7"},
+    ]
+    path.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in (calls, [], [{"role": "user", "content": None}])))
+    assert list(read(path)) == [b"user: see\n\nthis\n\ntool: 7", b"", b""], "an empty one is no document"
     table = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"id": ["x", "y"], "other": ["u", "v"], "messages": [MESSAGES, None]}), table)
     assert list(read(table)) == [talk]
@@ -58,6 +66,19 @@ def test_the_field_that_holds_the_text_may_be_named_and_several_are_joined(tmp_p
     assert list(read(path, "prompt, answer")) == [b"2 + 2\n\n4", b"who?"]
     with pytest.raises(UsageError, match=r'"nothing" that holds text \((field|column)s: prompt, answer, text\)'):
         list(read(path, "nothing"))
+    if suffix != ".jsonl":
+        with pytest.raises(UsageError, match=r'no column "nothing" that holds text'):
+            list(read(path, "prompt,nothing"))
+
+
+def test_a_row_without_the_field_that_was_named_is_no_document(tmp_path):
+    """One of 2,500 rows refused the whole text."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"story": "one", "n": 1}\n{"title": "x"}\n{"story": null}\n{"story": "two"}\n')
+    assert list(read(path, "story")) == [b"one", b"two"]
+    path.write_text('{"story": 3}\n')
+    with pytest.raises(UsageError, match=r'a\.jsonl:1: no field "story" that holds text'):
+        list(read(path, "story"))
 
 
 def test_a_row_whose_text_is_null_is_no_document(tmp_path):

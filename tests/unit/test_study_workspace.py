@@ -18,7 +18,7 @@ from autoresearch.study import workspace
 )
 def test_what_is_damaged_says_how_to_get_it_back(tmp_path, text, words):
     (tmp_path / "study.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(StoredStateError, match=f"is damaged: {words}.*`git checkout HEAD study.toml`"):
+    with pytest.raises(StoredStateError, match=f"is damaged: {words}.*`git -C .* checkout HEAD study.toml`"):
         workspace.load(tmp_path)
 
 

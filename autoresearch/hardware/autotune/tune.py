@@ -96,13 +96,17 @@ def tuned(
     if base is None or backend.simulated:
         return made
     found = None if is_again else remembered(made, corpus)
-    if found is None:
+    if found is not None:
+        say("autotune  found before, for this text on this machine; `--autotune again` tries anew")
+    else:
         try:
             found = _measure(made, base, train_py, text, say, seconds)
         except RunFailed as failure:
             say(f"autotune  {failure}; the profile {profile.name} stays as it is")
             return made
-        if any(one.learnt for one in found.trials):
+        if busy := conditions.look().alerts.get("load"):
+            say(f"autotune  not remembered for other studies: {busy}")
+        elif any(one.learnt for one in found.trials):
             path = _path(made, corpus)
             path.parent.mkdir(parents=True, exist_ok=True)
             durable.write(path, json.dumps(found.to_json(), indent=1).encode())
@@ -174,7 +178,7 @@ def _measure(
     made: Plan, base: Sizes, train_py: str, text: Callable[[int], Prepared], say: Callable[[str], None], budget_seconds: float
 ) -> Tuned:
     start = awake_seconds()
-    say(f"autotune  at most {budget_seconds:.0f} s, once for this machine; `--autotune off` goes without")
+    say(f"autotune  at most {budget_seconds:.0f} s, once for this text on this machine; `--autotune off` goes without")
     backend, full_seconds, dtype = made.choice.backend, made.profile.budget.train_seconds, made.choice.facts.dtype
     others = tune_runtime.alternatives(made.choice.facts)
 
