@@ -25,9 +25,7 @@ from autoresearch.hardware.planner import plan
 from autoresearch.measure.clock import awake_seconds
 
 KIND, FORMAT = "autoresearch hardware report", 1
-TRAIN_SECONDS = (
-    60.0  # chosen: long enough for a speed that holds, and for a whole report in under 8 minutes on a card that compiles
-)
+TRAIN_SECONDS = 60.0  # chosen: a speed that holds, and a whole report in under 8 minutes on a card that compiles
 
 Say = Callable[[str], None]
 

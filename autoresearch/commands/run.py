@@ -1,7 +1,6 @@
 """`autoresearch run`: the whole job, and the way back into one that was stopped."""
 
 import json
-import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -54,7 +53,6 @@ def command(
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
     limits = {name: chosen[name] for name in CONSTRAINTS if chosen[name] is not None}
-    chosen |= {name: None for name, value in limits.items() if not math.isfinite(value)}  # a new study has none to lift
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
@@ -65,7 +63,7 @@ def command(
         say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress)
-        Constraints(**{name: chosen[name] for name in CONSTRAINTS}).check_known(setup.backend)
+        Constraints.asked(limits).check_known(setup.backend)
     else:
         from autoresearch.study import new
 

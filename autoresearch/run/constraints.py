@@ -10,6 +10,8 @@ Not covered: a train.py that lies about its memory (the runtime's figure comes o
 asks for text and does not train on it.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -29,6 +31,11 @@ class Constraints:
     max_params: Limit | None = None
     max_memory_gb: Limit | None = None  # GiB
     min_tok_s: Limit | None = None
+
+    @classmethod
+    def asked(cls, limits: Mapping[str, float | None]) -> "Constraints":
+        """As a command line names them: infinity is none."""
+        return cls(**{name: value if value is not None and math.isfinite(value) else None for name, value in limits.items()})
 
     def to_dict(self) -> dict[str, float]:
         """Those that are set."""

@@ -56,7 +56,7 @@ def make(
     backend = planned.choice.backend
     # Before the text is fetched: a constant that this train.py has not, a limit that nothing here can tell of.
     profiles.check(planned.profile, {backend.name: backend})
-    constraints = Constraints(**{name: chosen.get(name) for name in CONSTRAINTS})
+    constraints = Constraints.asked({name: chosen.get(name) for name in CONSTRAINTS})
     constraints.check_known(backend)
     if chosen.get("train_seconds") is not None:
         planned = replace(planned, profile=planned.profile.with_train_seconds(chosen["train_seconds"]))

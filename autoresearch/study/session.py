@@ -5,7 +5,6 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 """
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from autoresearch.paths import git
 from autoresearch.report import picture, table
 from autoresearch.run import disk, experiment
 from autoresearch.run.bounds import Bounds
+from autoresearch.run.constraints import Constraints
 from autoresearch.run.scoring import BITS
 from autoresearch.run.setup import OnProgress, Progress, Setup
 from autoresearch.sandbox import policy
@@ -104,7 +104,7 @@ class Session:
     def limit(self, asked: Mapping[str, float]) -> None:
         """Take the owner's limits over, where they are others than before; infinity lifts one. What was decided stays."""
         before = self.setup.constraints
-        now = replace(before, **{name: value if math.isfinite(value) else None for name, value in asked.items()})
+        now = Constraints.asked({**vars(before), **asked})
         if now != before:
             self.record(events.Limits(**asdict(now)))
             said = ", ".join(f"--{name.replace('_', '-')} {value:,.10g}" for name, value in now.to_dict().items())

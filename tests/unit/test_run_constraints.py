@@ -1,5 +1,6 @@
 """What the owner allows a train.py to be, and that nothing passes because it is not known."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -47,3 +48,8 @@ def test_no_worker_and_no_run_is_made_without_saying_in_which_cell(tmp_path):
         Worker({}, tmp_path, None)
     with pytest.raises(TypeError, match="sandbox"):
         Setup(backend=None, prepared=None, seq_len=1, eval_bytes=1, train_seconds=1, startup_limit_seconds=1)
+
+
+def test_none_on_the_command_line_is_no_limit():
+    asked = {"max_params": 5.0, "max_memory_gb": math.inf, "min_tok_s": None}
+    assert Constraints.asked(asked) == Constraints(max_params=5.0)
