@@ -89,7 +89,8 @@ _OPTIONS = {
         default="auto",
         show_default=True,
         metavar="NAME|PATH|auto",
-        help="climbmix, tinystories, stdlib, or a file or folder of .txt .md .py .jsonl .csv .tsv .parquet, also .gz and .zst. "
+        help="climbmix, tinystories, stdlib, a dataset of the hub (hf://OWNER/NAME), or a file or folder of .txt .md .py .jsonl "
+        ".csv .tsv .parquet, also .gz and .zst. "
         "PATH#NAME names the field or column that holds a row's text (else text, messages, or the only one).",
     ),
     "agent": click.option(

@@ -51,6 +51,28 @@ class _Published:
     commit: str | None
 
 
+def listed(repo: str, folder: Path) -> list[tuple[str, int]]:
+    """(name, bytes) of a dataset's files, as the hub said when it was asked first. EnvironmentFailure when it can't be had."""
+    note = folder / "files.json"
+    try:
+        return [(str(name), int(size)) for name, size in json.loads(note.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        pass
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=False)
+    try:
+        entries = list(api.list_repo_tree(repo, repo_type="dataset", recursive=True))
+    except Exception as error:  # as in _metadata
+        raise EnvironmentFailure(f"can't list the dataset {repo} of the hub ({_first_line(error)}); {_CURE}") from None
+    found = [(one.path, one.size) for one in entries if isinstance(one, RepoFile)]
+    safe = sorted((name, size) for name, size in found if not {"..", ""} & set(name.split("/")) and "\\" not in name)
+    folder.mkdir(parents=True, exist_ok=True)
+    durable.write(note, json.dumps(safe))
+    return safe
+
+
 def known_hash(file: HubFile, folder: Path) -> str | None:
     """The published hash of a file that was verified here before, else None. Needs no network, and not the file itself."""
     try:

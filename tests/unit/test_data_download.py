@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ from autoresearch.data.corpora import HubCorpus, Part
 from autoresearch.data.download import HubFile
 from autoresearch.data.prepare import prepare
 from autoresearch.data.split import TRAIN, VAL
-from autoresearch.errors import EnvironmentFailure
+from autoresearch.errors import EnvironmentFailure, UsageError
 
 
 @dataclass
@@ -44,6 +45,16 @@ def handler_for(hub: Hub):
             pass
 
         def _answer(self, with_body: bool) -> None:
+            if self.path.startswith("/api/datasets/someone/texts/tree/main"):
+                hub.requests.append((self.command, "the list", None))
+                entries = [{"type": "file", "path": one, "size": len(body), "oid": "0" * 40} for one, body in hub.files.items()]
+                body = json.dumps([{"type": "directory", "path": "data", "oid": "0" * 40}, *entries]).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                return
             name = self.path.rsplit("/resolve/main/", 1)[-1]
             asked_range = self.headers.get("Range")
             hub.requests.append((self.command, name, asked_range))
@@ -209,3 +220,51 @@ def test_the_public_corpora_are_what_their_servers_hold():
     assert climbmix.parts[1] == Part("shard_00000.parquet", TRAIN) and len(climbmix.parts) == 9
     assert climbmix.files[0].url.endswith("/datasets/karpathy/climbmix-400b-shuffle/resolve/main/shard_06542.parquet")
     assert [file.name for file in tinystories.files] == ["tinystories_gpt4_clean.parquet"]
+
+
+def rows(field: str, words: str, count: int = 3) -> bytes:
+    return b"".join(json.dumps({field: f"{words} {n}", "id": str(n)}).encode() + b"\n" for n in range(count))
+
+
+def test_a_dataset_of_the_hub_is_a_corpus_by_its_name(hub):
+    hub.files = {
+        "README.md": b"about", "data/train-0.jsonl": rows("story", "a"), "data/train-1.jsonl": rows("story", "b"),
+        "data/test-0.jsonl": rows("story", "held out"), "logo.png": b"x", "../../evil.jsonl": rows("story", "evil"),
+    }  # fmt: skip
+    found = corpora.find("hf://someone/texts#story")
+    assert [part.file for part in found.parts] == ["data/train-0.jsonl", "data/train-1.jsonl"]
+    found.fetch(lambda *_: None)
+    assert [document.text for document in found.documents()] == [b"a 0", b"a 1", b"a 2", b"b 0", b"b 1", b"b 2"]
+    asked = len(hub.requests)
+    again = corpora.find("hf://someone/texts#story")
+    assert again.known_identity() == found.identity(lambda *_: None) and len(hub.requests) == asked, (
+        "without a network from then on"
+    )
+    assert again.known_identity() != corpora.find("hf://someone/texts#id").known_identity()
+    one = corpora.find("hf://someone/texts/data/test-0.jsonl#story")
+    assert [part.file for part in one.parts] == ["data/test-0.jsonl"]
+    assert corpora.resolved("hf://someone/texts#story") == "hf://someone/texts#story"
+
+
+def test_parquet_goes_before_the_rest_and_a_large_dataset_is_taken_in_part(hub, monkeypatch):
+    hub.files = {"a.csv": b"text\nx\n", "1.parquet": b"x" * 40, "2.parquet": b"x" * 40, "3.parquet": b"x" * 40}
+    monkeypatch.setattr(corpora, "HUB_BYTES", 90)
+    assert [part.file for part in corpora.find("hf://someone/texts").parts] == ["1.parquet", "2.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hf://", "names no dataset"), ("hf://someone", "names no dataset"), ("hf://so me/texts", "names no dataset"),
+        ("hf://someone/texts/none", "none of its 0 files"), ("hf://someone/texts/pictures", "none of its 1 files"),
+    ],
+)  # fmt: skip
+def test_a_dataset_that_can_not_be_is_told_in_a_line(hub, name, words):
+    hub.files = {"pictures/a.png": b"x", "a.txt": b"x"}
+    with pytest.raises(UsageError, match=words):
+        corpora.find(name)
+
+
+def test_a_dataset_that_is_not_there_is_told_in_a_line(hub):
+    with pytest.raises(EnvironmentFailure, match="can't list the dataset someone/else of the hub"):
+        corpora.find("hf://someone/else")
