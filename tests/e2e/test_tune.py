@@ -34,6 +34,7 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(tune_runtime, "ROUNDS", 3)
     attention = tune_runtime.alternatives
     monkeypatch.setattr(tune_runtime, "alternatives", lambda facts: [one for one in attention(facts) if one[0] == "attention"])
+    monkeypatch.setattr(tune, "others_load", lambda: None)  # other tests run beside this one
     own = profiles.load("cpu-small")
     data = replace(own.data, seq_len=128, vocab_size=2048)
     profile = replace(own, data=data).with_train_seconds(20)
@@ -71,8 +72,14 @@ def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
 
     said.clear()
     again = tune.tuned(made, name, text, said.append)
-    assert not any("s left" in line for line in said)
+    assert not any("s left" in line for line in said) and "found before, for this text on this machine" in said[0]
     assert again.profile == first.profile
+    with monkeypatch.context() as busy:
+        busy.setattr(tune, "_measure", lambda *_: found)
+        busy.setattr(tune, "others_load", lambda: "other processes take 76% of the usable cores")
+        tune.tuned(made, "a text beside a load", text, said.append)
+    assert tune.remembered(made, "a text beside a load") is None
+    assert "autotune  not remembered for other studies: other processes take 76% of the usable cores" in said
     other = replace(made, profile=profile.with_train_seconds(300))
     assert tune.remembered(other) is None  # other terms
 

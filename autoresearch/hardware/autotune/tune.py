@@ -104,7 +104,7 @@ def tuned(
         except RunFailed as failure:
             say(f"autotune  {failure}; the profile {profile.name} stays as it is")
             return made
-        if busy := conditions.look().alerts.get("load"):
+        if busy := others_load():
             say(f"autotune  not remembered for other studies: {busy}")
         elif any(one.learnt for one in found.trials):
             path = _path(made, corpus)
@@ -113,6 +113,11 @@ def tuned(
     for line in lines(found, profile.budget.train_seconds):
         say(f"autotune  {line}")
     return plan.informed(applied(made, found))
+
+
+def others_load() -> str | None:
+    """A sentence where other processes use the cores now: sizes that were tried beside them are none for a quiet machine."""
+    return conditions.look().alerts.get("load")
 
 
 def remembered(made: Plan, corpus: str | None = None) -> Tuned | None:
@@ -209,7 +214,7 @@ def _measure(
             shaped = constants.write(train_py, profile.train)
             return Stopwatch(backend, shaped, data.vocab_size, data.seq_len, place, left(), variables=variables)
 
-        others, later = tune_runtime.postponed(others, conditions.look().alerts.get("load"))
+        others, later = tune_runtime.postponed(others, others_load())
         runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)
     if runtime:
         reason += f"; {choices.described(runtime)}, which is faster here than the runtime's own choice"
