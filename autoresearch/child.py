@@ -11,7 +11,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
@@ -184,8 +184,17 @@ class Worker:
     def lock_in(self) -> None:
         """Before it is shown held-out text: nothing it prints is kept any more; in a cell that asks it opens and finds no file."""
         self._log.mute()
-        if self._lookups:
-            locking.lock_in(self.process.pid, self._trusted, self._lookups.shut)
+        if self._lookups and self._cell:
+            locking.lock_in(self.process.pid, self._trusted, self._lookups.shut, self._cell.work)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """In a cell that asks, nothing of the worker runs meanwhile; RunFailed where something does all the same."""
+        if self._lookups is None:
+            yield
+            return
+        with locking.held(self.process.pid, self._trusted):
+            yield
 
     def _go_inside(self, message: Message | _End) -> None:
         """The first message: no agent code has run yet, so anything but `entered` is the machine's failure."""

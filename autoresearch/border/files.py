@@ -11,6 +11,8 @@ import os
 import shutil
 import stat
 import struct
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from itertools import islice
@@ -20,6 +22,7 @@ from typing import BinaryIO
 from autoresearch.errors import RunFailed
 
 CHECKPOINT_BYTES = 64 << 30  # of a checkpoint where nothing is known of the baseline's
+MOST_DIMENSIONS = 64  # what PyTorch takes
 HEADER_BYTES = 16 << 20  # of a safetensors file
 HEADER_OF_TENSOR_BYTES = 512  # of it for each tensor, whose entry takes about 100; what is more could hold weights
 # Bits of an element in safetensors' names. What is no floating-point number could be anything: each of its bits is a parameter.
@@ -27,6 +30,7 @@ FLOATS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 
 OTHERS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64, "C64": 64}
 # Of what one training may add to the compile cache. Chosen: 40 times what the largest shipped train.py compiles to on a CPU.
 HARVEST_FILES, HARVEST_BYTES, HARVEST_DEPTH, HARVEST_NAME = 5_000, 1 << 30, 12, 512
+HARVEST_LOOKS, HARVEST_SECONDS = 20_000, 20.0  # at what is there, of whatever kind; chosen: 50 times what a walk of ours takes
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -84,6 +88,8 @@ def _elements(checkpoint: Path, size: int) -> int:
         shape, (start, end) = entry["shape"], entry["data_offsets"]
         if not all(type(one) is int and one >= 0 for one in (*shape, start, end)):
             raise ValueError(shape)
+        if len(shape) > MOST_DIMENSIONS or max(shape, default=0) > 8 * size:  # their product could take minutes
+            raise ValueError(len(shape))
         bits = FLOATS.get(entry["dtype"]) or OTHERS[entry["dtype"]]
         elements = math.prod(shape)
         if elements * bits != 8 * (end - start):
@@ -131,14 +137,23 @@ def _plain_files(folder: Path) -> Iterator[tuple[int, Path]]:
         return
     top = os.open(folder, _READ | os.O_DIRECTORY)
     try:
-        yield from _opened_below(top, Path(), 0)
+        yield from _opened_below(top, Path(), 0, _looks())
     finally:
         os.close(top)
 
 
-def _opened_below(folder: int, inside: Path, depth: int) -> Iterator[tuple[int, Path]]:
+def _looks() -> Iterator[int]:
+    """As many as a walk may take: so many entries of whatever kind, and not for longer than that."""
+    end = time.monotonic() + HARVEST_SECONDS
+    for look in range(HARVEST_LOOKS):
+        if time.monotonic() > end:
+            return
+        yield look
+
+
+def _opened_below(folder: int, inside: Path, depth: int, looks: Iterator[int]) -> Iterator[tuple[int, Path]]:
     with os.scandir(folder) as entries:
-        for entry in islice(entries, HARVEST_FILES):
+        for entry, _ in zip(islice(entries, HARVEST_FILES), looks, strict=False):
             try:
                 opened = os.open(entry.name, _READ, dir_fd=folder)
             except OSError:  # a link, or gone
@@ -148,7 +163,7 @@ def _opened_below(folder: int, inside: Path, depth: int) -> Iterator[tuple[int, 
                 continue
             try:
                 if depth < HARVEST_DEPTH:
-                    yield from _opened_below(opened, inside / entry.name, depth + 1)
+                    yield from _opened_below(opened, inside / entry.name, depth + 1, looks)
             finally:
                 os.close(opened)
 
@@ -176,34 +191,79 @@ def _put(source: BinaryIO, size: int, target: Path, layer: Path) -> None:
 def remove(path: Path) -> None:
     """A file or a folder with all that is in it, however deep and whatever its modes; what is not there is no error.
 
-    Without recursion: folders are moved up beside the first before they are emptied, so that no path grows long. What a dying
-    process still holds open (Windows) is left for the next time.
+    Whoever made it may be alive, and put links in the place of folders meanwhile: nothing is named but in an open folder, and no
+    link is followed. Without recursion: folders are moved up beside the first before they are emptied. What a dying process holds
+    open (Windows) is left for the next time.
     """
+    if os.open not in os.supports_dir_fd:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        return
     try:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            path.unlink()
-            return
+        beside = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return
-    if os.name == "nt":
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    moved = [path]
-    while moved:
-        folder = moved.pop()
-        with contextlib.suppress(OSError):
-            os.chmod(folder, 0o700)
-            while entries := _some_entries(folder):
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        os.chmod(entry.path, 0o700)  # moving a folder writes in it
-                        moved.append(path.with_name(f"{path.name}-{uuid.uuid4().hex}.removed"))
-                        os.rename(entry.path, moved[-1])
-                    else:
-                        os.unlink(entry.path)
-            os.rmdir(folder)
+    try:
+        waiting = [path.name]
+        while waiting:
+            with contextlib.suppress(OSError):
+                waiting += _emptied(waiting.pop(), beside, f"{path.name}-{{}}.removed")
+    finally:
+        os.close(beside)
 
 
-def _some_entries(folder: Path) -> list[os.DirEntry[str]]:
+def _emptied(name: str, beside: int, new_name: str) -> list[str]:
+    """Remove what has that name in the folder `beside`. Of a folder its own folders are moved there, under the names that are
+    returned; it goes last.
+    """
+    moved: list[str] = []
+    try:
+        folder = _folder(name, beside)
+    except OSError:  # a file, or a link
+        os.unlink(name, dir_fd=beside)
+        return moved
+    try:
+        while names := _some_names(folder):
+            before = len(moved)
+            gone = 0
+            for one in names:
+                try:
+                    os.unlink(one, dir_fd=folder)
+                    gone += 1
+                except OSError:  # a folder
+                    with contextlib.suppress(OSError):
+                        os.close(_folder(one, folder))  # moving a folder writes in it
+                        target = new_name.format(uuid.uuid4().hex)
+                        os.rename(one, target, src_dir_fd=folder, dst_dir_fd=beside)
+                        moved.append(target)
+            if not gone and len(moved) == before:
+                break  # nothing here can be removed
+    finally:
+        os.close(folder)
+    with contextlib.suppress(OSError):
+        os.rmdir(name, dir_fd=beside)
+    return moved
+
+
+def _folder(name: str, inside: int) -> int:
+    """An open folder that may be read and changed; OSError for a link and for anything else."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        found = os.open(name, flags, dir_fd=inside)
+    except PermissionError:
+        if sys.platform != "linux":
+            os.chmod(name, 0o700, dir_fd=inside, follow_symlinks=False)
+        else:
+            place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
+            try:
+                os.chmod(f"/proc/self/fd/{place}", 0o700)
+            finally:
+                os.close(place)
+        found = os.open(name, flags, dir_fd=inside)
+    with contextlib.suppress(OSError):
+        os.fchmod(found, 0o700)
+    return found
+
+
+def _some_names(folder: int) -> list[str]:
     with os.scandir(folder) as entries:
-        return list(islice(entries, 1000))
+        return [entry.name for entry in islice(entries, 1000)]

@@ -216,17 +216,19 @@ def _train(
         saved = worker.wait("saved", setup.train_seconds + grace, late, handle, tick)
         facts["training_seconds"] = awake_seconds() - start
         facts |= {"num_steps": saved["steps"], "total_tokens": feed.tokens}
-        checkpoint = folder / "checkpoint"
-        if not files.take(folder / WORK, "checkpoint", checkpoint, _bounds(setup).checkpoint_bytes):
-            raise RunFailed("crash", "said that it saved a checkpoint, but there is none")
-        facts |= {"checkpoint": digest(checkpoint), "checkpoint_bytes": checkpoint.stat().st_size}
+        checkpoint, stored = folder / "checkpoint", None
+        with worker.held():  # it may have the file open still: what counts is what the clock stopped at
+            if not files.take(folder / WORK, "checkpoint", checkpoint, _bounds(setup).checkpoint_bytes):
+                raise RunFailed("crash", "said that it saved a checkpoint, but there is none")
+            facts |= {"checkpoint": digest(checkpoint), "checkpoint_bytes": checkpoint.stat().st_size}
+            if setup.constraints.max_params is not None:
+                stored = files.parameters(checkpoint)
         worker.drain(EXIT_SECONDS, handle)
     facts |= {name: messages.count(described.get(name)) for name in ("depth", "num_params", "peak_memory_bytes")}
     speed = facts["total_tokens"] / facts["training_seconds"]
     flops_per_token = messages.count(described.get("flops_per_token"))
     if flops_per_token and setup.peak_flops and speed:
         facts["mfu_percent"] = 100 * flops_per_token * speed / setup.peak_flops
-    stored = files.parameters(checkpoint) if setup.constraints.max_params is not None else None
     _refuse(setup.constraints.objection_at_the_end(stored, facts["peak_memory_bytes"], speed, setup.backend.peak_memory))
 
 

@@ -15,6 +15,7 @@ be used again.
 import contextlib
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
 
@@ -26,6 +27,7 @@ STOP_SECONDS = 5.0
 CALM = 2  # looks in a row at the same processes, all stopped
 # Chosen, of an honest scoring's: one process and its helpers, a hundred descriptors, the libraries of a GPU's framework.
 PROCESSES, DESCRIPTORS, WARM_BYTES = 64, 4096, 8 << 30
+MOST_HELD = 1024  # processes of a training: compilers' pools have one a core
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg")
 
@@ -74,49 +76,65 @@ def guards(pid: int) -> frozenset[int]:
     return frozenset(one.pid for one in _tree(pid)[:-1])
 
 
-def lock_in(pid: int, trusted: frozenset[int], shut: Callable[[], None]) -> None:
-    """All processes under pid but the trusted; shut is called while they are stopped.
+def lock_in(pid: int, trusted: frozenset[int], shut: Callable[[], None], own: str) -> None:
+    """All processes under pid but the trusted; shut is called while they are stopped. own: the folder that they may write in.
 
     RunFailed when there is more than an honest one has, or they can't be stopped.
     """
-    stopped = _stop(pid, trusted)
-    try:
-        found = {one: _open_files(one) for one in stopped}
-        if sum(map(len, found.values())) > DESCRIPTORS:
-            raise RunFailed("limit", f"its scoring has more than {DESCRIPTORS} files open")
-        for one in stopped:
-            _close(one, found[one])
-        _warm(stopped, found)
+    with held(pid, trusted, PROCESSES, is_scoring=True) as stopped:
+        if not stopped:
+            raise RunFailed("crash", "its scoring process ended")
+        try:
+            found = {one: _open_files(one) for one in stopped}
+            if sum(map(len, found.values())) > DESCRIPTORS:
+                raise RunFailed("limit", f"its scoring has more than {DESCRIPTORS} files open")
+            for one in stopped:
+                _close(one, found[one])
+            _warm(stopped, found, own)
+        except OSError as error:  # it ended, or became another, while it was looked at
+            raise RunFailed("invalid", f"its scoring can't be looked at while it is held: {error}") from error
         shut()
+
+
+@contextlib.contextmanager
+def held(pid: int, trusted: frozenset[int], most: int = MOST_HELD, is_scoring: bool = False) -> Iterator[list[int]]:
+    """Every process under pid but the trusted stands still meanwhile, or the run fails: something may have woken one, or started
+    another. most: as many as there may be. is_scoring: none may be half ended, whose files can't be seen; a training may be at its
+    end, and leave nothing to hold.
+    """
+    stopped = _stop(pid, trusted, most, is_scoring)
+    try:
+        yield stopped
+        left = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid, is_scoring)]
+        if {one.pid for one in left} - set(stopped) or not all(map(_is_stopped, left)):
+            raise RunFailed("invalid", "processes of its own went on while they were held")
     finally:
         for one in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, signal.SIGCONT)
 
 
-def _stop(pid: int, trusted: frozenset[int]) -> list[int]:
+def _stop(pid: int, trusted: frozenset[int], most: int, is_scoring: bool) -> list[int]:
     """Every process, parents first; a stopped one starts no other."""
     end, calm = time.monotonic() + STOP_SECONDS, 0
     before: list[int] = []
     while calm < CALM:
-        now = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid)]
-        if len(now) > PROCESSES:
-            raise RunFailed("limit", f"its scoring has more than {PROCESSES} processes")
+        now = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid, is_scoring)]
+        if len(now) > most:
+            raise RunFailed("limit", f"it has more than {most} processes")
         for one in now:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGSTOP)
         is_calm = [one.pid for one in now] == before and all(map(_is_stopped, now))
         calm, before = calm + 1 if is_calm else 0, [one.pid for one in now]
         if time.monotonic() > end:
-            raise RunFailed("invalid", "its scoring kept on starting processes")
+            raise RunFailed("invalid", "it kept on starting processes")
         time.sleep(0.001)
-    if not before:
-        raise RunFailed("crash", "its scoring process ended")
     return before
 
 
-def _has_ended(pid: int) -> bool:
-    """All of its threads. RunFailed when the first one alone has: what the others have open can't be seen through it."""
+def _has_ended(pid: int, is_scoring: bool) -> bool:
+    """All of its threads. RunFailed in a scoring when the first one alone has: what others have open can't be seen through it."""
     try:
         states = {name: _state(pid, name) for name in os.listdir(f"/proc/{pid}/task")}
     except OSError:
@@ -125,15 +143,17 @@ def _has_ended(pid: int) -> bool:
     if states.get(str(pid), "Z") not in "ZX":
         return False
     if any(state not in "ZX" for state in others):
+        if not is_scoring:
+            return False
         raise RunFailed("limit", "a process of its scoring has ended its first thread and no other")
     return True
 
 
 def _is_stopped(process: psutil.Process) -> bool:
-    """All of its threads."""
+    """All of its threads that have not ended."""
     try:
         names = os.listdir(f"/proc/{process.pid}/task")
-        return all(_state(process.pid, name) in "Tt" for name in names)
+        return all(_state(process.pid, name) in "TtZX" for name in names)
     except OSError:
         return False
 
@@ -157,29 +177,34 @@ def _close(pid: int, found: dict[str, str]) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, least))
 
 
-def _warm(pids: list[int], found: dict[int, dict[str, str]]) -> None:
-    """Read every file that they have mapped or open."""
-    seen, left, block = set(), WARM_BYTES, bytearray(1 << 20)
-    for path in {path for pid in pids for path in (*found[pid], *_mapped(pid))}:
-        with contextlib.suppress(OSError):
-            if not os.path.isfile(path):
+def _warm(pids: list[int], found: dict[int, dict[str, str]], own: str) -> None:
+    """Read every file that they have mapped or open, as long as it says it is: those of the kernel (0 bytes, and no end) are none.
+
+    What lies in `own` is the worker's, goes with it, and its names are the worker's choice: nothing is opened by them.
+    """
+    seen, left = set(), WARM_BYTES
+    opened = ((path, None, os.O_RDONLY | os.O_NONBLOCK) for pid in pids for path in found[pid])
+    mapped = ((path, inode, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW) for pid in pids for path, inode in _mapped(pid, own))
+    for path, inode, flags in {*opened, *mapped}:
+        with contextlib.suppress(OSError), open(os.open(path, flags), "rb", buffering=0) as file:
+            known = os.fstat(file.fileno())
+            is_other = inode is not None and inode != known.st_ino
+            if not stat.S_ISREG(known.st_mode) or is_other or (known.st_dev, known.st_ino) in seen:
                 continue
-            with open(path, "rb", buffering=0) as file:
-                known = os.fstat(file.fileno())
-                if (known.st_dev, known.st_ino) in seen:
-                    continue
-                seen.add((known.st_dev, known.st_ino))
-                left -= known.st_size
-                if left < 0:
-                    raise RunFailed("limit", f"its scoring has files of more than {WARM_BYTES >> 30} GiB open or mapped")
-                while file.readinto(block):
-                    pass
+            seen.add((known.st_dev, known.st_ino))
+            left -= known.st_size
+            if left < 0:
+                raise RunFailed("limit", f"its scoring has files of more than {WARM_BYTES >> 30} GiB open or mapped")
+            rest = known.st_size
+            while rest > 0 and (block := file.read(min(rest, 1 << 20))):
+                rest -= len(block)
 
 
-def _mapped(pid: int) -> set[str]:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
-        names = {words[5].rstrip("\n") for line in maps if len(words := line.split(maxsplit=5)) == 6}
-        return {name for name in names if name.startswith("/")}
+def _mapped(pid: int, own: str) -> set[tuple[str, int]]:
+    """(path, inode) of the files that a process has mapped, but for those in its own folder."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        found = {(words[5].rstrip("\n"), int(words[4])) for line in maps if len(words := line.split(maxsplit=5)) == 6}
+        return {(name, inode) for name, inode in found if name.startswith("/") and not f"{name}/".startswith(f"{own}/")}
     return set()
 
 

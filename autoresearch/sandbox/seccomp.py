@@ -19,7 +19,9 @@ LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # linux/bpf_c
 
 # A pair of connected sockets may be made; a datagram one could be pointed at another socket's name, and is not allowed below.
 FORBIDDEN = (
-    "connect", "accept", "accept4", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
+    "connect", "accept", "accept4",
+    "timer_create",  # its signal wakes a process that is held
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
     "pidfd_getfd", "kcmp", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
     "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
     "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd", "modify_ldt", "migrate_pages", "mount",

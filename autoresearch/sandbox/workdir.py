@@ -134,16 +134,18 @@ def _link_all(layer: Path, own: Path, most: int) -> int:
 
 def _copy_group(source: str, target: Path, most: int) -> int:
     """Triton's list of the files that belong together names each with its folder, which is gone: they lie beside the list. How many
-    bytes were written; a list that would have more than most, or grows beyond what one of Triton's could, is left out.
+    bytes were read and written; a list that would have more than most, or grows beyond what one of Triton's could, is left out.
     """
+    if most <= 0:
+        return 0
     here = json.dumps(str(target.parent) + os.sep)[1:-1].encode()
     with open(source, "rb") as file:
         text = file.read(GROUP_BYTES)
+    size = len(text)
     text = re.sub(rb'"[^"]*[/\\\\]([^"/\\\\]+)"', lambda found: b'"' + here + found[1] + b'"', text)
-    if len(text) > min(most, 4 * GROUP_BYTES):
-        return 0
-    target.write_bytes(text)
-    return len(text)
+    if len(text) <= min(most, 4 * GROUP_BYTES):
+        target.write_bytes(text)
+    return size + len(text)
 
 
 def _link(source: str, target: Path) -> None:

@@ -356,3 +356,61 @@ def test_a_process_that_a_driver_aborts_for_want_of_memory_ran_out_of_memory(wor
         worker.process.wait(timeout=30)
         worker.wait("never", 30, "late")
     assert failure.value.kind == kind and "by signal 6" in failure.value.reason
+
+
+def test_a_walk_over_what_a_worker_has_made_ends(tmp_path, monkeypatch):
+    """Folders that were renamed ahead of it kept the harness busy for as long as they liked."""
+    own, layer = tmp_path / "own", tmp_path / "layers" / "one"
+    for number in range(30):
+        (own / f"{number}").mkdir(parents=True)
+    (own / "zz").write_text("compiled")
+    monkeypatch.setattr(files, "HARVEST_LOOKS", 10)
+    looked = list(files._plain_files(own))
+    assert len(looked) <= 10
+    for opened, _ in looked:
+        os.close(opened)
+    monkeypatch.setattr(files, "HARVEST_LOOKS", 1000)
+    monkeypatch.setattr(files, "HARVEST_SECONDS", -1.0)
+    files.harvest(own, layer)
+    assert not layer.exists()
+
+
+def test_numbers_of_a_header_that_take_minutes_to_multiply_are_not_multiplied(tmp_path):
+    path = tmp_path / "checkpoint"
+    big = int("9" * 4000)
+    header = json.dumps({"a": {"dtype": "F32", "shape": [big] * 200, "data_offsets": [0, 8]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"12345678")
+    assert files.parameters(path) == path.stat().st_size
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1] * 65, "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"1234")
+    assert files.parameters(path) == path.stat().st_size, "no framework has so many dimensions"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_what_is_removed_is_never_reached_through_a_link_that_took_a_folders_place(tmp_path, monkeypatch):
+    """A train.py that was alive swapped a folder for a link between the look and the step: any folder of the user's was emptied."""
+    victim, work = tmp_path / "victim", tmp_path / "work"
+    (victim / "sub").mkdir(parents=True)
+    (victim / "precious").write_text("mine")
+    victim.chmod(0o755)
+    (work / "folder").mkdir(parents=True)
+    (work / "folder" / "file").write_text("x")
+    rename = os.rename
+
+    def swapped(source, target, **places):
+        """Just before a folder is moved up, and just after."""
+        if source == "folder":
+            (work / "folder").rename(tmp_path / "aside")
+            (work / "folder").symlink_to(victim)
+        rename(source, target, **places)
+        if source == "folder":
+            for left in tmp_path.glob("work-*.removed"):
+                if not left.is_symlink():
+                    rename(left, tmp_path / "aside2")
+                    left.symlink_to(victim)
+
+    monkeypatch.setattr(files.os, "rename", swapped)
+    files.remove(work)
+    monkeypatch.undo()
+    assert (victim / "precious").read_text() == "mine" and (victim / "sub").is_dir()
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o755 and not work.exists() and not list(tmp_path.glob("*.removed"))

@@ -1,10 +1,15 @@
-"""The processor time of a worker's whole tree, also of what has ended, by the kernel's lists of children and by psutil."""
+"""A worker's whole tree from outside: its processor time, also of what has ended; held still; the files that it has mapped."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
+from autoresearch.errors import RunFailed
 from autoresearch.sandbox import locking
 
 WAYS = [locking._psutil_times, *([locking._times] if locking._HAS_CHILDREN else [])]
@@ -47,3 +52,78 @@ def test_a_process_that_is_gone_is_no_error():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert locking.Usage(ended.pid).seconds() == 0
+
+
+COUNTS = """
+import os, sys, time
+def count(path):
+    with open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x")
+            time.sleep(0.001)
+if os.fork() == 0:
+    count(sys.argv[1] + "/child")
+count(sys.argv[1] + "/own")
+"""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="held on Linux only")
+
+
+@linux
+def test_nothing_of_a_tree_goes_on_while_it_is_held(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", COUNTS, str(tmp_path)])
+    files = [tmp_path / name for name in ("own", "child")]
+    try:
+        wait_until(lambda: all(path.exists() and path.stat().st_size for path in files))
+        with locking.held(process.pid, frozenset()) as stopped:
+            before = [path.stat().st_size for path in files]
+            assert len(stopped) == 2
+            time.sleep(0.1)
+            assert [path.stat().st_size for path in files] == before
+        wait_until(lambda: all(path.stat().st_size > size for path, size in zip(files, before, strict=True)))
+        with pytest.raises(RunFailed, match="went on while they were held"), locking.held(process.pid, frozenset()) as stopped:
+            os.kill(stopped[-1], signal.SIGCONT)  # as a timer of its own would
+    finally:
+        for one in psutil.Process(process.pid).children():
+            one.kill()
+        process.kill()
+        process.wait()
+    with locking.held(process.pid, frozenset()) as stopped:
+        assert stopped == [], "what has ended stands still"
+
+
+MAPS = """
+import mmap, os, sys
+os.chdir(sys.argv[1])
+open("x", "wb").write(b"1" * 4096)
+with open("x", "r+b") as file:
+    kept = mmap.mmap(file.fileno(), 0)
+os.unlink("x")
+os.symlink(sys.argv[2], "x (deleted)")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@linux
+def test_a_path_that_the_worker_chose_is_not_opened(tmp_path):
+    """A file that was mapped and removed, and a link where /proc/PID/maps says that it lies: the harness opened any file by it."""
+    work, secret = tmp_path / "work", tmp_path / "secret"
+    work.mkdir()
+    secret.write_text("secret")
+    process = subprocess.Popen([sys.executable, "-c", MAPS, str(work), str(secret)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        names = {path for path, _ in locking._mapped(process.pid, str(work))}
+        assert any("libc" in name for name in names) and not [name for name in names if name.startswith(str(work))]
+        everything = {path for path, _ in locking._mapped(process.pid, "/nowhere")}
+        assert f"{work}/x (deleted)" in everything
+        locking._warm([process.pid], {process.pid: {"/proc/self/pagemap": "endless"}}, str(work))  # 0 bytes: nothing to read
+    finally:
+        process.communicate()
+
+
+def wait_until(holds, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
