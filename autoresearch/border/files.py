@@ -251,7 +251,8 @@ def _folder(name: str, inside: int) -> int:
         found = os.open(name, flags, dir_fd=inside)
     except PermissionError:
         if sys.platform != "linux":
-            os.chmod(name, 0o700, dir_fd=inside, follow_symlinks=False)
+            with contextlib.suppress(NotImplementedError):
+                os.chmod(name, 0o700, dir_fd=inside, follow_symlinks=False)
         else:
             place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
             try:
