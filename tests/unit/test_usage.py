@@ -19,12 +19,16 @@ TREE = f"""
 import subprocess, sys, threading
 inner = {BUSY.format(0.4)!r} + "print('inner', flush=True)\\nimport sys; sys.stdin.read()"
 outer = "import subprocess, sys\\nsubprocess.Popen([sys.executable, '-c', " + repr(inner) + "]).wait()"
-def work(): subprocess.run([sys.executable, "-c", outer])
+def work():
+    global process
+    process = subprocess.Popen([sys.executable, "-c", outer], stdin=subprocess.PIPE)  # its own: "go" is for this one
+    process.wait()
 threading.Thread(target=work).start()
 sys.stdin.readline()
 {BUSY.format(0.3)}
 print("own", flush=True)
 sys.stdin.read()
+process.stdin.close()
 """
 
 
