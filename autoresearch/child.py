@@ -271,6 +271,7 @@ class Worker:
         if status in (-9, 128 + 9):  # the second: said by bwrap of the process in it
             return RunFailed("oom", "the system killed the process (signal 9), as it does when memory runs out")
         ended = f"the process ended {f'by signal {-status}' if status < 0 else f'with status {status}'}"
+        self._threads[-1].join(timeout=1)  # the log's: what the process said last may still lie in its pipe
         said = " ".join(self._log.last.decode("utf-8", "replace").lower().split())
         if status in (-6, 128 + 6) and any(words in said for words in ABORTED_OUT_OF_MEMORY):
             return RunFailed("oom", f"{ended}, as Metal's driver ends it when memory runs out")
