@@ -68,6 +68,7 @@ class Proposal:
     description: str  # one line, for results.tsv and the commit's subject: "MATRIX_LR 0.04 -> 0.06"
     reasoning: str  # why it should help, and where the idea comes from
     cost_usd: float = 0.0
+    agent: str = ""  # who proposed it; the harness fills it in
 
 
 class Agent(Protocol):

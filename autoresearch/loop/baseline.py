@@ -25,8 +25,8 @@ def start(session: Session, work_tree: bool) -> None:
         session.note("train.py was edited before the run: the edit is the baseline")
     text, blob = store.text(commit), store.blob(commit)
     assert blob is not None, "its text was just read"
-    proposal = Proposal(text, "baseline", "train.py as it is")
-    record_start(session, 0, commit, None, blob, _parsed(text, session), "baseline", proposal, "none")
+    proposal = Proposal(text, "baseline", "train.py as it is", agent="none")
+    record_start(session, 0, commit, None, blob, _parsed(text, session), proposal)
 
 
 def advice(session: Session, failed: Experiment) -> str:

@@ -20,8 +20,6 @@ from autoresearch.study import events
 from autoresearch.study.session import Begun, Session, log_tail
 from autoresearch.text import described, for_message
 
-MANUAL_AGENT = "try"
-
 
 class Failure(TypedDict):
     """What the ledger keeps of a proposal that failed before READY."""
@@ -41,17 +39,17 @@ def begin(session: Session, proposer: Proposer) -> int:
     while True:
         stop_if_asked(session)
         with _ends_the_study():
-            found = proposer.next()
-        begun = warm_up(session, found.proposal)
+            proposal = proposer.next()
+        begun = warm_up(session, proposal)
         if isinstance(begun, Begun):
             with begun.warm.ended_on_error():
                 stop_if_asked(session)
-                number = start(session, found.proposal, found.agent, begun)
-                proposer.accepted(found)
+                number = start(session, proposal, begun)
+                proposer.accepted(proposal)
             return number
         if isinstance(begun, RunFailed):
             with _ends_the_study():
-                proposer.reject(found, **_rejection(session, found.proposal, begun))
+                proposer.reject(proposal, **_rejection(session, proposal, begun))
         else:
             machine_failed(session, begun)
 
@@ -73,19 +71,19 @@ def begin_edit(session: Session, proposal: Proposal) -> int:
         begun = warm_up(session, proposal)
         if isinstance(begun, Begun):
             with begun.warm.ended_on_error():
-                return start(session, proposal, MANUAL_AGENT, begun)
+                return start(session, proposal, begun)
         if isinstance(begun, RunFailed):
             found = _rejection(session, proposal, begun)
             session.record(events.Rejected(
-                n=len(session.state.experiments), agent=MANUAL_AGENT, description=described(proposal.description),
-                reasoning=proposal.reasoning, cost_usd=0.0, **found,
+                n=len(session.state.experiments), agent=proposal.agent, description=described(proposal.description),
+                reasoning=proposal.reasoning, cost_usd=proposal.cost_usd, **found,
             ))  # fmt: skip
             reason = f"it failed before its training ({begun.kind}): {begun.reason}; mend train.py, then try again"
             raise Stop(reason, 1, found["log"])
         machine_failed(session, begun)
 
 
-def start(session: Session, proposal: Proposal, agent: str, begun: Begun) -> int:
+def start(session: Session, proposal: Proposal, begun: Begun) -> int:
     """Make the proposal an experiment: its commit, its line in the ledger, its ref, in this order. Its number.
 
     Its process is the session's, for the run that comes next.
@@ -93,22 +91,19 @@ def start(session: Session, proposal: Proposal, agent: str, begun: Begun) -> int
     state, store = session.state, session.store
     assert state.best is not None, "the baseline comes first"
     number, parent = len(state.experiments), store.base(state.best.commit)
-    description = described(proposal.description)
-    message = f"{description}\n\n{for_message(proposal.reasoning)}\n\nexperiment {number}, proposed by {agent}\n"
+    words = f"{described(proposal.description)}\n\n{for_message(proposal.reasoning)}"
+    message = f"{words}\n\nexperiment {number}, proposed by {proposal.agent}\n"
     commit, blob = session.persist(lambda: store.propose(parent, proposal.train_py, message))
-    record_start(session, number, commit, parent, blob, program_key(proposal.train_py), description, proposal, agent)
+    record_start(session, number, commit, parent, blob, program_key(proposal.train_py), proposal)
     session.begun = begun
     return number
 
 
-def record_start(
-    session: Session, number: int, commit: str, parent: str | None, blob: str, key: str, description: str, proposal: Proposal,
-    agent: str,
-) -> None:  # fmt: skip
+def record_start(session: Session, number: int, commit: str, parent: str | None, blob: str, key: str, proposal: Proposal) -> None:
     session.record(
         events.Start(
-            n=number, commit=commit, parent=parent, blob=blob, key=key, description=description,
-            reasoning=proposal.reasoning, agent=agent, cost_usd=proposal.cost_usd,
+            n=number, commit=commit, parent=parent, blob=blob, key=key, description=described(proposal.description),
+            reasoning=proposal.reasoning, agent=proposal.agent, cost_usd=proposal.cost_usd,
         )
     )  # fmt: skip
     session.persist(lambda: session.store.name(number, commit))

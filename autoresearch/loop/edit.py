@@ -18,6 +18,8 @@ from autoresearch.study.state import Experiment, State
 from autoresearch.study.store import TRAIN_PY, head_file, work_tree_text
 from autoresearch.study.workspace import Study
 
+MANUAL_AGENT = "try"
+
 
 def try_edit(
     study: Study, setup: Setup, description: str, listener: Listener, train_py: str | None = None
@@ -58,7 +60,7 @@ def _try_work_tree(study: Study, setup: Setup, description: str, listener: Liste
             if session.state.pending:  # an experiment of a run that was cut short comes first
                 finish(session, session.state.pending.number)
             _check(session, text)
-            number = begin_edit(session, Proposal(text, description, "an edit of the work tree"))
+            number = begin_edit(session, Proposal(text, description, "an edit of the work tree", agent=MANUAL_AGENT))
         finish(session, number)
         return Ending("1 experiment done")
 

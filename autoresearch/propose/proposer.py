@@ -7,7 +7,7 @@ ready, the quick one proposes: the machine waits for nobody. Without a quick one
 An answer that is ready is in the ledger (`proposed`), so a kill does not lose what was paid for.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from msgspec import UNSET, UnsetType
 
@@ -15,7 +15,7 @@ from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, UsageError
 from autoresearch.propose.proposals import objection
-from autoresearch.propose.thinker import Answer, Thinker
+from autoresearch.propose.thinker import Thinker
 from autoresearch.propose.views import Views
 from autoresearch.study import events
 from autoresearch.study.session import Session
@@ -32,14 +32,6 @@ class NoMore(Exception):
     def __init__(self, reason: str, exit_status: int = 0):
         super().__init__(reason)
         self.exit_status = exit_status
-
-
-@dataclass(frozen=True)
-class Next:
-    """What to try now, and who proposed it."""
-
-    proposal: Proposal
-    agent: str
 
 
 class Proposer:
@@ -81,8 +73,8 @@ class Proposer:
             if is_free and self._wants_answer(thinker):
                 self._think(thinker)
 
-    def next(self) -> Next:
-        """Raises NoMore, and what ends a study: EnvironmentFailure."""
+    def next(self) -> Proposal:
+        """What to try now. Raises NoMore, and what ends a study: EnvironmentFailure."""
         while True:
             self.expect_last(False)
             if self._fatal:
@@ -107,38 +99,39 @@ class Proposer:
             else:
                 self._wait(thinker)
 
-    def reject(self, rejected: Next, state: events.Failed, reason: str, log: str, commit: str, key: str) -> None:
+    def reject(self, rejected: Proposal, state: events.Failed, reason: str, log: str, commit: str, key: str) -> None:
         """What `next` gave failed before its training: recorded, and sent back to whoever proposed it. Raises NoMore."""
-        self._record_rejected(rejected.agent, rejected.proposal, reason, state=state, log=log, commit=commit, key=key)
+        self._record_rejected(rejected, reason, state=state, log=log, commit=commit, key=key)
         self._failed_in_a_row += 1
         slow = self._thinker if self._thinker and rejected.agent == self._thinker.agent.name else None
         if slow:
-            self._send_back(slow, rejected.proposal, f"{reason}\n{log}".strip())
+            self._send_back(rejected, f"{reason}\n{log}".strip())
         if self._failed_in_a_row >= TRIES and not (slow and self._quick):
             raise NoMore(f"the last {TRIES} proposals failed before their training; the last one: {reason}", 1)
 
-    def accepted(self, found: Next) -> None:
+    def accepted(self, found: Proposal) -> None:
         self._failed_in_a_row = 0
         if self._thinker and found.agent == self._thinker.agent.name:
             self._sent_back.clear()
 
     # The quick agent
 
-    def _quick_one(self, agent: Agent) -> Next:
+    def _quick_one(self, agent: Agent) -> Proposal:
         sent_back: list[Past] = []
         while len(sent_back) < TRIES:
             try:
                 with self._session.interrupts.breakable():
-                    proposal = agent.propose(self._views.view(self._session.state, sent_back))
+                    view = self._views.view(self._session.state, sent_back)
+                    proposal = replace(agent.propose(view), agent=agent.name)
             except (Exhausted, UsageError) as end:
                 raise NoMore(str(end) or f"the agent {agent.name} has nothing more to propose") from end
             except EnvironmentFailure as failure:
                 raise EnvironmentFailure(f"the agent {agent.name} could not propose: {failure}") from failure
             reason = objection(proposal.train_py, self._session.state)
             if reason is None:
-                return Next(proposal, agent.name)
-            self._record_rejected(agent.name, proposal, reason)
-            sent_back.append(self._past(proposal, reason, agent.name))
+                return proposal
+            self._record_rejected(proposal, reason)
+            sent_back.append(self._past(proposal, reason))
             if self._session.interrupts.requested:
                 raise NoMore(self._session.interrupts.word, self._session.interrupts.exit_status)
         raise NoMore(f"the last {TRIES} proposals of the agent {agent.name} were no use; the last one: {reason}", 1)
@@ -179,36 +172,35 @@ class Proposer:
         self._base = (session.state.best or session.state.experiments[0]).commit
         thinker.think(self._views.view(session.state, self._sent_back, running=words, wish=turn.wish))
 
-    def _take_in(self, thinker: Thinker, answer: Answer) -> None:
-        session, name, error = self._session, thinker.agent.name, answer.error
-        if isinstance(error, Exhausted):
-            session.note(f"{name}: {error}; {self._quick.name if self._quick else 'nobody'} goes on")
+    def _take_in(self, thinker: Thinker, answer: Proposal | BaseException) -> None:
+        session, name = self._session, thinker.agent.name
+        if isinstance(answer, Proposal):
+            self._keep(answer)
+        elif isinstance(answer, Exhausted):
+            session.note(f"{name}: {answer}; {self._quick.name if self._quick else 'nobody'} goes on")
             self._retire(thinker)
-        elif isinstance(error, Unavailable):
-            session.note(f"{name} can't propose now: {error}; it is asked again in {thinker.wait_seconds:.0f} s")
-        elif error is not None:
-            self._fatal = error
+        elif isinstance(answer, Unavailable):
+            session.note(f"{name} can't propose now: {answer}; it is asked again in {thinker.wait_seconds:.0f} s")
         else:
-            assert answer.proposal is not None, "an answer without an error has one"
-            self._keep(thinker, answer.proposal)
+            self._fatal = answer
 
-    def _keep(self, thinker: Thinker, proposal: Proposal) -> None:
+    def _keep(self, proposal: Proposal) -> None:
         """Until its turn, in the ledger; or send it back."""
         session, base = self._session, self._base
         if reason := objection(proposal.train_py, session.state):
-            self._record_rejected(thinker.agent.name, proposal, reason)
-            self._send_back(thinker, proposal, reason)
+            self._record_rejected(proposal, reason)
+            self._send_back(proposal, reason)
             return
         message = f"{described(proposal.description)}\n\nnot tried yet\n"
         commit, _ = session.persist(lambda: session.store.propose(base, proposal.train_py, message))
         session.record(
             events.Proposed(
-                agent=thinker.agent.name, commit=commit, base=base, description=proposal.description,
+                agent=proposal.agent, commit=commit, base=base, description=proposal.description,
                 reasoning=proposal.reasoning, cost_usd=proposal.cost_usd,
             )
         )  # fmt: skip
 
-    def _ready(self, thinker: Thinker) -> Next | None:
+    def _ready(self, thinker: Thinker) -> Proposal | None:
         """The slow agent's proposal, on the present best."""
         session, waiting = self._session, self._waiting(thinker)
         if waiting is None:
@@ -216,22 +208,22 @@ class Proposer:
         assert session.state.best is not None, "the loop asks for a proposal when there is a baseline"
         text, base = session.store.text(waiting.commit), session.store.text(waiting.base)
         merged = session.store.merge(base, text, session.store.text(session.state.best.commit))
-        proposal = Proposal(merged or text, waiting.description, waiting.reasoning, waiting.cost_usd)
+        proposal = Proposal(merged or text, waiting.description, waiting.reasoning, waiting.cost_usd, waiting.agent)
         reason: str | None
         if merged is None:
             reason = "the best changed meanwhile, in the lines of this edit; make it again on the new best, if it still helps"
         else:
             reason = objection(merged, session.state)
         if reason is None:
-            return Next(proposal, waiting.agent)
-        self._record_rejected(waiting.agent, proposal, reason)
-        self._send_back(thinker, proposal, reason)
+            return proposal
+        self._record_rejected(proposal, reason)
+        self._send_back(proposal, reason)
         return None
 
-    def _send_back(self, thinker: Thinker, proposal: Proposal, reason: str) -> None:
-        self._sent_back.append(self._past(proposal, reason, thinker.agent.name))
+    def _send_back(self, proposal: Proposal, reason: str) -> None:
+        self._sent_back.append(self._past(proposal, reason))
         if len(self._sent_back) > REPAIRS:
-            self._session.note(f"{thinker.agent.name}: {REPAIRS} repairs did not help; the idea is dropped")
+            self._session.note(f"{proposal.agent}: {REPAIRS} repairs did not help; the idea is dropped")
             self._sent_back.clear()
 
     def _retire(self, thinker: Thinker) -> None:
@@ -252,18 +244,18 @@ class Proposer:
 
     # Both
 
-    def _past(self, proposal: Proposal, reason: str, agent: str) -> Past:
+    def _past(self, proposal: Proposal, reason: str) -> Past:
         number = len(self._session.state.experiments)
-        return Past(number, described(proposal.description), REJECTED, None, proposal.train_py, reason, agent)
+        return Past(number, described(proposal.description), REJECTED, None, proposal.train_py, reason, proposal.agent)
 
     def _record_rejected(
-        self, agent: str, proposal: Proposal, reason: str, *, state: events.Failed | UnsetType = UNSET,
+        self, proposal: Proposal, reason: str, *, state: events.Failed | UnsetType = UNSET,
         log: str | UnsetType = UNSET, commit: str | UnsetType = UNSET, key: str | UnsetType = UNSET,
     ) -> None:  # fmt: skip
         """state, log, commit, key: of one that was started."""
         self._session.record(
             events.Rejected(
-                n=len(self._session.state.experiments), agent=agent, description=described(proposal.description),
+                n=len(self._session.state.experiments), agent=proposal.agent, description=described(proposal.description),
                 reasoning=proposal.reasoning, cost_usd=proposal.cost_usd, reason=reason, state=state, log=log, commit=commit,
                 key=key,
             )

@@ -1,30 +1,21 @@
 """A slow agent at work in a thread of its own, one proposal at a time, while the machine trains.
 
-The thread only thinks: it gets a View and gives an Answer. Ledger, git and the study are the main thread's, which looks in now and
-then (`take`, `asks`). The machine does not wait for it.
+The thread only thinks: it gets a View and gives a Proposal, or the error that ended it. Ledger, git and the study are the main
+thread's, which looks in now and then (`take`, `asks`). The machine does not wait for it.
 """
 
 import queue
 import random
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from autoresearch.agents.base import Agent, Ask, Exhausted, Proposal, Unavailable, View
+from autoresearch.agents.base import Agent, Ask, Proposal, Unavailable, View
 from autoresearch.errors import AutoresearchError
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 600.0  # chosen: of the back-off, which doubles; give or take JITTER of it
 JITTER = 0.3
 LEAVE_SECONDS = 5.0  # that an agent has to end once nobody wants its answer
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of one call of propose: a proposal, or the error that ended it."""
-
-    view: View
-    proposal: Proposal | None
-    error: BaseException | None = None
 
 
 class Thinker:
@@ -33,7 +24,7 @@ class Thinker:
     def __init__(self, agent: Agent, seed: int = 0):
         self.agent = agent
         self.asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Proposal | BaseException] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._wanted = True
         self._failures = 0
@@ -60,8 +51,8 @@ class Thinker:
         self._thread = threading.Thread(target=self._work, args=(view,), name=f"agent {self.agent.name}", daemon=True)
         self._thread.start()
 
-    def take(self, wait_seconds: float = 0.0) -> Answer | None:
-        """The answer, once it is there."""
+    def take(self, wait_seconds: float = 0.0) -> Proposal | BaseException | None:
+        """The proposal, or the error that ended its making, once it is there."""
         if self._thread is None:
             return None
         try:
@@ -70,9 +61,9 @@ class Thinker:
             return None
         self._thread.join()
         self._thread = None
-        if isinstance(answer.error, Unavailable):
-            self._back_off(answer.error.retry_seconds)
-        elif answer.error is None:
+        if isinstance(answer, Unavailable):
+            self._back_off(answer.retry_seconds)
+        elif isinstance(answer, Proposal):
             self._failures = 0
         return answer
 
@@ -91,10 +82,11 @@ class Thinker:
         self._not_before = time.monotonic() + max(seconds, asked_seconds or 0.0)
 
     def _work(self, view: View) -> None:
+        answer: Proposal | BaseException
         try:
-            answer = Answer(view, self.agent.propose(view))
-        except (AutoresearchError, Exhausted) as error:
-            answer = Answer(view, None, error)
+            answer = replace(self.agent.propose(view), agent=self.agent.name)
+        except AutoresearchError as error:
+            answer = error
         except Exception as error:  # a bug of the agent's ends no night: the machine goes on with the search
-            answer = Answer(view, None, Unavailable(f"{type(error).__name__}: {error}"))
+            answer = Unavailable(f"{type(error).__name__}: {error}")
         self._answers.put(answer)
