@@ -28,8 +28,9 @@ from wire.server import CHARACTERS_PER_TOKEN, KEY, PromptCache, WireServer  # no
 
 from autoresearch import paths  # noqa: E402
 from autoresearch.agents.base import REJECTED, Past, View  # noqa: E402
-from autoresearch.agents.claude import claude, prices  # noqa: E402
-from autoresearch.agents.claude.prices import Tokens  # noqa: E402
+from autoresearch.agents.claude import claude  # noqa: E402
+from autoresearch.agents.llm import prices  # noqa: E402
+from autoresearch.agents.llm.prices import Tokens  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results") / "llm_requests.json"
 MODELS = ("claude-opus-5-5", "claude-fable-5-2", "claude-sonnet-5-5", "claude-haiku-5-5")

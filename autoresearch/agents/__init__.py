@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from autoresearch.agents.base import Agent
     from autoresearch.agents.mix import Agents
 
-KEY = "ANTHROPIC_API_KEY"
+KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 # Options of `run` that only one agent has: name, and what the user types.
-_OF_CLAUDE = {"model": "--model", "max_tokens_per_experiment": "--max-tokens-per-experiment", "max_cost": "--max-cost"}
+_OF_CLAUDE = {
+    "model": "--model", "max_tokens_per_experiment": "--max-tokens-per-experiment", "max_cost": "--max-cost",
+    "context": "--context",
+}  # fmt: skip
 _OF_COMMAND = {"agent_command": "--command", "command_env": "--command-env"}
 _OF_SLOW = {"mix": "--mix"}
 
@@ -44,7 +47,7 @@ def choose(options: dict[str, Any], seed: int) -> "tuple[Agents, str]":
     share = SHARE if options["mix"] is None else options["mix"]
     if name == "claude":
         settings = {"max_cost_usd": options["max_cost"], "max_tokens_per_experiment": options["max_tokens_per_experiment"]}
-        slow = make("claude", model=options["model"], seed=seed, **settings)
+        slow = make("claude", model=options["model"], context=options["context"], seed=seed, **settings)
     else:
         command = options["agent_command"] or _installed()
         slow = make("command", command=command, variables=options["command_env"], seed=seed)
@@ -60,11 +63,11 @@ def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
         return asked, "asked for by name"
     if options["agent_command"]:
         return "command", "--command names it"
-    if os.environ.get(KEY):
-        return "claude", f"{KEY} is set"
+    if key := next(filter(os.environ.get, KEYS), None):
+        return "claude", f"{key} is set"
     if found := _installed():
         return "command", f"{found} is installed; `--agent search` does without"
-    return "search", f"no {KEY} and no coding agent here"
+    return "search", f"no {KEYS[0]} and no coding agent here"
 
 
 def _installed() -> str | None:

@@ -125,6 +125,12 @@ _OPTIONS = {
         metavar="USD",
         help="What the study's requests may cost in all; then the search goes on alone. Default: no limit.",
     ),
+    "context": click.option(
+        "--context",
+        type=click.IntRange(min=8000),
+        metavar="TOKENS",
+        help="What the model's server takes in one request, answer included; the history is cut to it. Default: what it says.",
+    ),
     "max_tokens_per_experiment": click.option(
         "--max-tokens-per-experiment",
         type=click.IntRange(min=1000),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @options(
-    "workspace", "profile", "autotune", "backend", "corpus", "agent", "model", "max_cost", "max_tokens_per_experiment",
+    "workspace", "profile", "autotune", "backend", "corpus", "agent", "model", "max_cost", "max_tokens_per_experiment", "context",
     "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds", "decide", "stop_early", "seed",
     *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
 )  # fmt: skip

@@ -42,7 +42,7 @@ def run_study(
     end_time = None if until.hours is None else time.monotonic() + 3600 * until.hours
 
     def night() -> Ending:
-        with contextlib.closing(Proposer(session, agents)) as proposer:
+        with contextlib.closing(Proposer(session, agents, end_time)) as proposer:
             session.tick = proposer.tick
             proposer.expect_last(until.experiments == 0)
             session.limit(limits or {})

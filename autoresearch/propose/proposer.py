@@ -4,9 +4,13 @@ The slow one is asked while an experiment trains, as if that will be discarded, 
 answer's edit is made again on the new best, as git merges; where that fails it is asked anew. When it is its turn and nothing is
 ready, the quick one proposes: the machine waits for nobody. Without a quick one (None) it has to wait.
 
+Nothing that the slow one answers ends a night. What waiting does not mend (a rejected key, no such model) is said, and it is asked
+again much later; so it is when several proposals in a row were no use, which it is told.
+
 An answer that is ready is in the ledger (`proposed`), so a kill does not lose what was paid for.
 """
 
+import time
 from dataclasses import replace
 
 from msgspec import UNSET, UnsetType
@@ -14,12 +18,12 @@ from msgspec import UNSET, UnsetType
 from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.propose.proposals import objection
+from autoresearch.propose.proposals import REASON_CHARACTERS, objection
 from autoresearch.propose.thinker import Thinker
 from autoresearch.propose.views import Views
 from autoresearch.study import events
 from autoresearch.study.session import Session
-from autoresearch.text import described
+from autoresearch.text import described, one_line
 
 TRIES = 5  # proposals in a row of a quick agent that may be sent back
 REPAIRS = 2  # times that a slow agent gets a proposal back with its error
@@ -37,13 +41,16 @@ class NoMore(Exception):
 class Proposer:
     """`tick` a few times a second while a training runs, `next` when the machine is free, `reject` what failed before READY."""
 
-    def __init__(self, session: Session, agents: mix.Agents):
+    def __init__(self, session: Session, agents: mix.Agents, end_time: float | None = None):
+        """end_time: by time.monotonic, for how long one may be waited for."""
         self._session, self._quick, self._share = session, agents.quick, agents.share
         self._thinker = Thinker(agents.slow, session.study.seed) if agents.slow else None
         self._views = Views(session.study, session.store)
         self._sent_back: list[Past] = []  # of the slow agent's present idea
+        self._refused: list[str] = []  # why the slow agent's proposals since its last experiment were no use
+        self._dropped = 0  # ideas of its, since then
         self._failed_in_a_row = 0
-        self._fatal: BaseException | None = None
+        self._end_time = end_time
         self._is_last = False
         self._base = ""  # the commit that the slow agent's present idea edits
         waiting = session.state.waiting
@@ -69,16 +76,14 @@ class Proposer:
             self._record_asks(thinker)
             if answer := thinker.take():
                 self._take_in(thinker, answer)
-            is_free = self._thinker is not None and thinker.may_think and not self._is_last and self._fatal is None
+            is_free = self._thinker is not None and thinker.may_think and not self._is_last
             if is_free and self._wants_answer(thinker):
                 self._think(thinker)
 
     def next(self) -> Proposal:
-        """What to try now. Raises NoMore, and what ends a study: EnvironmentFailure."""
+        """What to try now. Raises NoMore, and what ends a study: an EnvironmentFailure of the quick agent's."""
         while True:
             self.expect_last(False)
-            if self._fatal:
-                raise self._fatal
             thinker = self._thinker
             if thinker and self._turn(thinker).is_thinkers and (found := self._ready(thinker)):
                 return found
@@ -96,6 +101,8 @@ class Proposer:
                 return found
             elif self._session.interrupts.requested:
                 raise NoMore(self._session.interrupts.word, self._session.interrupts.exit_status)
+            elif self._end_time is not None and time.monotonic() >= self._end_time:
+                raise NoMore(f"the time is over, and {thinker.agent.name} had no answer")
             else:
                 self._wait(thinker)
 
@@ -105,7 +112,7 @@ class Proposer:
         self._failed_in_a_row += 1
         slow = self._thinker if self._thinker and rejected.agent == self._thinker.agent.name else None
         if slow:
-            self._send_back(rejected, f"{reason}\n{log}".strip())
+            self._send_back(slow, rejected, f"{reason}\n{log}".strip())
         if self._failed_in_a_row >= TRIES and not (slow and self._quick):
             raise NoMore(f"the last {TRIES} proposals failed before their training; the last one: {reason}", 1)
 
@@ -113,6 +120,8 @@ class Proposer:
         self._failed_in_a_row = 0
         if self._thinker and found.agent == self._thinker.agent.name:
             self._sent_back.clear()
+            self._refused.clear()
+            self._dropped = 0
 
     # The quick agent
 
@@ -170,26 +179,38 @@ class Proposer:
             session.record(events.Mix(share=turn.share, wish=turn.wish, reason=turn.reason))
         words = running.description if running else None
         self._base = (session.state.best or session.state.experiments[0]).commit
-        thinker.think(self._views.view(session.state, self._sent_back, running=words, wish=turn.wish))
+        wish = " ".join(filter(None, (self._warning(), turn.wish))) or None
+        thinker.think(self._views.view(session.state, self._sent_back, running=words, wish=wish))
+
+    def _warning(self) -> str | None:
+        """For an agent whose ideas were dropped: nothing of what it tries is trained."""
+        if not self._dropped:
+            return None
+        last = one_line(self._refused[-1], REASON_CHARACTERS)
+        return (
+            f"Your last {len(self._refused)} proposals could not be used, the last one because: {last}. Propose something else than"
+            " these, that differs from every experiment of the history."
+        )
 
     def _take_in(self, thinker: Thinker, answer: Proposal | BaseException) -> None:
         session, name = self._session, thinker.agent.name
         if isinstance(answer, Proposal):
-            self._keep(answer)
+            self._keep(thinker, answer)
         elif isinstance(answer, Exhausted):
             session.note(f"{name}: {answer}; {self._quick.name if self._quick else 'nobody'} goes on")
             self._retire(thinker)
         elif isinstance(answer, Unavailable):
             session.note(f"{name} can't propose now: {answer}; it is asked again in {thinker.wait_seconds:.0f} s")
         else:
-            self._fatal = answer
+            alone = f"{self._quick.name} goes on alone, and it" if self._quick else "it"
+            session.note(f"{name} can't propose: {answer}; {alone} is asked again in {thinker.wait_seconds:.0f} s")
 
-    def _keep(self, proposal: Proposal) -> None:
+    def _keep(self, thinker: Thinker, proposal: Proposal) -> None:
         """Until its turn, in the ledger; or send it back."""
         session, base = self._session, self._base
         if reason := objection(proposal.train_py, session.state):
             self._record_rejected(proposal, reason)
-            self._send_back(proposal, reason)
+            self._send_back(thinker, proposal, reason)
             return
         message = f"{described(proposal.description)}\n\nnot tried yet\n"
         commit, _ = session.persist(lambda: session.store.propose(base, proposal.train_py, message))
@@ -217,13 +238,17 @@ class Proposer:
         if reason is None:
             return proposal
         self._record_rejected(proposal, reason)
-        self._send_back(proposal, reason)
+        self._send_back(thinker, proposal, reason)
         return None
 
-    def _send_back(self, proposal: Proposal, reason: str) -> None:
+    def _send_back(self, thinker: Thinker, proposal: Proposal, reason: str) -> None:
         self._sent_back.append(self._past(proposal, reason))
+        self._refused.append(reason)
         if len(self._sent_back) > REPAIRS:
-            self._session.note(f"{proposal.agent}: {REPAIRS} repairs did not help; the idea is dropped")
+            thinker.rest(self._dropped)
+            self._dropped += 1
+            again = f"it is asked again in {thinker.wait_seconds:.0f} s"
+            self._session.note(f"{proposal.agent}: {REPAIRS} repairs did not help; the idea is dropped, and {again}")
             self._sent_back.clear()
 
     def _retire(self, thinker: Thinker) -> None:
@@ -238,7 +263,9 @@ class Proposer:
     def _wait(self, thinker: Thinker) -> None:
         session = self._session
         with session.interrupts.breakable():
-            if answer := thinker.take(WAIT_SECONDS):
+            if not thinker.thinks:
+                time.sleep(WAIT_SECONDS)
+            elif answer := thinker.take(WAIT_SECONDS):
                 with session.interrupts.whole():
                     self._take_in(thinker, answer)
 

@@ -14,6 +14,8 @@ from autoresearch.agents.base import Agent, Ask, Proposal, Unavailable, View
 from autoresearch.errors import AutoresearchError
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 600.0  # chosen: of the back-off, which doubles; give or take JITTER of it
+# The same where waiting mends nothing by itself (a rejected key, no such model) or what is proposed is no use: each try may cost.
+FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 60.0, 3600.0
 JITTER = 0.3
 LEAVE_SECONDS = 5.0  # that an agent has to end once nobody wants its answer
 
@@ -62,10 +64,18 @@ class Thinker:
         self._thread.join()
         self._thread = None
         if isinstance(answer, Unavailable):
-            self._back_off(answer.retry_seconds)
+            self._back_off(min(answer.retry_seconds or 0.0, LONGEST_REST_SECONDS))
         elif isinstance(answer, Proposal):
             self._failures = 0
+        else:
+            self.rest(self._failures)
+            self._failures += 1
         return answer
+
+    def rest(self, earlier: int) -> None:
+        """Ask it again much later. earlier: how often it had to rest before, in a row."""
+        seconds = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0 ** min(earlier, 20))
+        self._not_before = time.monotonic() + seconds * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     def close(self) -> None:
         """Nobody wants an answer any more."""
@@ -75,11 +85,11 @@ class Thinker:
         if (self._thread is None or not self._thread.is_alive()) and hasattr(self.agent, "close"):
             self.agent.close()
 
-    def _back_off(self, asked_seconds: float | None) -> None:
-        own = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**self._failures)
+    def _back_off(self, asked_seconds: float) -> None:
+        own = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(self._failures, 20))
         self._failures += 1
-        seconds = max(own, asked_seconds or 0.0) * self._random.uniform(1 - JITTER, 1 + JITTER)
-        self._not_before = time.monotonic() + max(seconds, asked_seconds or 0.0)
+        seconds = max(own, asked_seconds) * self._random.uniform(1 - JITTER, 1 + JITTER)
+        self._not_before = time.monotonic() + max(seconds, asked_seconds)
 
     def _work(self, view: View) -> None:
         answer: Proposal | BaseException

@@ -114,8 +114,9 @@ def test_an_answer_that_fits_no_longer_goes_back_with_the_reason(fresh):
 
 
 @pytest.mark.slow
-def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(fresh):
+def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(fresh, monkeypatch):
     study, setup = fresh
+    monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 0.01)
     slow = Slow(lambda view: "x = (", lambda view: BROKEN, lambda view: BROKEN + "y = 1\n", lambda view: WORSE)
     _, recorder = play(study, setup, slow, None, experiments=1)
     sent_back = [[past for past in view.history if past.status == REJECTED] for view in slow.views[:4]]
@@ -130,8 +131,9 @@ def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(
 
 
 @pytest.mark.slow
-def test_a_slow_agent_alone_that_only_fails_ends_the_study(fresh):
+def test_a_slow_agent_alone_that_only_fails_ends_the_study(fresh, monkeypatch):
     study, setup = fresh
+    monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 0.01)
     slow = Slow(*(lambda view, n=n: f"{BROKEN}y = {n}\n" for n in range(9)))
     outcome, _ = play(study, setup, slow, None, experiments=3)
     assert outcome.exit_status == 1 and "last 5 proposals failed before their training" in outcome.reason
@@ -170,7 +172,7 @@ def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(
 
 
 @pytest.mark.slow
-def test_a_rejected_key_stops_with_the_reason_and_no_more_ideas_leave_the_night_to_the_search(fresh):
+def test_no_more_ideas_leave_the_night_to_the_search_and_a_rejected_key_for_a_while(fresh, monkeypatch):
     study, setup = fresh
     outcome, recorder = play(study, setup, Slow(), [WORSE], experiments=1)
     assert outcome.exit_status == 0 and by(study) == ["scripted"]
@@ -179,8 +181,39 @@ def test_a_rejected_key_stops_with_the_reason_and_no_more_ideas_leave_the_night_
     def refuse(view):
         raise EnvironmentFailure("the key was rejected; set another")
 
-    outcome, _ = play(study, setup, Slow(refuse), [{"DEPTH": 20 + n} for n in range(20)], experiments=9)
-    assert (outcome.exit_status, outcome.reason) == (1, "the key was rejected; set another")
+    monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 0.1)
+    slow = Slow(refuse, refuse, *[lambda view: BETTER] * 99)
+    until = Leaver(event="start", agent="slow")
+    play(study, setup, slow, [{"DEPTH": 45 + n} for n in range(60)], experiments=60, recorder=until)
+    notes = [note for note in until.notes if "the key was rejected; set another" in note]
+    assert len(notes) == 2 and "scripted goes on alone, and it is asked again in" in notes[0]
+    assert by(study)[-1] == "slow"
+
+
+@pytest.mark.slow
+def test_ideas_that_are_no_use_are_asked_for_less_and_it_is_told_why(fresh, monkeypatch):
+    study, setup = fresh
+    monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 3600.0)
+    slow = Slow(*[lambda view: "x = ("] * 99)
+    play(study, setup, slow, [{"DEPTH": 45 + n} for n in range(9)], experiments=9)
+    assert len(slow.views) == 3, "an idea and its two repairs"
+    monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 0.01)
+    again = Slow(*[lambda view: "x = ("] * 4, *[lambda view: BETTER] * 99)
+    until = Leaver(event="start", agent="slow")
+    play(study, setup, again, [{"DEPTH": 60 + n} for n in range(60)], experiments=60, recorder=until)
+    assert again.views[0].wish is None
+    assert "Your last 3 proposals could not be used, the last one because: train.py does not parse" in again.views[3].wish
+
+
+def test_a_night_ends_in_time_when_only_one_that_does_not_answer_is_left(fresh):
+    study, setup = fresh
+
+    def refuse(view):
+        raise EnvironmentFailure("the key was rejected; set another")
+
+    play(study, setup, None, [], experiments=0)
+    outcome = run_study(study, setup, Agents(None, Slow(refuse), 1.0), Until(9, hours=2 / 3600), Recorder())
+    assert outcome.exit_status == 0 and outcome.reason == "the time is over, and slow had no answer"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import studies
 from studies import BETTER, START, TRAINS, play, state_of
 
-from autoresearch.agents.claude import prompt
+from autoresearch.agents.llm import prompt
 from autoresearch.propose.views import Views
 from autoresearch.report import answers
 from autoresearch.study import lines

@@ -17,9 +17,13 @@ from autoresearch.study.ledger import read
 
 OPTIONS = {
     "agent": "auto", "model": None, "agent_command": None, "command_env": (), "mix": None, "max_cost": None,
-    "max_tokens_per_experiment": None,
+    "max_tokens_per_experiment": None, "context": None,
 }  # fmt: skip
-FAULTS = {3: "overloaded", 7: "cut_clean", 9: "garbage", 12: "only_talk", 14: "rate_limit", 16: "cut_abrupt", 18: "server_error"}
+FAULTS = {
+    3: "overloaded", 4: "bad_request", 6: "no_model", 7: "cut_clean", 8: "rejected_key", 9: "garbage", 11: "payment",
+    12: "only_talk", 13: "no_credit", 14: "rate_limit", 15: "forbidden", 16: "cut_abrupt", 17: "web_page", 18: "server_error",
+    19: "too_long", 20: "empty",
+}  # fmt: skip
 SPY = "import os\nprint('ENVIRONMENT', sorted(os.environ.items()))\n"
 
 
@@ -54,6 +58,9 @@ class Model:
 def test_a_night_of_thirty_experiments(tmp_path, corpus, monkeypatch):
     study, setup = studies.make(tmp_path / "study", corpus)
     monkeypatch.setattr(thinker, "FIRST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 0.1)
+    monkeypatch.setattr(thinker, "LONGEST_REST_SECONDS", 0.2)
+    monkeypatch.setattr(thinker, "LONGEST_WAIT_SECONDS", 0.2)
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setenv("MY_OTHER_TOKEN", "hidden-too")
     recorder = studies.Recorder()

@@ -13,8 +13,10 @@ from wire.server import KEY, WireServer, answers
 
 from autoresearch import constants, paths
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
-from autoresearch.agents.claude import claude, edits, prices
-from autoresearch.agents.claude.service import BadRequest, Service
+from autoresearch.agents.claude import claude
+from autoresearch.agents.claude.service import Service
+from autoresearch.agents.llm import edits, llm, prices, reply
+from autoresearch.agents.llm.reply import BadRequest
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError
 
 BEST = (paths.shipped("backends") / "null" / "train.py").read_text(encoding="utf-8")
@@ -36,7 +38,7 @@ def talk(monkeypatch):
             self.close()
             self.server = WireServer(script).__enter__()
             monkeypatch.setenv("ANTHROPIC_BASE_URL", self.server.url)
-            self.agent = claude.Claude(Service(model, read_seconds), **settings)
+            self.agent = llm.LLM("claude", Service(model, read_seconds), **settings)
             return self
 
         def close(self):
@@ -139,9 +141,9 @@ def test_an_answer_without_an_edit_gets_a_further_turn(talk, name):
 @pytest.mark.parametrize("script", ["only_talk", "same_file"])
 def test_the_best_is_never_returned_as_an_idea(talk, script):
     talk.open(with_file(script, BEST))
-    with pytest.raises(Unavailable, match=f"no proposal in {claude.TURNS} answers .*answered without an edit"):
+    with pytest.raises(Unavailable, match=f"no proposal in {llm.TURNS} answers .*answered without an edit"):
         talk.propose()
-    assert talk.outcomes == ["answered without an edit"] * claude.TURNS == ["answered without an edit"] * len(talk.server.requests)
+    assert talk.outcomes == ["answered without an edit"] * llm.TURNS == ["answered without an edit"] * len(talk.server.requests)
 
 
 # ------------------------------------------------------------------------------------------------------------- repair
@@ -282,6 +284,106 @@ def test_it_ends_early_when_nobody_waits(talk):
     assert len(talk.server.requests) == 1
 
 
+SAID = [  # as Anthropic, OpenAI, vLLM, llama.cpp and LM Studio say it
+    ("max_tokens: 64000 > 8192, which is the maximum allowed number of output tokens for claude-3-5-haiku", (None, 8192)),
+    ("prompt is too long: 203125 tokens > 200000 maximum", (200000, None)),
+    ("input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000, decrease input length", (200000, None)),
+    ("max_tokens is too large: 64000. This model supports at most 16384 completion tokens, whereas you gave 64000.", (None, 16384)),
+    (
+        "This model's maximum context length is 32768 tokens. However, you requested 41000 tokens",
+        (32768, None),
+    ),
+    ("the request exceeds the available context size (4096 tokens), try increasing it", (4096, None)),
+    ("the model is loaded with context length of only 4096 tokens, which is not enough", (4096, None)),
+    ("messages: too many", (None, None)),
+    ("tools.3.type: 400 is not a type", (None, None)),
+]
+
+
+@pytest.mark.parametrize(("said", "found"), SAID)
+def test_a_service_says_how_much_it_takes(said, found):
+    assert reply.sizes(said) == found
+
+
+def size_of(body):
+    return len(json.dumps(body)) // 3
+
+
+def test_a_server_with_a_small_context_is_asked_again_with_what_fits(talk):
+    context = 24_000
+
+    def serve(body):
+        wanted = size_of(body) + body["max_tokens"]
+        if wanted > context:
+            said = f"This model's maximum context length is {context} tokens. However, you requested {wanted} tokens"
+            return {"status": 400, "error": {"type": "invalid_request_error", "message": said}}
+        return answers("one_answer")[0]
+
+    discards = [Past(n, f"idea {n} " + "x" * 150, "discard", 1.5 + n / 1000, EDITED) for n in range(2, 302)]
+    kept = Past(1, "the one that was kept", "keep", 1.4, EDITED)
+    talk.open(serve)
+    assert talk.propose(history=(BASELINE, kept, *discards), best_val_bpb=1.4).train_py == EDITED
+    assert talk.outcomes == ["400 invalid_request_error", "answered"]
+    told = talk.said(1)
+    assert "the one that was kept" in told and "idea 301 " in told and "idea 300 " in told, "the kept and the newest stay"
+    assert "tell less are left out" in told and "idea 290 " not in told and "idea 3 " in told, "the near misses stay"
+    talk.propose(history=(BASELINE, kept, *discards), best_val_bpb=1.4)
+    assert talk.outcomes[2:] == ["answered"], "it is learnt"
+
+
+def test_a_context_that_holds_no_train_py_is_said(talk):
+    talk.open([], context=8000)
+    with pytest.raises(Unavailable, match=r"a context of 8000 tokens has no room .* say so by --context"):
+        talk.propose(train_py=BEST + "# " + "x " * 12_000)
+    assert talk.server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        (400, "max_tokens: 64000 > 8192, which is the maximum allowed number of output tokens", "--max-tokens-per-experiment 8192"),
+        (404, "File Not Found", "nothing is served there; mend ANTHROPIC_BASE_URL"),
+        (404, 'model "claude-opus-5-5" not found, try pulling it first', "has no model 'claude-opus-5-5'"),
+        (400, "registry.ollama.ai/library/gemma3 does not support tools", "does not take the request"),
+    ],
+)
+def test_a_refusal_names_what_to_change(status, said, words):
+    asked = reply.Asked("127.0.0.1", "claude-opus-5-5", "set a key", "ANTHROPIC_BASE_URL", ["claude-opus-5-5"])
+    told = str(reply.refusal(asked, status, said))
+    assert words in told and "did you mean claude-opus-5-5?" not in told
+
+
+def test_an_answer_without_an_end_is_ended(talk, monkeypatch):
+    monkeypatch.setattr(reply, "most_events", lambda max_tokens: 3)
+    talk.open(answers("one_answer"))
+    with pytest.raises(Unavailable, match="answers without an end"):
+        talk.propose()
+    assert talk.outcomes == ["endless answer"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ANTHROPIC_BASE_URL", "localhost:11434", "ANTHROPIC_BASE_URL is 'localhost:11434'; write it with http://"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1080", "the client can't be made: .*; look at HTTPS_PROXY"),
+        ("SSL_CERT_FILE", "/no/such/file.pem", "the client can't be made: .*; look at HTTPS_PROXY"),
+    ],
+)
+def test_a_client_that_can_not_be_made_is_one_line(monkeypatch, name, value, words):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=words):
+        claude.make()
+
+
+def test_a_model_at_home_may_take_its_time(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:11434")
+    assert Service("m")._client.timeout.read == 1800
+    monkeypatch.delenv("ANTHROPIC_BASE_URL")
+    assert Service("m")._client.timeout.read == 120
+
+
 def test_a_key_that_the_server_does_not_know(talk, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-another")
     with pytest.raises(EnvironmentFailure, match="rejects the key: invalid API key"):
@@ -293,10 +395,10 @@ def test_a_key_that_the_server_does_not_know(talk, monkeypatch):
 
 def test_the_money_is_counted_before_each_request(talk):
     talk.open(answers("three_answers"), max_cost_usd=1.0)
-    with pytest.raises(claude.BudgetSpent, match=r"1\.02 USD are spent, and --max-cost is 1; raise it"):
+    with pytest.raises(llm.BudgetSpent, match=r"1\.02 USD are spent, and --max-cost is 1; raise it"):
         talk.propose(spent_usd=1.02)
     assert talk.server.requests == []
-    with pytest.raises(claude.BudgetSpent):
+    with pytest.raises(llm.BudgetSpent):
         talk.propose(spent_usd=0.999)
     assert len(talk.server.requests) == 1 and talk.asks[0].cost_usd > 0.001
 
@@ -334,13 +436,13 @@ def test_make_takes_the_default_model_which_the_sdk_knows(monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
     agent = claude.make(seed=3)
-    assert (agent.name, agent.thinks, agent.max_tokens) == ("claude", True, claude.TOKENS_PER_EXPERIMENT)
+    assert (agent.name, agent.thinks, agent.max_tokens) == ("claude", True, llm.TOKENS_PER_EXPERIMENT)
     assert agent.service.model == claude.DEFAULT_MODEL
     known = typing.get_args(typing.get_args(anthropic.types.Model)[0])
     assert claude.DEFAULT_MODEL in known and claude.DEFAULT_MODEL not in DEPRECATED_MODELS
     assert claude.make(model="claude-sonnet-5-5").service.model == "claude-sonnet-5-5"
     assert all(prices.is_known(model) for model in known if "mythos" not in model)
-    assert agent.service.is_anthropic
+    assert agent.service.knows_editor
 
 
 def test_the_editor_is_the_newest_that_the_sdk_knows():
@@ -357,4 +459,4 @@ def test_the_editor_is_the_newest_that_the_sdk_knows():
 def test_only_anthropic_itself_knows_the_editor_without_a_schema(monkeypatch, url, is_anthropic):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
-    assert Service("m").is_anthropic == is_anthropic
+    assert Service("m").knows_editor == is_anthropic

@@ -3,8 +3,8 @@
 import pytest
 
 from autoresearch import constants, paths
-from autoresearch.agents.claude import edits
-from autoresearch.agents.claude.edits import Call, apply
+from autoresearch.agents.llm import edits
+from autoresearch.agents.llm.edits import Call, apply
 from autoresearch.text import DESCRIPTION_CHARACTERS
 
 TORCH = (paths.shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from wire.server import PromptCache
 
 from autoresearch import constants, paths
 from autoresearch.agents.base import REJECTED, Past, View
-from autoresearch.agents.claude import edits, prices, prompt
+from autoresearch.agents.llm import edits, prices, prompt
 
 TORCH = (paths.shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
 

@@ -1,1 +1,1 @@
-"""The agent claude: an LLM behind a service that speaks the Messages protocol."""
+"""The agent claude: a model behind a service that speaks Anthropic's Messages protocol."""

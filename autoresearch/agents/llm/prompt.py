@@ -6,13 +6,14 @@
     4  the rest of the history, the tally, failures, notes, wish   changes every time
 
 A cache breakpoint stands after each of the first three; the fourth that the service allows moves with the conversation
-(claude.py). A discard changes nothing before part 4. The best comes before the history, which is cheaper
+(llm.py). A discard changes nothing before part 4. The best comes before the history, which is cheaper
 at 100 and at 400 experiments (docs/design/agents.md).
 
 What agent code wrote (logs, errors, descriptions) is data: without control characters, capped, between marks that it can't close.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ CHUNK = 10  # experiments in a block of history; about 500 tokens, so that a new
 FAILURES = 3  # of the last failed experiments whose log is shown
 LOG_CHARACTERS = 1500  # of each log: its end, where the error stands
 REASON_CHARACTERS = 2000  # of the exact error of a proposal that was sent back
+MARGIN_CHARACTERS = 400  # titles and fences, where characters are counted
+NEWEST = 5  # experiments that stay longer than better ones of long ago
 KEPT = ("baseline", "keep")
 ONE_HOUR = {"type": "ephemeral", "ttl": "1h"}  # an experiment takes 5 minutes or more: the default lifetime would be over
 
@@ -60,20 +63,28 @@ def system(view: View) -> list[dict[str, Any]]:
     return [_text("\n\n".join(told), ONE_HOUR)]
 
 
-def content(view: View, notes: str) -> list[dict[str, Any]]:
-    """Parts 2 to 4: the first message of a conversation. The last block has no breakpoint yet."""
+def content(view: View, notes: str, characters: int | None = None) -> list[dict[str, Any]]:
+    """Parts 2 to 4: the first message of a conversation. The last block has no breakpoint yet.
+
+    characters: that they may have, for a small context. What tells least goes first: logs, then experiments that failed or missed
+    by far, the oldest first; what was kept and the last ones stay longest. No line is cut.
+    """
     past = [one for one in view.history if one.status != REJECTED]
     judged = list(_judged(past))
     lines = [_line(one, kind, delta) for one, kind, delta in judged]
+    last = [*_sent_back(view.history), *([f"# notes.md, by you\n\n{notes}"] if notes else []), _request(view)]
+    details = [_tally(past), *_failures(past)]
+    if characters is not None:
+        left = characters - len(view.train_py) - sum(map(len, last)) - MARGIN_CHARACTERS
+        lines = _most_telling(judged, lines, left)
+        details = details if sum(map(len, (*lines, *details))) <= left else []
     whole = len(lines) - len(lines) % CHUNK
     title = "# History: number | kind of edit | what | val_bpb (against the best before it) | verdict | agent\n"
     chunks = [_text(("" if start else title) + "\n".join(lines[start : start + CHUNK])) for start in range(0, whole, CHUNK)]
     if chunks:
         chunks[-1]["cache_control"] = ONE_HOUR
     rest = [("" if whole else title) + "\n".join(lines[whole:])]
-    rest += [_tally(past), *_failures(past), *_sent_back(view.history)]
-    rest += [f"# notes.md, by you\n\n{notes}"] if notes else []
-    rest.append(_request(view))
+    rest += [*details, *last]
     best = _text(f"# The best train.py so far\n\n```python\n{view.train_py}\n```", ONE_HOUR)
     return [best, *chunks, _text("\n\n".join(part for part in rest if part))]
 
@@ -101,6 +112,23 @@ def _judged(past: Sequence[Past]) -> Iterator[tuple[Past, str, float | None]]:
         yield one, kind, None if one.val_bpb is None or before is None else one.val_bpb - before
         if one.status in KEPT:
             best = one
+
+
+def _most_telling(judged: Sequence[tuple[Past, str, float | None]], lines: list[str], characters: int) -> list[str]:
+    """As many of the lines, in their order, as fit; with a word on those that do not."""
+
+    def worth(index: int) -> tuple[bool, bool, float, int]:
+        one, _, delta = judged[index]
+        return one.status in KEPT, index >= len(judged) - NEWEST, -math.inf if delta is None else -abs(delta), index
+
+    found: set[int] = set()
+    for index in sorted(range(len(lines)), key=worth, reverse=True):
+        if len(lines[index]) + 1 <= characters:
+            characters -= len(lines[index]) + 1
+            found.add(index)
+    missing = len(lines) - len(found)
+    words = [f"({missing} experiments that tell less are left out: they failed, or missed by more)"] if missing else []
+    return [*words, *(lines[index] for index in sorted(found))]
 
 
 def _line(one: Past, kind: str, delta: float | None) -> str:

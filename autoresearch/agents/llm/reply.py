@@ -1,0 +1,143 @@
+"""What comes of one request to a model's service, and what its refusals mean, in the words of our options.
+
+    Unavailable          rate limit, overload, no network, time-out, cut or malformed answer: asked again soon
+    EnvironmentFailure   rejected key, no credit, a request that the service does not take: asked again much later
+    UsageError           no such model: the same
+
+None of them ends a night: the search goes on, and the panel says why it goes on alone (propose/proposer.py).
+"""
+
+import email.utils
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from autoresearch.agents.base import Ask, Unavailable
+from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError, nearest
+
+NO_CREDIT_WORDS = ("credit balance", "billing", "insufficient_quota")  # an empty account's status has often no code of its own
+_NO_MODEL = re.compile(r"model.{0,80}(not found|not exist|unknown|not a valid)|(unknown|invalid|no such) model")
+_WORDS = 300  # characters of what a service says
+
+
+class BadRequest(EnvironmentFailure):
+    """The service does not take the request: the same one again would be refused again."""
+
+
+class TooLong(BadRequest):
+    """The service takes fewer tokens. context: of the request and its answer together; output: of the answer; None: not said."""
+
+    def __init__(self, reason: str, context: int | None, output: int | None):
+        super().__init__(reason)
+        self.context, self.output = context, output
+
+
+@dataclass(frozen=True)
+class Reply:
+    ask: Ask
+    content: tuple[Any, ...] = ()  # blocks with a `type`: text, tool_use and others, to be sent back as they are
+    error: AutoresearchError | None = None
+
+
+class Service(Protocol):
+    """Asks one model. The request is one of Anthropic's Messages: max_tokens, system, messages, tools."""
+
+    model: str
+    knows_editor: bool  # Anthropic's editor by its type, without a schema
+
+    def ask(self, request: dict[str, Any], wanted: Callable[[], bool]) -> Reply:
+        """Raises nothing: errors are in the reply."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who was asked for what: for the words of a refusal."""
+
+    host: str
+    model: str
+    keys: str  # what to do about a key
+    address: str  # the option or variable that names the server
+    known: Sequence[str] = ()  # models that it may have
+
+
+def refusal(asked: Asked, status: int, said: str, words: str = "", retry_seconds: float | None = None) -> AutoresearchError:
+    """The error for an HTTP status. said: the service's sentence, fit to be shown. words: its kind and code of the error."""
+    host, told = asked.host, f"{words} {said}".lower()
+    if status == 402 or "billing_error" in words or (status in (400, 403, 429) and any(one in told for one in NO_CREDIT_WORDS)):
+        return EnvironmentFailure(f"no credit at {host}: {said}; add credit there, or use --agent search")
+    if status == 401 or "authentication_error" in words:
+        return EnvironmentFailure(f"{host} rejects the key: {said}; {asked.keys}")
+    if status == 403:
+        return EnvironmentFailure(f"{host} forbids it: {said}; use another key, or --agent search")
+    if status in (400, 413, 422, 500) and any(limits := sizes(said)):
+        context, output = limits
+        size = f"{context:,} tokens of context" if context else f"{output:,} tokens of an answer"
+        option = f"--context {context}" if context else f"--max-tokens-per-experiment {output}"
+        return TooLong(f"{host} takes {size} only: {said}; {option} says so from the start", context, output)
+    if (status == 404 and "model" in told) or (status == 400 and _NO_MODEL.search(told)):
+        close = nearest(asked.model, [one for one in asked.known if one != asked.model])
+        close = close or f"; give --model one that it has{f', such as {asked.known[0]}' if asked.known else ''}"
+        return UsageError(f"{host} has no model {asked.model!r} ({said}){close} (--model, {asked.address})")
+    if status in (404, 405):
+        return EnvironmentFailure(f"{host} answers {status} ({said}): nothing is served there; mend {asked.address}")
+    if status in (400, 413, 422):
+        return BadRequest(f"{host} does not take the request: {said}; try another --model, or --agent search")
+    return Unavailable(f"{host} answers {f'{status} {words}'.strip()}: {said}", retry_seconds)
+
+
+# What a context or an answer may have at most, as services say it: Anthropic, OpenAI, vLLM, llama.cpp, LM Studio.
+_OUTPUT = (
+    r"> ?([\d,]+), which is the maximum allowed number of output tokens",
+    r"at most ([\d,]+) completion tokens",
+    r"max_(?:completion_|output_)?tokens\W.{0,80}?(?:at most|less than or equal to|<=|maximum of|maximum is)\D{0,20}?([\d,]+)",
+)
+_CONTEXT = (
+    r"> ?([\d,]+)(?: maximum|, decrease input)",
+    r"context (?:length|size|window)\D{0,40}?([\d,]+)",
+    r"maximum (?:input|prompt|sequence) length\D{0,20}?([\d,]+)",
+)
+
+
+def sizes(said: str) -> tuple[int | None, int | None]:
+    """(context, output) in tokens, as far as a refusal names them."""
+    return _first(_CONTEXT, said), _first(_OUTPUT, said)
+
+
+def _first(patterns: Iterable[str], said: str) -> int | None:
+    for pattern in patterns:
+        if found := re.search(pattern, said, re.IGNORECASE):
+            return int(found[1].replace(",", "")) or None
+    return None
+
+
+def shown(text: str, *secrets: str | None) -> str:
+    """What a service says, as a part of one line and without our key."""
+    for secret in secrets:
+        text = text.replace(secret, "(key)") if secret else text
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line[:_WORDS] or "no reason given"
+
+
+def retry_seconds(headers: Mapping[str, str]) -> float | None:
+    """What the service asks to wait: a number of seconds or a date."""
+    value = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    date = email.utils.parsedate_tz(value)
+    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+
+
+def cut_short(max_tokens: int) -> Unavailable:
+    return Unavailable(f"the answer was longer than the {max_tokens} tokens left (--max-tokens-per-experiment, --context)")
+
+
+def most_events(max_tokens: int) -> int:
+    """Of a stream: more than an answer of so many tokens has, with pings every few seconds for hours."""
+    return 4 * max_tokens + 10_000
