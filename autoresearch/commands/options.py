@@ -97,8 +97,14 @@ _OPTIONS = {
         "--agent",
         default="auto",
         show_default=True,
-        type=click.Choice(["auto", "search", "claude", "command"]),
-        help="What proposes the edits. auto: claude with ANTHROPIC_API_KEY, else an installed coding agent, else the search.",
+        type=click.Choice(["auto", "search", "claude", "openai", "command"]),
+        help="What proposes the edits. auto: claude with ANTHROPIC_API_KEY, else an installed coding agent, else the search. "
+        "openai: any server that speaks OpenAI's protocol.",
+    ),
+    "base_url": click.option(
+        "--base-url",
+        metavar="URL",
+        help="The server of --agent openai, such as http://127.0.0.1:11434/v1 (Ollama). Default: OPENAI_BASE_URL, or OpenAI.",
     ),
     "command": click.option(
         "--command",
@@ -118,7 +124,11 @@ _OPTIONS = {
         metavar="SHARE",
         help="The LLM's share of the experiments; the search tunes numbers in the others. Default: 0.3.",
     ),
-    "model": click.option("--model", metavar="NAME", help="The model that --agent claude asks. Default: a current strong one."),
+    "model": click.option(
+        "--model",
+        metavar="NAME",
+        help="The model that --agent claude or openai asks. Default: a strong one of Anthropic's; the server's only one.",
+    ),
     "max_cost": click.option(
         "--max-cost",
         type=_Amount(1_000_000),

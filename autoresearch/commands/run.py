@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @options(
-    "workspace", "profile", "autotune", "backend", "corpus", "agent", "model", "max_cost", "max_tokens_per_experiment", "context",
-    "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds", "decide", "stop_early", "seed",
-    *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
+    "workspace", "profile", "autotune", "backend", "corpus", "agent", "model", "base_url", "max_cost",
+    "max_tokens_per_experiment", "context", "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds",
+    "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
 )  # fmt: skip
 @click.pass_context
 def command(

@@ -17,7 +17,7 @@ from autoresearch.study.ledger import read
 
 OPTIONS = {
     "agent": "auto", "model": None, "agent_command": None, "command_env": (), "mix": None, "max_cost": None,
-    "max_tokens_per_experiment": None, "context": None,
+    "max_tokens_per_experiment": None, "context": None, "base_url": None,
 }  # fmt: skip
 FAULTS = {
     3: "overloaded", 4: "bad_request", 6: "no_model", 7: "cut_clean", 8: "rejected_key", 9: "garbage", 11: "payment",

@@ -354,7 +354,8 @@ def test_a_refusal_names_what_to_change(status, said, words):
 
 
 def test_an_answer_without_an_end_is_ended(talk, monkeypatch):
-    monkeypatch.setattr(reply, "most_events", lambda max_tokens: 3)
+    monkeypatch.setattr(reply, "EVENTS_PER_TOKEN", 0)
+    monkeypatch.setattr(reply, "PINGS", 3)
     talk.open(answers("one_answer"))
     with pytest.raises(Unavailable, match="answers without an end"):
         talk.propose()

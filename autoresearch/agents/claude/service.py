@@ -65,20 +65,12 @@ class Service:
         """request: what messages.stream takes besides the model. Raises nothing: errors are in the reply."""
         started, stream, ended = time.monotonic(), None, False
         error: tuple[str, AutoresearchError] | None = None
-        most_events = reply.most_events(request["max_tokens"])
         try:
             with self._client.messages.stream(model=self.model, **request) as stream:
-                for number, event in enumerate(stream):
+                for event in reply.bounded(stream, self.host, request["max_tokens"], self._request_seconds, wanted):
                     ended = ended or event.type == "message_stop"
-                    if not wanted():
-                        error = "ended early", Unavailable("nobody waits for the answer any more")
-                        break
-                    if time.monotonic() - started > self._request_seconds:
-                        error = "timed out", Unavailable(f"no whole answer within {self._request_seconds} s")
-                        break
-                    if number > most_events:
-                        error = "endless answer", Unavailable(f"{self.host} answers without an end")
-                        break
+        except reply.Ended as end:
+            error = end.outcome, end.error
         except Exception as raised:  # not only the SDK's: what its parser and its HTTP library raise comes through as it is
             error = self._translated(raised)
         message = _snapshot(stream)

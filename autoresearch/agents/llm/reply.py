@@ -10,15 +10,17 @@ None of them ends a night: the search goes on, and the panel says why it goes on
 import email.utils
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from autoresearch.agents.base import Ask, Unavailable
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError, nearest
 
 NO_CREDIT_WORDS = ("credit balance", "billing", "insufficient_quota")  # an empty account's status has often no code of its own
 _NO_MODEL = re.compile(r"model.{0,80}(not found|not exist|unknown|not a valid)|(unknown|invalid|no such) model")
+EVENTS_PER_TOKEN, PINGS = 4, 10_000  # of a stream: more than an answer has, with a ping a second for hours
+Event = TypeVar("Event")
 _WORDS = 300  # characters of what a service says
 
 
@@ -138,6 +140,22 @@ def cut_short(max_tokens: int) -> Unavailable:
     return Unavailable(f"the answer was longer than the {max_tokens} tokens left (--max-tokens-per-experiment, --context)")
 
 
-def most_events(max_tokens: int) -> int:
-    """Of a stream: more than an answer of so many tokens has, with pings every few seconds for hours."""
-    return 4 * max_tokens + 10_000
+class Ended(Exception):
+    """We ended a stream. outcome: in a few words."""
+
+    def __init__(self, outcome: str, error: Unavailable):
+        super().__init__(outcome)
+        self.outcome, self.error = outcome, error
+
+
+def bounded(events: Iterable[Event], host: str, max_tokens: int, seconds: float, wanted: Callable[[], bool]) -> Iterator[Event]:
+    """The events of a stream. Raises Ended when nobody waits any more, after `seconds`, or for a stream without an end."""
+    end = time.monotonic() + seconds
+    for number, event in enumerate(events):
+        if not wanted():
+            raise Ended("ended early", Unavailable("nobody waits for the answer any more"))
+        if time.monotonic() > end:
+            raise Ended("timed out", Unavailable(f"no whole answer within {seconds:g} s"))
+        if number > EVENTS_PER_TOKEN * max_tokens + PINGS:
+            raise Ended("endless answer", Unavailable(f"{host} answers without an end"))
+        yield event
