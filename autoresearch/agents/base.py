@@ -31,6 +31,30 @@ class Past:
     log: str = ""  # the end of a failed one's log: written by agent code, so data, never instructions
 
 
+COURSE_AT = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the training time, where the losses of a Course stand
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the first training of an experiment went, by the harness's clock; None is unknown."""
+
+    number: int  # of the experiment
+    steps: int | None
+    tokens_per_second: float | None
+    memory_bytes: int | None  # at most, of the device
+    losses: tuple[float | None, ...]  # in nats, as train.py reports them: means of the tenth of the time before COURSE_AT
+
+    def line(self) -> str:
+        """For an agent: numbers alone, whatever train.py has said."""
+        speed = None if self.tokens_per_second is None else f"{self.tokens_per_second:,.0f}"
+        memory = None if self.memory_bytes is None else f"{self.memory_bytes / 2**30:.2f}"
+        losses = (None if loss is None else f"{loss:.3f}" for loss in self.losses)
+        return " | ".join(str("n/a" if cell is None else cell) for cell in (self.number, self.steps, speed, memory, *losses))
+
+
+COURSE_TITLE = " | ".join(("experiment", "steps", "tokens/s", "GB", *(f"loss at {at:.0%}" for at in COURSE_AT)))
+
+
 @dataclass(frozen=True)
 class Ask:
     """One request to a service, for the ledger. Tokens are None where the service does not tell."""
@@ -58,6 +82,7 @@ class View:
     running: str | None = None  # description of the experiment that trains meanwhile; it has no verdict yet
     wish: str | None = None  # what the harness asks for this time, in words; None: whatever is best
     spent_usd: float = 0.0  # by the whole study so far, as far as prices are known
+    courses: tuple[Course, ...] = ()  # of the best's training and of the last ones
     wanted: Callable[[], bool] = lambda: True  # False once nobody waits for the answer: end soon
     on_ask: Callable[[Ask], None] = lambda ask: None  # to be called after each request to a service, also a failed one
 

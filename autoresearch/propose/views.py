@@ -9,12 +9,16 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from autoresearch.agents.base import Past, View
+from autoresearch.agents.base import COURSE_AT, Course, Past, View
+from autoresearch.run.futility import means, read_curve
 from autoresearch.study import events
 from autoresearch.study.session import log_tail
 from autoresearch.study.state import Experiment, State
 from autoresearch.study.store import Store
 from autoresearch.study.workspace import Study
+
+COURSES = 8  # of the last experiments; chosen: some 300 tokens
+COURSE_WIDTH = 0.1  # of the training time, that a loss is the mean of
 
 
 class Views:
@@ -23,6 +27,7 @@ class Views:
     def __init__(self, study: Study, store: Store):
         self._study, self._store = study, store
         self._known: dict[tuple[str, str | None, float | None], Past] = {}  # by commit, state and score
+        self._courses: dict[str, Course] = {}  # by the run's folder
 
     def view(self, state: State, sent_back: Sequence[Past] = (), running: str | None = None, wish: str | None = None) -> View:
         """sent_back: proposals that the agent just got back; they stand at the end of its history. running, wish: the View's."""
@@ -39,7 +44,25 @@ class Views:
             spent_usd=state.cost_usd,
             running=running,
             wish=wish,
+            courses=self._shown(state, best),
         )
+
+    def _shown(self, state: State, best: Experiment) -> tuple[Course, ...]:
+        """The best's first, then the last ones'."""
+        trained = [one for one in state.experiments if one.runs and one.runs[0].result is not None]
+        shown = [one for one in trained if one is best] + [one for one in trained[-COURSES:] if one is not best]
+        return tuple(map(self._course, shown))
+
+    def _course(self, one: Experiment) -> Course:
+        folder, result = one.runs[0].folder, one.runs[0].result
+        if folder not in self._courses:
+            curve = read_curve(self._study.runs / folder / "curve.jsonl", self._study.profile.budget.train_seconds)
+            seconds, tokens = (result.training_seconds, result.total_tokens) if result else (None, None)
+            speed = tokens / seconds if seconds and tokens is not None else None
+            losses = means(curve, COURSE_AT, COURSE_WIDTH)
+            steps, memory = (result.num_steps, result.peak_memory_bytes) if result else (None, None)
+            self._courses[folder] = Course(one.number, steps, speed, memory, losses)
+        return self._courses[folder]
 
     def history(self, state: State) -> list[Past]:
         """Everything that was decided, and what failed before its training, in the order of time."""

@@ -14,6 +14,7 @@ saves less time late in a night: the baseline is the one text that no agent has 
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 FUTILE = "futile"  # the ledger's state of a run that was ended so
@@ -43,12 +44,18 @@ class Futility:
 
 
 def read_curve(path: Path, train_seconds: float) -> Curve:
-    """A run's curve.jsonl; empty when it is gone or damaged: then nothing is stopped."""
+    """A run's curve.jsonl; empty when it is gone or damaged: then nothing is stopped, and no agent is shown it."""
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [(line["seconds"] / train_seconds, float(line["loss"])) for line in lines]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def means(curve: Curve, at: Iterable[float], width: float) -> tuple[float | None, ...]:
+    """The mean loss of the `width` of the time before each of `at`; None where there is none."""
+    found = ([loss for progress, loss in curve if place - width < progress <= place] for place in at)
+    return tuple(math.fsum(losses) / len(losses) if losses else None for losses in found)
 
 
 def _objection(baseline: Curve, curve: Curve, at: float) -> str | None:

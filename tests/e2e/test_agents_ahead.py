@@ -1,5 +1,6 @@
 """A slow agent beside the search: it thinks while the machine trains, and nobody waits for it."""
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +11,7 @@ from scripted import Scripted
 from studies import BETTER, BROKEN, WORSE, Recorder, check_in_line, git, state_of
 
 from autoresearch import constants
-from autoresearch.agents.base import REJECTED, Ask, Exhausted, Proposal, Unavailable
+from autoresearch.agents.base import COURSE_AT, REJECTED, Ask, Exhausted, Proposal, Unavailable
 from autoresearch.agents.mix import Agents
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop.loop import Until, run_study
@@ -87,6 +88,23 @@ def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, co
     state = state_of(study)
     assert state.asked == len(slow.views) and state.cost_usd == pytest.approx(0.01 * state.asked)
     check_in_line(study)
+
+
+def test_it_is_shown_how_trainings_went(fresh):
+    study, setup = fresh
+    slow = Slow(lambda view: WORSE, lambda view: BETTER)
+    play(study, setup, slow, None, experiments=2)
+    (course,) = slow.views[1].courses
+    result = state_of(study).experiments[0].runs[0].result
+    assert (course.number, course.steps, course.memory_bytes) == (0, result.num_steps, result.peak_memory_bytes)
+    assert course.tokens_per_second == pytest.approx(result.total_tokens / result.training_seconds)
+    lines = (study.runs / state_of(study).experiments[0].runs[0].folder / "curve.jsonl").read_text().splitlines()
+    curve = [json.loads(line) for line in lines]
+    assert curve, "the null backend reports its losses"
+    for at, loss in zip(COURSE_AT, course.losses, strict=True):
+        there = [line["loss"] for line in curve if at - 0.1 < line["seconds"] / setup.train_seconds <= at]
+        assert loss == (pytest.approx(sum(there) / len(there)) if there else None), (at, curve)
+    assert any(loss is not None for loss in course.losses), curve
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from wire.server import PromptCache
 
 from autoresearch import constants, paths
-from autoresearch.agents.base import REJECTED, Past, View
+from autoresearch.agents.base import COURSE_TITLE, REJECTED, Course, Past, View
 from autoresearch.agents.llm import edits, prices, prompt
 
 TORCH = (paths.shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
@@ -53,6 +53,15 @@ def test_a_discard_changes_nothing_before_the_last_block():
     assert before[:-1] == after[:-1] and before[-1] != after[-1]
     assert len(before) == 4  # the best, two chunks of history, the rest
     assert prompt.system(view(night(25))) == prompt.system(view(night(26)))
+
+
+def test_how_trainings_went_is_told_and_goes_first_where_a_context_is_small():
+    courses = (Course(3, 780, 52_100.4, 3 * 2**29, (4.5, 4.0, 3.5, None, 3.25)), Course(24, None, None, None, (None,) * 5))
+    told = view(night(25), courses=courses)
+    rows = "3 | 780 | 52,100 | 1.50 | 4.500 | 4.000 | 3.500 | n/a | 3.250\n24 | n/a | n/a | n/a | n/a | n/a | n/a | n/a | n/a"
+    assert f"{COURSE_TITLE}\n{rows}" in text(told)
+    small = "\n".join(block["text"] for block in prompt.content(told, "", characters=len(told.train_py) + 1500))
+    assert COURSE_TITLE not in small and "24 | learning rate" in small and "left out" in small
 
 
 def test_a_new_chunk_leaves_the_earlier_ones_alone():

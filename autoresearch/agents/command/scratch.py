@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 
 from autoresearch import constants
-from autoresearch.agents.base import FAILED, LARGEST_BYTES, REJECTED, Past, View
+from autoresearch.agents.base import COURSE_TITLE, FAILED, LARGEST_BYTES, REJECTED, Past, View
 from autoresearch.errors import UsageError
 from autoresearch.text import unified_diff
 
@@ -120,6 +120,9 @@ def history_text(view: View) -> str:
         "|---|---|---|---|---|---|---|",
         *(_row(past, view.best_val_bpb) for past in tried),
     ]
+    if view.courses:
+        found += ["", "## How trainings went: the best's, then the last ones'", "", COURSE_TITLE]
+        found += [course.line() for course in view.courses]
     for past in failures:
         found += ["", f"## Experiment {past.number} failed ({past.status})", "", quoted(past.log or past.reason or "", _LOG_LINES)]
     return "\n".join(found) + "\n"

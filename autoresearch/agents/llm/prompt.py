@@ -3,7 +3,7 @@
     1  rules, program.md, the machine, the profile, the limits     changes when the owner edits program.md
     2  the best train.py                                           changes with a keep
     3  the history in chunks of CHUNK experiments                  grows by a block every CHUNK experiments
-    4  the rest of the history, the tally, failures, notes, wish   changes every time
+    4  the rest of the history, trainings, failures, notes, wish   changes every time
 
 A cache breakpoint stands after each of the first three; the fourth that the service allows moves with the conversation
 (llm.py). A discard changes nothing before part 4. The best comes before the history, which is cheaper
@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from autoresearch.agents.base import REJECTED, Past, View
+from autoresearch.agents.base import COURSE_TITLE, REJECTED, Past, View
 from autoresearch.agents.categories import category
 from autoresearch.agents.mix import tallies
 from autoresearch.text import harmless, one_line
@@ -73,7 +73,7 @@ def content(view: View, notes: str, characters: int | None = None) -> list[dict[
     judged = list(_judged(past))
     lines = [_line(one, kind, delta) for one, kind, delta in judged]
     last = [*_sent_back(view.history), *([f"# notes.md, by you\n\n{notes}"] if notes else []), _request(view)]
-    details = [_tally(past), *_failures(past)]
+    details = [_tally(past), *_courses(view), *_failures(past)]
     if characters is not None:
         left = characters - len(view.train_py) - sum(map(len, last)) - MARGIN_CHARACTERS
         lines = _most_telling(judged, lines, left)
@@ -142,6 +142,11 @@ def _tally(past: Sequence[Past]) -> str:
     counts = sorted(tallies(past).items(), key=lambda entry: -entry[1][0])
     shown = [f"{kind} {tried}/{kept}" for kind, (tried, kept) in counts]
     return f"Tried/kept by kind: {', '.join(shown)}" if shown else ""
+
+
+def _courses(view: View) -> list[str]:
+    rows = "\n".join(course.line() for course in view.courses)
+    return [f"# How trainings went: the best's, then the last ones'\n{COURSE_TITLE}\n{rows}"] if rows else []
 
 
 def _failures(past: Sequence[Past]) -> list[str]:
