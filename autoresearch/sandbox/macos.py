@@ -67,7 +67,7 @@ BEFORE_PLACES = (
     # `default` leaves these out (Firefox, WebKit): another process's environment could be read, with its keys.
     Rule("deny", ("process-info*", "nvram*")),
     Rule("allow", ("process-fork", "process-exec")),  # what is started is in the same cell
-    Rule("allow", ("process-info*", "signal"), ("(target same-sandbox)",)),
+    Rule("allow", ("process-info*", "signal"), ("(target self)", "(target same-sandbox)")),
     Rule("allow", ("file-read-metadata", "file-test-existence", "file-map-executable")),
     Rule("allow", ("sysctl-read",), SYSCTLS),
     OPENMP,
@@ -140,7 +140,7 @@ def forget(cell: Cell) -> None:
 
 
 def prove() -> None:
-    """OSError unless the fence holds: no look into the folder of all users, and no connection."""
+    """OSError unless the fence holds: no connection, and no look into the folder of all users."""
     try:
         os.listdir("/Users")
     except PermissionError:
