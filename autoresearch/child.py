@@ -125,6 +125,7 @@ class Worker:
         for pipe in (self._stdin, self._stdout, self._stderr):
             pipe.close()
         if self._cell:
+            launch.forget(self._cell)
             workdir.remove(Path(self._cell.work))
         else:
             workdir.give_back(self._compiled, is_whole=kind is None)
@@ -297,7 +298,7 @@ def _widen(pipe: IO[bytes]) -> None:
 
 def _environment(cell: Cell | None, compiled: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return (policy.environment(cell) if cell else kept) | {
+    return (policy.environment(cell) | launch.variables(cell) if cell else kept) | {
         "PYTHONPATH": str(PACKAGE.parent),  # also when it is not installed; SAFEPATH: the run's folder is not searched
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",

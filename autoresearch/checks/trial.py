@@ -42,7 +42,7 @@ VICTIM = """
 import ctypes, os, sys, time
 secret = sys.argv[1].encode()
 buffer = ctypes.create_string_buffer(secret)
-file = os.memfd_create("file")
+file = os.memfd_create("file") if hasattr(os, "memfd_create") else os.pipe()[1]
 os.write(file, secret)
 print(file, ctypes.addressof(buffer), flush=True)
 time.sleep(3600)

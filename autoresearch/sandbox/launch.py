@@ -29,6 +29,23 @@ def command(cell: Cell, module: str, door: int | None = None) -> list[str]:
     return inside
 
 
+def variables(cell: Cell) -> dict[str, str]:
+    """What a cell's environment has beyond policy.environment."""
+    if sys.platform == "darwin" and cell.level:
+        from autoresearch.sandbox import macos
+
+        return macos.variables(cell)
+    return {}
+
+
+def forget(cell: Cell) -> None:
+    """Once all processes of a cell have ended: what they may have left outside of its folder `work`."""
+    if sys.platform == "darwin" and cell.level:
+        from autoresearch.sandbox import macos
+
+        macos.forget(cell)
+
+
 def tie(process: subprocess.Popen[bytes]) -> "windows.Job | None":
     """Windows: an object whose `close` ends the process with all that it started; our own end does so too. Elsewhere None.
 

@@ -1,48 +1,142 @@
 """Level 2 on macOS: the worker starts under `sandbox-exec` with a Seatbelt profile of our own, which denies what it does not name.
 
-Not run on a Mac yet: written from the profiles that Chromium, Apple and others publish. `prove` refuses a cell that does not hold.
+Not run on a Mac yet. What the frameworks need, and what must stay shut, is recorded with its sources in tests/facts/seatbelt.toml,
+and the profile is held against it by Seatbelt's own rule. `prove` refuses a cell that does not hold.
 """
 
+import contextlib
+import ctypes
+import hashlib
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 from autoresearch.sandbox.policy import Cell, Reach
 
 PROGRAM = "/usr/bin/sandbox-exec"
+
+
+class Rule(NamedTuple):
+    """One line of a profile: for any of the operations on what any of the filters names; without a filter, on everything."""
+
+    verdict: str  # allow, deny
+    operations: tuple[str, ...]
+    filters: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"({' '.join((self.verdict, *self.operations, *self.filters))})"
+
+
+def _named(kind: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"({kind} {_quoted(name)})" for name in names)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 SYSTEM_READS = (
-    "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/usr", "/bin", "/sbin", "/opt/homebrew",
-    "/opt/local",
-    "/private/var/db/dyld", "/private/var/db/timezone", "/private/etc/localtime", "/Applications/Xcode.app",
-    "/dev/random", "/dev/urandom", "/dev/zero", "/dev/null",
+    *_named(
+        "subpath", "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/usr", "/bin", "/sbin",
+        "/opt/homebrew", "/opt/local", "/private/var/db/dyld", "/private/var/db/timezone", "/Applications/Xcode.app", "/dev/fd",
+    ),
+    *_named("literal", "/", "/private/etc/localtime", "/dev/random", "/dev/urandom", "/dev/zero", "/dev/null"),
 )  # fmt: skip
-# Metal: the GPU's user client, and the service that compiles its kernels.
-METAL = (
-    '(allow iokit-open (iokit-user-client-class "AGXDeviceUserClient" "AGXSharedUserClient" "IOSurfaceRootUserClient"))',
-    '(allow mach-lookup (global-name "com.apple.MTLCompilerService") (global-name "com.apple.system.opendirectoryd.libinfo"))',
-)
-HEAD = (
-    "(version 1)", "(deny default)", "(allow process-fork)", "(allow process-exec)", "(allow signal (target same-sandbox))",
-    "(allow sysctl-read)", "(allow file-read-metadata)", "(allow process-info* (target same-sandbox))", "(allow ipc-posix-sem)",
+# Facts of the hardware and of the system's version. Not kern.proc* (other processes, with their environment), and nothing that
+# counts since boot (vm, net): one run could read there what another one did.
+SYSCTLS = (
+    *_named("sysctl-name-prefix", "hw.", "machdep.cpu.", "iogpu."),
+    *_named("sysctl-name", *(f"kern.{name}" for name in (
+        "argmax", "boottime", "hostname", "hv_vmm_present", "iossupportversion", "maxfiles", "maxfilesperproc", "maxproc",
+        "ngroups", "osproductversion", "osrelease", "ostype", "osvariant_status", "osversion", "secure_kernel", "usrstack64",
+        "version",
+    )), "machdep.ptrauth_enabled", "security.mac.lockdown_mode_state", "sysctl.proc_cputype", "sysctl.proc_native",
+        "sysctl.proc_translated", "vm.pagesize"),
 )  # fmt: skip
+# LLVM's OpenMP, and so PyTorch, aborts where it can't enter itself here, under its process's number. A name outlives its process:
+# so no other name, no semaphore, and `forget` removes them all.
+OPENMP_NAME = "/__KMP_REGISTERED_LIB_"
+OPENMP = Rule(
+    "allow", ("ipc-posix-shm-read-data", "ipc-posix-shm-write-create", "ipc-posix-shm-write-unlink"),
+    (f'(ipc-posix-name-regex #"^{OPENMP_NAME}[1-9][0-9]?[0-9]?[0-9]?[0-9]?$")',),
+)  # fmt: skip
+LAST_PROCESS = 99_999  # PID_MAX of xnu's bsd/sys/proc_internal.h
+BEFORE_PLACES = (
+    Rule("deny", ("default",)),
+    # `default` leaves these out (Firefox, WebKit): another process's environment could be read, with its keys.
+    Rule("deny", ("process-info*", "nvram*")),
+    Rule("allow", ("process-fork", "process-exec")),  # what is started is in the same cell
+    Rule("allow", ("process-info*", "signal"), ("(target self)", "(target same-sandbox)")),
+    Rule("allow", ("file-read-metadata", "file-test-existence", "file-map-executable")),
+    Rule("allow", ("sysctl-read",), SYSCTLS),
+    OPENMP,
+    # Metal: the GPU's user client, a virtual machine's too; the service that compiles kernels.
+    Rule("allow", ("iokit-open",), _named(
+        "iokit-user-client-class", "AGXDeviceUserClient", "AGXSharedUserClient", "IOGPUDeviceUserClient", "IOSurfaceRootUserClient",
+        "AppleParavirtDeviceUserClient",
+    )),
+    Rule("allow", ("iokit-get-properties",)),
+    Rule("allow", ("mach-lookup",), (
+        *_named("global-name", "com.apple.MTLCompilerService", "com.apple.system.opendirectoryd.libinfo"),
+        *_named("xpc-service-name", "com.apple.MTLCompilerService"),
+    )),
+    Rule("allow", ("file-read*",), SYSTEM_READS),
+    Rule("deny", ("file-read-data",), _named("subpath", "/System/Volumes/Data")),  # the user's files under their other name
+)  # fmt: skip
+TEMPORARY_AND_CACHE = (65537, 65538)  # _CS_DARWIN_USER_TEMP_DIR, _CS_DARWIN_USER_CACHE_DIR of unistd.h
+
+
+def rules(cell: Cell) -> list[Rule]:
+    """Of two rules with a filter the later one counts, and either before one without."""
+    reads = [path for path in cell.reads if not path.startswith(("/proc", "/sys"))]
+    writes = [path for path in cell.writes if not path.startswith("/proc")]
+    return [
+        *BEFORE_PLACES,
+        *(Rule("allow", ("file-read*",), _place(path)) for path in reads),
+        *(Rule("allow", ("file-write*",), _place(path)) for path in writes),
+        *(Rule("allow", ("file-read*", "file-write*"), _named("subpath", path)) for path in own_folders(cell)),
+        Rule("deny", ("file-write-setugid",), _named("subpath", "/")),
+    ]
 
 
 def profile(cell: Cell) -> str:
     """The Seatbelt profile, as text. No rule for the network, for Mach services beside Metal's, or for other processes."""
-    reads = [*SYSTEM_READS, *(path for path in cell.reads if not path.startswith(("/proc", "/sys")))]
-    return "\n".join([
-        *HEAD,
-        '(allow file-read* (literal "/"))',
-        *(f"(allow file-read* {_place(path)})" for path in dict.fromkeys(reads)),
-        *(f"(allow file-write* {_place(path)})" for path in cell.writes if not path.startswith("/proc")),
-        "(deny file-write-setugid)",
-        *METAL,
-    ])  # fmt: skip
+    return "\n".join(["(version 1)", *map(str, rules(cell))])
 
 
 def prefix(cell: Cell) -> list[str]:
     """What goes before the worker's command line."""
     return [PROGRAM, "-p", profile(cell)]
+
+
+def variables(cell: Cell) -> dict[str, str]:
+    """Metal keeps its compiled kernels in the user's cache folder, which all programs share, whatever TMPDIR is; this moves it."""
+    return {"DIRHELPER_USER_DIR_SUFFIX": f"autoresearch-{hashlib.blake2b(cell.work.encode(), digest_size=16).hexdigest()}"}
+
+
+def own_folders(cell: Cell) -> list[str]:
+    """What `variables` makes of the user's temporary and cache folders: the cell's own. The system makes them when it is asked."""
+    found = []
+    for number in TEMPORARY_AND_CACHE:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # not macOS
+            folder = os.confstr(number)
+            found += [str(Path(os.path.realpath(folder), *variables(cell).values()))] if folder else []
+    return found
+
+
+def forget(cell: Cell) -> None:
+    """Remove what a cell whose processes have ended may have left outside of `work`.
+
+    Another program's entry of OpenMP goes as well: it is only looked for when that program ends.
+    """
+    from autoresearch.border import files
+
+    for folder in own_folders(cell):
+        files.remove(Path(folder))
+    libc = ctypes.CDLL(None)
+    for process in range(1, LAST_PROCESS + 1):
+        libc.shm_unlink(f"{OPENMP_NAME}{process}".encode())
 
 
 def prove() -> None:
@@ -64,6 +158,5 @@ def reach() -> Reach:
     return Reach(0, "none", (f"there is no {PROGRAM}",), False)
 
 
-def _place(path: str) -> str:
-    quoted = path.replace("\\", "\\\\").replace('"', '\\"')
-    return f'(subpath "{quoted}")' if os.path.isdir(path) else f'(literal "{quoted}")'
+def _place(path: str) -> tuple[str, ...]:
+    return _named("subpath" if os.path.isdir(path) else "literal", path)

@@ -47,6 +47,19 @@ def choose_compile(is_gpu: bool) -> tuple[bool, str]:
     return False, "on a CPU mx.compile starts g++ for each kernel, and the step gets no faster"
 
 
+def limit_memory(is_gpu: bool, info: dict) -> None:
+    """Keep MLX's arrays resident, and begin to wait for memory, at what macOS recommends for the GPU; no more, so that the computer
+    stays usable. Without a GPU nothing is set.
+
+    Resident memory made a fine-tuning 14 % faster (ml-explore/mlx#2006; macOS 15 and up). MLX's own limit is 1.5 times as much, on
+    a small Mac all that there is.
+    """
+    recommended = info.get("max_recommended_working_set_size")
+    if is_gpu and recommended:
+        mx.set_wired_limit(recommended)
+        mx.set_memory_limit(recommended)
+
+
 def peak_flops(chip: str, gpu_cores: int | None) -> tuple[float, str] | tuple[None, None]:
     """(FLOP/s, source) from peaks.toml for a chip ("Apple M1 Max") with that many GPU cores."""
     row = _chip_row(chip)
@@ -67,6 +80,7 @@ def _chip_row(chip: str) -> dict | None:
 is_gpu = mx.default_device().type == mx.DeviceType.gpu
 device_info = mx.device_info()
 chip = device_info["device_name"] if is_gpu else None
+limit_memory(is_gpu, device_info)
 device = chip or f"{device_info['device_name']}, by MLX"
 dtype, loss_scale, dtype_reason, close_dtypes = choose_dtype(1024 if is_gpu else 128)
 compile_on, compile_reason = choices.settle("compile", *choose_compile(is_gpu), (True, False))

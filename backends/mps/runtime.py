@@ -19,9 +19,10 @@ import gpu
 import numpy as np
 import psutil
 import torch
+import torch.nn.functional as F
 from gpu import forget_memory, synchronize  # noqa: F401
 from torch_runtime import (  # noqa: F401
-    attention,
+    band,
     check_pace,
     cross_entropy,
     embedding,
@@ -65,6 +66,9 @@ def chip_name() -> str:
     return (gpu.says("sysctl", "-n", "machdep.cpu.brand_string") or "").strip() or "Apple GPU"
 
 
+if torch.backends.mps.is_available():
+    # Of what macOS recommends. PyTorch's own limit is 1.7 times that, more than most Macs have: they would swap, or end.
+    torch.mps.set_per_process_memory_fraction(1.0)
 device = torch.device("mps")
 settings = choose(platform.mac_ver()[0] or "0").measured(device).as_asked()
 dtype, loss_scale = settings.dtype, settings.loss_scale
@@ -73,6 +77,19 @@ dtype, loss_scale = settings.dtype, settings.loss_scale
 def to_device(ids: np.ndarray) -> torch.Tensor:
     """See torch_runtime.to_device. Memory is shared with the device: there is nothing to pin."""
     return torch.from_numpy(ids).to(device).to(torch.int64)
+
+
+def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
+    """See torch_runtime.attention. Always with a mask, and with as many key as query heads.
+
+    In half precision and without gradients, as in scoring, SDPA's own causal mask shows a query up to three later tokens (torch
+    2.10 and others before 2.14: pytorch/pytorch#195910); a mask with grouped heads has ended the process (pytorch/pytorch#149132).
+    """
+    shared = q.size(2) // k.size(2)
+    if shared > 1:
+        k, v = (x.repeat_interleave(shared, dim=2) for x in (k, v))
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=band(q.size(2), window, q.device)).transpose(1, 2)
 
 
 def compile(function):

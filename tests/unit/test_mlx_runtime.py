@@ -114,6 +114,24 @@ found["bandwidths"] = [runtime.peak_bandwidth(chip) for chip, _ in chips]
     assert found["bandwidths"] == [68.3e9, 400e9, 68.3e9, None]
 
 
+def test_a_gpu_holds_what_macos_recommends_and_no_more():
+    """Metal's answer is made up, and the setters are watched: MLX's CPU build has them, and its own limit, which must stay."""
+    found = run("""
+found["calls"], before = [], mx.get_memory_limit()
+for name in ("set_wired_limit", "set_memory_limit"):
+    setattr(mx, name, lambda size, name=name: found["calls"].append([name, size]))
+size = 17_179_869_184  # of memory; Metal recommends two thirds
+metal = {"device_name": "Apple M4", "memory_size": size, "max_recommended_working_set_size": size * 2 // 3}
+runtime.limit_memory(False, metal)
+runtime.limit_memory(True, {"device_name": "a virtual machine's"})
+found["none"] = len(found["calls"])
+runtime.limit_memory(True, metal)
+found["is_untouched"] = mx.get_memory_limit() == before
+""")
+    assert found["none"] == 0 and found["is_untouched"]
+    assert found["calls"] == [["set_wired_limit", 11_453_246_122], ["set_memory_limit", 11_453_246_122]]
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="may have Metal")
 def test_without_metal_it_is_only_taken_by_name():
     backends = registry.scan()

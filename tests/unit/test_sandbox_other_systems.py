@@ -1,43 +1,14 @@
-"""macOS and Windows as data: neither was run on its system yet."""
+"""Windows as data, and systems without a sandbox: not run there yet."""
 
 import ctypes
 import os
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 
 from autoresearch import child
 from autoresearch.border.messages import Protocol
-from autoresearch.sandbox import launch, macos, windows
+from autoresearch.sandbox import launch, windows
 from autoresearch.sandbox.policy import Cell
-
-
-def a_cell(folder: Path) -> Cell:
-    return Cell(2, str(folder), reads=("/usr", "/proc/self", str(folder)), writes=("/dev/null", "/proc/self/task", str(folder)))
-
-
-def test_the_seatbelt_profile_denies_by_default(tmp_path):
-    odd = tmp_path / 'a "study"'
-    odd.mkdir()
-    lines = macos.profile(a_cell(odd)).splitlines()
-    assert lines[:2] == ["(version 1)", "(deny default)"]
-    assert not [line for line in lines if "network" in line or "/proc" in line or "mach-lookup)" in line]
-    quoted = str(odd).replace('"', '\\"')
-    assert f'(allow file-read* (subpath "{quoted}"))' in lines
-    assert [line for line in lines if line.startswith("(allow file-write*")] == [
-        '(allow file-write* (literal "/dev/null"))', f'(allow file-write* (subpath "{quoted}"))',
-    ]  # fmt: skip
-    text = "\n".join(lines)
-    assert all(text.count(a) == text.count(b) for a, b in ["()"])
-    assert "AGXDeviceUserClient" in text and "com.apple.MTLCompilerService" in text
-    assert macos.prefix(a_cell(odd)) == ["/usr/bin/sandbox-exec", "-p", text]
-
-
-def test_a_worker_on_macos_starts_under_seatbelt(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.platform", "darwin")
-    words = launch.command(a_cell(tmp_path), "some.module")
-    assert words[0] == macos.PROGRAM and words[-3:-1] == ["autoresearch.sandbox.enter", "some.module"]
-    assert launch.command(Cell(0, str(tmp_path)), "some.module")[1] == "-m"
 
 
 def test_the_job_object_ends_everything_with_its_last_handle():
@@ -77,13 +48,6 @@ def test_a_worker_on_windows_is_held_by_a_job_for_its_life(tmp_path, monkeypatch
 def test_windows_says_that_it_has_no_sandbox():
     found = windows.reach()
     assert found.level == 0 and not found.tried and "WSL2" in found.reasons[0]
-
-
-def test_reach_of_macos_follows_the_program(monkeypatch):
-    monkeypatch.setattr(macos, "PROGRAM", os.devnull)
-    assert macos.reach().level == 2 and not macos.reach().tried
-    monkeypatch.setattr(macos, "PROGRAM", "/no/such/program")
-    assert macos.reach().level == 0
 
 
 def test_a_cell_on_a_system_without_a_sandbox_is_not_entered(tmp_path):

@@ -228,6 +228,46 @@ def test_a_mac_without_metal_says_why():
     assert mps.obstacle(True, True) is None
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("groups", [4, 2, 1])
+def test_metals_attention_sees_no_later_token(dtype, groups, monkeypatch):
+    """A stand-in with the faults that are reported of SDPA on Metal: in half precision four queries share a row of its own causal
+    mask (pytorch#195910), and grouped heads with a mask end the process (#149132).
+    """
+    own = torch.nn.functional.scaled_dot_product_attention
+
+    def metals(q, k, v, attn_mask=None, is_causal=False, enable_gqa=False):
+        assert attn_mask is None or not enable_gqa, "LLVM ERROR: Failed to infer result type(s)."
+        if is_causal and q.dtype != torch.float32:
+            row = torch.arange(q.size(2))[:, None]
+            attn_mask, is_causal = row // 4 * 4 + 3 >= row.T, False
+        return own(q, k, v, attn_mask=attn_mask, is_causal=is_causal, enable_gqa=enable_gqa)
+
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 24, count, 16, generator=generator).to(dtype) for count in (4, groups, groups))
+    expected = [torch_runtime.attention(q, k, v, window) for window in (5, 23, 24)]
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", metals)
+    assert (torch_runtime.attention(q, k, v, 24) - expected[2]).abs().max() > 0.3, "the stand-in has the fault"
+    for window, right in zip((5, 23, 24), expected, strict=True):
+        torch.testing.assert_close(mps.attention(q, k, v, window), right, atol=0.02, rtol=0)
+
+
+def test_metal_gets_no_more_memory_than_macos_recommends_and_is_waited_for(monkeypatch):
+    """PyTorch's module for Metal is called as it is there; its functions, which this build has not, are watched."""
+    called = []
+    for name in ("set_per_process_memory_fraction", "synchronize", "empty_cache"):
+        monkeypatch.setattr(torch.mps, name, lambda *given, name=name: called.append((name, *given)))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    torch_backend.device_runtime.__wrapped__("mps")
+    assert called == []
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch._C, "_get_accelerator", lambda: torch.device("mps"))
+    runtime = torch_backend.device_runtime.__wrapped__("mps")
+    runtime.synchronize()
+    runtime.forget_memory()
+    assert called == [("set_per_process_memory_fraction", 1.0), ("synchronize",), ("empty_cache",)]
+
+
 @pytest.mark.parametrize("version, name", [(110000, "gfx1100"), (90402, "gfx942"), (90010, "gfx90a"), (100300, "gfx1030")])
 def test_amd_gpus_are_read_from_the_drivers_list(tmp_path, version, name):
     for index, text in enumerate(["simd_count 0\ngfx_target_version 0\n", f"simd_count 64\ngfx_target_version {version}\n"]):

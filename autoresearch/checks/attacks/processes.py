@@ -13,8 +13,19 @@ def _pid(targets: Targets) -> int:
     return targets["victim"]
 
 
+def _arguments_of(process: int) -> bytes:
+    """macOS: command line and environment of a process of the same user, by sysctl(3)."""
+    buffer = ctypes.create_string_buffer(1 << 20)  # ARG_MAX
+    name, size = (ctypes.c_int * 3)(1, 49, process), ctypes.c_size_t(len(buffer))  # CTL_KERN, KERN_PROCARGS2
+    if libc.sysctl(name, 3, buffer, ctypes.byref(size), None, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return buffer.raw[: size.value]
+
+
 @attempt("the environment of another process, with its keys")
 def environment(targets: Targets) -> str:
+    if sys.platform == "darwin":
+        return secret_in(_arguments_of(_pid(targets)), targets)
     return read(f"/proc/{_pid(targets)}/environ", targets)
 
 
