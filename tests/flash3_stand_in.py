@@ -1,6 +1,5 @@
 """What the hub's flash-attn3 is to its caller, in plain PyTorch: two custom operators with shape functions and a
-torch.autograd.Function over them, called in the same way (kernels-community/flash-attn3, flash_attn_interface.py). A cached kernel of
-the tests is made of this text.
+torch.autograd.Function over them, called in the same way (kernels-community/flash-attn3, flash_attn_interface.py).
 """
 
 import math

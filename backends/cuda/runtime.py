@@ -89,7 +89,7 @@ def choose(
 
 
 def choose_attention(capability: tuple[int, int], compiles: bool, no_flash3: str | None) -> tuple[str, str, bool]:
-    """(kind, reason, whether FlashAttention 3 can be tried in its place): it was never timed on a card here (docs/design/gpu.md)."""
+    """(kind, reason, whether FlashAttention 3 can be tried in its place): whole steps decide, since no card has timed it yet."""
     has_flash3 = capability[0] == 9 and no_flash3 is None
     also = f"; no FlashAttention 3: {no_flash3}" if capability[0] == 9 else ""
     also = "; FlashAttention 3 is there too, and taken where whole steps are faster with it" if has_flash3 else also
@@ -197,12 +197,12 @@ def flash3_fault(function, device: torch.device) -> str | None:
     """Why a step is not trained with this flash_attn_func, or None: it must be part of one graph, forward and backward, and give
     what SDPA gives.
     """
-    shapes = ((2, 96, 4, 64), (2, 96, 2, 64), (2, 96, 2, 64), (2, 96, 4, 64))
-    q, k, v, slope = (torch.randn(shape, device=device).to(torch.bfloat16) for shape in shapes)
 
     def results(attention):
-        inputs = [one.detach().requires_grad_() for one in (q, k, v)]
-        out = attention(*inputs, 32)
+        generator = torch.Generator().manual_seed(0)
+        shapes = ((2, 96, 4, 64), (2, 96, 2, 64), (2, 96, 2, 64), (2, 96, 4, 64))
+        *inputs, slope = (torch.randn(shape, generator=generator).to(device, torch.bfloat16) for shape in shapes)
+        out = attention(*[one.requires_grad_() for one in inputs], 32)
         return torch.cat([one.flatten().float() for one in (out.detach(), *torch.autograd.grad(out, inputs, slope))])
 
     def flash(q, k, v, window):
@@ -210,9 +210,9 @@ def flash3_fault(function, device: torch.device) -> str | None:
 
     try:
         found = results(torch.compile(flash, backend="aot_eager", fullgraph=True, dynamic=False))
+        right = results(torch_runtime.attention)
     except Exception as error:  # PyTorch's, of many kinds, or its own
         return f"it is not part of one graph here: {_line(error)}"
-    right = results(torch_runtime.attention)
     is_right = (found - right).norm() < FLASH3_ERROR * right.norm()
     return None if is_right else "its numbers are not those of SDPA here"
 
@@ -262,7 +262,7 @@ def probe() -> dict:
     if found is not None:
         return found
     known = settings
-    if _capability[0] == 9 and choices.asked_for("attention") is None:  # a worker loads it when it is told to, the probe to tell of it
+    if _capability[0] == 9 and choices.asked_for("attention") is None:  # to tell of it; a worker loads it when it is told to
         attention = choose_attention(_capability, settings.compile, load_flash3(device)[1])
         known = replace(settings, **dict(zip(("attention", "attention_reason", "has_flash3"), attention, strict=True)))
     return known.card_facts(device, Path(__file__).with_name("peaks.toml")) | {"capability": list(_capability)}

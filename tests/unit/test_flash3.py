@@ -16,9 +16,17 @@ from functorch.compile import make_boxed_func  # noqa: E402
 from torch._dynamo.backends.common import aot_autograd  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
+from autoresearch.errors import UsageError  # noqa: E402
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch.compile does it itself
 cuda = torch_backend.device_runtime("cuda")
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch):
+    """The hub's client reads this once, and other tests of the process download."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
 
 
 class Counted(TorchDispatchMode):
@@ -62,8 +70,9 @@ def step(kind: str, monkeypatch) -> tuple[Counted, float]:
     backend = aot_autograd(fw_compiler=counted.compiler("forward"), bw_compiler=counted.compiler("backward"))
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     settings = cuda.choose((9, 0), True, True, "linux", no_flash3=None).as_asked()
-    there = {"settings": settings, "device": CPU, "dtype": torch.float32, "loss_scale": 1.0, "_flash3": flash3_stand_in.flash_attn_func}
-    for name, value in (there | {"to_device": lambda ids: torch.from_numpy(ids).to(torch.int64)}).items():
+    there = {"settings": settings, "device": CPU, "dtype": torch.float32, "loss_scale": 1.0}
+    there |= {"_flash3": flash3_stand_in.flash_attn_func, "to_device": lambda ids: torch.from_numpy(ids).to(torch.int64)}
+    for name, value in there.items():
         monkeypatch.setattr(cuda, name, value, raising=False)
     torch.manual_seed(0)
     train = torch_backend.train(cuda, DEPTH=2, WINDOW_PATTERN="SL")
@@ -128,3 +137,33 @@ def test_a_flash_attention_3_that_is_not_there_is_told_with_its_cure(tmp_path, m
     assert cuda.load_flash3(CPU) == (None, f"kernels 0.13.0 is too old: pip install -U kernels, then {cuda.GET_FLASH3}")
     monkeypatch.setitem(sys.modules, "kernels", None)
     assert cuda.load_flash3(CPU)[1].startswith("the package kernels is not installed")
+
+
+@pytest.fixture
+def hopper(monkeypatch, tmp_path):
+    """The CUDA backend's runtime as it starts beside an H100: PyTorch says so, and can make no tensor there."""
+    monkeypatch.setenv("KERNELS_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    said = {"init": None, "get_device_capability": (9, 0), "get_arch_list": ["sm_90"]}
+    for name, answer in said.items():
+        monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
+    return torch_backend.device_runtime.__wrapped__
+
+
+def test_the_probe_offers_it_and_a_process_that_is_not_told_to_use_it_does_not_look(hopper, monkeypatch):
+    runtime = hopper("cuda")
+    assert runtime.found is None and runtime.settings.attention == "flex" and not runtime.settings.has_flash3
+    monkeypatch.setattr(runtime.gpu.Settings, "card_facts", lambda self, *_: {"reason": self.attention_reason, **self.offers})
+    monkeypatch.setattr(runtime, "load_flash3", lambda device: (flash3_stand_in.flash_attn_func, None))
+    assert runtime.probe()["attention"] == ("flex", "flash3", "sdpa")
+    monkeypatch.setattr(runtime, "load_flash3", lambda device: (None, "a reason; this gets it: a line"))
+    assert runtime.probe()["attention"] == ("flex", "sdpa")
+    assert runtime.probe()["reason"].endswith("; no FlashAttention 3: a reason; this gets it: a line")
+
+
+def test_where_it_is_asked_for_and_not_there_a_line_says_why_and_what_to_do(hopper, monkeypatch):
+    pytest.importorskip("kernels")
+    monkeypatch.setenv("AUTORESEARCH_ATTENTION", "flash3")
+    with pytest.raises(UsageError, match="AUTORESEARCH_ATTENTION is 'flash3', and here is flex or sdpa only") as caught:
+        hopper("cuda")
+    assert f"this gets it: {cuda.GET_FLASH3}" in str(caught.value) and "\n" not in str(caught.value)
