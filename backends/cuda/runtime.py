@@ -65,7 +65,7 @@ from autoresearch import choices  # noqa: E402
 
 FLASH3, FLASH3_BRANCH = "kernels-community/flash-attn3", "v1"
 GET_FLASH3 = f"python -c \"from kernels import get_kernel; get_kernel('{FLASH3}', revision='{FLASH3_BRANCH}')\""
-KERNELS_SINCE = (0, 14)  # before it, kernels lay elsewhere in the hub's cache, and a folder's was loaded in another way
+KERNELS_SINCE = "0.14"  # before it, kernels lay elsewhere in the hub's cache, and a folder's was loaded in another way
 FLASH3_WIDTH = 256  # of a head at most, and a multiple of 8: Dao-AILab/flash-attention, hopper/flash_api.cpp
 FLASH3_ERROR = 0.02  # relative, of all numbers together: bfloat16 rounds to 0.004, one token too many in a window of 32 is 0.1
 MEMORY_SHARE = 0.95  # of a device whose driver pages: past it PyTorch says out of memory, and the Trainer takes fewer rows
@@ -174,8 +174,10 @@ def load_flash3(device: torch.device):
     """
     if importlib.util.find_spec("kernels") is None:
         return None, "the package kernels is not installed"
+    from packaging.version import Version  # of kernels' requirements
+
     version = importlib.metadata.version("kernels")
-    if tuple(map(int, version.split(".")[:2])) < KERNELS_SINCE:
+    if Version(version) < Version(KERNELS_SINCE):
         return None, f"kernels {version} is too old: pip install -U kernels, then {GET_FLASH3}"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from huggingface_hub import errors, snapshot_download

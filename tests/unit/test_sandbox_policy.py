@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch import child
 from autoresearch.border import messages
 from autoresearch.child import OUR_OWN, Worker
 from autoresearch.errors import RunFailed, UsageError
@@ -49,6 +50,8 @@ def test_cells_read_the_hubs_cache_where_its_client_keeps_it(study, variables, m
     code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert str(policy.hub_cache()) == found
+    cells = (None, policy.cell(2, workdir.make(study / "work"), []))
+    assert [child._environment(cell, study)["HF_HUB_CACHE"] for cell in cells] == [found, found]
 
 
 def test_a_cell_names_what_it_needs_and_nothing_around_it(study):

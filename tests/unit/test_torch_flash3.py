@@ -98,6 +98,16 @@ def test_a_step_is_two_graphs_with_flash_attention_3_as_without(monkeypatch):
     assert counted.outside == without.outside and loss == pytest.approx(expected, rel=1e-5)
 
 
+def test_heads_that_it_does_not_take_are_left_to_sdpa(monkeypatch):
+    monkeypatch.setattr(
+        cuda, "settings", SimpleNamespace(attention="flash3", attend=torch_backend.runtime().attention), raising=False
+    )
+    monkeypatch.setattr(cuda, "_flash3", lambda *_, **__: "its own", raising=False)
+    heads = {width: torch.ones(1, 4, 1, width) for width in (12, 64, 256, 264)}
+    found = {width: cuda.attention(q, q, q, 4) for width, q in heads.items()}
+    assert found[64] == found[256] == "its own" and found[12].shape == heads[12].shape and found[264].shape == heads[264].shape
+
+
 def other_window(q, k, v, causal, window_size):
     return flash3_stand_in.flash_attn_func(q, k, v, causal=causal, window_size=(window_size[0] + 1, 0))
 
