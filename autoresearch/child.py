@@ -45,7 +45,6 @@ OUTBOX_BYTES = 1 << 28  # that a worker has asked for and not read
 # What a worker without a cell gets of our environment: enough for compilers, drivers and temporary files, and no keys.
 KEPT_VARIABLES = (
     *policy.PASSED_ON, "PATH", "HOME", "USER", "LOGNAME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "TMPDIR", "TEMP", "TMP",
-    "HF_HOME",
 )  # fmt: skip
 
 Message = dict[str, Any]
@@ -299,6 +298,8 @@ def _widen(pipe: IO[bytes]) -> None:
 def _environment(cell: Cell | None, compiled: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return (policy.environment(cell) | launch.variables(cell) if cell else kept) | {
+        "HF_HUB_CACHE": str(policy.hub_cache()),
+        "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(PACKAGE.parent),  # also when it is not installed; SAFEPATH: the run's folder is not searched
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",

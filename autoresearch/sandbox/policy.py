@@ -182,8 +182,10 @@ def library_folders(variables: Iterable[str] = ()) -> list[str]:
 
 
 def hub_cache() -> Path:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    """As huggingface_hub/constants.py works it out."""
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    found = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(os.path.expanduser(found)))
 
 
 def hub_folders(repositories: Iterable[str]) -> list[str]:
@@ -212,8 +214,6 @@ def environment(one: Cell) -> dict[str, str]:
             "PATH": os.pathsep.join(path for path in programs if one.level == 0 or _within(path, one)),
             "USER": "autoresearch",
             "LOGNAME": "autoresearch",
-            "HF_HUB_CACHE": str(hub_cache()),
-            "HF_HUB_OFFLINE": "1",
         }
     )
 

@@ -1,5 +1,5 @@
-"""An NVIDIA GPU as a training device: bfloat16 from Ampere on, float16 with a scaled loss before it, torch.compile, and the
-fastest attention that is there: FlashAttention 3, FlexAttention or SDPA.
+"""An NVIDIA GPU as a training device: bfloat16 from Ampere on, float16 with a scaled loss before it, torch.compile, and
+FlexAttention or SDPA; on Hopper also FlashAttention 3, where whole steps have shown it to be faster.
 
 One device is used, the first that CUDA_VISIBLE_DEVICES leaves. Its steps ran on an H200, a whole training in a cell did not yet
 (docs/design/gpu.md). A ROCm build of PyTorch answers to the same names but is another backend.
@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 WSL = "/usr/lib/wsl/lib/libcuda.so.1"
@@ -60,12 +61,18 @@ from torch_runtime import (  # noqa: E402, F401
     seed,
 )
 
-FLASH3 = "kernels-community/flash-attn3"
+from autoresearch import choices  # noqa: E402
+
+FLASH3, FLASH3_BRANCH = "kernels-community/flash-attn3", "v1"
+GET_FLASH3 = f"python -c \"from kernels import get_kernel; get_kernel('{FLASH3}', revision='{FLASH3_BRANCH}')\""
+KERNELS_SINCE = "0.14"  # before it, kernels lay elsewhere in the hub's cache, and a folder's was loaded in another way
+FLASH3_WIDTH = 256  # of a head at most, and a multiple of 8: Dao-AILab/flash-attention, hopper/flash_api.cpp
+FLASH3_ERROR = 0.02  # relative, of all numbers together: bfloat16 rounds to 0.004, one token too many in a window of 32 is 0.1
 MEMORY_SHARE = 0.95  # of a device whose driver pages: past it PyTorch says out of memory, and the Trainer takes fewer rows
 
 
 def choose(
-    capability: tuple[int, int], has_triton: bool, has_compiler: bool, system: str, no_flash3: str | None = "not installed"
+    capability: tuple[int, int], has_triton: bool, has_compiler: bool, system: str, no_flash3: str | None = "not looked for"
 ) -> gpu.Settings:
     """capability: compute capability. system: sys.platform. no_flash3: why FlashAttention 3 is not there; None: it is."""
     version = "{}.{}".format(*capability)
@@ -81,16 +88,16 @@ def choose(
     return gpu.Settings(dtype, dtype_reason, compiles, compile_reason, *choose_attention(capability, compiles, no_flash3))
 
 
-def choose_attention(capability: tuple[int, int], compiles: bool, no_flash3: str | None) -> tuple[str, str]:
-    """(kind, reason)."""
-    if capability[0] == 9 and no_flash3 is None:
-        return "flash3", "FlashAttention 3 is there, and made for Hopper; it leaves out what a window hides"
-    instead = f"; no FlashAttention 3: {no_flash3}" if capability[0] == 9 else ""
+def choose_attention(capability: tuple[int, int], compiles: bool, no_flash3: str | None) -> tuple[str, str, bool]:
+    """(kind, reason, whether FlashAttention 3 can be tried in its place): whole steps decide, since no card has timed it yet."""
+    has_flash3 = capability[0] == 9 and no_flash3 is None
+    also = f"; no FlashAttention 3: {no_flash3}" if capability[0] == 9 else ""
+    also = "; FlashAttention 3 is there too, and taken where whole steps are faster with it" if has_flash3 else also
     if capability < (8, 0):  # pytorch/pytorch#164813
-        return "sdpa", "FlexAttention does not fit cards before Ampere; a window is a mask, which saves no time"
+        return "sdpa", "FlexAttention does not fit cards before Ampere; a window is a mask, which saves no time", False
     if not compiles:
-        return "sdpa", f"FlexAttention needs torch.compile; a window is a mask, which saves no time{instead}"
-    return "flex", f"FlexAttention leaves out what a window hides; rows without one take SDPA{instead}"
+        return "sdpa", f"FlexAttention needs torch.compile; a window is a mask, which saves no time{also}", has_flash3
+    return "flex", f"FlexAttention leaves out what a window hides; rows without one take SDPA{also}", has_flash3
 
 
 def install_line(capability: tuple[int, int] | None, driver: int | None) -> str:
@@ -160,20 +167,65 @@ def _obstacle() -> dict | None:
     return None
 
 
-def _load_flash3():
-    """(flash_attn_func, None) or (None, why not). From the local cache only: a run downloads nothing."""
-    if torch.cuda.get_device_capability()[0] != 9:
-        return None, "it is for Hopper"
+def load_flash3(device: torch.device):
+    """(flash_attn_func, None), tried on the device, or (None, why not). From the local cache only: a run downloads nothing.
+
+    Not by kernels' get_kernel: without a network it looks for all builds of the repository, and has fetched one.
+    """
     if importlib.util.find_spec("kernels") is None:
         return None, "the package kernels is not installed"
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        from kernels import get_kernel
+    from packaging.version import Version  # of kernels' requirements
 
-        return torch.compiler.disable(get_kernel(FLASH3, version=1).flash_attn_func), None
+    version = importlib.metadata.version("kernels")
+    if Version(version) < Version(KERNELS_SINCE):
+        return None, f"kernels {version} is too old: pip install -U kernels, then {GET_FLASH3}"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from huggingface_hub import errors, snapshot_download
+
+    cache = os.environ.get("KERNELS_CACHE")
+    asked = {"repo_type": "kernel", "revision": FLASH3_BRANCH, "cache_dir": cache, "local_files_only": True}
+    try:
+        folder = snapshot_download(FLASH3, **asked, allow_patterns=[])  # [] asks for the folder, whatever lies in it
+        function = importlib.import_module("kernels").get_local_kernel(Path(folder)).flash_attn_func
+    except errors.LocalEntryNotFoundError:
+        return None, f"it is not on this computer, and this gets it: {GET_FLASH3}"
     except Exception as error:  # another project's loader and binary: whatever it raises, there is SDPA
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return None, f"{line}; `python -c \"from kernels import get_kernel; get_kernel('{FLASH3}', version=1)\"` gets it"
+        return None, f"{_line(error)}; this may get another: {GET_FLASH3}"
+    fault = flash3_fault(function, device)
+    return (function, None) if fault is None else (None, fault)
+
+
+def flash3_fault(function, device: torch.device) -> str | None:
+    """Why a step is not trained with this flash_attn_func, or None: it must be part of one graph, forward and backward, and give
+    what SDPA gives.
+    """
+
+    def results(attention):
+        generator = torch.Generator().manual_seed(0)
+        shapes = ((2, 96, 4, 64), (2, 96, 2, 64), (2, 96, 2, 64), (2, 96, 4, 64))
+        *inputs, slope = (torch.randn(shape, generator=generator).to(device, torch.bfloat16) for shape in shapes)
+        out = attention(*[one.requires_grad_() for one in inputs], 32)
+        return torch.cat([one.flatten().float() for one in (out.detach(), *torch.autograd.grad(out, inputs, slope))])
+
+    def flash(q, k, v, window):
+        return call_flash3(function, q, k, v, window)
+
+    try:
+        found = results(torch.compile(flash, backend="aot_eager", fullgraph=True, dynamic=False))
+        right = results(torch_runtime.attention)
+    except Exception as error:  # PyTorch's, of many kinds, or its own
+        return f"it is not part of one graph here: {_line(error)}"
+    is_right = (found - right).norm() < FLASH3_ERROR * right.norm()
+    return None if is_right else "its numbers are not those of SDPA here"
+
+
+def call_flash3(function, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
+    out = function(q, k, v, causal=True, window_size=(min(window, q.size(1) - 1), 0))
+    return out[0] if isinstance(out, tuple) else out  # some versions return the log-sums too
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 device = torch.device("cuda")
@@ -181,8 +233,10 @@ found = _obstacle()  # read by probe(); nothing below works where there is one
 __getattr__ = gpu.says_why(found)
 if found is None:
     gpu.limit_compile_pool()
-    _flash3, _no_flash3 = _load_flash3()
     _capability = torch.cuda.get_device_capability()
+    _flash3, _no_flash3 = None, "not looked for"
+    if _capability[0] == 9 and choices.asked_for("attention") == "flash3":
+        _flash3, _no_flash3 = load_flash3(device)
     settings = choose(_capability, gpu.has_triton(), gpu.has_compiler(), sys.platform, _no_flash3).measured(device).as_asked()
     dtype, loss_scale = settings.dtype, settings.loss_scale
     if HAS_PAGING:
@@ -195,9 +249,8 @@ def compile(function):
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
     """See torch_runtime.attention."""
-    if settings.attention == "flash3" and dtype != torch.float32:
-        out = _flash3(q, k, v, causal=True, window_size=(min(window, q.size(1) - 1), 0))
-        return out[0] if isinstance(out, tuple) else out  # some versions return the log-sums too
+    if settings.attention == "flash3" and q.size(3) <= FLASH3_WIDTH and q.size(3) % 8 == 0:
+        return call_flash3(_flash3, q, k, v, window)
     return settings.attend(q, k, v, window)
 
 
@@ -210,7 +263,11 @@ def check_pace(step_seconds: Sequence[float]) -> None:
 def probe() -> dict:
     if found is not None:
         return found
-    return settings.card_facts(device, Path(__file__).with_name("peaks.toml")) | {"capability": list(_capability)}
+    known = settings
+    if _capability[0] == 9 and choices.asked_for("attention") is None:  # to tell of it; a worker loads it when it is told to
+        attention = choose_attention(_capability, settings.compile, load_flash3(device)[1])
+        known = replace(settings, **dict(zip(("attention", "attention_reason", "has_flash3"), attention, strict=True)))
+    return known.card_facts(device, Path(__file__).with_name("peaks.toml")) | {"capability": list(_capability)}
 
 
 if __name__ == "__main__" and "--probe" in sys.argv:

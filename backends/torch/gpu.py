@@ -22,7 +22,6 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from autoresearch import choices
 
-ATTENTIONS = ("flash3", "flex", "sdpa")  # a device that has one of them has those after it; flex only where it compiles
 PRODUCT_SIZE = 1024  # of the products that choose the dtype: [4096, 1024] by [1024, 4096], a thousand times a launch's overhead
 FLEX_WIDTH = 128  # the widest head for which FlexAttention's backward kernel fits most cards (pytorch/pytorch#180278, #198224)
 ASK_SECONDS = 10  # for a driver's own tool, which may hang when the driver does
@@ -38,6 +37,7 @@ class Settings:
     compile_reason: str
     attention: str  # sdpa, flex, flash3
     attention_reason: str
+    has_flash3: bool = False  # FlashAttention 3 can take its place
     close_dtypes: tuple[str, ...] = ()  # that whole steps may still decide between
 
     def measured(self, device: torch.device) -> "Settings":
@@ -59,17 +59,17 @@ class Settings:
     @property
     def offers(self) -> dict[str, tuple]:
         """What the device has: what was chosen, and what can take its place."""
-        after = ATTENTIONS[ATTENTIONS.index(self.attention) :]
-        kinds = tuple(kind for kind in after if kind != "flex" or self.compile)
-        return {"dtype": self.close_dtypes, "compile": (True, False) if self.compile else (False,), "attention": kinds}
+        has_flash3 = self.has_flash3 and self.dtype != torch.float32
+        kinds = dict.fromkeys((self.attention, *(("flash3",) if has_flash3 else ()), "sdpa"))
+        attentions = tuple(kind for kind in kinds if kind != "flex" or self.compile)
+        return {"dtype": self.close_dtypes, "compile": (True, False) if self.compile else (False,), "attention": attentions}
 
     @property
     def loss_scale(self) -> float:
         return torch_runtime.loss_scale_of(self.dtype)
 
     def compiled(self, function):
-        """FlashAttention 3 is not traced: it stays outside of the graphs, which it parts."""
-        return torch.compile(function, dynamic=False, fullgraph=self.attention != "flash3") if self.compile else function
+        return torch.compile(function, dynamic=False, fullgraph=True) if self.compile else function
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
         """FlexAttention or SDPA. See torch_runtime.attention."""
@@ -80,7 +80,8 @@ class Settings:
         """For the probe. First a product on the device: a driver that is broken fails here, not in the run."""
         square = torch.ones(64, 64, device=device, dtype=self.dtype)
         (square @ square).sum().item()
-        chosen = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "close_dtypes"}
+        offered = ("has_flash3", "close_dtypes")
+        chosen = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in offered}
         return {"ok": True} | chosen | {"dtype": str(self.dtype).removeprefix("torch."), "choices": choices.left(**self.offers)}
 
     def card_facts(self, device: torch.device, peaks: Path) -> dict:

@@ -3,13 +3,11 @@
 import hashlib
 import io
 import json
-import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from local_hub import Hub, served
 
 from autoresearch.data import corpora, download
 from autoresearch.data.corpora import HubCorpus, Part
@@ -19,88 +17,12 @@ from autoresearch.data.split import TRAIN, VAL
 from autoresearch.errors import EnvironmentFailure, UsageError
 
 
-@dataclass
-class Hub:
-    """What the server holds, and what it was asked for."""
-
-    url: str
-    files: dict[str, bytes] = field(default_factory=dict)
-    corrupt: bool = False
-    stop_after: int | None = None  # bytes of a body, then the line is cut, and later GETs are refused
-    is_cut: bool = False
-    requests: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, file, Range
-
-
-def handler_for(hub: Hub):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self):
-            self._answer(with_body=False)
-
-        def do_GET(self):
-            self._answer(with_body=True)
-
-        def log_message(self, *_):
-            pass
-
-        def _answer(self, with_body: bool) -> None:
-            if self.path.startswith("/api/datasets/someone/texts/tree/main"):
-                hub.requests.append((self.command, "the list", None))
-                entries = [{"type": "file", "path": one, "size": len(body), "oid": "0" * 40} for one, body in hub.files.items()]
-                body = json.dumps([{"type": "directory", "path": "data", "oid": "0" * 40}, *entries]).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-                return
-            name = self.path.rsplit("/resolve/main/", 1)[-1]
-            asked_range = self.headers.get("Range")
-            hub.requests.append((self.command, name, asked_range))
-            content = hub.files.get(name)
-            if content is None or (with_body and hub.is_cut):
-                self.send_response(404 if content is None else 503)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            body = content[:-1] + bytes([content[-1] ^ 1]) if hub.corrupt else content
-            start = int(asked_range.removeprefix("bytes=").rstrip("-")) if asked_range else 0
-            self.send_response(206 if start else 200)
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Linked-Size", str(len(content)))
-            self.send_header("X-Repo-Commit", "c" * 40)
-            self.send_header("Accept-Ranges", "bytes")
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            self.send_header("Content-Length", str(len(body) - start))
-            self.end_headers()
-            if not with_body:
-                return
-            if hub.stop_after is not None:
-                self.wfile.write(body[start : start + hub.stop_after])
-                self.wfile.flush()
-                hub.is_cut, self.close_connection = True, True
-                return
-            self.wfile.write(body[start:])
-
-    return Handler
-
-
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
-    hub = Hub("")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(hub))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    yield hub
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(Hub("")) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
 
 
 FILE = HubFile("someone/texts", "part/a.bin")

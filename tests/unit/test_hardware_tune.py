@@ -102,6 +102,13 @@ def test_what_was_tried_is_told():
 
 
 @pytest.mark.parametrize(
+    "start, budget, seconds", [(0.0, 900.0, 25.0), (50.0, 900.0, 100.0), (200.0, 900.0, 180.0), (50.0, 120.0, 25.0)]
+)
+def test_a_device_that_compiles_for_long_keeps_time_for_its_other_choices(start, budget, seconds):
+    assert tune.reserved(start, budget) == seconds
+
+
+@pytest.mark.parametrize(
     "hours, experiments, seconds",
     [(None, None, 900), (8, None, 900), (1, None, 180), (0.1, None, 120), (8, 1, 120), (None, 20, 300), (None, 1000, 900)],
 )

@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from autoresearch import child
 from autoresearch.border import messages
 from autoresearch.child import OUR_OWN, Worker
 from autoresearch.errors import RunFailed, UsageError
@@ -31,6 +33,25 @@ def study(tmp_path, monkeypatch):
 
 def covers(paths, path) -> bool:
     return any(Path(path).resolve().is_relative_to(one) for one in paths)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {}, {"XDG_CACHE_HOME": "/x/cache"}, {"HF_HOME": "~/hf", "XDG_CACHE_HOME": "/x/cache"},
+        {"HUGGINGFACE_HUB_CACHE": "/x/old", "HF_HOME": "/x/hf"}, {"HF_HUB_CACHE": "$HOME/hub", "HF_HOME": "/x/hf"},
+    ],
+)  # fmt: skip
+def test_cells_read_the_hubs_cache_where_its_client_keeps_it(study, variables, monkeypatch):
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert str(policy.hub_cache()) == found
+    cells = (None, policy.cell(2, workdir.make(study / "work"), []))
+    assert [child._environment(cell, study)["HF_HUB_CACHE"] for cell in cells] == [found, found]
 
 
 def test_a_cell_names_what_it_needs_and_nothing_around_it(study):

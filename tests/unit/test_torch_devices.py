@@ -35,8 +35,8 @@ TRITON = {"has_triton": True, "has_compiler": True, "system": "linux"}
 @pytest.mark.parametrize(
     "capability, compiles, no_flash3, kind, words",
     [
-        ((9, 0), True, None, "flash3", "made for Hopper"),
-        ((9, 0), False, None, "flash3", "made for Hopper"),
+        ((9, 0), True, None, "flex", "FlashAttention 3 is there too, and taken where whole steps are faster"),
+        ((9, 0), False, None, "sdpa", "FlashAttention 3 is there too"),
         ((9, 0), True, "not installed", "flex", "no FlashAttention 3: not installed"),
         ((9, 0), False, "not installed", "sdpa", "needs torch.compile"),
         ((10, 0), True, None, "flex", "leaves out what a window hides"),
@@ -47,8 +47,9 @@ TRITON = {"has_triton": True, "has_compiler": True, "system": "linux"}
     ],
 )
 def test_cuda_takes_the_fastest_attention_that_is_there(capability, compiles, no_flash3, kind, words):
-    chosen, reason = cuda.choose_attention(capability, compiles, no_flash3)
+    chosen, reason, has_flash3 = cuda.choose_attention(capability, compiles, no_flash3)
     assert chosen == kind and words in reason
+    assert has_flash3 == (capability == (9, 0) and no_flash3 is None)
 
 
 @pytest.mark.slow
@@ -111,9 +112,9 @@ HOPPER = {"capability": (9, 0), **TRITON, "no_flash3": None}
 @pytest.mark.parametrize(
     "device, asked, compiles, kind",
     [
-        (HOPPER, {}, True, "flash3"),
-        (HOPPER, {"COMPILE": "off"}, False, "flash3"),
-        (HOPPER, {"ATTENTION": "flex"}, True, "flex"),
+        (HOPPER, {}, True, "flex"),
+        (HOPPER, {"ATTENTION": "flash3"}, True, "flash3"),
+        (HOPPER, {"ATTENTION": "flash3", "COMPILE": "off"}, False, "flash3"),
         (HOPPER, {"ATTENTION": "sdpa", "COMPILE": "off"}, False, "sdpa"),
         ({"capability": (8, 6), **TRITON}, {"COMPILE": "off"}, False, "sdpa"),  # FlexAttention needs torch.compile
     ],
@@ -130,8 +131,9 @@ def test_choices_that_are_asked_for_go_before_the_devices_own(device, asked, com
 @pytest.mark.parametrize(
     "device, offers",
     [
-        (HOPPER, {"compile": (True, False), "attention": ("flash3", "flex", "sdpa")}),
-        (HOPPER | {"has_triton": False}, {"compile": (False,), "attention": ("flash3", "sdpa")}),
+        (HOPPER, {"compile": (True, False), "attention": ("flex", "flash3", "sdpa")}),
+        (HOPPER | {"has_triton": False}, {"compile": (False,), "attention": ("sdpa", "flash3")}),
+        (HOPPER | {"no_flash3": "not installed"}, {"compile": (True, False), "attention": ("flex", "sdpa")}),
         ({"capability": (8, 6), **TRITON}, {"compile": (True, False), "attention": ("flex", "sdpa")}),
         ({"capability": (7, 5), **TRITON}, {"compile": (True, False), "attention": ("sdpa",)}),
     ],
@@ -375,8 +377,6 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     replaced["to_device"] = lambda ids: torch.from_numpy(ids).to("meta", torch.int64)  # meta tensors have no memory to pin
     for name, value in (replaced | {"compile": lambda function: function, "check_pace": torch_runtime.check_pace}).items():
         monkeypatch.setattr(runtime, name, value, raising=False)
-    if settings.attention == "flash3":
-        monkeypatch.setattr(runtime, "_flash3", lambda q, k, v, **_: q + 0, raising=False)
     # The fused AdamW has a meta kernel, but its list of devices lacks it.
     monkeypatch.setattr(sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices", lambda: ["meta"])
     train = torch_backend.train(runtime, **profile.train)

@@ -38,6 +38,7 @@ SHORT, LONG = 1 / 15, 1 / 5  # of the full time, that a trial trains: at first, 
 FINALISTS = 3
 SHORTEST_TRIAL_SECONDS = 15.0  # chosen: less is not enough to start PyTorch and compile
 RUNTIME_SECONDS = 25.0  # of the budget, where the runtime has choices: two starts from a filled cache (docs/design/sizes.md)
+RUNTIME_SHARE = 0.2  # of the budget, at most, on a device that compiles longer; chosen
 PAGING_SLOWDOWN = 3  # a driver that moves the device's memory over the bus: published runs got 3 to 10 times slower
 WORTH = 0.01  # relative; chosen: what two seeds of one size differ by in a long trial, and no reason to leave a named profile
 FORMAT = 5  # of what is kept in the cache
@@ -186,6 +187,7 @@ def _measure(
     say(f"autotune  at most {budget_seconds:.0f} s, once for this text on this machine; `--autotune off` goes without")
     backend, full_seconds, dtype = made.choice.backend, made.profile.budget.train_seconds, made.choice.facts.dtype
     others = tune_runtime.alternatives(made.choice.facts)
+    starts = [0.0]  # what a trial took beyond its training
 
     def left() -> float:
         return budget_seconds - (awake_seconds() - start)
@@ -198,12 +200,18 @@ def _measure(
         def attempt(sizes: Sizes, predicted: float, train_seconds: float, limit_seconds: float) -> Trial:
             place = Path(tempfile.mkdtemp(dir=folder))
             say(f"autotune  {left():.0f} s left, {train_seconds:.0f} s with {described(sizes)}")
-            prepared = text(sizes.vocab_size)
-            return _try(made, train_py, prepared, sizes, predicted, machine, place, train_seconds, limit_seconds)
+            prepared, before = text(sizes.vocab_size), awake_seconds()
+            one = _try(made, train_py, prepared, sizes, predicted, machine, place, train_seconds, limit_seconds)
+            starts.append(awake_seconds() - before - train_seconds)
+            return one
 
         order = planning.ranked(base, machine, full_seconds, text(base.vocab_size).train_bytes)
-        reserved = RUNTIME_SECONDS if others else 0.0
-        tried = search(order, base, full_seconds, attempt, lambda: left() - reserved, awake_seconds)
+
+        def left_for_sizes() -> float:
+            start = 0.0 if made.choice.facts.processors else max(starts)
+            return left() - (reserved(start, budget_seconds) if others else 0.0)
+
+        tried = search(order, base, full_seconds, attempt, left_for_sizes, awake_seconds)
         best, reason = verdict(tried, base)
         profile = made.profile if best is None else resized(made.profile, best)
 
@@ -219,6 +227,13 @@ def _measure(
     if runtime:
         reason += f"; {choices.described(runtime)}, which is faster here than the runtime's own choice"
     return Tuned(best, runtime, reason, limits, tuple(tried), (*changes, *later), awake_seconds() - start, dtype)
+
+
+def reserved(start_seconds: float, budget_seconds: float) -> float:
+    """Seconds kept for the runtime's choices: two starts. start_seconds: of the longest so far, with a compilation; 0 on the
+    computer's own processors, where such choices were measured, and did not pay for one.
+    """
+    return max(RUNTIME_SECONDS, min(2 * start_seconds, RUNTIME_SHARE * budget_seconds))
 
 
 def search(
