@@ -268,23 +268,36 @@ def test_a_scale_of_the_loss_leaves_no_trace_in_the_weights(train, monkeypatch):
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0)
 
 
-def test_a_step_that_overflows_is_left_out_and_the_scale_follows(train, monkeypatch):
-    monkeypatch.setattr(torch_backend.runtime(), "loss_scale", 2.0**128)  # more than float32 holds: every gradient is infinite
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_step_that_overflows_is_left_out_and_the_scale_follows(train, monkeypatch, at):
+    """The same steps without it end in the same weights, bit for bit."""
+    monkeypatch.setattr(torch_backend.runtime(), "loss_scale", 2.0**20)
     monkeypatch.setattr(train.Trainer, "SCALE_GROWS_AFTER", 3)
-    trainer = train.Trainer(awake_model(train), SPEC.seq_len)
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    batch = get_batch()
-    assert np.isfinite(trainer.step(batch, 0.1).item())  # the loss itself is not scaled
-    assert trainer.loss_scale == 2.0**127
-    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
-    assert not trainer.optimizer.adam.state and not any(stack[1].any() for stack in trainer.optimizer.stacks)
-    trainer.loss_scale = 2.0**20
-    for _ in range(3):
-        trainer.step(batch, 0.1)
-    assert trainer.loss_scale == 2.0**21
-    assert not torch.equal(trainer.model.lm_head, before["lm_head"])
-    trainer.warm_up(batch)
-    assert trainer.loss_scale == 2.0**128  # as at the start: stand-in tokens say nothing of the real ones
+
+    def after(overflow_at: int | None) -> tuple:
+        trainer, batch, scales = train.Trainer(awake_model(train), SPEC.seq_len), get_batch(), []
+        for step in range(4):
+            if step == overflow_at:
+                with monkeypatch.context() as patch:
+                    patch.setattr(trainer, "loss", lambda *ids: trainer.model.loss(*ids) * 1e34)  # its gradients: 1e40
+                    assert trainer.step(get_batch(9), 0.1).isfinite()  # the loss itself is not scaled
+                scales.append(trainer.loss_scale.item())
+            trainer.step(batch, 0.1)
+            scales.append(trainer.loss_scale.item())
+        adam = [value for state in trainer.optimizer.adam.state.values() for value in state.values()]
+        return (
+            trainer,
+            scales,
+            [*trainer.model.parameters(), *adam, *(one for stack in trainer.optimizer.stacks for one in stack[1:3])],
+        )
+
+    _, scales, expected = after(None)
+    assert scales == [2.0**20, 2.0**20, 2.0**21, 2.0**21]
+    trainer, scales, found = after(at)
+    assert scales == ([2.0**19] * 3 + [2.0**20] * 2 if at == 0 else [2.0**20] * 2 + [2.0**19] * 3)
+    assert all(map(torch.equal, found, expected))
+    trainer.warm_up(get_batch())
+    assert trainer.loss_scale == 2.0**20  # as at the start: stand-in tokens say nothing of the real ones
 
 
 @pytest.mark.slow
