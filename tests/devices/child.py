@@ -1,7 +1,7 @@
 """The shipped train.py on a card that is not there: `python child.py JOB`, JSON in, the last line that it prints is JSON.
 
-JOB: library (no_device.so), card (of fake_card.CARDS), backend, profiles, constants (over the profiles'); machine_code: false stops at
-torch.compile's graphs, which are then called as they are; true goes on to the card's machine code (machine_code.py).
+JOB: library (no_device.so), card (of fake_card.CARDS), backend, profiles, constants (over the profiles'); machine_code: false
+stops at torch.compile's graphs, which are then called as they are; true goes on to the card's machine code (machine_code.py).
 """
 
 import functools
@@ -43,14 +43,13 @@ def main(job: dict) -> dict:
     found = {}
     for name in job["profiles"]:
         profile = profiles.load(name)
-        with fake_card.watched(card, library) as seen:
-            found[name] = follow(job, card, profile, seen)
-    if job["machine_code"]:
-        found |= machine_code.kernels(card)
-    return found | {"seconds": time.perf_counter() - started}
+        with fake_card.watched(card, library) as (seen, memory):
+            found[name] = follow(job, card, profile, seen, memory)
+    started = time.perf_counter() - started
+    return found | {"seconds": started} | (machine_code.kernels(card) if job["machine_code"] else {})
 
 
-def follow(job: dict, card: fake_card.Card, profile, seen) -> dict:
+def follow(job: dict, card: fake_card.Card, profile, seen, memory: fake_card.Memory) -> dict:
     """What train.py's main does in STEPS steps after its warm-up. The lists have one entry for each step."""
     import torch
     from torch._dynamo.utils import counters
@@ -89,8 +88,9 @@ def follow(job: dict, card: fake_card.Card, profile, seen) -> dict:
         def steps(self, save, ahead):
             for step in range(STEPS):
                 before, known = seen(), counters["stats"]["unique_graphs"]
+                memory.most = memory.bytes
                 yield step
-                waits.append({name: number - before.get(name, 0) for name, number in seen().items()})
+                waits.append(seen() - before)
                 graphs.append(counters["stats"]["unique_graphs"] - known)
 
         def describe(self, **facts):
@@ -99,6 +99,8 @@ def follow(job: dict, card: fake_card.Card, profile, seen) -> dict:
         def report(self, loss):
             pass
 
+    for window in {window for window in train.windows(Run.spec.seq_len) if window < Run.spec.seq_len - 1}:
+        sys.modules["gpu"]._prepare_mask(Run.spec.seq_len, window, card.kind)  # else made while a graph is traced, of real tensors
     train.build_model, train.Trainer, train.measure = build_model, Trainer, SimpleNamespace(start=Run)
     train.main()
     (trainer,) = trainers
@@ -106,6 +108,7 @@ def follow(job: dict, card: fake_card.Card, profile, seen) -> dict:
         "dtype": str(train.runtime.dtype).removeprefix("torch."), "graphs": counters["stats"]["unique_graphs"],
         "later graphs": graphs, "breaks": list(counters["graph_break"]), "shapes": len(trainer.optimizer.stacks),
         "passes": trainer.passes, "waits": waits,
+        "most bytes": memory.most,
     }  # fmt: skip
 
 

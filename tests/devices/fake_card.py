@@ -1,7 +1,7 @@
 """A card that is not there: PyTorch's fake tensors, on a device whose driver does nothing. Only for a process of its own.
 
-Real is all that PyTorch does on the host: autograd, torch.compile with the card's properties, which operations are launched in which
-order, the copies and the waits. Nothing is computed: a number that is read from the card is 0.5.
+Real is all that PyTorch does on the host: autograd, torch.compile with the card's properties, which operations are launched in
+which order, copies, waits, and when memory is taken and given back. Nothing is computed: a number that is read is 0.5.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import os
 import subprocess
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +105,8 @@ def pretend(card: Card, library: Path) -> ctypes.CDLL:
 
 
 def attention_of(card: Card):
-    """SDPA as one operator: which one, PyTorch chooses in C++, for a card that is there. On CUDA and ROCm FlashAttention from Ampere on
-    and without a mask, else the memory-efficient kernel; elsewhere PyTorch's own products.
+    """SDPA as one operator. Which one, PyTorch chooses in C++ for a card that is there: on CUDA and ROCm FlashAttention from Ampere
+    on and without a mask, else the memory-efficient kernel; here elsewhere PyTorch's plain products.
     """
     import torch
 
@@ -129,16 +130,36 @@ def _torch_folder() -> Path:
     return Path(importlib.util.find_spec("torch").origin).parent
 
 
+class Memory:
+    """Bytes of the card's fake tensors that are alive."""
+
+    def __init__(self):
+        self.bytes = self.most = 0
+        self._known = set()
+
+    def hold(self, tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._known:
+            self._known.add(storage._cdata)
+            weakref.finalize(storage, self._free, storage._cdata, storage.nbytes())
+            self.bytes += storage.nbytes()
+            self.most = max(self.most, self.bytes)
+
+    def _free(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.bytes -= size
+
+
 @contextlib.contextmanager
 def watched(card: Card, library: ctypes.CDLL):
-    """All tensors are fake in here. Gives {what waits for the card: how often}, which goes on counting."""
+    """All tensors are fake in here. Gives (a function for what waited for the card and how often so far, a Counter; Memory)."""
+    import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils._python_dispatch import TorchDispatchMode
-
-    import torch
+    from torch.utils._pytree import tree_leaves
 
     aten = torch.ops.aten
-    waits = Counter()
+    waits, memory = Counter(), Memory()
 
     class Watch(TorchDispatchMode):
         @classmethod
@@ -155,6 +176,9 @@ def watched(card: Card, library: ctypes.CDLL):
             if kwargs.pop("pin_memory", False):
                 return pinned(function(*args, **kwargs))
             out = function(*args, **kwargs)
+            for one in tree_leaves(out):
+                if isinstance(one, torch.Tensor) and one.device.type == card.kind:
+                    memory.hold(one)
             if function in (aten._to_copy.default, aten.copy_.default):
                 source, target = (args[0], out) if function is aten._to_copy.default else (args[1], args[0])
                 host, *others = sorted((source, target), key=lambda one: one.device.type != "cpu")
@@ -169,4 +193,4 @@ def watched(card: Card, library: ctypes.CDLL):
 
     events = library.event_waits()
     with FakeTensorMode(allow_non_fake_inputs=True), Watch():
-        yield lambda: {name: number for name, number in waits.items() if number} | {"event": library.event_waits() - events}
+        yield lambda: waits + Counter(event=library.event_waits() - events), memory

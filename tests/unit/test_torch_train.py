@@ -2,7 +2,6 @@
 
 import functools
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,56 +322,6 @@ def test_flops_count_what_the_mask_lets_through():
     model = one.build_model(SPEC)
     products = 97 * 16 + 4 * 16 * 16 + 2 * 64 * 16 + model.attention[0].gate.numel()
     assert model.flops_per_token(24) == 6 * products + 12 * 16 * 25 // 2
-
-
-def test_the_loss_of_a_step_is_read_while_the_device_does_the_next(train, monkeypatch):
-    """So that a device that computes by itself always has something to do."""
-    order, told = [], []
-
-    class Training:
-        spec, seed, progress, batch = SimpleNamespace(vocab_size=1, seq_len=1), 0, 0.0, None
-
-        def steps(self, save, ahead):
-            assert ahead == train.runtime.steps_ahead
-            yield from range(3)
-
-        def stand_in(self, rows):
-            return None
-
-        def describe(self, **facts):
-            pass
-
-        def report(self, loss):
-            told.append(loss)
-
-    class Trainer:
-        def __init__(self, model, seq_len):
-            self.number = 0
-
-        def warm_up(self, get_batch):
-            pass
-
-        def step(self, get_batch, progress):
-            self.number += 1
-            order.append(f"step {self.number}")
-            return float(self.number)
-
-    def read_later(value):
-        def read():
-            order.append(f"read {value:.0f}")
-            return value
-
-        return read
-
-    model = SimpleNamespace(parameters=lambda: [], flops_per_token=lambda seq_len: 1)
-    monkeypatch.setattr(train.measure, "start", Training)
-    monkeypatch.setattr(train, "build_model", lambda spec: model)
-    monkeypatch.setattr(train, "Trainer", Trainer)
-    monkeypatch.setattr(train.runtime, "read_later", read_later)
-    monkeypatch.setattr(train.gc, "freeze", lambda: None)
-    monkeypatch.setattr(train.gc, "disable", lambda: None)
-    train.main()
-    assert order == ["step 1", "step 2", "read 1", "step 3", "read 2", "read 3"] and told == [1.0, 2.0, 3.0]
 
 
 def test_a_step_makes_no_tensor_on_the_device_from_a_number(train, monkeypatch):
