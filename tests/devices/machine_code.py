@@ -80,9 +80,7 @@ def _fold_on_cpu() -> None:
 
 
 def kernels(card: fake_card.Card) -> dict:
-    """Compile what Inductor has made. Of a kernel's configurations one must fit the card's shared memory: it leaves out those that do
-    not.
-    """
+    """Compile what Inductor has made. Some configuration must fit the card's shared memory: what does not, is left out there."""
     from torch._inductor.codecache import _load_triton_kernel_from_source
     from triton.backends.amd.compiler import HIPBackend
     from triton.backends.nvidia.compiler import CUDABackend
