@@ -300,10 +300,12 @@ class Optimizer:
             variance.zero_()
 
     @torch.no_grad()
-    def step(self, progress: float) -> None:
+    def step(self, progress: float, left_out: torch.Tensor | None = None) -> None:
+        """left_out: 1. where the step changes nothing, else 0.; on the device, which is not waited for."""
         multiplier = lr_multiplier(progress)
         for group, lr in zip(self.adam.param_groups, self.full_lr, strict=True):
             group["lr"] = lr * multiplier
+        self.adam.found_inf = left_out  # read by its fused kernel
         self.adam.step()
         mu = muon_momentum(progress)
         for stack in self.stacks:
@@ -316,7 +318,10 @@ class Optimizer:
                 tensor.fill_(number)
             weight = torch.stack(weights)
             gradient = torch.stack([weight.grad for weight in weights])
-            weight, stack[1], stack[2] = self.update(weight, gradient, momentum, variance, *numbers)
+            before, after = (weight, momentum, variance), self.update(weight, gradient, momentum, variance, *numbers)
+            if left_out is not None:
+                after = [torch.where(left_out > 0, *pair) for pair in zip(before, after, strict=True)]
+            weight, stack[1], stack[2] = after
             torch._foreach_copy_(weights, list(weight.unbind(0)))
 
 
@@ -342,7 +347,8 @@ class Trainer:
     """A model, its optimizer, and one step of both.
 
     A device that is full gets the step again in smaller portions: at most half the rows, in as many more passes. In float16 the
-    loss is scaled; a step whose gradients are not finite is left out at half the scale, which grows back (arXiv 1710.03740).
+    loss is scaled; a step whose gradients are not finite is left out at half the scale, which grows back (arXiv 1710.03740). All of
+    that stays on the device: nothing waits to hear whether they are.
     """
 
     SCALE_GROWS_AFTER = 200  # steps in a row with finite gradients; chosen for runs of a few hundred to some thousand steps
@@ -352,7 +358,8 @@ class Trainer:
         self.rows = max(1, min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // seq_len))
         self.passes = max(1, round(TOTAL_BATCH_SIZE / (self.rows * seq_len)))  # gradient accumulation
         self.loss = runtime.compile(model.loss)
-        self.loss_scale, self.finite_steps = runtime.loss_scale, 0
+        self.loss_scale, self.finite_steps = (torch.zeros((), device=runtime.device) for _ in range(2))
+        self._reset_scale()
         self.started_at: float | None = None
         self.step_seconds: deque[float] = deque(maxlen=20)
 
@@ -367,8 +374,7 @@ class Trainer:
         while (total := self._gradients(batch)) is None:
             self._take_smaller_portions()
             batch.position = 0
-        if runtime.loss_scale == 1 or self._unscale():
-            self.optimizer.step(progress)
+        self.optimizer.step(progress, None if runtime.loss_scale == 1 else self._unscale())
         self._forget_gradients()
         return total
 
@@ -381,7 +387,7 @@ class Trainer:
             self.step(get_batch, progress=0.0)
         self.model.load_state_dict(before)
         self.optimizer.reset()
-        self.loss_scale, self.finite_steps = runtime.loss_scale, 0
+        self._reset_scale()
         self.started_at = None
         self.step_seconds.clear()
         runtime.synchronize()
@@ -409,17 +415,25 @@ class Trainer:
         self.passes = rows // self.rows
         print(f"out of memory: {self.rows} rows in {self.passes} passes from here on, the same {rows} a step", flush=True)
 
-    def _unscale(self) -> bool:
-        """Take the scale out of the gradients; False when one of them is not finite."""
+    def _reset_scale(self) -> None:
+        self.loss_scale.fill_(runtime.loss_scale)
+        self.finite_steps.zero_()
+
+    def _unscale(self) -> torch.Tensor:
+        """Take the scale out of the gradients, and let it follow them. 1. where one of them is not finite: then all are 0; else 0.
+
+        Zeros, since Metal's AdamW takes no found_inf before PyTorch 2.14 (pytorch/pytorch#186360): there its momentum moves on.
+        """
         gradients = [parameter.grad for parameter in self.model.parameters()]
         torch._foreach_div_(gradients, self.loss_scale)
-        is_finite = bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
-        self.finite_steps = self.finite_steps + 1 if is_finite else 0
-        if not is_finite:
-            self.loss_scale = max(1.0, self.loss_scale / 2)
-        elif self.finite_steps % self.SCALE_GROWS_AFTER == 0:
-            self.loss_scale *= 2
-        return is_finite
+        overflows = ~torch.stack(torch._foreach_norm(gradients)).isfinite().all()
+        for gradient in gradients:
+            gradient.masked_fill_(overflows, 0)
+        left_out = overflows.float()
+        self.finite_steps.add_(1).mul_(1 - left_out)
+        grows = (self.finite_steps % self.SCALE_GROWS_AFTER == 0) & ~overflows
+        self.loss_scale.mul_(1 + grows.float() - left_out / 2).clamp_(min=1)
+        return left_out
 
     def _forget_gradients(self) -> None:
         for parameter in self.model.parameters():

@@ -18,7 +18,8 @@ from torch._dynamo.utils import counters  # noqa: E402
 
 from autoresearch.errors import UsageError  # noqa: E402
 from autoresearch.hardware.devices import detect, registry  # noqa: E402
-from autoresearch.hardware.planner import profiles  # noqa: E402
+from autoresearch.hardware.planner import memory, profiles  # noqa: E402
+from autoresearch.hardware.planner.model import Sizes  # noqa: E402
 
 cuda, rocm, xpu, mps = (torch_backend.device_runtime(name) for name in ("cuda", "rocm", "xpu", "mps"))
 import gpu  # noqa: E402, backends/torch/gpu.py, which they share
@@ -372,8 +373,7 @@ def settings_for(backend: str, profile: str) -> gpu.Settings:
 def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, profile, monkeypatch):
     runtime = torch_backend.device_runtime(backend)
     settings = settings_for(backend, profile.name)
-    # Whether float16's gradients are finite is nothing that meta tensors know: no scale.
-    replaced = {"device": torch.device("meta"), "dtype": settings.dtype, "settings": settings, "loss_scale": 1.0}
+    replaced = {"device": torch.device("meta"), "dtype": settings.dtype, "settings": settings, "loss_scale": settings.loss_scale}
     replaced["to_device"] = lambda ids: torch.from_numpy(ids).to("meta", torch.int64)  # meta tensors have no memory to pin
     for name, value in (replaced | {"compile": lambda function: function, "check_pace": torch_runtime.check_pace}).items():
         monkeypatch.setattr(runtime, name, value, raising=False)
@@ -403,7 +403,11 @@ def test_a_step_at_real_sizes_stays_on_the_device_and_its_state_fits(backend, pr
     others = sum(one.numel() for one in weights) - in_muon
     momentum = 2 * others + in_muon
     assert momentum < sum(one.numel() for one in state) < momentum + 0.02 * in_muon  # NorMuon's variance: one number a row
-    bytes_held = 4 * sum(one.numel() for one in (*weights, *kept, *state))
+    sizes, layout = Sizes.of(profile, torch_backend.SOURCE), memory.Layout(settings.dtype.itemsize, workspace_bytes=0)
+    assert 4 * sum(one.numel() for one in kept) == pytest.approx(memory.gradient_bytes(sizes, layout), rel=1e-3)
+    bytes_held = sum(one.nbytes for one in (*weights, *model.buffers(), *state))
+    assert bytes_held == pytest.approx(sum(memory.held(sizes, layout).values()), rel=0.01)
+    bytes_held += sum(one.nbytes for one in kept)
     smallest = min(one["facts"]["memory_bytes"] for one in MACHINES if one["expect"]["profile"] == profile.name)
     assert bytes_held < 0.25 * smallest
 
