@@ -78,8 +78,12 @@ def sandbox_lines(found: dict[str, Any]) -> list[str]:
 
 def _attack(sandbox: str, as_json: bool) -> int:
     """Every attempt of sandbox/attacks; the exit status."""
-    from autoresearch.checks import trial
+    from autoresearch.errors import UsageError
     from autoresearch.sandbox import levels
+
+    if not levels.has_fence():
+        raise UsageError(f"there is nothing to get out of: {levels.reach().reasons[0]}")
+    from autoresearch.checks import trial
 
     level = levels.choose(sandbox)
     found = trial.run(level)

@@ -1,0 +1,177 @@
+"""The product on a Linux that pretends to be Windows (pretended.py). It has not run on Windows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pretended
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "e2e"))
+import studies
+
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="pretended on Linux"), pytest.mark.slow]
+NIGHT = Path(__file__).with_name("night.py")
+# What is for the fence of one system, and imported by nothing that runs on another.
+FENCES = ("autoresearch.sandbox.", "autoresearch.checks.attacks.", "autoresearch.checks.trial")
+EVERY_MODULE = f"""
+import importlib
+from pathlib import Path
+failed = {{}}
+for path in sorted(Path({str(pretended.ROOT)!r}, "autoresearch").rglob("*.py")):
+    name = ".".join(path.relative_to({str(pretended.ROOT)!r}).with_suffix("").parts).removesuffix(".__init__")
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        failed[name] = str(error)
+print(*failed, sep="\\n")
+"""
+RULES = """
+import os, pathlib, shutil, sys, tempfile
+folder = pathlib.Path(tempfile.mkdtemp())
+path = folder / "a"
+path.write_text("a\\n")
+assert path.read_bytes() == b"a\\r\\n"
+def refuses(act):
+    try:
+        act()
+    except OSError as error:
+        return getattr(error, "winerror", error.errno)
+with open(path) as file:
+    assert refuses(path.unlink) == 32 and refuses(lambda: os.replace(path, folder / "b")) == 32
+    (folder / "c").touch()
+    assert refuses(lambda: os.replace(folder / "c", path)) == 5 and refuses(lambda: shutil.rmtree(folder)) == 32
+path.chmod(0o400)
+assert refuses(path.unlink) == 5 and refuses(lambda: open(path, "ab")) == 5 and refuses(lambda: shutil.rmtree(folder)) == 5
+assert refuses(lambda: os.symlink(path, folder / "d")) == 1314 and refuses(lambda: os.open(folder, os.O_RDONLY)) == 5
+assert refuses(lambda: (folder / "a:b").touch()) == 123 and refuses(lambda: (folder / "nul.txt").touch()) == 123
+assert refuses(lambda: open(folder / ("a" * 200) / ("b" * 60), "w")) == 206
+"""
+TREE = """
+import os, signal, subprocess, sys, time
+from autoresearch import processes
+code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True)"
+process = processes.start([sys.executable, "-c", code], stdout=subprocess.PIPE)
+orphan = int(process.stdout.readline())
+process.wait()  # its parent has ended, so that nothing but the job knows of it
+os.kill(orphan, 0)
+processes.end_tree(process)
+end = time.monotonic() + 30
+while os.path.exists(f"/proc/{orphan}") and open(f"/proc/{orphan}/stat", encoding="ascii").read().split()[2] != "Z":
+    assert time.monotonic() < end, "the orphan lives on"
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    """The pretended Python."""
+    return pretended.environment(tmp_path_factory.mktemp("windows"))
+
+
+@pytest.fixture
+def calls(windows):
+    """What the system was asked meanwhile, a line each."""
+    path = windows.parents[1] / "log"
+    path.write_text("")
+    yield lambda: path.read_text().splitlines()
+    path.unlink()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a space and an umlaut, beside a profile and a corpus."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "corpus").mkdir()
+    studies.write_corpus(tmp_path / "corpus")
+    options = ["--profile", str(studies.write_profile(tmp_path)), "--corpus", str(tmp_path / "corpus")]
+    return tmp_path / "eine stüdy", options
+
+
+def run(windows: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
+    environment = os.environ | variables
+    return subprocess.run([str(windows), *words], capture_output=True, encoding="utf-8", errors="replace", env=environment)
+
+
+def assert_ran(done: subprocess.CompletedProcess) -> str:
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout[-1000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_rules_for_files_hold(windows):
+    assert_ran(run(windows, "-c", RULES))
+
+
+def test_nothing_but_the_fences_of_other_systems_wants_them(windows):
+    failed = assert_ran(run(windows, "-c", EVERY_MODULE)).split()
+    assert [name for name in failed if not name.startswith(FENCES)] == []
+    assert "autoresearch.sandbox.lookups" in failed, "is it Windows?"
+    assert "Commands:" in assert_ran(run(windows, "-m", "autoresearch.cli", "--help"))
+
+
+def test_what_left_its_parent_ends_with_the_job_that_it_was_in_from_its_start(windows, calls):
+    script = windows.parents[1] / "tree.py"
+    script.write_text(TREE)
+    assert_ran(run(windows, str(script)))
+    [created] = [line for line in calls() if line.startswith("CreateProcess")]
+    assert created.endswith(hex(0x08000000 | 0x200 | 0x4))  # without a window, a group of its own, suspended
+    names = [line.split()[0] for line in calls()]
+    assert names == [
+        "CreateProcess", "CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject", "CloseHandle",
+    ]  # fmt: skip
+    assert calls()[3].endswith("suspended")
+
+
+def test_a_study_that_a_scanner_follows_is_killed_and_goes_on(windows, calls, place):
+    scanner = windows.parents[1] / "scanner"
+    scanner.touch()
+    try:
+        assert_ran(run(windows, str(NIGHT), "null", str(place[0]), *place[1]))
+    finally:
+        scanner.unlink()
+    lines = calls()
+    assert [line for line in lines if line.startswith(("held", "too long"))] == [], "we stand in our own way"
+    assigned = [line for line in lines if line.startswith("AssignProcessToJobObject")]
+    assert assigned and all(line.endswith("suspended") for line in assigned)
+    assert [line for line in lines if line.startswith("scanner holds") and line.endswith("events.jsonl")]
+    ledger = (place[0] / ".autoresearch" / "events.jsonl").read_bytes().decode().splitlines()
+    reasons = [one["reason"] for one in map(json.loads, ledger) if one["event"] == "lost"]
+    assert not [reason for reason in reasons if "WinError" in reason], reasons
+
+
+@pytest.mark.parametrize(("number", "status", "words"), [(signal.SIGINT, 130, "Ctrl-C"), (pretended.SIGBREAK, 149, "SIGBREAK")])
+def test_ctrl_c_and_ctrl_break_end_a_study_in_good_order(windows, place, number, status, words):
+    folder, options = place
+    call = ["-m", "autoresearch.cli", "run", "--workspace", str(folder), "--backend", "null", "--agent", "search", "--plain"]
+    command = [str(windows), *call, "--sandbox", "none", "--decide", "strict", *options]
+    ledger = folder / ".autoresearch" / "events.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8") as process:
+        try:
+            end = time.monotonic() + 120
+            while not ledger.exists() or '"event":"begin"' not in ledger.read_text("utf-8"):
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.05)
+            process.send_signal(number)
+            said = process.communicate(timeout=120)[0]
+        finally:
+            process.kill()
+    last = json.loads(ledger.read_bytes().splitlines()[-1])
+    assert process.returncode == status and last["event"] == "stop" and words in last["reason"], said
+
+
+def test_an_old_code_page_ends_no_command(windows, place):
+    folder, options = place
+    narrow = {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    shared = ["--workspace", str(folder)]
+    start = ["run", *shared, "--backend", "null", "--agent", "search", "--sandbox", "none", "--decide", "strict", *options]
+    assert_ran(run(windows, "-m", "autoresearch.cli", *start, "--experiments", "1", **narrow))
+    for words in (["results", *shared], ["status", *shared], ["show", "1", *shared], ["best", *shared], ["run", "--help"]):
+        assert_ran(run(windows, "-m", "autoresearch.cli", *words, **narrow))
+    doctor = run(windows, "-m", "autoresearch.cli", "doctor", "--backend", "null", **narrow)
+    assert "Windows" in assert_ran(doctor) and "WSL2" in doctor.stdout
+    attack = run(windows, "-m", "autoresearch.cli", "doctor", "--attack", **narrow)
+    assert attack.returncode == 2 and "nothing to get out of" in attack.stderr
