@@ -55,6 +55,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"  system    {report['system']}",
         f"  memory    {_gigabytes(report['memory_bytes'])}, {_known(report['cores'])} cores",
         f"  cache     {cache['folder']}, {_gigabytes(cache['free_bytes'])} free",
+        *([f"  folder    {report['folder']}"] if report["folder"] else []),
         *sandbox_lines(report["sandbox"]),
         "",
         "backends",

@@ -51,6 +51,17 @@ class Disk:
         return True
 
 
+def warning(folder: Path) -> str | None:
+    """Of a study's place: Windows's disks as WSL2 shows them (/mnt/c), and other hosts' likewise."""
+    import psutil
+
+    found = [one for one in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(one.mountpoint)]
+    kind = max(found, key=lambda one: len(one.mountpoint)).fstype if found else ""
+    if kind not in ("9p", "drvfs"):
+        return None
+    return f"{folder} lies on the host's disk ({kind}): slow, and no lock holds against the host's programs; take one like ~/study"
+
+
 def size_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 

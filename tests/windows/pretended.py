@@ -120,8 +120,8 @@ def _import(name, globals=None, locals=None, fromlist=(), level=0):
         return _real_import(name, globals, locals, fromlist, level)
     if name in MISSING:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    if name == "msvcrt":
-        return MSVCRT
+    if name in STAND_INS:
+        return STAND_INS[name]
     found = _real_import(name, globals, locals, fromlist, level)
     return _others().get(found.__name__, found)
 
@@ -286,7 +286,13 @@ def _locking(descriptor: int, mode: int, count: int) -> None:
     log("locking", os.readlink(f"/proc/self/fd/{descriptor}"), start, count)
 
 
-MSVCRT = types.ModuleType("msvcrt")
+def _no_key(*_):
+    raise FileNotFoundError("LongPathsEnabled: as Windows is installed")
+
+
+MSVCRT, WINREG = types.ModuleType("msvcrt"), types.ModuleType("winreg")
+WINREG.HKEY_LOCAL_MACHINE, WINREG.OpenKey = 0x80000002, _no_key
+STAND_INS = {"msvcrt": MSVCRT, "winreg": WINREG}
 MSVCRT.LK_NBLCK, MSVCRT.LK_UNLCK, MSVCRT.locking = 2, 0, _locking
 
 

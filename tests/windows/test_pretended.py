@@ -65,6 +65,41 @@ while os.path.exists(f"/proc/{orphan}") and open(f"/proc/{orphan}/stat", encodin
     assert time.monotonic() < end, "the orphan lives on"
     time.sleep(0.01)
 """
+DISK = """
+import tempfile
+from pathlib import Path
+import pygit2
+from autoresearch import durable
+from autoresearch.border import files
+from autoresearch.run import disk
+said = "failed to write: {}"  # libgit2's words end in the system's
+assert disk.is_full(pygit2.GitError(said.format("[WinError 112]"))) and disk.is_held(pygit2.GitError(said.format("[WinError 5]")))
+for remove in (durable.remove_tree, files.remove):
+    folder = Path(tempfile.mkdtemp())
+    repository = pygit2.init_repository(str(folder))
+    repository.create_blob(b"git's objects are read-only")
+    remove(folder)
+    assert not folder.exists()
+"""
+LENGTHS = f"""
+import sys
+from pathlib import Path
+from autoresearch import paths
+from autoresearch.errors import UsageError
+from autoresearch.study import terms
+paths.check_length(Path("/", "a" * (paths.LONGEST_STUDY - 1)))
+for refused in (lambda: paths.check_length(Path("/", "a" * paths.LONGEST_STUDY)), lambda: terms.check_tag("NUL.1")):
+    try:
+        refused()
+    except UsageError as error:
+        print(error)
+    else:
+        sys.exit("it is not refused")
+sys.path.insert(0, {str(pretended.ROOT / "backends" / "torch")!r})
+import torch_runtime
+from torch._inductor import config
+assert not config.triton.unique_kernel_names
+"""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +139,15 @@ def assert_ran(done: subprocess.CompletedProcess) -> str:
 
 def test_the_rules_for_files_hold(windows):
     assert_ran(run(windows, "-c", RULES))
+
+
+def test_git_objects_are_removed_and_what_git_says_of_the_disk_is_known(windows):
+    assert_ran(run(windows, "-c", DISK))
+
+
+def test_no_name_gets_too_long_for_windows_and_none_is_a_device(windows):
+    said = assert_ran(run(windows, "-c", LENGTHS)).splitlines()
+    assert "Windows's 260" in said[0] and "--workspace" in said[0] and "names a device" in said[1]
 
 
 def test_nothing_but_the_fences_of_other_systems_wants_them(windows):
