@@ -53,6 +53,8 @@ class Disk:
 
 def warning(folder: Path) -> str | None:
     """Of a study's place: Windows's disks as WSL2 shows them (/mnt/c), and other hosts' likewise."""
+    if sys.platform != "linux":
+        return None
     import psutil
 
     found = [one for one in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(one.mountpoint)]

@@ -1,8 +1,8 @@
 """The product on a Linux that pretends to be Windows (pretended.py). It has not run on Windows."""
 
+import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -108,23 +108,37 @@ def windows(tmp_path_factory):
     return pretended.environment(tmp_path_factory.mktemp("windows"))
 
 
-@pytest.fixture
-def calls(windows):
-    """What the system was asked meanwhile, a line each."""
+@contextlib.contextmanager
+def logged(windows: Path):
+    """What the system is asked meanwhile, a line each."""
     path = windows.parents[1] / "log"
     path.write_text("")
     yield lambda: path.read_text().splitlines()
     path.unlink()
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
     """A folder with a space and an umlaut, beside a profile and a corpus."""
-    monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
-    (tmp_path / "corpus").mkdir()
-    studies.write_corpus(tmp_path / "corpus")
-    options = ["--profile", str(studies.write_profile(tmp_path)), "--corpus", str(tmp_path / "corpus")]
-    return tmp_path / "eine stüdy", options
+    folder = tmp_path_factory.mktemp("eine stüdy")
+    (folder / "corpus").mkdir()
+    studies.write_corpus(folder / "corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(folder / "cache"))
+        yield folder, ["--profile", str(studies.write_profile(folder)), "--corpus", str(folder / "corpus")]
+
+
+@pytest.fixture(scope="module")
+def night(windows, place):
+    """(folder, calls of the system) of a study that a scanner follows, that is killed and goes on."""
+    folder, scanner = place[0] / "night", windows.parents[1] / "scanner"
+    with logged(windows) as calls:
+        scanner.touch()
+        try:
+            assert_ran(run(windows, str(NIGHT), "null", str(folder), *place[1]))
+        finally:
+            scanner.unlink()
+        return folder, calls()
 
 
 def run(windows: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
@@ -157,39 +171,31 @@ def test_nothing_but_the_fences_of_other_systems_wants_them(windows):
     assert "Commands:" in assert_ran(run(windows, "-m", "autoresearch.cli", "--help"))
 
 
-def test_what_left_its_parent_ends_with_the_job_that_it_was_in_from_its_start(windows, calls):
-    script = windows.parents[1] / "tree.py"
-    script.write_text(TREE)
-    assert_ran(run(windows, str(script)))
-    [created] = [line for line in calls() if line.startswith("CreateProcess")]
-    assert created.endswith(hex(0x08000000 | 0x200 | 0x4))  # without a window, a group of its own, suspended
-    names = [line.split()[0] for line in calls()]
+def test_what_left_its_parent_ends_with_the_job_that_it_was_in_from_its_start(windows):
+    with logged(windows) as calls:
+        assert_ran(run(windows, "-c", TREE))
+        lines = calls()
+    assert lines[0].endswith(hex(0x08000000 | 0x200 | 0x4))  # without a window, a group of its own, suspended
+    names = [line.split()[0] for line in lines]
     assert names == [
         "CreateProcess", "CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject", "CloseHandle",
     ]  # fmt: skip
-    assert calls()[3].endswith("suspended")
+    assert lines[3].endswith("suspended")
 
 
-def test_a_study_that_a_scanner_follows_is_killed_and_goes_on(windows, calls, place):
-    scanner = windows.parents[1] / "scanner"
-    scanner.touch()
-    try:
-        assert_ran(run(windows, str(NIGHT), "null", str(place[0]), *place[1]))
-    finally:
-        scanner.unlink()
-    lines = calls()
+def test_a_study_that_a_scanner_follows_is_killed_and_goes_on(night):
+    folder, lines = night
     assert [line for line in lines if line.startswith(("held", "too long"))] == [], "we stand in our own way"
     assigned = [line for line in lines if line.startswith("AssignProcessToJobObject")]
     assert assigned and all(line.endswith("suspended") for line in assigned)
     assert [line for line in lines if line.startswith("scanner holds") and line.endswith("events.jsonl")]
-    ledger = (place[0] / ".autoresearch" / "events.jsonl").read_bytes().decode().splitlines()
+    ledger = (folder / ".autoresearch" / "events.jsonl").read_bytes().decode().splitlines()
     reasons = [one["reason"] for one in map(json.loads, ledger) if one["event"] == "lost"]
     assert not [reason for reason in reasons if "WinError" in reason], reasons
 
 
-@pytest.mark.parametrize(("number", "status", "words"), [(signal.SIGINT, 130, "Ctrl-C"), (pretended.SIGBREAK, 149, "SIGBREAK")])
-def test_ctrl_c_and_ctrl_break_end_a_study_in_good_order(windows, place, number, status, words):
-    folder, options = place
+def test_ctrl_break_ends_a_study_in_good_order(windows, place):
+    folder, options = place[0] / "broken", place[1]
     call = ["-m", "autoresearch.cli", "run", "--workspace", str(folder), "--backend", "null", "--agent", "search", "--plain"]
     command = [str(windows), *call, "--sandbox", "none", "--decide", "strict", *options]
     ledger = folder / ".autoresearch" / "events.jsonl"
@@ -199,20 +205,18 @@ def test_ctrl_c_and_ctrl_break_end_a_study_in_good_order(windows, place, number,
             while not ledger.exists() or '"event":"begin"' not in ledger.read_text("utf-8"):
                 assert process.poll() is None and time.monotonic() < end
                 time.sleep(0.05)
-            process.send_signal(number)
+            process.send_signal(pretended.SIGBREAK)
             said = process.communicate(timeout=120)[0]
         finally:
             process.kill()
     last = json.loads(ledger.read_bytes().splitlines()[-1])
-    assert process.returncode == status and last["event"] == "stop" and words in last["reason"], said
+    assert process.returncode == 128 + pretended.SIGBREAK and last["event"] == "stop" and "SIGBREAK" in last["reason"], said
 
 
-def test_an_old_code_page_ends_no_command(windows, place):
-    folder, options = place
+def test_an_old_code_page_ends_no_command(windows, night):
+    folder, _ = night
     narrow = {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
     shared = ["--workspace", str(folder)]
-    start = ["run", *shared, "--backend", "null", "--agent", "search", "--sandbox", "none", "--decide", "strict", *options]
-    assert_ran(run(windows, "-m", "autoresearch.cli", *start, "--experiments", "1", **narrow))
     for words in (["results", *shared], ["status", *shared], ["show", "1", *shared], ["best", *shared], ["run", "--help"]):
         assert_ran(run(windows, "-m", "autoresearch.cli", *words, **narrow))
     doctor = run(windows, "-m", "autoresearch.cli", "doctor", "--backend", "null", **narrow)
