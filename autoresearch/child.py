@@ -22,7 +22,7 @@ from autoresearch.errors import EnvironmentFailure, RunFailed
 from autoresearch.measure.channel import encode
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.paths import PACKAGE
-from autoresearch.processes import OWN_GROUP, end_tree
+from autoresearch.processes import end_tree, start
 from autoresearch.sandbox import launch, locking, policy, workdir
 from autoresearch.sandbox.policy import Cell
 
@@ -79,9 +79,9 @@ class Worker:
         self._lookups = _lookups(place, self._has_looked_up_too_much)
         doors = [self._lookups.door] if self._lookups else []
         command = launch.command(place, module, *doors) if place else [sys.executable, "-m", module]
-        self.process = subprocess.Popen(
+        self.process = start(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pass_fds=doors,
-            cwd=place.work if place else folder, env=_environment(place, self._compiled) | (variables or {}), **OWN_GROUP,
+            cwd=place.work if place else folder, env=_environment(place, self._compiled) | (variables or {}),
         )  # fmt: skip
         stdin, stdout, stderr = self.process.stdin, self.process.stdout, self.process.stderr
         assert stdin is not None and stdout is not None and stderr is not None, "each is a pipe"
@@ -89,7 +89,6 @@ class Worker:
         _widen(self._stdin)
         if self._lookups:
             self._lookups.start()
-        self._tie = launch.tie(self.process)
         self._usage = locking.Usage(self.process.pid)
         self._trusted: frozenset[int] = frozenset()  # processes that are ours although they belong to the worker
         self._inbox: queue.Queue[Message | _End] = queue.Queue(INBOX_MESSAGES)
@@ -115,8 +114,6 @@ class Worker:
         end_tree(self.process)
         if self._lookups:
             self._lookups.close()
-        if self._tie:
-            self._tie.close()
         self._outbox.put(None)
         for thread in self._threads:
             thread.join(timeout=5)  # a process that got away (macOS) may hold their pipes open

@@ -5,7 +5,8 @@ them (tests/faults.py). What is written elsewhere, and needs not be here: the ru
 what a result needs of its folder is synced by session.py), a text that is being prepared (synced, then renamed by `replace`),
 caches, and what libgit2 writes, which store.py announces with `step`.
 
-Windows cannot sync a folder, and there a virus scanner may hold a file for a moment: `replace` tries again.
+Windows cannot sync a folder, and there a virus scanner, an indexer or a backup may hold a file for a moment: `patiently` tries
+again.
 """
 
 import os
@@ -17,18 +18,31 @@ import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
+from typing import TypeVar
 
-_BUSY_WINDOWS_ERRORS = (5, 32, 33)  # access denied, sharing violation, lock violation
+# Between tries; chosen: 2.5 s in all, of which a scanner takes milliseconds, and a table that is open in a spreadsheet all of it.
+_WAITS_SECONDS = [0.01 * 2**attempt for attempt in range(8)]
 _LEFTOVER = re.compile(r"\..+\.\d+-\d+\.tmp")  # what `write` makes first, and a kill leaves
 
 # Called before each operation with its kind, its path and, before a write, an open descriptor and the bytes. None: nothing is.
 on_step: Callable[..., None] | None = None
+Result = TypeVar("Result")
 
 
 def step(kind: str, path: Path | str, *detail: object) -> None:
     """A durable operation comes next: open, write, sync, sync_folder, rename, unlink, mkdir, truncate, or git."""
     if on_step is not None:
         on_step(kind, path, *detail)
+
+
+def patiently(act: Callable[[], Result]) -> Result:
+    """On Windows again while the system refuses (access denied, a sharing or a lock violation: a PermissionError each)."""
+    for seconds in _WAITS_SECONDS if os.name == "nt" else ():
+        try:
+            return act()
+        except PermissionError:
+            time.sleep(seconds)
+    return act()
 
 
 def sync_file(descriptor: int) -> None:
@@ -44,7 +58,8 @@ def sync_file(descriptor: int) -> None:
 def sync_path(path: Path) -> None:
     """A file that somebody else has written."""
     step("sync", path)
-    with open(path, "rb+" if os.name == "nt" else "rb") as file:  # it may be read-only; Windows syncs only what is open for writing
+    mode = "rb+" if os.name == "nt" else "rb"  # it may be read-only; Windows syncs only what is open for writing
+    with patiently(lambda: open(path, mode)) as file:
         sync_file(file.fileno())
 
 
@@ -73,14 +88,7 @@ def make_folder(folder: Path) -> None:
 def replace(source: Path, target: Path) -> None:
     """Rename over target, atomically, and make the rename itself durable."""
     step("rename", target)
-    for attempt in range(10):
-        try:
-            os.replace(source, target)
-            break
-        except OSError as error:
-            if getattr(error, "winerror", None) not in _BUSY_WINDOWS_ERRORS or attempt == 9:
-                raise
-            time.sleep(0.05 * 2**attempt)
+    patiently(lambda: os.replace(source, target))
     sync_folder(target.parent)
 
 
@@ -101,14 +109,14 @@ def write(path: Path, content: bytes | str) -> None:
 def append(path: Path, line: bytes) -> None:
     """Append one line (which ends in a newline) to a file that is there; only the last line of it can be torn."""
     step("open", path)
-    with open(path, "ab", buffering=0) as file:
+    with patiently(lambda: open(path, "ab", buffering=0)) as file:
         _put(file, path, line)
 
 
 def cut(path: Path, size: int) -> None:
     """Shorten a file to size bytes."""
     step("truncate", path)
-    with open(path, "rb+") as file:
+    with patiently(lambda: open(path, "rb+")) as file:
         file.truncate(size)
         step("sync", path)
         sync_file(file.fileno())
@@ -117,13 +125,16 @@ def cut(path: Path, size: int) -> None:
 def remove(path: Path) -> None:
     """A file that may be gone already. Not synced: after a power loss it may be there again."""
     step("unlink", path)
-    path.unlink(missing_ok=True)
+    patiently(lambda: path.unlink(missing_ok=True))
 
 
 def remove_tree(folder: Path) -> None:
     """As `remove`, for a folder with all that is in it."""
     step("unlink", folder)
-    shutil.rmtree(folder)
+    if os.name == "nt":  # git's objects are read-only, and there that keeps them from being removed
+        for path in folder.rglob("*"):
+            path.chmod(0o700)
+    patiently(lambda: shutil.rmtree(folder))
 
 
 def remove_leftovers(folder: Path) -> None:

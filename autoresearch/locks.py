@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoresearch import durable
+
 POLL_SECONDS = 0.2
 
 if sys.platform == "win32":
@@ -41,7 +43,7 @@ else:
 @contextmanager
 def held(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold the lock on the file at path (made when missing, never removed); on_wait is called at each turn of waiting."""
-    with open(path, "a+b") as file:
+    with durable.patiently(lambda: open(path, "a+b")) as file:
         while not try_lock(file.fileno()):
             on_wait()
             time.sleep(POLL_SECONDS)

@@ -3,11 +3,15 @@
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 from autoresearch.errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parent
+# Windows's 259, less the longest that is written below a study, by Triton: a file of 19 characters in
+# /.autoresearch/runs/0001-1/work/compile/inductor/triton/0/ (59), a hash (53) and a folder for the time being (53).
+LONGEST_STUDY = 75
 
 
 def shipped(name: str) -> Path:
@@ -41,6 +45,27 @@ def cache_dir() -> Path:
         reason = error.strerror or error
         raise UsageError(f"no cache folder can be made at {folder} ({reason}); set AUTORESEARCH_CACHE_DIR to another") from error
     return folder
+
+
+def check_length(folder: Path) -> None:
+    """UsageError where compilers could not write below a study in that folder: by default Windows refuses 260 characters."""
+    if sys.platform == "win32" and len(str(folder)) > LONGEST_STUDY and not _has_long_paths():
+        raise UsageError(
+            f"{folder} has {len(str(folder))} characters, and what torch.compile writes below it would exceed Windows's 260; name a"
+            f" folder of at most {LONGEST_STUDY} (`--workspace`), or set LongPathsEnabled (learn.microsoft.com tells how)"
+        )
+
+
+def _has_long_paths() -> bool:
+    if sys.platform != "win32":
+        return True
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except OSError:
+        return False
 
 
 def expanded(path: str | Path) -> Path:

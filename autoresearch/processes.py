@@ -6,7 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, TypedDict
+
+from autoresearch.sandbox import windows
 
 if TYPE_CHECKING:
     import psutil
@@ -17,12 +20,15 @@ class _Group(TypedDict, total=False):
     start_new_session: bool
 
 
-# For Popen: a group of its own, so that Ctrl-C in the terminal is ours to handle and the whole group can be ended.
-OWN_GROUP: _Group
+# A group of its own, so that Ctrl-C in the terminal is ours to handle and the whole group can be ended. On Windows Ctrl-Break and a
+# closed window reach whatever shares the console, in which group it may be: a child has its own, without a window.
+_OWN_GROUP: _Group
 if sys.platform == "win32":
-    OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    _OWN_GROUP = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP | windows.CREATE_SUSPENDED}
 else:
-    OWN_GROUP = {"start_new_session": True}
+    _OWN_GROUP = {"start_new_session": True}
+
+_jobs: weakref.WeakKeyDictionary[subprocess.Popen[bytes], "weakref.finalize[..., Any]"] = weakref.WeakKeyDictionary()
 
 _ROUNDS, _ROUND_SECONDS = 20, 0.5  # chosen: what a process may start while it is being ended
 _LAST_SECONDS = 5.0  # that the system may take to end what was killed
@@ -40,7 +46,18 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not is_secret(name)}
 
 
-def end_tree(process: subprocess.Popen[Any]) -> None:
+def start(words: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Popen of a child in a group of its own, which `end_tree` ends with all that it started.
+
+    On Windows a job object holds it: it ends with us, however we end, and when nobody has the Popen any more.
+    """
+    process = subprocess.Popen(words, **options, **_OWN_GROUP)
+    if sys.platform == "win32" and (job := windows.hold(process)):
+        _jobs[process] = weakref.finalize(process, job.close)
+    return process
+
+
+def end_tree(process: subprocess.Popen[bytes]) -> None:
     """Kill the process and its descendants, and wait until they are gone.
 
     The process itself goes last: a worker's keeper (sandbox/keeper.py) is the parent of whatever left its own parent, so that what
@@ -66,6 +83,8 @@ def end_tree(process: subprocess.Popen[Any]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):  # the group is gone (macOS says EPERM of zombies)
             pass
+    if process in _jobs:  # those on Windows
+        _jobs.pop(process)()
     process.wait()
     _wait(tree, _LAST_SECONDS)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from autoresearch import __version__
 from autoresearch.bench import card, measure
-from autoresearch.checks import checkup, trial
+from autoresearch.checks import checkup
 from autoresearch.checks.conformance import suite
 from autoresearch.child import RunFailed
 from autoresearch.data import corpora
@@ -23,6 +23,7 @@ from autoresearch.hardware.devices.detect import Choice
 from autoresearch.hardware.now import conditions
 from autoresearch.hardware.planner import plan
 from autoresearch.measure.clock import awake_seconds
+from autoresearch.sandbox import levels
 
 KIND, FORMAT = "autoresearch hardware report", 1
 TRAIN_SECONDS = 60.0  # chosen: a speed that holds, and a whole report in under 8 minutes on a card that compiles
@@ -78,6 +79,10 @@ def _problem(name: str, part: dict[str, Any]) -> str | None:
 
 
 def _attack(level: int) -> dict[str, Any]:
+    if not levels.has_fence():
+        return {"level": level, "attempts": 0, "open": [], "broken": []}
+    from autoresearch.checks import trial
+
     found = trial.run(level)
     return {
         "level": level,

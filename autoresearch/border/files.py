@@ -8,7 +8,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import stat
 import struct
 import sys
@@ -19,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from autoresearch import durable
 from autoresearch.errors import RunFailed
 
 CHECKPOINT_BYTES = 64 << 30  # of a checkpoint where nothing is known of the baseline's
@@ -41,7 +41,7 @@ def take(work: Path, name: str, target: Path, most_bytes: int = CHECKPOINT_BYTES
     to be (a file with holes).
     """
     try:
-        os.replace(work / name, target)
+        durable.patiently(lambda: os.replace(work / name, target))
     except OSError:
         return False
     found = os.lstat(target)
@@ -182,7 +182,7 @@ def _put(source: BinaryIO, size: int, target: Path, layer: Path) -> None:
             while size > 0 and (block := source.read(min(size, 1 << 20))):
                 file.write(block)
                 size -= len(block)
-        os.replace(part, target)
+        durable.patiently(lambda: os.replace(part, target))
     except OSError:
         part.unlink(missing_ok=True)
         raise
@@ -196,7 +196,8 @@ def remove(path: Path) -> None:
     open (Windows) is left for the next time.
     """
     if os.open not in os.supports_dir_fd:
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            durable.remove_tree(path) if path.is_dir() else durable.remove(path)
         return
     try:
         beside = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -8,6 +8,8 @@ import os
 from collections import deque
 from pathlib import Path
 
+from autoresearch import durable
+
 HEAD_BYTES, TAIL_BYTES = 1 << 20, 1 << 18
 READ_BYTES = 1 << 16
 
@@ -18,7 +20,7 @@ class Log:
     def __init__(self, path: Path, pipe: int):
         """path: appended to, up to HEAD_BYTES in all; a run's processes share it, one after the other."""
         self._pipe = pipe
-        self._file = open(path, "ab")  # noqa: SIM115, closed by `close`
+        self._file = durable.patiently(lambda: open(path, "ab"))  # noqa: SIM115, closed by `close`
         self._room = max(0, HEAD_BYTES - os.fstat(self._file.fileno()).st_size)
         self._tail: deque[bytes] = deque()
         self._tail_bytes = self._left_out = 0

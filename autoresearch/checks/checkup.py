@@ -19,6 +19,7 @@ from autoresearch.hardware.now import awake, conditions
 from autoresearch.hardware.planner import plan, profiles
 from autoresearch.hardware.planner.plan import forecast
 from autoresearch.paths import cache_dir
+from autoresearch.run import disk
 from autoresearch.sandbox import levels
 
 
@@ -109,6 +110,7 @@ def _system() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "cores": psutil.cpu_count(logical=False),
         "sandbox": levels.reach().to_dict(),
+        "folder": disk.warning(Path.cwd()),
         "cache": {"folder": str(cache), "free_bytes": shutil.disk_usage(cache).free},
     }
 

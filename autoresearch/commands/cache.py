@@ -1,7 +1,6 @@
 """`autoresearch cache`: what lies in the cache, and room made in it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import click
@@ -52,7 +51,7 @@ def command(as_json: bool, clean: str | None) -> None:
 
 def _clean(root: Path, kinds: "dict[str, str] | list[str]") -> int:
     """Bytes that were removed. UsageError while a text is being prepared."""
-    from autoresearch import locks
+    from autoresearch import durable, locks
     from autoresearch.errors import UsageError
 
     before = sum(_size(root / name) for name in kinds)
@@ -63,7 +62,7 @@ def _clean(root: Path, kinds: "dict[str, str] | list[str]") -> int:
         for name in kinds:
             for path in (root / name).glob("*"):
                 if path.name != ".lock":
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    durable.remove_tree(path) if path.is_dir() and not path.is_symlink() else durable.remove(path)
     return before - sum(_size(root / name) for name in kinds)
 
 

@@ -55,6 +55,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"  system    {report['system']}",
         f"  memory    {_gigabytes(report['memory_bytes'])}, {_known(report['cores'])} cores",
         f"  cache     {cache['folder']}, {_gigabytes(cache['free_bytes'])} free",
+        *([f"  folder    {report['folder']}"] if report["folder"] else []),
         *sandbox_lines(report["sandbox"]),
         "",
         "backends",
@@ -78,8 +79,12 @@ def sandbox_lines(found: dict[str, Any]) -> list[str]:
 
 def _attack(sandbox: str, as_json: bool) -> int:
     """Every attempt of sandbox/attacks; the exit status."""
-    from autoresearch.checks import trial
+    from autoresearch.errors import UsageError
     from autoresearch.sandbox import levels
+
+    if not levels.has_fence():
+        raise UsageError(f"there is nothing to get out of: {levels.reach().reasons[0]}")
+    from autoresearch.checks import trial
 
     level = levels.choose(sandbox)
     found = trial.run(level)

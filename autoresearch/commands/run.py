@@ -42,6 +42,7 @@ def command(
     from autoresearch.hardware.now import power
     from autoresearch.loop import loop
     from autoresearch.report import answers, panel
+    from autoresearch.run import disk
     from autoresearch.run.constraints import Constraints
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, terms
@@ -72,6 +73,8 @@ def command(
         asked = chosen | {"hours": hours, "experiments": experiments}
         study, setup = new.make(folder, asked, say, partial(bars, quiet=as_json, plain=plain), level)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
+    if warning := disk.warning(study.folder):
+        say(f"folder    {warning}")
     if warning := sight.warning(study.corpus):
         say(f"text      {warning}")
     say(f"agent     {reason}")

@@ -115,10 +115,10 @@ def fetch(file: HubFile, folder: Path, on_progress: OnProgress) -> Path:
     partial = target.with_name(f"{target.name}.{metadata.etag[:16]}.partial")
     for stale in target.parent.glob(f"{target.name}.*.partial"):
         if stale != partial:  # of a version that the server no longer has
-            stale.unlink()
+            durable.remove(stale)
     _download(file, metadata, partial, on_progress)
     if not _matches(partial, metadata):
-        partial.unlink()
+        durable.remove(partial)
         raise EnvironmentFailure(
             f"{file.url} arrived damaged: its content does not match the hash that the server publishes; "
             "it was deleted, run again to fetch it anew"
@@ -158,7 +158,7 @@ def _download(file: HubFile, metadata: _Published, partial: Path, on_progress: O
     hub_logging.set_verbosity(logging.CRITICAL)
     have_bytes = partial.stat().st_size if partial.exists() else 0
     if have_bytes > metadata.size:
-        partial.unlink()
+        durable.remove(partial)
         have_bytes = 0
     with _Reported(partial, f"downloading {Path(file.name).name}", metadata.size, on_progress) as out:
         try:

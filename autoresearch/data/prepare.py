@@ -83,7 +83,7 @@ def _usable(folder: Path, on_progress: OnProgress) -> Prepared | None:
 def _remove_leftovers(root: Path) -> None:
     """What processes that died left behind. Whoever holds the lock knows that nobody is at work on them."""
     for leftover in root.glob(f"{_UNFINISHED}*"):
-        shutil.rmtree(leftover)
+        durable.remove_tree(leftover)
 
 
 def _build(source: Corpus, identity: str, vocab_size: int, folder: Path, on_progress: OnProgress) -> None:
@@ -95,7 +95,7 @@ def _build(source: Corpus, identity: str, vocab_size: int, folder: Path, on_prog
         _write_meta(work, source.name, identity, folder.name, vocab_size, counts)
         _sync_tree(work)
         if folder.exists():  # force, or damaged: a folder can't be renamed over another
-            shutil.rmtree(folder)
+            durable.remove_tree(folder)
         durable.replace(work, folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -125,7 +125,7 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
         encoded = _encode(source, scan, order, encoder, unordered, f"encoding {name}", on_progress, whole=name == "train")
         placed = encoded.placed(order)
         starts = _reorder(unordered, placed, encoded.tokens, work / name / "tokens.bin", dtype)
-        unordered.unlink()
+        durable.remove(unordered)
         np.save(work / name / "starts.npy", starts)
         counts |= {
             f"{name}_documents": len(order),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from autoresearch import durable
 from autoresearch.errors import UsageError
 from autoresearch.measure.batches import Asker
 from autoresearch.measure.channel import Channel
@@ -73,7 +74,7 @@ class Run:
         before = awake_seconds()
         self._save(save)
         reserve_seconds = 2 * (awake_seconds() - before) + 0.01
-        self._checkpoint.unlink()
+        durable.remove(self._checkpoint)
         self._channel.send({"type": "ready"})
         self._go.get()
         start = awake_seconds()
@@ -116,7 +117,7 @@ class Run:
     def _save(self, save: Callable[[Path], None]) -> None:
         temporary = self._checkpoint.with_name(self._checkpoint.name + ".part")
         save(temporary)
-        os.replace(temporary, self._checkpoint)
+        durable.patiently(lambda: os.replace(temporary, self._checkpoint))
 
     def _start_feed(self) -> None:
         self._asker = Asker(self._ask, self._batches.get)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoresearch import durable
 from autoresearch.measure.bpb import InvalidLogits, ValidationText, target_bits
 
 SLOT_BYTES = 64 << 20
@@ -75,7 +76,7 @@ class Slot:
 
     def close(self) -> None:
         self._file.close()
-        self.path.unlink(missing_ok=True)
+        durable.patiently(lambda: self.path.unlink(missing_ok=True))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ BALLAST_BYTES = 1 << 22
 POLL_SECONDS = 30.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ETXTBSY)
-HELD_WINDOWS = (5, 32, 33)  # access denied, sharing violation, lock violation
+FULL_WINDOWS, HELD_WINDOWS = (39, 112), (5, 32, 33)  # winerror.h: the disk is full; access denied, sharing and lock violation
 
 
 class Disk:
@@ -50,6 +51,19 @@ class Disk:
         return True
 
 
+def warning(folder: Path) -> str | None:
+    """Of a study's place: Windows's disks as WSL2 shows them (/mnt/c), and other hosts' likewise."""
+    if sys.platform != "linux":
+        return None
+    import psutil
+
+    found = [one for one in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(one.mountpoint)]
+    kind = max(found, key=lambda one: len(one.mountpoint)).fstype if found else ""
+    if kind not in ("9p", "drvfs"):
+        return None
+    return f"{folder} lies on the host's disk ({kind}): slow, and no lock holds against the host's programs; take one like ~/study"
+
+
 def size_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -58,14 +72,24 @@ def is_full(error: Exception) -> bool:
     """libgit2's errors have no number, only the system's words; pygit2 makes OSErrors of some."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
-    return any(os.strerror(number) in str(error) for number in FULL)
+    return any(words in str(error) for words in [*map(os.strerror, FULL), *_words_of_windows(FULL_WINDOWS)])
 
 
 def is_held(error: Exception) -> bool:
     """Whether a file can't be written because somebody holds it, or forbids it: not the disk's fault."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in HELD or getattr(error, "winerror", None) in HELD_WINDOWS
-    return not is_full(error) and "lock" in str(error)  # libgit2's words where another git holds a lock
+        return error.errno in HELD  # Python gives an errno to Windows's refusals, too
+    words = ["lock", *_words_of_windows(HELD_WINDOWS)]  # the first: libgit2's where another git holds a lock
+    return not is_full(error) and any(one in str(error) for one in words)
+
+
+def _words_of_windows(numbers: tuple[int, ...]) -> list[str]:
+    """What the system says of its errors, in the user's language, and libgit2 after it."""
+    if sys.platform != "win32":
+        return []
+    import ctypes
+
+    return [ctypes.FormatError(number).rstrip() for number in numbers]
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from autoresearch import durable
 from autoresearch.border import files, messages
 from autoresearch.child import RunFailed, Worker
 from autoresearch.measure.batches import Feed
@@ -120,7 +121,7 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
 
     with disk.errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "checkpoint").unlink(missing_ok=True)
+        durable.remove(folder / "checkpoint")
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
         cell = cells.training(setup, folder, train_py, _bounds(setup).checkpoint_bytes)
         job = job_for(setup, folder) | {"type": "train", "seed": seed, "budget_seconds": setup.train_seconds}

@@ -1,13 +1,8 @@
-"""The command line that starts a worker in its cell, and what ends it with us where the cell can't."""
+"""The command line that starts a worker in its cell."""
 
-import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 from autoresearch.sandbox.policy import Cell
-
-if TYPE_CHECKING:
-    from autoresearch.sandbox import windows
 
 
 def is_asked(cell: Cell) -> bool:
@@ -44,18 +39,3 @@ def forget(cell: Cell) -> None:
         from autoresearch.sandbox import macos
 
         macos.forget(cell)
-
-
-def tie(process: subprocess.Popen[bytes]) -> "windows.Job | None":
-    """Windows: an object whose `close` ends the process with all that it started; our own end does so too. Elsewhere None.
-
-    None also where the system refuses: processes.end_tree, and the closed line to the worker, are left then.
-    """
-    if sys.platform != "win32":
-        return None
-    from autoresearch.sandbox import windows
-
-    try:
-        return windows.Job(process)
-    except OSError:
-        return None

@@ -45,6 +45,11 @@ def choose(option: str, unattended: bool = False) -> int:
     return found.level
 
 
+def has_fence() -> bool:
+    """Whether a sandbox is written for this system; elsewhere the attempts to get out of one can't even be imported."""
+    return sys.platform in ("linux", "darwin")
+
+
 def _linux() -> Reach:
     from autoresearch.sandbox import bubblewrap, landlock
     from autoresearch.sandbox.syscalls import ARCHITECTURES

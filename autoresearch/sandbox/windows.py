@@ -1,4 +1,4 @@
-"""Windows: a job object that ends all processes with the harness; it holds every worker (launch.py). There is no fence.
+"""Windows: a job object that ends all processes with the harness; it holds each child of ours (processes.py). There is no fence.
 
 Not run on Windows yet. The level there is 0, and WSL2, where the Linux sandbox works, is the recommended way.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from autoresearch.sandbox.policy import Reach
 
+CREATE_SUSPENDED = 0x4  # winbase.h; subprocess has no name for it
 KILL_ON_JOB_CLOSE, DIE_ON_UNHANDLED_EXCEPTION = 0x2000, 0x400  # JOBOBJECT_BASIC_LIMIT_INFORMATION.LimitFlags
 EXTENDED_LIMITS = 9  # JobObjectExtendedLimitInformation
 SYSTEM: Any = ctypes  # WinDLL and its errors, which are there on Windows only
@@ -53,7 +54,23 @@ class Job:
             raise SYSTEM.WinError(SYSTEM.get_last_error())
 
     def close(self) -> None:
-        self._kernel.CloseHandle(self._job)
+        if self._job:
+            self._kernel.CloseHandle(self._job)
+            self._job = ctypes.c_void_p()
+
+
+def hold(process: subprocess.Popen[bytes]) -> Job | None:
+    """Put a process that was started suspended in a job of its own, then set it going: before, it can have started nothing that
+    is outside (the python.exe of a virtual environment starts the real one at once). None where the system refuses the job.
+    """
+    import psutil
+
+    try:
+        return Job(process)
+    except OSError:
+        return None
+    finally:
+        psutil.Process(process.pid).resume()
 
 
 def reach() -> Reach:

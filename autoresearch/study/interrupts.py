@@ -1,7 +1,8 @@
 """Ctrl-C during a study: the first ends it after this run, the second ends this run, the third leaves at once.
 
-SIGTERM (Slurm, systemd, docker, kill) and SIGHUP (a closed terminal, a lost connection) end this run at once, in the same good
-order: whoever sends them gives some seconds. A child process has its own process group, so the terminal sends it nothing.
+SIGTERM (Slurm, systemd, docker, kill), SIGHUP (a closed terminal, a lost connection) and Windows's Ctrl-Break end this run at
+once, in the same good order: whoever sends them gives some seconds. A child process has its own process group, on Windows its own
+console, so the terminal sends it nothing. A console window that is closed on Windows leaves us no time: that is a kill.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 SAID_ONCE = "Ctrl-C: stopping after this run; once more ends the run now (it is done again next time)"
 SAID_TWICE = "Ctrl-C: ending this run"
 

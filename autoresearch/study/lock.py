@@ -36,7 +36,7 @@ def holder(path: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # also in a workspace that is read-only
+        descriptor = os.open(path, os.O_RDONLY)  # also in a workspace that is read-only
     except PermissionError:
         return None
     try:

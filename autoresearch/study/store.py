@@ -15,6 +15,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pygit2
@@ -254,7 +255,7 @@ class Store:
             durable.replace(lock, path)
         finally:
             for leftover in (lock, draft):
-                leftover.unlink(missing_ok=True)
+                durable.patiently(partial(leftover.unlink, missing_ok=True))
 
 
 def work_tree_text(folder: Path) -> str | None:

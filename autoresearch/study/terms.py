@@ -31,9 +31,12 @@ _NEW = "or begin a new study in another folder: `autoresearch run --workspace NE
 SAME_SCORES = frozenset({
     "24a501510e53a615df8885e56b65fad9",  # measure/, before its types
     "255757bc6dbda35715504ee6fb11bc68",  # measure/, before a device was given a step ahead
+    "bffe66791d5a7a095a5e3c4c49f051e8",  # measure/, before it waited for whoever holds a file on Windows
     "297ab8eb86bde598c5aa71ed89d7fcc8",  # cpu, the same
     "641f14926d67e603622fe75e18957e5d",  # cpu, before its compiler was tried and paths were quoted
     "4fde920ceb2b7d09accbd02dd17cdf2d",  # mlx, before it had limits of memory
+    "f1c65a847bc625828ee2415b7015bc33",  # cpu, before kernels had short names on Windows
+    "7f8d55595366a894aa290f65670651f0",  # cuda, the same
 })  # fmt: skip
 _COMPARED = ("device", "dtype", "compile", "attention")
 
@@ -133,6 +136,8 @@ def check_tag(tag: str) -> None:
     """A tag is part of a branch's and of a folder's name, on every system."""
     if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", tag) or ".." in tag or tag.endswith(".lock"):
         raise UsageError(f"the tag {tag!r} can't name a branch and a folder; use up to 64 letters, digits and - _ inside")
+    if re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", tag, re.IGNORECASE):
+        raise UsageError(f"the tag {tag!r} names a device on Windows; take another")
 
 
 def measure_checksum() -> str:

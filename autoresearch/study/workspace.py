@@ -23,7 +23,7 @@ from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner.profiles import Profile
-from autoresearch.paths import expanded, git, shipped, typed
+from autoresearch.paths import check_length, expanded, git, shipped, typed
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
 from autoresearch.study.decide import BASELINE_RUNS, MOST_RUNS, Rule
@@ -132,6 +132,8 @@ def create(
     Raises UsageError when the folder holds anything else, and when the profile names a constant that train.py has not.
     """
     check_tag(tag)
+    if facts.compile:
+        check_length(folder)
     assert decide in BASELINE_RUNS
     study = Study(
         folder, tag, seed, decide, corpus, backend.name, profile, facts, prepared.key,

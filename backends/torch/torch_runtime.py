@@ -17,6 +17,7 @@ import gc
 import json
 import os
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from pathlib import Path
 os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
 if os.environ.get("AUTORESEARCH_COMPILE_CACHE"):
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["AUTORESEARCH_COMPILE_CACHE"]) / "inductor")
+if sys.platform == "win32":  # a kernel named after all that it fuses makes paths of over 260 characters (pytorch#187283)
+    os.environ.setdefault("TORCHINDUCTOR_UNIQUE_KERNEL_NAMES", "0")
 
 import numpy as np
 import torch

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import faults
 import pygit2
@@ -39,6 +40,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, what,
         durable.write(tmp_path / "a", b"new")
     assert error.value.errno == getattr(errno, what)
     assert (tmp_path / "a").read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_study_on_a_disk_of_windows_is_warned_of(monkeypatch, tmp_path):
+    """As WSL2 mounts them."""
+    kinds = {"/": "ext4", str(tmp_path): "9p", str(tmp_path / "own"): "ext4"}
+    disks = [SimpleNamespace(mountpoint=place, fstype=kind) for place, kind in kinds.items()]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: disks)
+    assert "9p" in disk.warning(tmp_path / "study") and disk.warning(tmp_path / "own" / "study") is None
+    assert disk.warning(Path("/")) is None
 
 
 def test_missing_folders_are_made_and_each_name_is_synced(tmp_path):

@@ -27,7 +27,7 @@ time.sleep(60)
 def test_a_tree_is_ended_and_nobody_waits_for_a_child_that_is_never_reaped(monkeypatch):
     monkeypatch.setattr(processes, "_ROUND_SECONDS", 60.0)
     monkeypatch.setattr(processes, "_LAST_SECONDS", 60.0)
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, **processes.OWN_GROUP) as parent:
+    with processes.start([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         sleeper = int(parent.stdout.readline())
         start = time.monotonic()
         processes.end_tree(parent)

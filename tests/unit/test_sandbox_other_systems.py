@@ -1,13 +1,14 @@
-"""Windows as data, and systems without a sandbox: not run there yet."""
+"""Windows as data, and systems without a sandbox: not run there yet. More of Windows: tests/windows; macOS: test_sandbox_macos.py."""
 
 import ctypes
 import os
 import subprocess
+import sys
 from types import SimpleNamespace
 
-from autoresearch import child
-from autoresearch.border.messages import Protocol
-from autoresearch.sandbox import launch, windows
+import psutil
+
+from autoresearch.sandbox import windows
 from autoresearch.sandbox.policy import Cell
 
 
@@ -19,30 +20,22 @@ def test_the_job_object_ends_everything_with_its_last_handle():
         assert windows.ExtendedLimits.ProcessMemoryLimit.offset == 112
 
 
-def test_a_worker_on_windows_is_held_by_a_job_for_its_life(tmp_path, monkeypatch):
-    """Everything but the system's calls: those were never run."""
-    calls = []
+def test_a_process_that_windows_takes_into_no_job_is_set_going_all_the_same(monkeypatch):
+    """Started suspended, it would wait for ever. What happens with a job: tests/windows."""
+    kernel = SimpleNamespace(CreateJobObjectW=CreateNothing())
+    system = SimpleNamespace(WinDLL=lambda *_, **__: kernel, WinError=OSError, get_last_error=lambda: 5)
+    monkeypatch.setattr(windows, "SYSTEM", system)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        psutil.Process(process.pid).suspend()
+        process._handle = process.pid
+        assert windows.hold(process) is None
+        process.communicate(b"\n", timeout=60)
+    assert process.returncode == 0
 
-    class Kernel:
-        def __getattr__(self, name):
-            def call(*arguments):
-                calls.append(name)
-                return name not in refused
 
-            return call
-
-    refused = ()
-    monkeypatch.setattr(ctypes, "WinDLL", lambda *_, **__: Kernel(), raising=False)
-    monkeypatch.setattr(ctypes, "WinError", OSError, raising=False)
-    monkeypatch.setattr(ctypes, "get_last_error", lambda: 5, raising=False)
-    monkeypatch.setattr(subprocess.Popen, "_handle", 7, raising=False)
-    monkeypatch.setattr(launch, "sys", SimpleNamespace(platform="win32"))
-    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this", cell=child.OUR_OWN):
-        assert calls == ["CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject"]
-    assert calls[3:] == ["CloseHandle"]
-    refused = ("AssignProcessToJobObject",)
-    with child.Worker({"type": "none"}, tmp_path, Protocol("starting", {}), module="this", cell=child.OUR_OWN) as worker:
-        assert worker.process.wait() == 0
+class CreateNothing:
+    def __call__(self, *_):
+        return None
 
 
 def test_windows_says_that_it_has_no_sandbox():

@@ -9,7 +9,6 @@ back; variables that look like secrets are not in its environment, save those th
 that the loop goes on without it; the end of its output stays in `<view.folder>/command/last-output.txt`.
 
 Not covered: what the program does elsewhere. It runs as the user, with the user's files; its own sandbox is its recipe's part.
-On Windows a background process whose parent has ended is not found again.
 """
 
 import atexit
@@ -31,8 +30,9 @@ from pathlib import Path
 
 from autoresearch.agents.base import Ask, Proposal, Unavailable, View
 from autoresearch.agents.command import scratch
+from autoresearch.border import files
 from autoresearch.errors import UsageError, nearest
-from autoresearch.processes import OWN_GROUP, end_tree, is_secret
+from autoresearch.processes import end_tree, is_secret, start
 
 __all__ = ["Command", "find_recipe", "make", "recipe"]
 SECONDS = 600.0  # chosen: two trainings of 300 s, within which a coding agent reads, thinks and edits
@@ -75,7 +75,7 @@ class Command:
             problem = f"its scratch folder could not be made ({error.strerror or error})"
         finally:
             if folder is not None:
-                _remove(folder)
+                files.remove(folder)
             view.on_ask(Ask(program, problem or "answered", time.monotonic() - started))
         raise Unavailable(f"{program}: {problem}{_tail(output)} (its output: {home / 'last-output.txt'})")
 
@@ -87,9 +87,9 @@ class Command:
         # A file, not a pipe: a program that never reads its stdin must not block us, nor wait for more.
         with open(os.devnull if has_place else task_file, "rb") as stdin:
             try:
-                process = subprocess.Popen(
+                process = start(
                     arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder,
-                    env=environment(self.variables) | {"PWD": str(folder)}, **OWN_GROUP,
+                    env=environment(self.variables) | {"PWD": str(folder)},
                 )  # fmt: skip
             except OSError as error:
                 return f"it could not be started ({error.strerror or error})", ""
@@ -199,18 +199,7 @@ def _remove_leftovers(home: Path) -> None:
     """Scratch folders of a process that was killed. One process at a time has the study."""
     for folder in home.glob("scratch-*"):
         if not folder.name.startswith(f"scratch-{os.getpid()}-"):
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """As far as it goes: what a dying process holds open (Windows) is left for the next time. Git's objects are read-only."""
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                with contextlib.suppress(OSError):
-                    os.chmod(path, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder)
 
 
 # How the known coding agents are called: recipes.toml, by name or by what is installed

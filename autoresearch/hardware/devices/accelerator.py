@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 
 from autoresearch.hardware.devices.registry import Backend
-from autoresearch.processes import OWN_GROUP, end_tree, environment
+from autoresearch.processes import end_tree, environment, start
 
 FILE = "conditions.py"
 ASK_SECONDS = 5.0  # chosen: a driver that wakes up its card first takes one or two
@@ -34,13 +34,12 @@ class Question:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115, closed in answer; a file, as in detect.ask
         self._child: subprocess.Popen[bytes] | None = None
         try:
-            self._child = subprocess.Popen(
+            self._child = start(
                 [sys.executable, "-B", "-X", "utf8", str(backend.folder / FILE)],
                 env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.DEVNULL,
-                **OWN_GROUP,
             )
         except OSError:
             pass

@@ -17,7 +17,7 @@ from typing import IO
 from autoresearch.errors import EnvironmentFailure, UsageError, nearest
 from autoresearch.hardware.devices.facts import Facts, parse
 from autoresearch.hardware.devices.registry import Backend, scan
-from autoresearch.processes import OWN_GROUP, end_tree, environment
+from autoresearch.processes import end_tree, environment, start
 
 # A cold import of torch from a slow disk takes up to half a minute; a probe that needs longer than this is stuck.
 PROBE_LIMIT_SECONDS = 60
@@ -63,7 +63,7 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variable
     """The answer of a backend's probe. Raises ProbeFault."""
     # Files, not pipes: a grandchild that outlives the probe and holds a pipe open would block the read.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        child = subprocess.Popen(
+        child = start(
             # -B: the shipped folder may be read-only, and nothing is written outside the workspace and the cache.
             # -P: a file of the current folder (gpu.py, say) must not be taken for one of the backend's.
             [sys.executable, "-B", "-P", "-X", "utf8", "-m", ANSWER, str(backend.folder / "runtime.py")],
@@ -71,7 +71,6 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variable
             stdout=stdout,
             stderr=stderr,
             env=_environment(backend) | dict(variables or {}),
-            **OWN_GROUP,
         )
         try:
             status = child.wait(timeout_seconds)

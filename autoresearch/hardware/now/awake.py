@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from autoresearch.processes import OWN_GROUP, environment
+from autoresearch.processes import environment, start
 
 WHY = "a training runs"
 ASK_SECONDS = 5
@@ -79,9 +79,7 @@ def _start(words: list[str] | None, stderr: int) -> subprocess.Popen[bytes] | No
     if words is None or shutil.which(words[0]) is None:
         return None
     try:  # in a session of its own: no terminal on which the system could ask for a password, and no Ctrl-C
-        return subprocess.Popen(
-            words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, **OWN_GROUP
-        )
+        return start(words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr)
     except OSError:
         return None
 
