@@ -63,7 +63,8 @@ def make(
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "revision": revision(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(), "python": platform.python_version(), "quick": quick, "device": facts.device,
-        "backend": choice.backend.name, "facts": facts.to_dict(), "conditions": conditions.to_dict(),
+        "device_reason": choice.backend.card_reason, "backend": choice.backend.name,
+        "facts": facts.to_dict(), "conditions": conditions.to_dict(),
         "limits": {
             "product_flops": max(products, default=None), "copy_bytes_per_second": max(copies, default=None),
             "data_sheet_flops": facts.peak_flops, "data_sheet_source": facts.peak_source,

@@ -33,8 +33,9 @@ Say = Callable[[str], None]
 
 def make(choice: Choice, profile: str, corpus: str, level: int, train_seconds: float, say: Say) -> dict[str, Any]:
     """The report. level: of the sandbox. say: is told each part as it begins and what came of it."""
+    index = None if choice.backend.card is None else str(choice.backend.card.index)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "doctor": lambda: checkup.examine(choice.backend.name, profile, corpus),
+        "doctor": lambda: checkup.examine(choice.backend.name, profile, corpus, device=index),
         "attack": lambda: _attack(level),
         "contracts": lambda: _contracts(choice, say),
         "bench": lambda: _bench(choice, profile, corpus, train_seconds, say),

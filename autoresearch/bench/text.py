@@ -59,6 +59,7 @@ def lines(card: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in card["facts"]["versions"].items())
     head = [
         f"machine        {describe(Facts.from_dict(card['facts']))}",
+        *([f"device         {card['device_reason']}"] if card.get("device_reason") else []),
         f"backend        {card['backend']}, {card['facts']['dtype'] or 'n/a'}, {versions or 'versions n/a'}",
         f"system         {card['system']}, Python {card['python']}, autoresearch {_version(card)}",
         f"matrix product {_known(limits['product_flops'], lambda value: f'{value / 1e12:.3g} TFLOP/s')}, data sheet "

@@ -23,7 +23,9 @@ from autoresearch.run import disk
 from autoresearch.sandbox import levels
 
 
-def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto", sandbox: str = "auto") -> dict[str, Any]:
+def examine(
+    backend: str = "auto", profile: str = "auto", corpus: str = "auto", sandbox: str = "auto", device: str | None = None
+) -> dict[str, Any]:
     """The whole report; `chosen` is None and `problem` one line when no backend works here.
     `problem` is there, too, when the chosen one does not work in the sandbox.
 
@@ -32,7 +34,8 @@ def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto", 
     backends = registry.scan()
     if profile != "auto":
         profiles.load(profile)  # a wrong name is said before the seconds that the probes take
-    facts = detect.probe_all(backends if backend in ("auto", *backends) else {})
+    placed, facts = detect.survey(backends if backend in ("auto", *backends) else {}, device=device, name=backend)
+    backends |= placed
     report = _system()
     try:
         choice = detect.choose_backend(backend, backends, facts)
@@ -45,7 +48,7 @@ def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto", 
         report["problem"] = refused and f"{choice.backend.name} works, but not in the sandbox that trainings get: {refused}"
         report["chosen"] = _chosen(plan.from_choice(choice, profile), corpus, profile == "auto")
     # When the probes are over, which are a load themselves.
-    report["now"] = conditions.look(backends[report["chosen"]["backend"]] if report["chosen"] else None).to_dict()
+    report["now"] = conditions.look(choice.backend if report["chosen"] else None).to_dict()
     report["sleep"] = awake.note()
     report["backends"] = [
         {"name": one.name, "title": one.title, "rank": one.rank, "auto": one.auto, "facts": facts[one.name].to_dict()}
@@ -72,9 +75,9 @@ def describe(facts: Facts) -> str:
 
 
 def anonymous(value: Any) -> Any:
-    """The same structure with the home folder written as ~ and the user's name, where it is a folder, as <user>."""
+    """The same structure with the home folder written as ~, the user's name in paths as <user>, and no device's id."""
     if isinstance(value, dict):
-        return {key: anonymous(part) for key, part in value.items()}
+        return {key: anonymous(part) for key, part in value.items() if key != "device_id"}
     if isinstance(value, list):
         return [anonymous(part) for part in value]
     if not isinstance(value, str):
@@ -128,6 +131,7 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict[str, Any]:
         "backend": made.choice.backend.name,
         "backend_reason": made.choice.reason,
         "backend_others": [{"name": name, "reason": reason} for name, reason in made.choice.others],
+        "device_reason": made.choice.backend.card_reason,
         "profile": made.profile.to_dict(),
         "facts": made.choice.facts.to_dict(),
         "profile_reason": made.profile_reason,

@@ -26,7 +26,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
     backends = registry.scan()
     with looking(quiet=as_json, plain=False):
-        facts = detect.probe_all(backends)
+        backends, facts = detect.survey(backends)
     if as_json:
         rows = [
             {
@@ -53,9 +53,9 @@ def command(context: click.Context, as_json: bool) -> None:
 
 @command.command()
 @click.argument("backend", metavar="NAME|FOLDER")
-@options("json")
+@options("device", "json")
 @click.pass_context
-def check(context: click.Context, backend: str, as_json: bool) -> None:
+def check(context: click.Context, backend: str, device: str | None, as_json: bool) -> None:
     """Is a backend right? Each contract, passed or failed, with what was measured. A few minutes where it compiles.
 
     FOLDER is one of your own that is not installed yet: it holds a backend.toml. Exit status 1 when a contract fails.
@@ -63,9 +63,12 @@ def check(context: click.Context, backend: str, as_json: bool) -> None:
     Example: `autoresearch backends check cpu`
     """
     from autoresearch.checks.conformance import suite
+    from autoresearch.hardware.devices import cards
 
-    outcomes = []
-    for outcome in suite.check(_named(backend)):
+    outcomes, placed = [], cards.pick(_named(backend), device)
+    if placed.card_reason and not as_json:
+        click.echo(f"{'on':<{_WIDTH}} {placed.card_reason}")
+    for outcome in suite.check(placed):
         outcomes.append(outcome)
         if not as_json:
             click.echo(f"{outcome.contract:<{_WIDTH}} {outcome.result:<4}  {outcome.figure or outcome.detail or ''}".rstrip())

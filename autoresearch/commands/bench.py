@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
-@options("backend")
+@options("backend", "device")
 @click.option(
     "--profile", default="auto", show_default=True, metavar="NAME,...|all|auto",
     help="Profiles to measure: some by name, all of this backend's, or the one that a run would use.",
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @options("corpus", "train_seconds", "json", "plain")
 @click.pass_context
 def command(
-    context: click.Context, backend: str, profile: str, quick: bool, corpus: str, train_seconds: float | None, as_json: bool,
-    plain: bool,
+    context: click.Context, backend: str, device: str | None, profile: str, quick: bool, corpus: str, train_seconds: float | None,
+    as_json: bool, plain: bool,
 ) -> None:  # fmt: skip
     """Measure this machine: limits, tokens/s, MFU, memory, start-up, experiments per hour, and val_bpb of one full run.
 
@@ -48,7 +48,7 @@ def command(
 
     names = _names(profile)
     with looking(quiet=as_json, plain=plain):
-        choice = detect.detect(backend)
+        choice = detect.detect(backend, device=device)
     # Whatever can be wrong with the call is said before the minutes that measuring takes, and preparing is a load itself.
     jobs = []
     for made in _plans(names, choice):

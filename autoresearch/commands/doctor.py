@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options("backend", "profile", "corpus", "sandbox")
+@options("backend", "device", "profile", "corpus", "sandbox")
 @click.option("--attack", is_flag=True, help="Instead: try to get out of the sandbox in every known way.")
 @options("json", "plain")
 @click.pass_context
 def command(
-    context: click.Context, backend: str, profile: str, corpus: str, sandbox: str, attack: bool, as_json: bool, plain: bool
-) -> None:
+    context: click.Context, backend: str, device: str | None, profile: str, corpus: str, sandbox: str, attack: bool, as_json: bool,
+    plain: bool,
+) -> None:  # fmt: skip
     """What this machine is, what would be chosen, and why.
 
     Asks every backend at the same time and changes nothing. The text holds no home folder and no user name, so that it can be
@@ -33,7 +34,7 @@ def command(
     from autoresearch.commands.prepare import looking
 
     with looking(quiet=as_json, plain=plain):
-        report = checkup.examine(backend, profile, corpus, sandbox)
+        report = checkup.examine(backend, profile, corpus, sandbox, device)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -167,6 +168,7 @@ def _choice_lines(chosen: dict[str, Any]) -> list[str]:
     constants = ", ".join(f"{name} {value}" for name, value in profile["train"].items())
     return [
         f"backend {chosen['backend']}: {chosen['backend_reason']}",
+        *([f"  on        {chosen['device_reason']}"] if chosen["device_reason"] else []),
         *(f"  not {other['name']}: {other['reason']}" for other in chosen["backend_others"]),
         "",
         f"profile {profile['name']}: {chosen['profile_reason']}",

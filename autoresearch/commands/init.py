@@ -11,7 +11,10 @@ from autoresearch.commands.options import CONSTRAINTS, options
 
 @click.command("init")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
-@options("tag", "profile", "autotune", "backend", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "plain")
+@options(
+    "tag", "profile", "autotune", "backend", "device", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS,
+    "plain",
+)  # fmt: skip
 def command(folder: Path | None, plain: bool, **chosen: Any) -> None:
     """Make a workspace to look at and edit before the run.
 

@@ -36,8 +36,8 @@ _INSTRUCTIONS = (
 
 
 @click.command("mcp")
-@options("study", "sandbox", "on_battery")
-def command(workspace: Path | None, sandbox: str, on_battery: bool) -> None:
+@options("study", "device", "sandbox", "on_battery")
+def command(workspace: Path | None, device: str | None, sandbox: str, on_battery: bool) -> None:
     """Serve the study's tools to a coding agent, over stdin and stdout (MCP).
 
     Tools: try, results, show, best, status. The coding agent starts this command itself: docs/agents.md has the lines for its
@@ -53,7 +53,7 @@ def command(workspace: Path | None, sandbox: str, on_battery: bool) -> None:
     except ImportError as error:
         raise UsageError("`autoresearch mcp` needs the MCP SDK", 'pip install "mcp>=2"') from error
     study = workspaces.find(workspace)
-    trying = Trying(study, sandbox, on_battery)
+    trying = Trying(study, sandbox, on_battery, device)
     try:
         serve(study, trying).run("stdio")
     finally:
@@ -63,8 +63,8 @@ def command(workspace: Path | None, sandbox: str, on_battery: bool) -> None:
 class Trying:
     """The ratchet step of the tool `try`, in a thread of its own, and the listener that knows how far it is."""
 
-    def __init__(self, study: "Study", sandbox: str, on_battery: bool):
-        self._study, self._sandbox, self._on_battery = study, sandbox, on_battery
+    def __init__(self, study: "Study", sandbox: str, on_battery: bool, device: str | None = None):
+        self._study, self._sandbox, self._on_battery, self._device = study, sandbox, on_battery, device
         self._stopping, self._idle = threading.Event(), threading.Event()
         self._idle.set()
         self.words = ""
@@ -82,7 +82,7 @@ class Trying:
         try:
             power.refuse_on_battery(power.supply(), self._on_battery)
             self.words = "looking at the machine and the prepared text"
-            setup = terms.ready(self._study, levels.choose(self._sandbox))
+            setup = terms.ready(self._study, levels.choose(self._sandbox), device=self._device)
             tried, ending = edit.try_edit(self._study, setup, description, self, train_py)
             if tried is None:
                 return AutoresearchError(f"no verdict: {ending.reason}\n{ending.detail}".strip())

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from autoresearch.commands.options import options
-from autoresearch.commands.say import say
+from autoresearch.commands.say import say, say_device
 from autoresearch.text import one_line
 
 
@@ -18,11 +18,11 @@ from autoresearch.text import one_line
     "--runs", type=click.IntRange(2, 1000), default=5, show_default=True, metavar="N", help="How often the best has to have run."
 )
 @click.option("--new", "is_new", is_flag=True, help="Train it N times more, however often it ran. Default: only what is missing.")
-@options("sandbox", "on_battery", "json", "plain")
+@options("device", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
 def command(
-    context: click.Context, workspace: Path | None, runs: int, is_new: bool, sandbox: str, on_battery: bool, as_json: bool,
-    plain: bool,
+    context: click.Context, workspace: Path | None, runs: int, is_new: bool, device: str | None, sandbox: str, on_battery: bool,
+    as_json: bool, plain: bool,
 ) -> None:  # fmt: skip
     """Measure the noise: how far the seed alone moves val_bpb here.
 
@@ -46,7 +46,8 @@ def command(
         power.refuse_on_battery(power.supply(), on_battery)
         level = levels.choose(sandbox, unattended=True)
         with bars(quiet=as_json, plain=plain) as on_progress:
-            setup = terms.ready(study, level, on_progress)
+            setup = terms.ready(study, level, on_progress, device)
+        say_device(setup, as_json)
         past = answers.events(study)
         with panel.choose(False, plain or as_json, sys.stderr, study.machine_line, past) as listener:
             ending = measure_noise.measure(study, setup, runs, is_new, listener)

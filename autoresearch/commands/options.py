@@ -77,6 +77,11 @@ _OPTIONS = {
         metavar="NAME|auto",
         help="What the training runs on; `autoresearch backends` lists them.",
     ),
+    "device": click.option(
+        "--device",
+        metavar="N|NAME",
+        help="Which of several cards, by its number or a part of its name. Default: the study's own, or one that is free.",
+    ),
     "autotune": click.option(
         "--autotune",
         type=_Autotune(),

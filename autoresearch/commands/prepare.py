@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options("corpus", "profile", "backend")
+@options("corpus", "profile", "backend", "device")
 @click.option("--vocab-size", type=int, metavar="N", help="Tokens in the vocabulary, BOS counted. Default: the profile's.")
 @click.option("--force", is_flag=True, help="Prepare again, even when it was done before.")
 @options("json", "plain")
-def command(corpus: str, profile: str, backend: str, vocab_size: int | None, force: bool, as_json: bool, plain: bool) -> None:
+def command(
+    corpus: str, profile: str, backend: str, device: str | None, vocab_size: int | None, force: bool, as_json: bool, plain: bool
+) -> None:
     """Corpus, tokenizer and token files, into the cache.
 
     Done once for each corpus and vocabulary; `autoresearch run` does it by itself. What a run would use by default comes from
@@ -33,7 +35,7 @@ def command(corpus: str, profile: str, backend: str, vocab_size: int | None, for
     from autoresearch.data.prepare import prepare
 
     with looking(quiet=as_json, plain=plain):
-        corpus, reason, vocab_size = _resolve(corpus, vocab_size, profile, backend)
+        corpus, reason, vocab_size = _resolve(corpus, vocab_size, profile, backend, device)
     if not as_json:
         click.echo(f"corpus {corpus}: {reason}")
     started = time.monotonic()
@@ -103,7 +105,7 @@ def _rich_bars(console: "Console") -> "Iterator[OnProgress]":
         yield on_progress
 
 
-def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) -> tuple[str, str, int]:
+def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str, device: str | None) -> tuple[str, str, int]:
     """(corpus, why that one, vocabulary size): what was asked for, and the machine's profile for the rest."""
     from autoresearch.data import corpora
 
@@ -112,7 +114,7 @@ def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str) ->
     from autoresearch.hardware.autotune import tune
     from autoresearch.hardware.planner import plan
 
-    made = plan.make(backend, profile)
+    made = plan.make(backend, profile, device)
     tuned = tune.remembered(made) if profile == "auto" else None
     data = (made if tuned is None else tune.applied(made, tuned)).profile.data
     return *corpora.choose(corpus, data.corpus), data.vocab_size if vocab_size is None else vocab_size

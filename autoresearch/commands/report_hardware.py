@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report-hardware")
-@options("backend", "profile", "corpus", "train_seconds", "sandbox", "on_battery")
+@options("backend", "device", "profile", "corpus", "train_seconds", "sandbox", "on_battery")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.json",
     help="Where the report is written. Default: hardware-<device>.json here.",
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @options("plain")
 @click.pass_context
 def command(
-    context: click.Context, backend: str, profile: str, corpus: str, train_seconds: float | None, sandbox: str, on_battery: bool,
-    output: Path | None, plain: bool,
+    context: click.Context, backend: str, device: str | None, profile: str, corpus: str, train_seconds: float | None, sandbox: str,
+    on_battery: bool, output: Path | None, plain: bool,
 ) -> None:  # fmt: skip
     """Try everything that only this machine can show, and write it to one file to attach to an issue. Under 8 minutes.
 
@@ -47,7 +47,7 @@ def command(
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox)
     with looking(quiet=False, plain=plain):
-        choice = detect.detect(backend)
+        choice = detect.detect(backend, device=device)
     corpora.choose(corpus, plan.from_choice(choice, profile).profile.data.corpus)  # what is wrong with the call is said at once
     path = output or Path(f"hardware-{_name(choice)}.json")
     if not path.parent.is_dir():

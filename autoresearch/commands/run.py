@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @options(
-    "workspace", "profile", "autotune", "backend", "corpus", "agent", "model", "base_url", "max_cost",
+    "workspace", "profile", "autotune", "backend", "device", "corpus", "agent", "model", "base_url", "max_cost",
     "max_tokens_per_experiment", "context", "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds",
     "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
 )  # fmt: skip
@@ -63,7 +63,9 @@ def command(
         proposers, reason = agents.choose(chosen, study.seed)
         say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
         with bars(quiet=as_json, plain=plain) as on_progress:
-            setup = terms.ready(study, level, on_progress)
+            setup = terms.ready(study, level, on_progress, chosen["device"])
+        if setup.backend.card_reason:
+            say(f"device    {setup.backend.card_reason}")
         Constraints.asked(limits).check_known(setup.backend)
     else:
         from autoresearch.study import new

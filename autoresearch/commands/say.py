@@ -2,10 +2,14 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from autoresearch.text import harmless
+
+if TYPE_CHECKING:
+    from autoresearch.run.setup import Setup
 
 
 def say(text: object, err: bool = False, nl: bool = True) -> None:
@@ -19,3 +23,9 @@ def say_on(text: str) -> None:
         click.echo(text)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say_device(setup: "Setup", quiet: bool) -> None:
+    """Which of several devices a command trains on, and why, apart from its answer."""
+    if setup.backend.card_reason and not quiet:
+        say(f"device    {setup.backend.card_reason}", err=True)

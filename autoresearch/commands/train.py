@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autoresearch.commands.options import options
-from autoresearch.commands.say import say
+from autoresearch.commands.say import say, say_device
 from autoresearch.text import without_colours
 
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ _EVERY_SECONDS = 10.0  # between two lines where nothing can be overwritten
 
 
 @click.command("train")
-@options("study", "training_seed", "sandbox", "on_battery", "json", "plain")
+@options("study", "device", "training_seed", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
 def command(
-    context: click.Context, workspace: Path | None, seed: int | None, sandbox: str, on_battery: bool, as_json: bool, plain: bool
-) -> None:
+    context: click.Context, workspace: Path | None, device: str | None, seed: int | None, sandbox: str, on_battery: bool,
+    as_json: bool, plain: bool,
+) -> None:  # fmt: skip
     """One training of the workspace's train.py, scored, with its summary.
 
     Nothing is recorded: no commit, no line in the results. The files stay in .autoresearch/runs/train until the next one.
@@ -43,7 +44,8 @@ def command(
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
-        setup = terms.ready(study, levels.choose(sandbox), on_progress)
+        setup = terms.ready(study, levels.choose(sandbox), on_progress, device)
+    say_device(setup, as_json)
     if limits := answers.state_of(study).limits:
         setup = replace(setup, constraints=limits)
     if not as_json:

@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 
 from autoresearch.commands.options import options
-from autoresearch.commands.say import say
+from autoresearch.commands.say import say, say_device
 from autoresearch.text import without_colours
 
 
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
-@options("study", "sandbox", "on_battery", "json", "plain")
+@options("study", "device", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
 def command(
-    context: click.Context, message: str, workspace: Path | None, sandbox: str, on_battery: bool, as_json: bool, plain: bool
-) -> None:
+    context: click.Context, message: str, workspace: Path | None, device: str | None, sandbox: str, on_battery: bool, as_json: bool,
+    plain: bool,
+) -> None:  # fmt: skip
     """One ratchet step on the work tree's own edit of train.py.
 
     Edit train.py in the workspace, then call this: it trains, scores and decides. Better than the best: the branch moves to the
@@ -40,7 +41,8 @@ def command(
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
     with bars(quiet=as_json, plain=plain) as on_progress:
-        setup = terms.ready(study, levels.choose(sandbox), on_progress)
+        setup = terms.ready(study, levels.choose(sandbox), on_progress, device)
+    say_device(setup, as_json)
     stream = sys.stderr  # the answer alone goes to stdout
     with panel.choose(False, plain or as_json, stream, study.machine_line, answers.events(study)) as listener:
         tried, ending = edit.try_edit(study, setup, message, listener)

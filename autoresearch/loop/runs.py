@@ -5,6 +5,8 @@ A run that the machine disturbed, or that was cut short, is done again with the 
 
 import contextlib
 
+from msgspec import UNSET
+
 from autoresearch.errors import EnvironmentFailure, LedgerRefusal
 from autoresearch.loop import watch
 from autoresearch.loop.stop import machine_failed, stop_if_asked
@@ -43,8 +45,11 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     with warm.ended_on_error() if warm else contextlib.nullcontext():
         folder = warm.folder if warm else session.run_folder(number, k)
         conditions = begun.conditions if begun else session.look()
-        level = session.setup.sandbox
-        session.record(events.Begin(n=number, k=k, seed=seed, folder=folder.name, conditions=conditions, sandbox=level))
+        level, card = session.setup.sandbox, session.setup.backend.card
+        begin = events.Begin(
+            n=number, k=k, seed=seed, folder=folder.name, conditions=conditions, sandbox=level, device_id=card.id if card else UNSET
+        )
+        session.record(begin)
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)

@@ -158,6 +158,7 @@ class Begin(Event, frozen=True, kw_only=True):
     folder: Name
     conditions: dict[str, object] | UnsetType = UNSET
     sandbox: Annotated[int, Meta(ge=0, le=9)] | None = None
+    device_id: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET  # hardware/devices/cards.py
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):

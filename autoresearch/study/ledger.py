@@ -15,8 +15,9 @@ can't be is skipped there, and `status` tells so.
               commit, key, log                                           and a state (crash, oom, ...) when it failed before READY
     mix       share, wish, reason                                        who is to propose from now on, when it changes
     start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
-    begin     n, k, seed, folder, conditions, sandbox                    before the training of run k of experiment n; what slowed
-                                                                         the machine (hardware/now/conditions.py); the cell's level
+    begin     n, k, seed, folder, conditions, sandbox, device_id         before the training of run k of experiment n; what slowed
+                                                                         the machine (hardware/now/conditions.py); the cell's level;
+                                                                         which of several devices (devices/cards.py)
     run       n, k, seed, folder, watched, and the fields of RunResult   its result. Of a kept n: the best, measured again.
                                                                          watched: what was seen meanwhile (validity.Watched); with
                                                                          a state the run was disturbed, and counts all the same

@@ -52,7 +52,7 @@ def make(
     with bars() as on_progress:
         if on_progress:
             on_progress(detect.LOOKING, 0, None)
-        planned = plan.make(chosen["backend"], chosen["profile"])
+        planned = plan.make(chosen["backend"], chosen["profile"], chosen.get("device"))
     backend = planned.choice.backend
     # Before the text is fetched: a constant that this train.py has not, a limit that nothing here can tell of.
     profiles.check(planned.profile, {backend.name: backend})
@@ -62,6 +62,8 @@ def make(
         planned = replace(planned, profile=planned.profile.with_train_seconds(chosen["train_seconds"]))
     say(f"machine   {planned.choice.facts.device}")
     say(f"backend   {backend.name}: {planned.choice.reason}")
+    if backend.card_reason:
+        say(f"device    {backend.card_reason}")
     # Before autotune, which takes a while.
     corpus, reason = corpora.choose(chosen["corpus"], planned.profile.data.corpus)
     if place := sight.place(corpora.resolved(corpus)):

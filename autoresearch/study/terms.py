@@ -14,7 +14,7 @@ from autoresearch.data import corpora
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.errors import StoredStateError, UsageError
-from autoresearch.hardware.devices import accelerator, detect
+from autoresearch.hardware.devices import accelerator, cards, detect
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner import profiles
@@ -41,14 +41,15 @@ SAME_SCORES = frozenset({
 _COMPARED = ("device", "dtype", "compile", "attention")
 
 
-def ready(study: "Study", sandbox: int, on_progress: OnProgress | None = None) -> Setup:
+def ready(study: "Study", sandbox: int, on_progress: OnProgress | None = None, device: str | None = None) -> Setup:
     """Look at the machine and the prepared text again, and return what every run of the study needs. sandbox: the cells' level.
+    device: another one than the study began on, which has to be like it.
 
     Raises UsageError naming what changed, UsageError or EnvironmentFailure when the backend or the text can't be had.
     """
     on_progress = on_progress or silent
     on_progress(detect.LOOKING, 0, None)
-    choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype))
+    choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype), device, study.facts.device_id)
     check_machine(study, choice.backend, choice.facts)
     found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
     policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
@@ -154,7 +155,7 @@ def _checksum_of_code(folders: list[Path]) -> str:
     running = hashlib.blake2b(digest_size=16)
     for folder in folders:
         for path in sorted(folder.glob("*.py")):
-            if path.name not in ("train.py", accelerator.FILE):  # what is only looked at changes no score
+            if path.name not in ("train.py", accelerator.FILE, cards.FILE):  # what is only looked at changes no score
                 content = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout may have translated them
                 running.update(f"{path.name} {len(content)}\n".encode() + content)
     return running.hexdigest()

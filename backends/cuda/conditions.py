@@ -1,4 +1,4 @@
-"""What slows an NVIDIA card at this moment: `python conditions.py` prints one JSON line (autoresearch/hardware/accelerator.py).
+"""What slows an NVIDIA card at this moment: `python conditions.py` prints one JSON line (see accelerator.py).
 
 Asked of nvidia-smi, without PyTorch. Written from NVIDIA's documentation and checked on answers of that form; not run on a card.
 """
@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+
+from autoresearch.hardware.devices import readings
 
 ASK_SECONDS = 2  # of each of at most three questions; the whole has a limit of its own
 # NVML API reference, NvmlClocksEventReasons. The software power cap (0x4) is no fault: a busy card runs at its power limit.
@@ -17,20 +19,28 @@ SLOWDOWNS = {
     0x80: "the power supply's brake",
 }
 # The same field: its name since driver 535, and the one before, which later drivers may drop.
+STATE = "temperature.gpu,clocks.sm,power.draw"  # °C, MHz, W
 FIELDS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 
 
 def parse_slowdown(answer: str | None) -> tuple[bool | None, str]:
-    """(throttled, reason) from a line such as `0x0000000000000020`. None: nvidia-smi did not answer."""
+    """(throttled, reason) from a line that begins with the bits: `0x0000000000000020`. None: nvidia-smi did not answer."""
     if answer is None:
         return None, "nvidia-smi does not answer"
-    text = answer.strip().partition("\n")[0].strip()
+    text = answer.strip().partition("\n")[0].partition(",")[0].strip()
     try:
         bits = int(text, 16)
     except ValueError:  # [N/A], [Not Supported]
         return None, f"nvidia-smi answers {text[:40]!r}"
     active = [name for bit, name in SLOWDOWNS.items() if bits & bit]
     return bool(active), " and ".join(active) or "nvidia-smi names no slowdown"
+
+
+def parse_state(answer: str | None) -> str:
+    """Temperature, clock and power in words, from a line such as `0x0000000000000020, 61, 2520, 187.42`."""
+    words = (answer or "").strip().partition("\n")[0].split(", ")[1:4]
+    known = [float(word) if word.replace(".", "", 1).isdecimal() else None for word in words]
+    return readings.described(*known) if len(known) == 3 else readings.described(None, None, None)
 
 
 def parse_apps(answer: str | None) -> list[str] | None:
@@ -51,14 +61,20 @@ def parse_apps(answer: str | None) -> list[str] | None:
 def card(visible: str | None) -> str:
     """The card that is used, for nvidia-smi's -i. visible: CUDA_VISIBLE_DEVICES.
 
-    CUDA counts the fastest card first, nvidia-smi the first slot: an index means the same on cards that are alike.
+    With CUDA_DEVICE_ORDER, which is set where we have chosen, both count alike. By itself CUDA counts the fastest card first,
+    nvidia-smi the first slot: an index means the same on cards that are alike.
     """
     return (visible or "0").split(",")[0].strip() or "0"
 
 
 def ask(*options: str) -> str | None:
-    """What nvidia-smi prints, or None where it is not there, fails or hangs."""
-    command = ["nvidia-smi", "-i", card(os.environ.get("CUDA_VISIBLE_DEVICES")), *options]
+    """What nvidia-smi says of the card that is used."""
+    return nvidia_smi("-i", card(os.environ.get("CUDA_VISIBLE_DEVICES")), *options)
+
+
+def nvidia_smi(*options: str) -> str | None:
+    """What it prints, or None where it is not there, fails or hangs."""
+    command = ["nvidia-smi", *options]
     if shutil.which(command[0]) is None:
         return None
     try:
@@ -69,8 +85,11 @@ def ask(*options: str) -> str | None:
 
 
 def main() -> None:
-    answers = (ask(f"--query-gpu={field}", "--format=csv,noheader") for field in FIELDS)
-    throttled, reason = parse_slowdown(next((answer for answer in answers if answer is not None), None))
+    answers = (ask(f"--query-gpu={field},{STATE}", "--format=csv,noheader,nounits") for field in FIELDS)
+    answer = next((answer for answer in answers if answer is not None), None)
+    throttled, reason = parse_slowdown(answer)
+    if answer is not None:
+        reason += f"; {parse_state(answer)}"
     others = parse_apps(ask("--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader,nounits"))
     print(json.dumps({"throttled": throttled, "reason": reason, "others": others}))
 

@@ -4,6 +4,7 @@ Each seed and text get the same result on every machine (to rounding), however f
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -76,10 +77,15 @@ def logits(model: Table, ids: np.ndarray, out: np.ndarray) -> None:
 
 
 def probe() -> dict:
+    played = {one["index"]: one["name"] for one in json.loads(os.environ.get("AUTORESEARCH_NULL_DEVICES") or "[]")}
+    taken = int(os.environ.get("AUTORESEARCH_NULL_DEVICE") or 0)
+    if played and taken not in played:
+        return {"ok": False, "reason": f"it plays no device {taken}", "cure": "set AUTORESEARCH_NULL_DEVICE to one of its devices"}
     unknown = dict.fromkeys(["memory_bytes", "capability", "cores", "matmul_tflops", "peak_flops", "peak_source"])
     return unknown | {
-        "ok": True, "device": "simulated", "count": 1, "dtype": "float32", "dtype_reason": "a table of frequencies needs no more",
-        "compile": False, "compile_reason": "there is nothing to compile", "attention": "none", "attention_reason": "there is none",
+        "ok": True, "device": played.get(taken, "simulated"), "count": 1,
+        "dtype": "float32", "dtype_reason": "a table of frequencies needs no more", "compile": False,
+        "compile_reason": "there is nothing to compile", "attention": "none", "attention_reason": "there is none",
         "versions": {"numpy": np.__version__},
     }  # fmt: skip
 

@@ -75,7 +75,7 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "make", none)
     monkeypatch.setattr(plan, "from_choice", none)
     monkeypatch.setattr(detect, "detect", none)
-    monkeypatch.setattr(detect, "probe_all", lambda backends=None, *_, **__: dict.fromkeys(backends or detect.scan(), nothing))
+    monkeypatch.setattr(detect, "survey", lambda backends, *_, **__: (backends, dict.fromkeys(backends, nothing)))
     monkeypatch.setattr(detect, "ask", none)
     monkeypatch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))

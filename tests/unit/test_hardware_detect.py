@@ -117,7 +117,7 @@ def test_all_are_asked_and_one_fault_stays_alone(tmp_path):
         "bad": backend(tmp_path / "bad", "1 / 0", "bad"),
         "broken": Backend("broken", "broken", tmp_path, tmp_path, problem="backend.toml: no title"),
     }
-    facts = detect.probe_all(backends)
+    _, facts = detect.survey(backends)
     assert [facts[name].ok for name in backends] == [True, False, False]
     assert facts["broken"].reason == "backend.toml: no title"
 

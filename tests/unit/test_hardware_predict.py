@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_hardware_model import sizes_of
 
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.planner import memory, model, predict, profiles, speed
@@ -222,3 +223,12 @@ def test_what_a_recorded_machine_gets_fits_into_it(path):
     found = predict.predict(sizes, Machine.of(facts), profile.budget.train_seconds, profile.data.eval_bytes)
     assert 0 < found.train_memory_bytes.value < 0.95 * facts.memory_bytes
     assert 0 < found.scoring_memory_bytes.value < facts.memory_bytes
+
+
+def test_xlas_plain_attention_keeps_every_score_of_every_layer():
+    """What XLA asks for at compile time, in MB: docs/design/jax.md."""
+    shape = {"DEPTH": 4, "ASPECT_RATIO": 64, "HEAD_DIM": 64, "WINDOW_PATTERN": "L", "TOTAL_BATCH_SIZE": 2048}
+    for seq_len, asked in ((256, 571), (1024, 859), (2048, 1243)):
+        sizes = sizes_of(shape | {"DEVICE_BATCH_SIZE": 2048 // seq_len}, seq_len, 4096)
+        planned = memory.training_bytes(sizes, Layout(product_bytes=4, attention="xla", workspace_bytes=0)) / 2**20
+        assert 0.87 < planned / asked <= 1

@@ -1,4 +1,4 @@
-"""Windows as data, and systems without a sandbox: not run there yet. More of Windows: tests/windows; macOS: test_sandbox_macos.py."""
+"""Windows as data, and systems without a sandbox: not run there yet. See tests/windows, test_sandbox_macos.py too."""
 
 import ctypes
 import os

@@ -355,7 +355,7 @@ def _key(made: Plan) -> str:
     runtime = [facts.threads, offered, profile.runtime]
     code = [path.read_bytes().decode("utf-8", "replace") for folder in backend.python_path for path in sorted(folder.glob("*.py"))]
     parts = [
-        FORMAT, __version__, facts.device, facts.cores, facts.memory_bytes, facts.compile, facts.attention,
+        FORMAT, __version__, facts.device, facts.device_id, facts.cores, facts.memory_bytes, facts.compile, facts.attention,
         choices.asked_for("dtype"), runtime, facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
         asdict(profile.data), profile.train, profile.budget.train_seconds,
     ]  # fmt: skip

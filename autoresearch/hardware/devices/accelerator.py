@@ -28,15 +28,16 @@ class Device:
 
 
 class Question:
-    """Asked when it is made, so that the answer comes while something else is looked at."""
+    """A file of a backend's folder, run when this is made, so that the answer comes while something else is looked at."""
 
-    def __init__(self, backend: Backend):
+    def __init__(self, backend: Backend, file: str = FILE):
+        self._file = file
         self._output = tempfile.TemporaryFile()  # noqa: SIM115, closed in answer; a file, as in detect.ask
         self._child: subprocess.Popen[bytes] | None = None
         try:
             self._child = start(
-                [sys.executable, "-B", "-X", "utf8", str(backend.folder / FILE)],
-                env=environment(),
+                [sys.executable, "-B", "-X", "utf8", str(backend.folder / file)],
+                env=environment() | backend.variables,
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.DEVNULL,
@@ -51,21 +52,26 @@ class Question:
 
     def answer(self, timeout_seconds: float = ASK_SECONDS) -> Device:
         """Never raises for what the file does; its process is gone when this returns."""
+        line, fault = self.line(timeout_seconds)
+        return Device(None, fault) if fault else parse(line)
+
+    def line(self, timeout_seconds: float = ASK_SECONDS) -> tuple[str, str | None]:
+        """(the last line that it printed, why there is none). As `answer`."""
         with self._output:
             if self._child is None:
-                return Device(None, f"the backend's {FILE} did not start")
+                return "", f"the backend's {self._file} did not start"
             try:
                 status = self._child.wait(timeout_seconds)
             except subprocess.TimeoutExpired:
-                return Device(None, f"the backend's {FILE} did not answer within {timeout_seconds:g} s")
+                return "", f"the backend's {self._file} did not answer within {timeout_seconds:g} s"
             finally:
                 if self._child.poll() is None:
                     end_tree(self._child)
             if status != 0:
-                return Device(None, f"the backend's {FILE} ended with status {status}")
+                return "", f"the backend's {self._file} ended with status {status}"
             self._output.seek(0)
             lines = self._output.read().decode("utf-8", "replace").split("\n")
-        return parse(next((line for line in reversed(lines) if line.strip()), ""))
+        return next((line for line in reversed(lines) if line.strip()), ""), None
 
 
 def ask(backend: Backend) -> Question | None:

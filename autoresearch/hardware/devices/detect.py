@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from autoresearch.errors import EnvironmentFailure, UsageError, nearest
+from autoresearch.hardware.devices import cards
 from autoresearch.hardware.devices.facts import Facts, parse
 from autoresearch.hardware.devices.registry import Backend, scan
 from autoresearch.processes import end_tree, environment, start
@@ -70,7 +71,7 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variable
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            env=_environment(backend) | dict(variables or {}),
+            env=_environment(backend) | backend.variables | dict(variables or {}),
         )
         try:
             status = child.wait(timeout_seconds)
@@ -86,20 +87,55 @@ def ask(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variable
         raise _fault("its probe printed nothing", complaint)
     try:
         facts = parse(output[-1])
-        return replace(facts, processors=facts.threads is not None if backend.processors is None else backend.processors)
+        processors = facts.threads is not None if backend.processors is None else backend.processors
+        return replace(facts, processors=processors, device_id=backend.card.id if backend.card else None)
     except ValueError as error:
         raise _fault(f"its probe's answer is unusable: {error}", complaint) from error
 
 
-def probe_all(
-    backends: Mapping[str, Backend] | None = None, timeout_seconds: float = PROBE_LIMIT_SECONDS,
-    variables: Mapping[str, str] | None = None,
-) -> dict[str, Facts]:  # fmt: skip
-    """Every backend's facts by name, all asked at the same time."""
-    backends = scan() if backends is None else backends
+def survey(
+    backends: Mapping[str, Backend], variables: Mapping[str, str] | None = None, device: str | None = None,
+    known: str | None = None, name: str = "auto",
+) -> tuple[dict[str, Backend], dict[str, Facts]]:  # fmt: skip
+    """(each backend on one device, its facts), by name, all asked at the same time.
+
+    device, known: as cards.pick's, of the backend of that name, or of any. Raises UsageError where it is not to be had.
+    """
+
+    def place(one: Backend) -> Backend | UsageError:
+        is_meant = name in ("auto", one.name)
+        return _on_a_device(one, device if is_meant else None, known if is_meant else None)
+
     with ThreadPoolExecutor(max_workers=max(1, len(backends))) as pool:
-        answers = pool.map(lambda backend: probe(backend, timeout_seconds, variables), backends.values())
-        return dict(zip(backends, answers, strict=True))
+        picked = list(pool.map(place, backends.values()))
+        refusals = [one for one in picked if isinstance(one, UsageError)]
+        if refusals and (name != "auto" or not any(isinstance(one, Backend) and one.card for one in picked)):
+            raise next((one for one in refusals if not isinstance(one, cards.NoDevices)), refusals[0])
+        is_asked_for = device is not None or known is not None
+        found = list(pool.map(lambda one, backend: _probed(one, backend, variables, is_asked_for), picked, backends.values()))
+    return {one.name: one for one, _ in found}, {one.name: facts for one, facts in found}
+
+
+def _on_a_device(backend: Backend, device: str | None, known: str | None) -> Backend | UsageError:
+    try:
+        return backend if why_not_asked(backend) else cards.pick(backend, device, known)
+    except UsageError as refusal:
+        return refusal
+
+
+def _probed(
+    picked: Backend | UsageError, backend: Backend, variables: Mapping[str, str] | None, is_asked_for: bool
+) -> tuple[Backend, Facts]:
+    """is_asked_for: another device than the picked one will not do."""
+    if isinstance(picked, UsageError):
+        return backend, Facts(ok=False, reason=picked.problem, cure=picked.cure)
+    facts = probe(picked, variables=variables)
+    if not facts.ok and picked.selected and not is_asked_for:  # its runtime may number devices in another way than devices.py
+        plain = probe(backend, variables=variables)
+        if plain.ok:
+            taken = " and ".join(f"{name}={value}" for name, value in picked.selected.items())
+            return replace(backend, card_reason=f"the first that is found; with {taken} {facts.reason}"), plain
+    return picked, facts
 
 
 def choose_backend(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts]) -> Choice:
@@ -125,11 +161,14 @@ def choose_backend(name: str, backends: Mapping[str, Backend], facts: Mapping[st
     return Choice(best, facts[best.name], reason, others)
 
 
-def detect(name: str = "auto", variables: Mapping[str, str] | None = None) -> Choice:
-    """scan, probe and choose in one call; when a name is given only that backend is asked. variables: as probe's."""
+def detect(
+    name: str = "auto", variables: Mapping[str, str] | None = None, device: str | None = None, known: str | None = None
+) -> Choice:
+    """scan, pick, probe and choose in one call; when a name is given only that backend is asked. As survey."""
     backends = scan()
     asked = {name: backends[name]} if name in backends else backends if name == "auto" else {}
-    return choose_backend(name, backends, probe_all(asked, variables=variables))
+    placed, facts = survey(asked, variables, device, known)
+    return choose_backend(name, backends | placed, facts)
 
 
 def _named(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts]) -> Backend:

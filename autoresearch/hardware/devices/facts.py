@@ -34,6 +34,7 @@ class Facts:
     wrong_input: bool = False  # not ok because of what the user has set: a variable that there is not
     auto: bool = True  # false: works here, but is only taken when asked for by name
     device: str | None = None
+    device_id: str | None = None  # which one of its kind, where the backend lists them (cards.py)
     processors: bool = False  # it computes on the computer's own processors: backend.toml says so
     count: Count | None = None  # devices of this kind; one is used
     memory_bytes: Count | None = None

@@ -27,6 +27,28 @@ ENTRY_POINT_GROUP = "autoresearch.backends"
 
 
 @dataclass(frozen=True)
+class Selector:
+    """The table [devices] of a backend.toml: how one of several devices is taken."""
+
+    variable: str  # of the environment; its value is the device's index in what devices.py lists
+    fixed: dict[str, str] = field(default_factory=dict)  # set beside it, so that an index means the same to all
+    also: tuple[str, ...] = ()  # others by which a person takes devices by hand
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of a backend's devices, as its devices.py lists it. None: not known."""
+
+    index: Annotated[int, Meta(ge=0)]
+    id: str  # stays the same while the device is in this computer
+    name: str
+    memory_bytes: Annotated[int, Meta(ge=0)] | None = None
+    free_bytes: Annotated[int, Meta(ge=0)] | None = None
+    busy: Annotated[float, Meta(ge=0, le=1)] | None = None  # the share of the last moment in which it computed
+    display: bool | None = None  # whether it draws a desktop
+
+
+@dataclass(frozen=True)
 class _File:
     """backend.toml."""
 
@@ -40,6 +62,7 @@ class _File:
     processors: bool | None = None
     peak_memory: bool = True
     test_packages: tuple[str, ...] = ()  # read by .ci/run
+    devices: dict[str, Any] | None = None
     sandbox: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,11 +84,15 @@ class Backend:
     peak_memory: bool = True  # its runtime knows how much memory a training took at most
     sandbox: Needs = NO_NEEDS  # what its device needs beyond the system and Python
     problem: str | None = None  # why it cannot be used at all
+    selector: Selector | None = None  # None: it has one device
+    card: Card | None = None  # the device that cards.pick has taken
+    card_reason: str | None = None
+    selected: dict[str, str] = field(default_factory=dict)  # the variables that take it; none where there is nothing to choose
 
     @property
     def variables(self) -> dict[str, str]:
-        """Those of its variables that the user has set: each of its workers gets them, as its probe does."""
-        return {name: os.environ[name] for name in self.sandbox.variables if name in os.environ}
+        """Those of its variables that the user has set, and those that take its device: each of its processes gets them."""
+        return {name: os.environ[name] for name in self.sandbox.variables if name in os.environ} | self.selected
 
     @property
     def profiles(self) -> list[Path]:
@@ -110,6 +137,9 @@ def read(name: str, folder: Path) -> Backend:
     try:
         file = records.read_own(_File, table)
         needs = records.read_own(Needs, file.sandbox, "[sandbox] ")
+        selector = None if file.devices is None else records.read_own(Selector, file.devices, "[devices] ")
+        if selector and (unseen := {selector.variable, *selector.also} - set(needs.variables)):
+            raise ValueError(f"[devices]: {min(unseen)} is not in [sandbox] variables, and a cell would not see it")
         if secret := next(filter(is_secret, needs.variables), None):
             raise ValueError(f"[sandbox] variables: {secret} looks like a key, and agent code would see it")
         if file.requires and not file.install:
@@ -123,7 +153,7 @@ def read(name: str, folder: Path) -> Backend:
         return _broken(name, folder, problem)
     return Backend(
         name, file.title, folder, train_py, file.rank, file.auto, file.requires, file.install, file.simulated, file.processors,
-        file.peak_memory, needs,
+        file.peak_memory, needs, selector=selector,
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from autoresearch.hardware.planner import model
 from autoresearch.hardware.planner.model import Sizes
 
 FLOAT32 = 4  # bytes
+# Of a score, in every layer, in XLA's plain attention: what it asks for when it compiles for a CPU (docs/design/jax.md).
+XLA_SCORE_BYTES = 12
 LOSS_ELEMENTS, LOSS_CHUNKS = 1 << 23, 16  # of a chunk of logits, and at most so many chunks: torch_runtime's names
 SLOT_BYTES, SLOTS = 64 << 20, 2  # float32 logits between the scorer and its worker: measure/scorer.py
 # What cuBLAS takes for itself: ":4096:2:16:8" in KiB, PyTorch's default before Hopper (docs/stable/notes/cuda.html).
@@ -30,7 +32,7 @@ class Layout:
 
     product_bytes: int = 2  # of an element in the dtype of the products
     compiled: bool = True
-    attention: str = "sdpa"  # "blocks" keeps its probabilities, every other kind one number for each query and head
+    attention: str = "sdpa"  # "blocks" and "xla" keep their probabilities, every other kind one number for each query and head
     norm_bytes: int | None = None  # of what an eager norm keeps of an element; None: product_bytes, a fused kernel's
     logits: str = "chunked"  # "whole": all of them at once, as upstream's loss
     table_bytes: int = FLOAT32  # of an element of an embedding table, its gradient and each of its moments
@@ -135,8 +137,9 @@ def scoring_bytes(sizes: Sizes, product_bytes: int) -> int:
 def _attention_bytes(sizes: Sizes, b: int, attention: str) -> int:
     """Of one layer, besides queries, keys, values and result."""
     sums = FLOAT32 * sizes.pass_tokens * sizes.heads
-    if attention != "blocks":
+    if attention not in ("blocks", "xla"):
         return sums
+    b = XLA_SCORE_BYTES if attention == "xla" else b
     return sums + b * sizes.rows * sizes.heads * model.scored_keys(sizes, attention) // sizes.depth
 
 

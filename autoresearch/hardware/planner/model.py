@@ -187,10 +187,10 @@ def scored_keys(sizes: Sizes, attention: str) -> int:
                 (min(start + size, length) - start) * (min(start + size, length) - max(0, start - window) // size * size)
                 for start in starts
             )
-        elif is_full or attention in ("flash3", "flex"):
+        elif attention in ("flash3", "flex") or (is_full and attention != "xla"):
             total += seen_keys(length, window)
         else:
-            total += length * length  # a mask: everything is computed
+            total += length * length  # a mask, and in XLA's plain products any row: everything is computed
     return total
 
 

@@ -25,9 +25,9 @@ class Plan:
     profile_others: list[tuple[str, str]]  # (name, why not)
 
 
-def make(backend: str = "auto", profile: str = "auto") -> Plan:
+def make(backend: str = "auto", profile: str = "auto", device: str | None = None) -> Plan:
     """Detect and choose. Raises UsageError for a name that is unknown or does not fit, EnvironmentFailure for nothing."""
-    return from_choice(detect.detect(backend), profile)
+    return from_choice(detect.detect(backend, device=device), profile)
 
 
 def from_choice(choice: Choice, profile: str = "auto") -> Plan:

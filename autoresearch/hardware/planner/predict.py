@@ -147,7 +147,8 @@ def train_memory(sizes: Sizes, machine: Machine) -> Estimate | None:
         return None
     peak = memory.training_bytes(sizes, machine.layout)
     if not machine.on_cpu:
-        return Estimate(peak, MEMORY_ERROR if machine.compiled else OTHER_MEMORY_ERROR)
+        is_checked = machine.compiled and machine.attention != "xla"
+        return Estimate(peak, MEMORY_ERROR if is_checked else OTHER_MEMORY_ERROR)
     stays = sum(memory.held(sizes, machine.layout).values())
     return Estimate(PROCESS_BYTES + stays + CPU_HEAP * (peak - stays), OTHER_MEMORY_ERROR)
 

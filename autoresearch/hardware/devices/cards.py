@@ -1,0 +1,131 @@
+"""Which of a backend's devices a study uses: the one that is asked for, the one that it began on, or one that is free.
+
+A backend with several devices has a [devices] table in its backend.toml (registry.Selector), and a devices.py that prints them as
+one JSON line, the faster kind first:
+
+    [{"index": 0, "id": "GPU-8f5a...", "name": "NVIDIA GeForce RTX 4090", "memory_bytes": 25757220864, "free_bytes": null, ...}]
+
+It imports no framework and answers within accelerator.ASK_SECONDS. A variable that a person has set by hand is left as it is.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from autoresearch import records
+from autoresearch.errors import UsageError
+from autoresearch.hardware.devices.accelerator import Question
+from autoresearch.hardware.devices.registry import Backend, Card
+
+FILE = "devices.py"
+# Chosen. A desktop takes a fifth of a card's time now and then, and up to a quarter of a small one's memory.
+BUSY_SHARE, FREE_SHARE = 0.25, 0.75
+WORTH_WAITING = 2.0  # a card with that many times the memory is taken although it is busy: it is another class of machine
+SHORTEST_MODEL = 3  # digits: `--device 580` may be a model, `--device 9` is none of 4090
+LIKE_SHARE = 0.9  # of the memory of the largest: its equal
+
+
+class NoDevices(UsageError):
+    """Of a backend that has one device, or does not say which it has."""
+
+    def __init__(self, backend: Backend):
+        super().__init__(f"the backend {backend.name} has no devices to choose from here", "leave --device out")
+
+
+def pick(backend: Backend, wanted: str | None = None, known: str | None = None) -> Backend:
+    """The backend with its device, the reason, and the variables that take it.
+
+    wanted: --device, an index or a part of a name; known: the id of the device that the study began on, taken where none is wanted.
+    Raises UsageError where there is none such.
+    """
+    selector = backend.selector
+    if selector is None:
+        if wanted is not None:
+            raise NoDevices(backend)
+        return backend
+    by_hand = [f"{name}={os.environ[name]}" for name in (selector.variable, *selector.also) if name in os.environ]
+    if by_hand:
+        words = " and ".join(by_hand)
+        if wanted is not None:
+            raise UsageError(f"{words} chooses the device already", "unset that, or leave --device out")
+        return replace(backend, card_reason=f"as {words} says, which was set by hand")
+    cards = listed(backend)
+    if not cards:
+        if wanted is not None:
+            raise NoDevices(backend)
+        return backend
+    card, why = _wanted(cards, wanted) if wanted else _known(cards, known) if known else _free(cards)
+    selected = {**selector.fixed, selector.variable: str(card.index)} if len(cards) > 1 else {}
+    return replace(backend, card=card, card_reason=f"{_head(card, cards)}: {why}", selected=selected)
+
+
+def listed(backend: Backend) -> list[Card]:
+    """In the backend's own order; none where it does not answer or breaks the contract."""
+    line, _ = Question(backend, FILE).line()
+    try:
+        table = json.loads(line)
+        return [records.read_own(Card, one) for one in table] if isinstance(table, list) else []
+    except ValueError:
+        return []
+
+
+def free(cards: Sequence[Card]) -> Card:
+    """The largest that is free, rather one without a desktop; among equals the first. Of busy ones the same."""
+    most = max(_memory(one) for one in cards)
+    worthy = [one for one in cards if _memory(one) * WORTH_WAITING >= most]
+    idle = [one for one in worthy if not _is_busy(one)] or worthy
+    largest = max(_memory(one) for one in idle)
+    return min((one for one in idle if _memory(one) >= LIKE_SHARE * largest), key=lambda one: bool(one.display))
+
+
+def _free(cards: Sequence[Card]) -> tuple[Card, str]:
+    card = free(cards)
+    others = sorted((one for one in cards if one is not card), key=lambda one: one.index)
+    told = [f"device {one.index}{'' if one.name == card.name else f' ({one.name})'}: {_state(one)}" for one in others]
+    return card, "; ".join([_state(card), *told])
+
+
+def _wanted(cards: Sequence[Card], wanted: str) -> tuple[Card, str]:
+    found = [one for one in cards if str(one.index) == wanted]
+    if not found and not (wanted.isdecimal() and len(wanted) < SHORTEST_MODEL):
+        found = [one for one in cards if wanted.lower() in one.name.lower()]
+    if len(found) != 1:
+        said = f"--device {wanted!r:.80} fits {len(found)} devices" if found else f"there is no device {wanted!r:.80}"
+        raise UsageError(f"{said} (there are: {_all(cards)})", "name one of these by its number")
+    return found[0], f"asked for; {_state(found[0])}"
+
+
+def _known(cards: Sequence[Card], known: str) -> tuple[Card, str]:
+    found = next((one for one in cards if one.id == known), None)
+    if found is None:
+        problem = f"the device that the study began on ({known}) is not in this computer (there are: {_all(cards)})"
+        raise UsageError(problem, "put it back, or name one that is like it with --device")
+    return found, f"the study's own; {_state(found)}"
+
+
+def _head(card: Card, cards: Sequence[Card]) -> str:
+    return f"device {card.index} of {len(cards)} ({card.name})"
+
+
+def _all(cards: Sequence[Card]) -> str:
+    return ", ".join(f"{one.index} {one.name}" for one in sorted(cards, key=lambda one: one.index))
+
+
+def _state(card: Card) -> str:
+    """What is known of its load."""
+    parts = [] if card.free_bytes is None else [f"{card.free_bytes / 2**30:.1f} GB free"]
+    if card.busy is not None and card.busy >= BUSY_SHARE:
+        parts.append(f"{card.busy:.0%} busy")
+    if card.display:
+        parts.append("draws a desktop")
+    return ", ".join(parts) or "its load is not known"
+
+
+def _memory(card: Card) -> int:
+    return card.memory_bytes or 0
+
+
+def _is_busy(card: Card) -> bool:
+    is_full = card.free_bytes is not None and card.memory_bytes is not None and card.free_bytes < FREE_SHARE * card.memory_bytes
+    return is_full or (card.busy or 0) >= BUSY_SHARE
