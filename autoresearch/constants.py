@@ -17,6 +17,7 @@ The last thing on its line may be an annotation, which says what the search may 
 
 import ast
 import decimal
+import functools
 import math
 import operator
 import re
@@ -145,6 +146,7 @@ def syntax_tree(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.Modu
         return ast.parse(source, mode="eval") if mode == "eval" else ast.parse(source)
 
 
+@functools.lru_cache(16)  # one text is read, written to and read again, proposal after proposal
 def _assignments(source: str) -> dict[str, tuple[ast.stmt, ast.expr, Value]]:
     """Of each constant its statement, its literal and the value of that."""
     try:
@@ -260,6 +262,7 @@ def _annotation(text: str, value: Value, line: int) -> Annotation:
     return Choices(values)
 
 
+@functools.lru_cache(1024)  # all texts of a night have the same annotations
 def _parsed(text: str) -> Value | tuple[Value, ...] | None:
     try:
         node = syntax_tree(text.strip(), "eval").body
