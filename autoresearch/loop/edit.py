@@ -8,6 +8,7 @@ from autoresearch.errors import UsageError
 from autoresearch.loop import baseline
 from autoresearch.loop.begin import begin_edit
 from autoresearch.loop.loop import check_best, close, establish_baseline, finish
+from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, ending_of
 from autoresearch.paths import git
 from autoresearch.propose.proposals import objection
@@ -73,6 +74,7 @@ def _try_work_tree(
         return Ending("1 experiment done")
 
     with opened(study, setup, listener, interrupts=interrupts) as session:
+        session.tick = Steering(session).attend
         ending = ending_of(session, step)
         close(session, ending)
         tried = session.state.experiments[number] if number is not None else None

@@ -238,6 +238,7 @@ class Proposer:
     def _wait(self, thinker: Thinker) -> None:
         session = self._session
         with session.interrupts.breakable():
+            session.tick()
             if answer := thinker.take(WAIT_SECONDS):
                 with session.interrupts.whole():
                     self._take_in(thinker, answer)
