@@ -10,8 +10,11 @@ import base64
 import contextlib
 import io
 import json
+import os
+import signal
 import threading
 import time
+from types import FrameType
 from typing import Any
 
 import anyio
@@ -33,7 +36,7 @@ from autoresearch.report import answers, picture
 from autoresearch.run.setup import Progress
 from autoresearch.sandbox import levels
 from autoresearch.study import terms
-from autoresearch.study.interrupts import Interrupts
+from autoresearch.study.interrupts import SIGNALS, Interrupts
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
 from autoresearch.unexpected import told
@@ -57,6 +60,14 @@ Context = ServerRequestContext[Any]
 def run(study: Study, sandbox: str, on_battery: bool) -> None:
     """Serve until the client goes away; a training of its is ended then."""
     trying = Trying(study, sandbox, on_battery)
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        trying.end()
+        os._exit(128 + number)  # the thread that reads stdin can't be woken
+
+    for number in SIGNALS:  # by which clients end a server that is at work
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, leave)
     try:
         anyio.run(_over_stdio, Served(study, trying).server())
     finally:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -173,7 +174,8 @@ class Wire:
                 self._more.notify_all()
 
 
-def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_path, corpus):
+@pytest.mark.parametrize("leave", ["closes stdin", "SIGTERM", "SIGINT"])
+def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_path, corpus, leave):
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds=3600)
 
     def in_training(one: dict) -> bool:
@@ -187,7 +189,11 @@ def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_
         busy = wire.wait(lambda one: one.get("id") == 3)["result"]
         assert busy["isError"] and "is at work in process" in busy["content"][0]["text"]
         assert all(one["jsonrpc"] == "2.0" for one in wire.messages)
-        assert wire.leave() == 0
+        if leave == "closes stdin":
+            assert wire.leave() == 0
+        else:  # as Claude Code ends a server
+            wire.process.send_signal(number := getattr(signal, leave))
+            assert wire.process.wait(60) == 128 + number
     state = studies.state_of(load(study.folder))
     assert state.lost == 1 and state.pending.number == 0 and state.last_stop is not None
 
