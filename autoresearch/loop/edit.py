@@ -17,7 +17,7 @@ from autoresearch.study import ledger, lock
 from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.state import Experiment, State
-from autoresearch.study.store import TRAIN_PY, head_file, work_tree_text
+from autoresearch.study.store import TRAIN_PY, head_file, text_of, work_tree_text
 from autoresearch.study.workspace import Study
 
 MANUAL_AGENT = "try"
@@ -46,8 +46,10 @@ def try_edit(
         return tried, ending
     finally:
         is_there = path.is_file() and path.read_bytes() == train_py.encode("utf-8")
-        if tried is None and before is not None and is_there and _state_of(study).pending is None:
-            durable.write(path, before)
+        if tried is None and before is not None and is_there:
+            pending = _state_of(study).pending  # it may be another's, that was to be finished first
+            if pending is None or text_of(study.folder, pending.commit) != train_py:
+                durable.write(path, before)
 
 
 def _try_work_tree(

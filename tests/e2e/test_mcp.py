@@ -205,12 +205,16 @@ def test_a_call_that_is_cancelled_ends_its_training_and_goes_on_when_it_is_made_
         wire.call(2, "try", description="patience", train_py=better(study))
         wire.wait(lambda one: "experiment 1, run 1: training" in one.get("params", {}).get("message", ""))
         wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "enough"})
-        wire.call(3, "try", description="patience", train_py=better(study))
-        assert json.loads(wire.wait(lambda one: one.get("id") == 3)["result"]["content"][0]["text"])["verdict"] == "keep"
-        assert not [one for one in wire.messages if one.get("id") == 2]
+        edit = (study.folder / "train.py").read_text(encoding="utf-8")
+        wire.call(3, "try", description="the next, for which the first is finished", train_py=constants.write(edit, studies.WORSE))
+        wire.wait(lambda one: one.get("params", {}).get("progressToken") == 3 and "training" in one["params"]["message"])
+        wire.send(method="notifications/cancelled", params={"requestId": 3, "reason": "enough"})
+        wire.call(4, "try", description="patience", train_py=edit)
+        assert json.loads(wire.wait(lambda one: one.get("id") == 4)["result"]["content"][0]["text"])["verdict"] == "keep"
+        assert not [one for one in wire.messages if one.get("id") in (2, 3)]
         assert wire.leave() == 0
     state = studies.state_of(study)
-    assert state.lost == 1 and len(state.experiments) == 2
+    assert state.lost == 2 and len(state.experiments) == 2
     studies.check_in_line(study)
 
 
