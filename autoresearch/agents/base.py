@@ -15,6 +15,7 @@ from autoresearch.errors import AutoresearchError
 FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat", "val-only", "futile")
 LARGEST_BYTES = 200_000  # chosen: nine times the largest shipped train.py; more is data in the source, or an answer gone wrong
 REJECTED = "rejected"  # status of a proposal that was sent back without a training
+SKIPPED = "skip"  # status of an experiment that a person ended: it says nothing of the idea
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.agents.base import REJECTED, Agent, Past
+from autoresearch.agents.base import REJECTED, SKIPPED, Agent, Past
 from autoresearch.agents.categories import CODE, category
 
 SHARE = 0.3  # default
@@ -39,7 +39,7 @@ class Turn:
 
 def turn(history: Sequence[Past], share: float, thinker: str) -> Turn:
     """history: every experiment and what failed before its training, in order. thinker: the name of the LLM's agent."""
-    past = [one for one in history if one.status != REJECTED]
+    past = [one for one in history if one.status not in (REJECTED, SKIPPED)]
     since = _since_keep(past)
     wish, reason = None, "as asked for"
     if since >= STALL:
@@ -55,7 +55,7 @@ def tallies(history: Sequence[Past]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     best = None
     for one in history:
-        if one.status == REJECTED:
+        if one.status in (REJECTED, SKIPPED):
             continue
         if one.status != "baseline" and best is not None:
             kind = category(best, one.train_py)

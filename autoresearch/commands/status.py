@@ -41,6 +41,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
     if facts["asked"]:
         requests = f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known"
     running = f"running in process {process}" if process else f"not running; last stop: {facts['last_stop'] or 'n/a'}"
+    if facts["paused"]:
+        running += "; paused, `autoresearch resume` goes on" + (" after this experiment" if process and pending else "")
     alone = ", ".join(map(str, facts["val_only"]))
     held = f"; not kept, since they gain on val alone: {alone}" if alone else ""
     in_sight = ", which train.py can read" if facts["corpus"] in IN_SIGHT else ""
@@ -58,6 +60,9 @@ def lines(facts: dict[str, Any]) -> list[str]:
         "requests": requests,
         "under way": under_way,
     }
+    asked = [*facts["asked_for"], *(f"to try next: {text}" for text in facts["handed"])]
+    rows |= {"asked for": ", ".join(asked)} if asked else {}
+    rows |= {"told": facts["told"][-1]} if facts["told"] else {}
     rows |= {"ledger": facts["skipped_why"]} if facts["skipped_why"] else {}
     return [f"{name:<10} {value}" for name, value in rows.items()]
 

@@ -8,12 +8,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import TypedDict
 
+from msgspec import UNSET, UnsetType
+
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import watch
 from autoresearch.loop.stop import Stop, machine_failed, stop_if_asked
-from autoresearch.propose.proposals import program_key
+from autoresearch.propose.proposals import objection, program_key
 from autoresearch.propose.proposer import NoMore, Proposer
 from autoresearch.run import experiment
 from autoresearch.study import events
@@ -39,7 +41,7 @@ def begin(session: Session, proposer: Proposer) -> int:
     while True:
         stop_if_asked(session)
         with _ends_the_study():
-            proposal = proposer.next()
+            proposal = handed(session) or proposer.next()
         begun = warm_up(session, proposal)
         if isinstance(begun, Begun):
             with begun.warm.ended_on_error():
@@ -47,11 +49,25 @@ def begin(session: Session, proposer: Proposer) -> int:
                 number = start(session, proposal, begun)
                 proposer.accepted(proposal)
             return number
-        if isinstance(begun, RunFailed):
+        if isinstance(begun, RunFailed) and proposal.agent == events.PERSON:
+            record_rejected(session, proposal, **_rejection(session, proposal, begun))
+        elif isinstance(begun, RunFailed):
             with _ends_the_study():
                 proposer.reject(proposal, **_rejection(session, proposal, begun))
         else:
             machine_failed(session, begun)
+
+
+def handed(session: Session) -> Proposal | None:
+    """The next train.py that a person handed in, if it may be trained; what may not is recorded as rejected."""
+    while waiting := session.state.handed:
+        first = waiting[0]
+        proposal = Proposal(session.store.text(first.commit), first.description, "handed in by a person", agent=events.PERSON)
+        reason = objection(proposal.train_py, session.state)
+        if reason is None:
+            return proposal
+        record_rejected(session, proposal, reason)
+    return None
 
 
 @contextlib.contextmanager
@@ -74,13 +90,23 @@ def begin_edit(session: Session, proposal: Proposal) -> int:
                 return start(session, proposal, begun)
         if isinstance(begun, RunFailed):
             found = _rejection(session, proposal, begun)
-            session.record(events.Rejected(
-                n=len(session.state.experiments), agent=proposal.agent, description=described(proposal.description),
-                reasoning=proposal.reasoning, cost_usd=proposal.cost_usd, **found,
-            ))  # fmt: skip
+            record_rejected(session, proposal, **found)
             reason = f"it failed before its training ({begun.kind}): {begun.reason}; mend train.py, then try again"
             raise Stop(reason, 1, found["log"])
         machine_failed(session, begun)
+
+
+def record_rejected(
+    session: Session, proposal: Proposal, reason: str, state: events.Failed | UnsetType = UNSET, log: str | UnsetType = UNSET,
+    commit: str | UnsetType = UNSET, key: str | UnsetType = UNSET,
+) -> None:  # fmt: skip
+    """Of a proposal that no agent has made. state and what follows: of one that was started."""
+    session.record(
+        events.Rejected(
+            n=len(session.state.experiments), agent=proposal.agent, description=described(proposal.description),
+            reasoning=proposal.reasoning, cost_usd=proposal.cost_usd, reason=reason, state=state, log=log, commit=commit, key=key,
+        )
+    )  # fmt: skip
 
 
 def start(session: Session, proposal: Proposal, begun: Begun) -> int:

@@ -8,42 +8,53 @@ from autoresearch.errors import UsageError
 from autoresearch.loop import baseline
 from autoresearch.loop.begin import begin_edit
 from autoresearch.loop.loop import check_best, close, establish_baseline, finish
+from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, ending_of
 from autoresearch.paths import git
 from autoresearch.propose.proposals import objection
 from autoresearch.run.setup import Setup
 from autoresearch.study import ledger, lock
+from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.state import Experiment, State
-from autoresearch.study.store import TRAIN_PY, head_file, work_tree_text
+from autoresearch.study.store import TRAIN_PY, head_file, text_of, work_tree_text
 from autoresearch.study.workspace import Study
 
 MANUAL_AGENT = "try"
 
 
 def try_edit(
-    study: Study, setup: Setup, description: str, listener: Listener, train_py: str | None = None
+    study: Study,
+    setup: Setup,
+    description: str,
+    listener: Listener,
+    train_py: str | None = None,
+    interrupts: Interrupts | None = None,
 ) -> tuple[Experiment | None, Ending]:
     """The experiment when it was decided, and how the call ended.
 
     train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused, or fails
     before its training, leaves the work tree as it was. Raises UsageError when the edit does not differ, does not parse, was tried
-    before, or would be written over an edit that nobody tried.
+    before, or would be written over an edit that nobody tried. interrupts: what another thread may end it by.
     """
     if train_py is None:
-        return _try_work_tree(study, setup, description, listener)
+        return _try_work_tree(study, setup, description, listener, interrupts)
     path = study.folder / TRAIN_PY
     before, tried = _put(study, train_py), None
     try:
-        tried, ending = _try_work_tree(study, setup, description, listener)
+        tried, ending = _try_work_tree(study, setup, description, listener, interrupts)
         return tried, ending
     finally:
         is_there = path.is_file() and path.read_bytes() == train_py.encode("utf-8")
-        if tried is None and before is not None and is_there and _state_of(study).pending is None:
-            durable.write(path, before)
+        if tried is None and before is not None and is_there:
+            pending = _state_of(study).pending  # it may be another's, that was to be finished first
+            if pending is None or text_of(study.folder, pending.commit) != train_py:
+                durable.write(path, before)
 
 
-def _try_work_tree(study: Study, setup: Setup, description: str, listener: Listener) -> tuple[Experiment | None, Ending]:
+def _try_work_tree(
+    study: Study, setup: Setup, description: str, listener: Listener, interrupts: Interrupts | None
+) -> tuple[Experiment | None, Ending]:
     text = work_tree_text(study.folder)  # before the session: it puts the best back over a text that was tried before
     if text is None:
         restore = f"{git(study.folder)} checkout HEAD train.py"
@@ -64,7 +75,8 @@ def _try_work_tree(study: Study, setup: Setup, description: str, listener: Liste
         finish(session, number)
         return Ending("1 experiment done")
 
-    with opened(study, setup, listener) as session:
+    with opened(study, setup, listener, interrupts=interrupts) as session:
+        session.tick = Steering(session).attend
         ending = ending_of(session, step)
         close(session, ending)
         tried = session.state.experiments[number] if number is not None else None

@@ -15,6 +15,7 @@ from autoresearch.hardware.now.observer import Observer
 from autoresearch.loop import audits, baseline, runs
 from autoresearch.loop.begin import begin
 from autoresearch.loop.next_step import Audit, Verdict, next_step
+from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, Stop, ending_of, stop_if_asked
 from autoresearch.propose.proposer import Proposer
 from autoresearch.run.setup import Setup
@@ -42,15 +43,25 @@ def run_study(
     end_time = None if until.hours is None else time.monotonic() + 3600 * until.hours
 
     def night() -> Ending:
+        steering, done = Steering(session), 0
+
+        def reached() -> str | None:
+            return _reached(until, done, end_time)
+
+        def tick() -> None:
+            steering.attend()
+            proposer.tick()
+
+        steering.hold(reached)  # before anybody is asked, which may cost something
         with contextlib.closing(Proposer(session, agents, end_time)) as proposer:
-            session.tick = proposer.tick
+            session.tick = tick
             proposer.expect_last(until.experiments == 0)
             session.limit(limits or {})
             establish_baseline(session, work_tree=True)
             check_best(session)
             session.note_users_edit()
-            done = 0
-            while (reached := _reached(until, done, end_time)) is None:
+            while (over := reached()) is None:
+                steering.hold(reached)
                 stop_if_asked(session)  # before another proposal, which may cost something
                 pending = session.state.pending
                 number = pending.number if pending else begin(session, proposer)
@@ -59,7 +70,7 @@ def run_study(
                 done += 1
                 if done % PICTURE_EVERY == 0:
                     session.draw()
-            return Ending(reached)
+            return Ending(over)
 
     with opened(study, setup, listener, observer) as session:
         ending = ending_of(session, night)

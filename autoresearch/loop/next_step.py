@@ -9,6 +9,7 @@ from autoresearch.run.futility import FUTILE
 from autoresearch.run.scoring import CHEAT
 from autoresearch.study import decide
 from autoresearch.study.decide import Rule
+from autoresearch.study.events import SKIPPED
 from autoresearch.study.state import Experiment, State
 
 DISCARDED = (constraints.BROKEN, CHEAT, FUTILE)  # how a run may fail that is no crash
@@ -32,6 +33,9 @@ class Verdict:
     scores: tuple[float, ...] = ()  # that it was made from
 
 
+SKIP = Verdict("discard", SKIPPED, "a person asked for it: `autoresearch skip`")
+
+
 @dataclass(frozen=True)
 class Audit:
     """It would be kept: its weights are audited, and then this verdict counts, or the audit's own."""
@@ -42,6 +46,8 @@ class Audit:
 def next_step(state: State, number: int, rule: Rule) -> RunNext | Audit | Verdict:
     """Of experiment `number`, which has no verdict yet. rule: see decide.py."""
     subject = state.experiments[number]
+    if subject.skipped:
+        return SKIP
     if failed := _failed(subject):
         return failed
     scores = [result.val_bpb for result in subject.results if result.val_bpb is not None]

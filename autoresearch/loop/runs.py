@@ -8,7 +8,7 @@ import contextlib
 from msgspec import UNSET
 
 from autoresearch.errors import EnvironmentFailure, LedgerRefusal
-from autoresearch.loop import watch
+from autoresearch.loop import steering, watch
 from autoresearch.loop.stop import machine_failed, stop_if_asked
 from autoresearch.measure.summary import RunResult
 from autoresearch.run import experiment
@@ -53,7 +53,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)
-            on_progress, futility = session.progress_to(number, k), _futility(session, subject)
+            on_progress, futility = steering.unless_skipped(session, session.progress_to(number, k)), _futility(session, subject)
             result = experiment.execute(session.setup, text, seed, folder, on_progress, warm, monitor, futility)
     except KeyboardInterrupt:
         session.record(events.Lost(n=number, k=k, reason=f"ended by {session.interrupts.word}; the same commit runs again"))
@@ -61,6 +61,9 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     except EnvironmentFailure as failure:
         session.record(events.Lost(n=number, k=k, reason=str(failure)))
         return failure
+    except steering.Skipped:
+        session.record(events.Lost(n=number, k=k, reason="the experiment was skipped"))
+        return None
     except watch.Disturbed as disturbed:
         session.record(events.Invalid(n=number, k=k, seed=seed, **disturbed.watched.to_dict()))
         return None

@@ -263,6 +263,7 @@ class Proposer:
     def _wait(self, thinker: Thinker) -> None:
         session = self._session
         with session.interrupts.breakable():
+            session.tick()
             if not thinker.thinks:
                 time.sleep(WAIT_SECONDS)
             elif answer := thinker.take(WAIT_SECONDS):

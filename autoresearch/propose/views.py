@@ -19,6 +19,7 @@ from autoresearch.study.workspace import Study
 
 COURSES = 8  # of the last experiments; chosen: some 300 tokens
 COURSE_WIDTH = 0.1  # of the training time, that a loss is the mean of
+MOST_TOLD = 20  # chosen: of what the owner said while the study runs; what is older is said better in program.md
 
 
 class Views:
@@ -33,7 +34,7 @@ class Views:
         """sent_back: proposals that the agent just got back; they stand at the end of its history. running, wish: the View's."""
         best = state.best or state.experiments[0]  # while the baseline trains it is the best that there is
         return View(
-            program_md=self._program_md(),
+            program_md=self._program_md(state.told),
             train_py=self._store.text(best.commit),
             best_val_bpb=best.val_bpb,
             history=(*self.history(state), *sent_back),
@@ -93,8 +94,12 @@ class Views:
             self._known[key] = Past(one.n, one.description, one.state, None, text, one.reason, one.agent, one.log)
         return self._known[key]
 
-    def _program_md(self) -> str:
+    def _program_md(self, told: Sequence[str]) -> str:
         try:
-            return (self._study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
+            program = (self._study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
-            return ""
+            program = ""
+        if not told:
+            return program
+        added = "\n\n".join(f"- {text}" for text in told[-MOST_TOLD:])
+        return f"{program.rstrip()}\n\n## Told while the study runs, the newest last\n\n{added}\n"

@@ -14,7 +14,7 @@ from typing import Any
 import pygit2
 
 from autoresearch.errors import StoredStateError, UsageError
-from autoresearch.study import lock
+from autoresearch.study import inbox, lock
 from autoresearch.study.ledger import read
 from autoresearch.study.session import log_tail
 from autoresearch.study.state import Experiment, State, sound
@@ -66,7 +66,10 @@ def best(study: Study) -> dict[str, Any]:
 
 
 def status(study: Study) -> dict[str, Any]:
-    """Where the study stands; process is the id of the process that is at work in it, or None."""
+    """Where the study stands; process is the id of the process that is at work in it, or None.
+
+    told: what was added to program.md; handed: train.py texts that are tried next; asked_for: requests that no run has taken yet.
+    """
     state = state_of(study)
     best, baseline, pending = state.best, state.baseline, state.pending
     under_way = pending and {"experiment": pending.number, "description": one_line(pending.description), "runs": len(pending.runs)}
@@ -99,6 +102,10 @@ def status(study: Study) -> dict[str, Any]:
         "pending": under_way,
         "best_runs_again": bool(best and best.unfinished),
         "last_stop": state.last_stop and harmless(state.last_stop),
+        "paused": state.paused,
+        "told": [harmless(text) for text in state.told],
+        "handed": [one_line(one.description) for one in state.handed],
+        "asked_for": [request.kind for path, request in inbox.waiting(study.inbox) if request and path.stem not in state.requests],
         "skipped": len(state.skipped),
         "skipped_why": state.skipped_line,
     }

@@ -58,6 +58,14 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             return f"{event['agent']} has an idea ready: {event['description']}"
         case "noise":
             return f"the best, experiment {number}, is to run until it has {event['wanted']} runs since its verdict"
+        case "told":
+            return f"told, and shown to the agents from now on: {event['text']}"
+        case "resume":
+            return "goes on, as `autoresearch resume` asked"
+        case "skip":
+            return f"experiment {number} is skipped, as `autoresearch skip` asked"
+        case "handed":
+            return f"handed in, tried next: {event['description']}"
         case "mix":
             wish = ", and is asked for a structural move" if event["wish"] else ""
             return f"the LLM proposes {event['share']:.0%} from now on{wish}: {event['reason']}"
@@ -80,9 +88,10 @@ def running(state: State) -> str:
         beside = f", for experiment {pending.number}" if pending else ""
         return f"the best, experiment {again.number}, runs again (run {run.k}, seed {run.seed}){beside}"
     if pending is None:
-        return ""
+        return "paused; `autoresearch resume` goes on" if state.paused else ""
     last = pending.runs[-1] if pending.runs else None
-    return f"experiment {pending.number}{f' run {last.k} (seed {last.seed})' if last else ''}: {pending.description}"
+    then = ", then a pause" if state.paused else ""
+    return f"experiment {pending.number}{f' run {last.k} (seed {last.seed})' if last else ''}{then}: {pending.description}"
 
 
 def best(state: State) -> str:
@@ -100,6 +109,8 @@ def best(state: State) -> str:
 def tally(state: State) -> str:
     found = state.counts()
     counts = ", ".join(f"{count} {word}" for word, count in found.items())
+    if state.handed:
+        counts += f", {len(state.handed)} handed in to try next"
     if state.invalid:
         counts += f", {state.invalid} invalid and done again"
     seconds = state.experiment_seconds

@@ -25,7 +25,7 @@ _MOST = 2**63 - 1  # of a whole number
 
 CHARACTERS = {  # at most; longer ones are cut before they are written
     "description": 1000, "reason": 4000, "reasoning": 8000, "log": 20_000, "wish": 2000, "outcome": 1000, "model": 200,
-    "agent": 200,
+    "agent": 200, "text": 2000,
 }  # fmt: skip
 
 Failed = Literal["crash", "oom", "diverged", "timeout", "invalid", "limit", "cheat", "futile"]  # how a run ends without a score
@@ -34,6 +34,8 @@ Disturbed = Literal["suspended", "contended", "throttled", "slow"]  # what a mac
 Place = Literal["before", "after"]  # a run
 Steadiness = Literal["steady", "normal", "helped", Disturbed]  # what a check of the speed found
 Occasion = Literal["baseline", "keep", "end", "again"]  # for a score on the audit slice
+SKIPPED = "skip"  # state of a verdict that a person wanted
+PERSON = "person"  # the agent of a proposal that was handed in
 KEPT = ("baseline", "keep")  # states of a verdict that keeps
 
 Number = Annotated[int, Meta(ge=0, le=10**9)]  # of an experiment
@@ -299,6 +301,27 @@ class Noise(Event, frozen=True, kw_only=True):
 
 class Pause(Event, frozen=True, kw_only=True):
     reason: Reason
+    id: Name | UnsetType = UNSET  # with one a person asked for it; this and the next four: of a request (inbox.py)
+
+
+class Resume(Event, frozen=True, kw_only=True):
+    id: Name
+
+
+class Told(Event, frozen=True, kw_only=True):
+    id: Name
+    text: Annotated[str, Meta(max_length=CHARACTERS["text"])]
+
+
+class Skip(Event, frozen=True, kw_only=True):
+    id: Name
+    n: Number
+
+
+class Handed(Event, frozen=True, kw_only=True):
+    id: Name
+    commit: Name
+    description: Description
 
 
 class Stop(Event, frozen=True, kw_only=True):

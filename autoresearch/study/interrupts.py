@@ -23,8 +23,8 @@ class Interrupts:
     What there is to say is said by `speak`, not by the signal's handler: that may have cut in on a half-printed line.
     """
 
-    def __init__(self, say: Callable[[str], None]):
-        self._say = say
+    def __init__(self) -> None:
+        self.say: Callable[[str], None] = lambda text: None
         self._count = self._said = 0
         self._breakable = False
         self.word, self.exit_status = "Ctrl-C", 130  # of what ends the study
@@ -70,10 +70,20 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def speak(self) -> None:
-        """Answer a Ctrl-C that has not been answered yet. Called now and then from where printing is safe."""
+        """Answer a Ctrl-C that has not been answered yet. Called now and then from where printing is safe.
+
+        Inside `breakable` raises KeyboardInterrupt after an `end`.
+        """
         if self._said < self._count:
             self._said = self._count
-            self._say(SAID_ONCE if self._count == 1 else SAID_TWICE)
+            self.say(SAID_ONCE if self._count == 1 else SAID_TWICE)
+        if self._breakable and self._count > 1:
+            raise KeyboardInterrupt
+
+    def end(self, word: str) -> None:
+        """End this run, as a signal does; from any thread, and heard at the next `speak`. word: who wants it."""
+        self._count = self._said = 2
+        self.word = word
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:

@@ -37,7 +37,12 @@ can't be is skipped there, and `status` tells so.
     tested    n, k, test_bpb                                             bits per byte on the text that no decision sees
     revoked   n, reason, state (cheat|val-only)                          a keep that a later audit, or the audit slice, found wrong
     noise     n, wanted                                                  that the best n is to have so many runs since its verdict
-    pause, stop   reason
+    pause     reason, id                                                 with an id somebody asked for it, else the disk is full
+    resume    id                                                         that somebody wants it to go on
+    told      id, text                                                   what somebody adds to program.md while the study runs
+    skip      id, n                                                      that somebody wants experiment n ended; its verdict follows
+    handed    id, commit, description                                    a train.py of somebody's, to be tried next
+    stop      reason
 
 Not covered: somebody who edits the file and its checksums with intent; two writers (the study's lock prevents them).
 """

@@ -34,6 +34,8 @@ def objection(state: "State", event: events.Event) -> str | None:
             return None if is_best else f"experiment {event.n} is not the best, or is the baseline"
         case events.Noise():
             return _known(state, event.n)
+        case events.Skip():
+            return _known(state, event.n) if event.n else "the baseline can't be skipped"
     return None
 
 

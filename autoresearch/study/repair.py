@@ -55,7 +55,10 @@ def _said(line: bytes) -> str:
         return f"not readable, {len(line):,} bytes"
     try:
         entry = json.loads(line)
-        words = [str(entry["event"]), *(f"{name} {entry[name]}" for name in ("n", "k", "verdict", "val_bpb") if name in entry)]
+        words = [
+            str(entry["event"]),
+            *(f"{name} {entry[name]}" for name in ("n", "k", "verdict", "val_bpb", "text") if name in entry),
+        ]
         return one_line(", ".join(words), 120)
     except (ValueError, KeyError, TypeError, RecursionError):
         return "not readable"

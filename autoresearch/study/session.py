@@ -67,14 +67,17 @@ class Begun:
 class Session:
     """Use: `with opened(study, setup, listener) as session`."""
 
-    def __init__(self, study: Study, setup: Setup, listener: Listener, observer: Observer | None = None):
-        """observer: what the machine is seen through, for tests."""
+    def __init__(
+        self, study: Study, setup: Setup, listener: Listener, observer: Observer | None = None, interrupts: Interrupts | None = None
+    ):
+        """observer: what the machine is seen through, for tests. interrupts: what another thread may end it by."""
         self.study, self._setup = study, setup
         own = setup.backend.processors
         on_processors = study.facts.threads is not None if own is None else own
         self.observer = observer or Observer(cores.usable() if on_processors else None, setup.backend)
         self._listener: Listener | None = listener
-        self.interrupts = Interrupts(self.note)
+        self.interrupts = interrupts or Interrupts()
+        self.interrupts.say = self.note
         self._disk = disk.Disk(study.state_folder)
         self._behind: set[str] = set()  # what is drawn from the ledger, and could not be drawn the last time
         self._pruned: set[str] = set()  # run folders that need no second look
@@ -333,10 +336,12 @@ class Session:
 
 
 @contextlib.contextmanager
-def opened(study: Study, setup: Setup, listener: Listener, observer: Observer | None = None) -> Iterator[Session]:
+def opened(
+    study: Study, setup: Setup, listener: Listener, observer: Observer | None = None, interrupts: Interrupts | None = None
+) -> Iterator[Session]:
     """The session, for one process at a time. Raises UsageError when another has it, StoredStateError when it is damaged."""
     with lock.hold(study.lock), awake.held():
-        session = Session(study, setup, listener, observer)
+        session = Session(study, setup, listener, observer, interrupts)
         try:
             with session.interrupts.handled():
                 yield session

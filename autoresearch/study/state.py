@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from msgspec import UNSET
+
 from autoresearch.errors import LedgerRefusal
 from autoresearch.measure.summary import RunResult
 from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
@@ -83,7 +85,7 @@ class Experiment(Scored):
     runs: list[Run] = field(default_factory=list)
     invalid: list[Invalid] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
-    # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat, val-only
+    # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat, val-only, skip
     state: str | None = None
     reason: str | None = None
     scores: list[float] = field(default_factory=list)  # of the runs that the verdict was made from
@@ -92,6 +94,7 @@ class Experiment(Scored):
     audits: list[Audit] = field(default_factory=list)
     tests: dict[int, float] = field(default_factory=dict)  # run -> bits per byte on the test text
     slices: list[Slice] = field(default_factory=list)
+    skipped: bool = False  # somebody wants it ended
     decided: str | None = None  # when it got its verdict
 
     @property
@@ -188,6 +191,10 @@ class State:
     rejected: int = 0
     asked: int = 0
     cost_usd: float = 0.0  # of all requests whose price is known
+    requests: set[str] = field(default_factory=set)  # ids of those that were taken
+    told: list[str] = field(default_factory=list)  # what was added to program.md
+    handed: list[events.Handed] = field(default_factory=list)  # train.py texts of a person's, to be tried next
+    paused: bool = False  # by a person
     last_stop: str | None = None
     last_startup_seconds: float | None = None  # of the last run that has a result
     skipped: list[Skipped] = field(default_factory=list)
@@ -304,6 +311,8 @@ class State:
             raise LedgerRefusal(event.name, wrong)
 
     def _take(self, event: events.Event) -> None:
+        if isinstance(name := getattr(event, "id", None), str):
+            self.requests.add(name)
         match event:
             case events.Study():
                 self.study = event
@@ -351,6 +360,17 @@ class State:
                 self._revoke(event)
             case events.Noise():
                 self.experiments[event.n].wanted = event.wanted
+            case events.Pause():
+                self.paused = self.paused or event.id is not UNSET
+            case events.Resume():
+                self.paused = False
+            case events.Told():
+                self.told.append(event.text)
+            case events.Skip():
+                one = self.experiments[event.n]
+                one.skipped = one.skipped or one.verdict is None
+            case events.Handed():
+                self.handed.append(event)
             case events.Stop():
                 self.last_stop = event.reason
 
@@ -364,6 +384,8 @@ class State:
     def _no_longer_waiting(self, agent: str) -> None:
         if self.waiting and self.waiting.agent == agent:
             self.waiting = None
+        if agent == events.PERSON:
+            del self.handed[:1]
 
     def _start(self, event: events.Start) -> None:
         started = Experiment(

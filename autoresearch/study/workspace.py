@@ -69,6 +69,10 @@ class Study:
         return self.state_folder / "lock"
 
     @property
+    def inbox(self) -> Path:
+        return self.state_folder / "inbox"
+
+    @property
     def runs(self) -> Path:
         return self.state_folder / "runs"
 

@@ -1,7 +1,9 @@
 """`autoresearch mcp` as its clients meet it: the SDK's own client over stdio, and the bare wire."""
 
+import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import pytest
 import studies
 
 from autoresearch import constants
+from autoresearch.study.ledger import Ledger
 from autoresearch.study.workspace import load
 
 mcp = pytest.importorskip("mcp", reason='needs the extra: pip install "mcp>=2"')
@@ -50,10 +53,18 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
 
             async def ask(name: str, **arguments):
                 answer = await client.call_tool(name, arguments, progress_callback=hear)
-                text = answer.content[0].text if answer.content else ""
-                return text if answer.is_error else answer.structured_content
+                assert answer.structured_content is None and len(answer.content) == 1  # sent once
+                return answer.content[0].text if answer.is_error else json.loads(answer.content[0].text)
 
-            assert {tool.name for tool in (await client.list_tools()).tools} == {"try", "results", "show", "best", "status"}
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert set(tools) == {"try", "results", "show", "best", "status"}
+            for tool in tools.values():
+                assert all(one["description"] for one in tool.input_schema["properties"].values()), tool.name
+                assert (tool.annotations.destructive_hint, tool.annotations.open_world_hint) == (
+                    False,
+                    False,
+                )  # Codex asks for both
+                assert tool.annotations.read_only_hint == tool.annotations.idempotent_hint == (tool.name != "try")
             assert (await ask("status"))["best_val_bpb"] is None
             assert "no baseline yet; `autoresearch run` trains it" in await ask("best")
             kept = await ask("try", description="smaller", train_py=good)
@@ -73,14 +84,40 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
             assert (await ask("try", description="by hand"))["number"] == 3
 
             assert "there are 0 to 3" in await ask("show", number=4)
-            return [await ask("results", last=0), await ask("show", number=2), await ask("best"), await ask("status")]
+            for tool, arguments in WRONG:
+                told = await ask(tool, **arguments)
+                assert isinstance(told, str) and "\n" not in told and "pydantic" not in told and "validation error" not in told
+            report = (await client.read_resource("autoresearch://report")).contents[0].text
+            assert "smaller" in report and f"# Study {study.tag}" in report
+            picture = (await client.read_resource("autoresearch://progress.png")).contents[0]
+            assert base64.b64decode(picture.blob).startswith(b"\x89PNG")
+            prompt = (await client.get_prompt("loop", {"experiments": "3"})).messages[0].content.text
+            assert "Stop after 3 experiments" in prompt
+            pages = [await ask("results", last=2), await ask("results", last=2, page=1), await ask("results", since=3)]
+            text, line = "", 1
+            while line:
+                part = await ask("best", from_line=line, characters=500)
+                text, line = text + part["train_py"], part["next_line"]
+            whole = {name: cli(study, name) for name in ("best", "status")} | {"show": cli(study, "show", "2")}
+            lines = {"lines": text.count("\n"), "next_line": None}
+            assert part | {"train_py": text} == {name: value for name, value in whole["best"].items() if name != "output"} | lines
+            return pages, whole, await ask("show", number=2), await ask("status"), await ask("results", fields=["runs"])
 
-    results, shown, best, status = anyio.run(talk)
-    assert results["result"] == cli(study, "results")
-    assert shown == cli(study, "show", "2")
-    assert best | {"output": None} == cli(study, "best")
-    assert status == cli(study, "status")
+    pages, whole, shown, status, runs = anyio.run(talk)
+    numbers = [[one["number"] for one in page["experiments"]] for page in pages]
+    assert numbers == [[2, 3], [0, 1], [3]] and pages[0]["pages"] == 2 and pages[0]["found"] == 4
+    assert runs["experiments"] == [{"runs": one["runs"]} for one in cli(study, "results")]
+    assert shown.items() <= whole["show"].items() and "DEPTH" in shown["diff"]
+    assert status == whole["status"]
     studies.check_in_line(study)
+
+
+# Each from what a model has really sent, or pydantic's own words once came back for.
+WRONG = (
+    ("results", {"last": "many"}), ("results", {"lst": 3}), ("results", {"fields": ["loss"]}), ("show", {}),
+    ("show", {"number": -1}), ("best", {"from_line": 10**5}), ("try", {"train_py": "x = 1"}), ("try", {"description": 5}),
+    ("no_such_tool", {}), ("try", {"description": "a bell \a"}), ("try", {"description": "x", "train_py": "x = 1\0"}),
+)  # fmt: skip
 
 
 def better(study) -> str:
@@ -137,7 +174,8 @@ class Wire:
                 self._more.notify_all()
 
 
-def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_path, corpus):
+@pytest.mark.parametrize("leave", ["closes stdin", "SIGTERM", "SIGINT"])
+def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_path, corpus, leave):
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds=3600)
 
     def in_training(one: dict) -> bool:
@@ -151,26 +189,64 @@ def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_
         busy = wire.wait(lambda one: one.get("id") == 3)["result"]
         assert busy["isError"] and "is at work in process" in busy["content"][0]["text"]
         assert all(one["jsonrpc"] == "2.0" for one in wire.messages)
-        assert wire.leave() == 0
+        if leave == "closes stdin":
+            assert wire.leave() == 0
+        else:  # as Claude Code ends a server
+            wire.process.send_signal(number := getattr(signal, leave))
+            assert wire.process.wait(60) == 128 + number
     state = studies.state_of(load(study.folder))
     assert state.lost == 1 and state.pending.number == 0 and state.last_stop is not None
 
 
-def test_a_call_that_is_cancelled_goes_on_and_its_verdict_is_there_later(tmp_path, corpus):
-    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=3)
+def test_a_call_that_is_cancelled_ends_its_training_and_goes_on_when_it_is_made_again(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=2)
+    studies.play(study, setup, [], experiments=0)
     with Wire(study) as wire:
         wire.call(2, "try", description="patience", train_py=better(study))
-        wire.wait(lambda one: one.get("method") == "notifications/progress", count=2)  # at the first it may not have begun yet
-        wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "timed out"})
-        for number in range(3, 100):
-            wire.call(number, "results")
-            answer = wire.wait(lambda one, number=number: one.get("id") == number)["result"]["structuredContent"]["result"]
-            if len(answer) == 2 and answer[1]["verdict"]:
-                break
-            threading.Event().wait(0.5)
-        assert answer[1]["verdict"] == "keep"
+        wire.wait(lambda one: "experiment 1, run 1: training" in one.get("params", {}).get("message", ""))
+        wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "enough"})
+        edit = (study.folder / "train.py").read_text(encoding="utf-8")
+        wire.call(3, "try", description="the next, for which the first is finished", train_py=constants.write(edit, studies.WORSE))
+        wire.wait(lambda one: one.get("params", {}).get("progressToken") == 3 and "training" in one["params"]["message"])
+        wire.send(method="notifications/cancelled", params={"requestId": 3, "reason": "enough"})
+        wire.call(4, "try", description="patience", train_py=edit)
+        assert json.loads(wire.wait(lambda one: one.get("id") == 4)["result"]["content"][0]["text"])["verdict"] == "keep"
+        assert not [one for one in wire.messages if one.get("id") in (2, 3)]
         assert wire.leave() == 0
+    state = studies.state_of(study)
+    assert state.lost == 2 and len(state.experiments) == 2
     studies.check_in_line(study)
+
+
+def test_every_line_is_answered_also_one_that_is_no_message(tmp_path, corpus):
+    """Half a surrogate pair in a request was dropped, and whoever had sent it waited for ever."""
+    study, _ = studies.make(tmp_path / "study", corpus)
+    with Wire(study) as wire:
+        for number, text in enumerate(("\ud800", "in \udfff the middle"), 2):
+            wire.call(number, "try", description=text)
+            refused = wire.wait(lambda one, number=number: one.get("id") == number)["error"]
+            assert "half a surrogate pair" in refused["message"] and "\n" not in refused["message"]
+        wire.send(id=7, method=12)
+        assert "no message" in wire.wait(lambda one: one.get("id") == 7)["error"]["message"]
+        wire.process.stdin.write(b"no JSON\n[1]\n" + b"[" * 100_000 + b"\n")
+        wire.send(id=8, method="ping")
+        assert wire.wait(lambda one: one.get("id") == 8)["result"] is not None
+        assert len([one for one in wire.messages if "error" in one and one["id"] is None]) == 3
+        assert wire.leave() == 0
+
+
+def test_twenty_experiments_fit_into_what_the_narrowest_client_passes_on(tmp_path, corpus):
+    from autoresearch.commands import mcp_tools
+
+    study, setup = studies.make(tmp_path / "study", corpus)
+    studies.play(study, setup, [], experiments=0)
+    commit, written = studies.state_of(study).best.commit, Ledger(study.events)
+    words = {"description": "d" * 1000, "reasoning": "r" * 8000, "agent": "a", "cost_usd": 0.0}
+    for n in range(1, 21):
+        written.append("start", n=n, commit=commit, parent=commit, blob=commit, key=f"key{n}", **words)
+        written.append("verdict", n=n, commit=commit, verdict="crash", state="crash", reason="w" * 4000, val_bpb=None, scores=[])
+    found = mcp_tools.results(study, mcp_tools.Page())
+    assert len(found["experiments"]) == 20 and len(mcp_tools.as_text(found)) < 12_020  # of Codex CLI 0.171
 
 
 def test_without_the_sdk_it_says_how_to_get_it():

@@ -1,6 +1,6 @@
 """Whose turn it is, and what the LLM is asked for."""
 
-from autoresearch.agents.base import REJECTED, Past
+from autoresearch.agents.base import REJECTED, SKIPPED, Past
 from autoresearch.agents.categories import CODE
 from autoresearch.agents.mix import STALL, tallies, turn
 
@@ -53,6 +53,13 @@ def test_what_lies_long_back_is_no_debt():
         assert turn(history, 0.3, "llm").is_thinkers
         history.append(past(number, "llm", "keep"))
     assert not turn(history, 0.3, "llm").is_thinkers, "three of ten, not nine of thirty"
+
+
+def test_what_a_person_skipped_is_counted_for_and_against_nobody():
+    history = [past(0, "none", "baseline"), *(past(number, "search") for number in range(1, STALL))]
+    skipped = [past(STALL + number, "llm", SKIPPED, TRAIN.replace("0.04", f"0.{number + 1}")) for number in range(4)]
+    assert turn([*history, *skipped], 0.3, "llm") == turn(history, 0.3, "llm")
+    assert tallies([*history, *skipped]) == tallies(history)
 
 
 def test_a_stall_doubles_the_share_and_asks_for_a_structural_move_until_a_keep():

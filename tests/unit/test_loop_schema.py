@@ -23,7 +23,25 @@ def test_a_night_of_an_earlier_version_is_taken_whole():
     state = State.from_events(ledger.read(NIGHT))
     assert state.skipped == [] and state.skipped_line is None and state.best.number == 4
     recorded = {event["event"] for event in night()}
-    assert recorded == set(kinds.EVENTS) - {"tried", "limits"}, "the recorded night has every kind of event that its version had"
+    later = {"tried", "limits", "resume", "told", "skip", "handed"}
+    assert recorded == set(kinds.EVENTS) - later, "the recorded night has every kind of event that its version had"
+
+
+def test_what_a_person_asked_for_is_folded_and_a_skip_that_came_too_late_changes_nothing():
+    asked = [
+        {"event": "pause", "reason": "the disk is full"}, {"event": "told", "id": "a", "text": "fewer layers"},
+        {"event": "handed", "id": "b", "commit": "c0", "description": "mine"}, {"event": "skip", "id": "c", "n": 1},
+        {"event": "skip", "id": "d", "n": 0}, {"event": "skip", "id": "e", "n": 99},
+    ]  # fmt: skip
+    past = night()
+    more = [{"seq": len(past) + k, "time": past[-1]["time"], **one} for k, one in enumerate(asked, 1)]
+    state = read_all([*past, *more])
+    assert (state.told, state.paused, [one.description for one in state.handed]) == (["fewer layers"], False, ["mine"])
+    assert not any(one.skipped for one in state.experiments) and state.requests == {"a", "b", "c"}
+    assert [one.reason for one in state.skipped] == ["the baseline can't be skipped", "there is no experiment 99"]
+    for event, paused in (({"event": "pause", "reason": "asked for", "id": "f"}, True), ({"event": "resume", "id": "g"}, False)):
+        state.apply({"seq": 10**6, "time": past[-1]["time"], **event})
+        assert state.paused == paused
 
 
 def read_all(events: list) -> State:
