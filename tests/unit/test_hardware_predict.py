@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from test_hardware_model import sizes_of
 
 from autoresearch.hardware.devices.facts import Facts
