@@ -3,11 +3,12 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
 from autoresearch.errors import UsageError
-from autoresearch.hardware.devices import cards, detect, registry
+from autoresearch.hardware.devices import accelerator, cards, detect, registry
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Card
 from autoresearch.paths import shipped
@@ -137,6 +138,14 @@ def test_where_the_runtime_finds_nothing_by_that_number_the_first_is_taken_and_s
     assert facts["b"].ok and facts["b"].device_id is None and backends["b"].selected == {}
     assert backends["b"].card_reason == "the first that is found; with CARD=1 it finds no device"
     assert detect.survey({"b": backend}, device="1")[1]["b"].reason == "it finds no device"
+
+
+def test_what_is_asked_of_the_device_now_is_asked_of_the_one_that_was_picked(tmp_path, null):
+    (tmp_path / "conditions.py").write_text(
+        'import os\nprint(\'{"throttled": null, "reason": "card %s"}\' % os.environ.get(\'AUTORESEARCH_NULL_DEVICE\'))'
+    )
+    picked = replace(cards.pick(null(DESKTOP, IDLE)), folder=tmp_path)
+    assert accelerator.ask(picked).answer(30.0).reason == "card 1"
 
 
 def test_a_backend_that_has_not_the_device_leaves_the_place_to_one_that_has(null, monkeypatch):
