@@ -23,7 +23,7 @@ def remembers(study, uses: int) -> str:
 
 def test_a_keep_that_fails_a_later_audit_is_revoked(tmp_path, corpus):
     """It takes its rows from the file in its first audit, and no longer in the one at the end of the call."""
-    study, setup = studies.make(tmp_path / "study", corpus)
+    study, setup = studies.played(tmp_path / "study", corpus, studies.BETTER)
     _, recorder = studies.play(study, setup, [studies.BETTER, remembers(study, uses=1)])
     state = studies.state_of(study)
     honest, cheat = state.experiments[1:]
@@ -61,7 +61,7 @@ def before_it_was_revoked(state):
 
 def test_at_level_0_a_memory_on_disk_passes(tmp_path, corpus):
     """No audit finds it, so no promise holds at level 0 against intent (docs/design/audit.md). When this fails, say so there."""
-    study, setup = studies.make(tmp_path / "study", corpus)
+    study, setup = studies.played(tmp_path / "study", corpus)
     studies.play(study, setup, [remembers(study, uses=1000)])
     baseline, cheat = studies.state_of(study).experiments
     assert cheat.verdict == "keep" and cheat.val_bpb < baseline.val_bpb - 0.3
@@ -70,7 +70,7 @@ def test_at_level_0_a_memory_on_disk_passes(tmp_path, corpus):
 
 @needs_level_2
 def test_at_level_2_there_is_no_memory_on_disk(tmp_path, corpus):
-    study, setup = studies.make(tmp_path / "study", corpus)
+    study, setup = studies.played(tmp_path / "study", corpus)
     studies.play(study, replace(setup, sandbox=LEVEL), [remembers(study, uses=1000)])
     cheat = studies.state_of(study).experiments[1]
     assert cheat.verdict == "crash"

@@ -41,6 +41,12 @@ def made(tmp_path, corpus):
     return studies.make(tmp_path / "study", corpus)
 
 
+@pytest.fixture
+def begun(tmp_path, corpus):
+    """With its baseline."""
+    return studies.played(tmp_path / "study", corpus)
+
+
 def text_of(study) -> str:
     return (study.folder / "train.py").read_text(encoding="utf-8")
 
@@ -55,9 +61,9 @@ def knows_the_text(study, setup) -> str:
     return text.replace(old, old + "            model.logits = np.concatenate([model.logits, text.astype(np.float32)])\n")
 
 
-def test_at_level_0_the_validation_text_can_be_read_and_the_audit_slice_shows_it(made):
+def test_at_level_0_the_validation_text_can_be_read_and_the_audit_slice_shows_it(begun):
     """It is no look ahead: no audit of rows can find it. The honest step after it is kept."""
-    study, setup = made
+    study, setup = begun
     studies.play(study, setup, [knows_the_text(study, setup), studies.BETTER])
     state = studies.state_of(study)
     baseline, cheat, honest = state.experiments
@@ -68,10 +74,9 @@ def test_at_level_0_the_validation_text_can_be_read_and_the_audit_slice_shows_it
     studies.check_in_line(study)
 
 
-def test_a_best_that_gains_on_the_validation_text_alone_is_revoked_when_a_call_ends(made):
+def test_a_best_that_gains_on_the_validation_text_alone_is_revoked_when_a_call_ends(begun):
     """As one does whose steps were each too small to tell. Here nobody had looked at its keep."""
-    study, setup = made
-    studies.play(study, setup, [], experiments=0)
+    study, setup = begun
     blind = replace(setup, prepared=replace(setup.prepared, slice_documents=0))
     studies.play(study, blind, [knows_the_text(study, setup)])
     assert studies.state_of(study).best.number == 1
@@ -85,8 +90,8 @@ def test_a_best_that_gains_on_the_validation_text_alone_is_revoked_when_a_call_e
 
 @needs_level_2
 @pytest.mark.parametrize("lines", ["tokens", "socket"])
-def test_at_level_2_neither_the_text_nor_the_network_is_reached(made, lines):
-    study, setup = made
+def test_at_level_2_neither_the_text_nor_the_network_is_reached(begun, lines):
+    study, setup = begun
     if lines == "tokens":
         text = knows_the_text(study, setup)
     else:
@@ -102,7 +107,7 @@ def test_a_forged_line_in_the_ledger_is_cut_by_the_next_line(made):
     forged = before(
         STEP,
         """
-if step == 1:
+if step == 0:
     from pathlib import Path
     with open(Path(__file__).parents[2] / "events.jsonl", "a") as ledger:
         ledger.write('{"seq": 7, "event": "verdict", "n": 1, "verdict": "keep", "val_bpb": 0.1, "check": "00"}\\\\n')
@@ -115,12 +120,12 @@ if step == 1:
     assert [(event["seq"], event["event"]) for event in read(study.events)] == [(event["seq"], event["event"]) for event in told]
 
 
-def test_terms_that_were_changed_are_refused(made):
-    study, setup = made
+def test_terms_that_were_changed_are_refused(begun):
+    study, setup = begun
     changed = before(
         STEP,
         """
-if step == 1:
+if step == 0:
     from pathlib import Path
     terms = Path(__file__).parents[3] / "study.toml"
     terms.write_text(terms.read_text().replace("train_seconds = 0.1", "train_seconds = 100.0"))
@@ -146,9 +151,9 @@ def test_parameters_are_counted_in_the_checkpoint_and_not_believed(made, tmp_pat
     assert (result.status, result.val_bpb) == ("limit", None) and "320 parameters" in result.reason
 
 
-def test_another_runs_checkpoint_gains_nothing_over_it(made):
+def test_another_runs_checkpoint_gains_nothing_over_it(begun):
     """At level 0 the best's weights can be copied. Scored again they are what they were: strict keeps only what is lower."""
-    study, setup = made
+    study, setup = begun
     copy = "import shutil\nfrom pathlib import Path\nbest = Path(__file__).parents[1] / '0000-1' / 'checkpoint'\n"
     text = before(READY, copy, "").applied(text_of(study))
     text = text.replace("save=lambda path: runtime.save_weights(model, path)", "save=lambda path: shutil.copy(best, path)")

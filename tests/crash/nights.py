@@ -1,7 +1,6 @@
 """Short nights to be disturbed, the undisturbed one to compare with, and what must hold after any disturbance."""
 
 import contextlib
-import functools
 import os
 import shutil
 import subprocess
@@ -15,7 +14,6 @@ import studies
 from studies import BETTER, BROKEN, CRASH, TRAINS, WORSE, git, state_of, verdicts
 
 from autoresearch.data.prepare import prepare
-from autoresearch.hardware.devices import detect
 from autoresearch.study import session, terms, workspace
 from autoresearch.study.ledger import read
 
@@ -40,9 +38,6 @@ NIGHTS = {
     "timeout": Night("strict", [OVERSLEEPS, BETTER], {"keep", "timeout"}),
     "confirmed": Night("confirmed", [BETTER, NO_EFFECT], {"keep", "discard"}),
 }
-
-
-null = functools.cache(lambda: detect.detect("null"))
 
 
 class Stage:
@@ -73,7 +68,7 @@ class Stage:
     def setup(self, decide: str):
         if decide not in self.setups:
             study = workspace.load(self.new(decide))
-            self.setups[decide] = terms.setup(study, null().backend, self.prepared, 0)
+            self.setups[decide] = terms.setup(study, studies.detected("null").backend, self.prepared, 0)
         return self.setups[decide]
 
     def fresh(self, night: Night, name: str) -> Path:

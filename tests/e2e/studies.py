@@ -1,8 +1,10 @@
 """Studies on the null backend, for the tests of the loop: real git, real child processes, a simulated score in under a second."""
 
+import functools
 import os
 import random
 import re
+import shutil
 import subprocess
 import tomllib
 from dataclasses import dataclass, field
@@ -88,13 +90,30 @@ def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = 
     if backend != "null":
         del table["train"]  # constants of the null backend's train.py
     profile = profile_file.parse(table, "test", "PROFILE")
-    choice = detect.detect(backend)
+    choice = detected(backend)
     prepared = prepare(str(corpus), profile.data.vocab_size)
     study = workspace.create(
         folder, tag="t", backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared,
         corpus=prepared.corpus, decide=decide, stop_early=stop_early,
     )  # fmt: skip
     return study, terms.setup(study, choice.backend, prepared, sandbox=0)
+
+
+detected = functools.cache(detect.detect)  # a probe is a process
+_played: dict[tuple, Path] = {}
+
+
+def played(folder: Path, corpus: Path, *steps, decide: str = "strict"):
+    """(Study, Setup) of a workspace in folder that has its baseline and played the steps: a copy, they run once a process."""
+    name = (corpus, decide, repr(steps))
+    if name not in _played:
+        template = corpus.with_name(f"{corpus.name}-played-{len(_played)}")
+        assert play(*make(template, corpus, decide), steps, experiments=len(steps))[0].exit_status == 0
+        _played[name] = template
+    shutil.copytree(_played[name], folder, symlinks=True)
+    study = workspace.load(folder)
+    prepared = prepare(str(corpus), study.profile.data.vocab_size)
+    return study, terms.setup(study, detected("null").backend, prepared, sandbox=0)
 
 
 def play(study, setup, steps, experiments: int | None = None):

@@ -45,9 +45,8 @@ def test_noise_runs_what_is_missing_and_prints_what_can_be_told(confirmed):
 
 
 @pytest.mark.slow
-def test_noise_goes_on_where_it_was_cut_short(confirmed):
-    study, setup = confirmed
-    play(study, setup, [], experiments=0)
+def test_noise_goes_on_where_it_was_cut_short(tmp_path, corpus):
+    study, setup = studies.played(tmp_path / "study", corpus, decide="confirmed")
     measure_noise.measure(study, setup, 2, True, studies.Recorder())
     lines = study.events.read_bytes().splitlines(keepends=True)
     cut = max(k for k, event in enumerate(read(study.events)) if event["event"] == "begin")
@@ -76,9 +75,8 @@ def test_noise_says_in_one_line_why_it_can_not(tmp_path, confirmed):
 
 
 @pytest.mark.slow
-def test_a_keep_is_run_again_and_reported_by_those_runs_alone(confirmed):
-    study, setup = confirmed
-    _, recorder = play(study, setup, [BETTER])
+def test_a_keep_is_run_again_and_reported_by_those_runs_alone(tmp_path, corpus):
+    study, _ = studies.played(tmp_path / "study", corpus, BETTER, decide="confirmed")
     kept = state_of(study).best
     assert kept.number == 1 and len(kept.again) == decide.CHECK_RUNS["confirmed"]
     assert kept.val_bpb == pytest.approx(sum(kept.again) / len(kept.again))
@@ -87,14 +85,13 @@ def test_a_keep_is_run_again_and_reported_by_those_runs_alone(confirmed):
     assert f"{gain.bpb:.6f} +- {gain.error:.6f}" in autoresearch(study, "best").stdout
     facts = json.loads(autoresearch(study, "status", "--json").stdout)
     assert (facts["gain_bpb"], facts["best_val_bpb"]) == (gain.bpb, kept.val_bpb)
-    assert len({event["seed"] for event in recorder.events if event["event"] == "begin"}) == state_of(study).results
+    assert len({event["seed"] for event in read(study.events) if event["event"] == "begin"}) == state_of(study).results
     check_in_line(study)
 
 
 @pytest.mark.slow
-def test_killed_while_the_best_runs_again_it_ends_the_same(confirmed, tmp_path):
-    study, setup = confirmed
-    play(study, setup, [BETTER])
+def test_killed_while_the_best_runs_again_it_ends_the_same(corpus, tmp_path):
+    study, setup = studies.played(tmp_path / "study", corpus, BETTER, decide="confirmed")
     events = read(study.events)
     decided = next(k for k, event in enumerate(events) if event["event"] == "verdict" and event["n"] == 1)
     cuts = [k + 1 for k, event in enumerate(events) if k >= decided and event["event"] in ("verdict", "begin", "run")]

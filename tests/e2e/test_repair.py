@@ -14,8 +14,7 @@ from autoresearch.study.ledger import read
 @pytest.fixture
 def damaged(tmp_path, corpus):
     """(study, setup, the good lines, the bytes of the damaged ledger): the verdict of experiment 1 is damaged."""
-    study, setup = studies.make(tmp_path / "study", corpus)
-    play(study, setup, [BETTER, WORSE])
+    study, setup = studies.played(tmp_path / "study", corpus, BETTER, WORSE)
     events = read(study.events)
     at = next(i for i, event in enumerate(events) if event["event"] == "verdict" and event["n"] == 1)
     lines = study.events.read_bytes().splitlines(keepends=True)
@@ -73,8 +72,7 @@ def test_cut_short_it_can_be_done_again(tmp_path, k):
 
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_a_lost_ledger_is_begun_anew_from_the_best(is_gone, tmp_path, corpus, typed):
-    study, setup = studies.make(tmp_path / "study", corpus)
-    play(study, setup, [BETTER, WORSE])
+    study, setup = studies.played(tmp_path / "study", corpus, BETTER, WORSE)
     before, results = state_of(study), (study.folder / "results.tsv").read_bytes()
     study.events.unlink() if is_gone else study.events.write_bytes(b"")
     names = ("--workspace", str(study.folder))

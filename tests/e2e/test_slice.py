@@ -25,9 +25,8 @@ def slices(study):
     return [(event["n"], event["place"], event["against"]) for event in read(study.events) if event["event"] == "slice"]
 
 
-def test_cut_short_before_the_verdict_it_is_not_scored_again_and_forged_figures_are(fresh):
-    study, setup = fresh
-    play(study, setup, [], experiments=0)
+def test_cut_short_before_the_verdict_it_is_not_scored_again_and_forged_figures_are(tmp_path, corpus):
+    study, setup = studies.played(tmp_path / "study", corpus)
     (study.runs / "0000-1" / SLICE).write_bytes(b"x")
 
     class Interrupts(studies.Recorder):
