@@ -10,6 +10,7 @@ from autoresearch.checks import trial
 from autoresearch.checks.conformance import suite
 from autoresearch.checks.conformance.suite import Checked
 from autoresearch.errors import RunFailed
+from autoresearch.hardware.devices import registry
 
 CALL = ("report-hardware", "--backend", "null", "--profile", "null", "--corpus", "stdlib", "--train-seconds", "1", "--plain")
 
@@ -41,6 +42,8 @@ def test_what_fails_is_named_and_the_rest_is_made_all_the_same(few, typed, monke
     def fails(*_):
         raise RunFailed("oom", "no room on the card")
 
+    null = registry.scan()["null"]
+    monkeypatch.setattr(registry, "scan", lambda: {"null": null})  # the test above probes them all
     monkeypatch.setattr(measure, "measure", fails)
     monkeypatch.setattr(trial, "run", lambda level: [trial.Result("a", "one", True, "open", True)])
     monkeypatch.setattr(suite, "check", lambda backend: iter([Checked("trains", "fail", "crash", "mend it")]))
