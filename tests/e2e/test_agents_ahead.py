@@ -199,9 +199,8 @@ def test_nothing_is_asked_for_after_the_last_experiment(fresh):
         ({"min_tok_s": 1e12}, "and --min-tok-s asks for 1,000,000,000,000"),
     ],
 )
-def test_a_constraint_is_enforced(fresh, limits, reason):
-    study, setup = fresh
-    play(study, setup, None, [], experiments=0)
+def test_a_constraint_is_enforced(tmp_path, corpus, limits, reason):
+    study, setup = studies.played(tmp_path / "study", corpus)
     play(study, replace(setup, constraints=Constraints(**limits)), None, [BETTER], experiments=1)
     state = state_of(study)
     assert state.best.number == 0
@@ -212,10 +211,9 @@ def test_a_constraint_is_enforced(fresh, limits, reason):
 
 
 @pytest.mark.slow
-def test_parameters_are_counted_where_train_py_says_nothing_of_them(fresh):
-    study, setup = fresh
+def test_parameters_are_counted_where_train_py_says_nothing_of_them(tmp_path, corpus):
+    study, setup = studies.played(tmp_path / "study", corpus)
     text = git(study.folder, "show", "HEAD:train.py").replace("num_params=run.spec.vocab_size, ", "")
-    play(study, setup, None, [], experiments=0)
     play(study, replace(setup, constraints=Constraints(max_params=319)), None, [text], experiments=1)
     (tried,) = state_of(study).experiments[1:]
     assert (tried.state, tried.verdict) == ("limit", "discard") and "it has 320 parameters" in tried.reason

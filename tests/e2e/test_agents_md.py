@@ -82,22 +82,22 @@ def test_an_agent_that_does_what_it_says(folder):
         assert ended.returncode == 0, f"autoresearch {one}: {ended.stderr}"
 
 
-@pytest.mark.parametrize(
-    "name, old, new, status, said",
-    [
-        ("study.toml", "train_seconds = 0.1", "train_seconds = 9", 2, "was changed by hand"),
-        (".autoresearch/events.jsonl", "smaller", "bigger!", 3, "is damaged"),
-    ],
-)
-def test_it_cannot_bend_the_terms_or_the_ledger(folder, name, old, new, status, said):
+BENT = [
+    ("study.toml", "train_seconds = 0.1", "train_seconds = 9", 2, "was changed by hand"),
+    (".autoresearch/events.jsonl", "smaller", "bigger!", 3, "is damaged"),
+]
+
+
+def test_it_cannot_bend_the_terms_or_the_ledger(folder):
     first = (folder / "train.py").read_text(encoding="utf-8")
     (folder / "train.py").write_text(constants.write(first, studies.BETTER), encoding="utf-8")
     assert call("try", "-m", "smaller", cwd=folder).returncode == 0
-    bent = (folder / name).read_text(encoding="utf-8")
-    assert old in bent
-    (folder / name).write_text(bent.replace(old, new, 1), encoding="utf-8", newline="")
     (folder / "train.py").write_text(constants.write(first, studies.WORSE), encoding="utf-8")
-    refused = call("try", "-m", "another", cwd=folder)
-    assert refused.returncode == status and said in refused.stderr
-    (folder / name).write_text(bent, encoding="utf-8", newline="")
+    for name, old, new, status, said in BENT:
+        kept = (folder / name).read_text(encoding="utf-8")
+        assert old in kept
+        (folder / name).write_text(kept.replace(old, new, 1), encoding="utf-8", newline="")
+        refused = call("try", "-m", "another", cwd=folder)
+        assert refused.returncode == status and said in refused.stderr
+        (folder / name).write_text(kept, encoding="utf-8", newline="")
     assert len(json.loads(call("results", "--json", cwd=folder).stdout)) == 2

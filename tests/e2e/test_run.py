@@ -34,6 +34,12 @@ def fresh(tmp_path, corpus):
     return studies.make(tmp_path / "study", corpus)
 
 
+@pytest.fixture
+def begun(tmp_path, corpus):
+    """With its baseline."""
+    return studies.played(tmp_path / "study", corpus)
+
+
 def text_of(study) -> str:
     return (study.folder / "train.py").read_text(encoding="utf-8")
 
@@ -89,8 +95,8 @@ def test_confirmed_measures_the_noise_and_repeats_what_looks_better(tmp_path, co
 
 
 @pytest.mark.slow
-def test_it_goes_on_where_it_stopped(fresh):
-    study, setup = fresh
+def test_it_goes_on_where_it_stopped(begun):
+    study, setup = begun
     steps = [WORSE, BETTER]
     play(study, setup, steps, experiments=1)
     assert len(state_of(study).experiments) == 2
@@ -200,8 +206,8 @@ def test_stray_files_and_a_lost_state_folder_do_no_harm(fresh):
 
 
 @pytest.mark.slow
-def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
-    study, setup = fresh
+def test_five_useless_proposals_in_a_row_stop_the_study(begun):
+    study, setup = begun
     outcome, recorder = play(study, setup, [f"x = {'(' * n}" for n in range(1, 9)])
     assert outcome.exit_status == 1 and "last 5 proposals" in outcome.reason
     assert sum(event["event"] == "rejected" for event in recorder.events) == 5
@@ -209,9 +215,8 @@ def test_five_useless_proposals_in_a_row_stop_the_study(fresh):
 
 
 @pytest.mark.slow
-def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(fresh, monkeypatch):
-    study, setup = fresh
-    play(study, setup, [], experiments=0)
+def test_three_failures_of_the_machine_in_a_row_stop_and_are_no_experiments(begun, monkeypatch):
+    study, setup = begun
     monkeypatch.setattr(stop, "ENVIRONMENT_WAIT_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/python")
@@ -250,8 +255,8 @@ def test_a_full_disk_pauses_the_study_and_loses_nothing(fresh, tmp_path, corpus,
 
 
 @pytest.mark.slow
-def test_a_disk_that_breaks_at_the_last_word_is_told(fresh):
-    study, setup = fresh
+def test_a_disk_that_breaks_at_the_last_word_is_told(begun):
+    study, setup = begun
 
     def broken(kind: str, _, *detail) -> None:
         if kind == "write" and b'"event":"stop"' in detail[1]:
@@ -431,9 +436,9 @@ def test_a_stop_from_outside_ends_this_run_and_writes_the_last_word(tmp_path, co
 
 
 @pytest.mark.slow
-def test_what_others_hold_is_drawn_later_and_ends_no_night(fresh, monkeypatch):
+def test_what_others_hold_is_drawn_later_and_ends_no_night(begun, monkeypatch):
     """An editor's git holds the index's lock at a keep; a table is a folder (as good as one that a spreadsheet holds open)."""
-    study, setup = fresh
+    study, setup = begun
     monkeypatch.setattr(session, "HELD_WAITS_SECONDS", (0.01,))
     monkeypatch.setattr(store.time, "sleep", lambda seconds: None)
     lock, rows = study.folder / ".git" / "index.lock", study.folder / "results.tsv"
@@ -503,9 +508,8 @@ def test_a_failed_baseline_says_what_helps_and_is_the_same_everywhere(fresh, typ
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_lost_ledger_is_no_new_study(fresh, gone, typed):
-    study, setup = fresh
-    play(study, setup, [BETTER])
+def test_a_lost_ledger_is_no_new_study(tmp_path, corpus, gone, typed):
+    study, setup = studies.played(tmp_path / "study", corpus, BETTER)
     kept = study.events.read_bytes()
     study.events.unlink() if gone else study.events.write_bytes(b"")
     with pytest.raises(
@@ -522,9 +526,9 @@ def test_a_lost_ledger_is_no_new_study(fresh, gone, typed):
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX pipe")
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [0, 2])
-def test_a_reader_that_goes_away_ends_no_night(fresh, lines):
+def test_a_reader_that_goes_away_ends_no_night(begun, lines):
     """`autoresearch run --plain | head -2`"""
-    study, _ = fresh
+    study, _ = begun
     command = [
         sys.executable,
         "-m",
@@ -552,10 +556,9 @@ def test_a_new_study_may_be_typed_without_a_limit_and_not_without_a_name(tmp_pat
     assert status == 2 and "tag" in complaint and not list(tmp_path.iterdir())
 
 
-def test_a_command_of_git_that_is_printed_works_from_anywhere(fresh, tmp_path, monkeypatch):
+def test_a_command_of_git_that_is_printed_works_from_anywhere(begun, tmp_path, monkeypatch):
     """In the clone where the README has one stand, `git checkout HEAD train.py` is of another repository."""
-    study, setup = fresh
-    play(study, setup, [])
+    study, setup = begun
     before = (study.folder / "train.py").read_bytes()
     (study.folder / "train.py").write_bytes(b"DEPTH = 1  # mine\n")
     _, recorder = play(study, setup, [], experiments=0)
