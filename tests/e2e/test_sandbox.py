@@ -274,25 +274,10 @@ def test_a_cell_with_devices_may_listen_as_libcuda_does_and_be_reached_by_nobody
     assert said == expected | {"file": "Permission denied"}, said
 
 
-SAMPLE = [
-    "ssh_key", "validation_tokens", "write_ledger", "write_run_train_py", "tcp", "redirected_pair", "environment", "ptrace",
-    "signal_harness", "shared_memory", "int80", "mount", "hard_link",
-]  # fmt: skip
-
-
 def may_fail_outside(name: str) -> bool:
     """Without a sandbox too, here: by its nature, or for want of what it says that it needs."""
     one = ALL[name]
     return one.ends_with_cell or not one.is_harmless or one.needs is not None
-
-
-@pytest.mark.slow
-@needs_level_2
-def test_a_sample_of_attempts_is_real_and_is_refused():
-    outside = {result.name: result for result in trial.run(0, SAMPLE)}
-    assert [name for name, one in outside.items() if not one.is_open and not may_fail_outside(name)] == []
-    inside = trial.run(2, SAMPLE)
-    assert len(inside) == len(SAMPLE) and not [one.name for one in inside if one.is_open]
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ torch = pytest.importorskip("torch")
 import torch_backend  # noqa: E402
 
 SHAPES = {
-    "two heads": {"DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "WINDOW_PATTERN": "L"},
-    "shared keys": {"DEPTH": 3, "ASPECT_RATIO": 43, "HEAD_DIM": 32, "GQA_RATIO": 2, "MLP_RATIO": 3, "WINDOW_PATTERN": "SL"},
+    "two heads": {"DEPTH": 3, "ASPECT_RATIO": 43, "HEAD_DIM": 64, "WINDOW_PATTERN": "L"},
+    "shared keys": {"DEPTH": 2, "ASPECT_RATIO": 64, "HEAD_DIM": 32, "GQA_RATIO": 2, "MLP_RATIO": 3, "WINDOW_PATTERN": "SL"},
 }
 BATCH = {"DEVICE_BATCH_SIZE": 3, "TOTAL_BATCH_SIZE": 3 * 64, "GATE_CHANNELS": 32}
 SEQ_LEN, VOCAB = 64, 640
