@@ -88,22 +88,11 @@ def stage() -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="crash-", dir=FAST))
     before = os.environ.get("AUTORESEARCH_CACHE_DIR")
     try:
-        with without_pictures():
+        with studies.without_pictures():
             yield Stage(folder)
     finally:
         shutil.rmtree(folder)
         os.environ.pop("AUTORESEARCH_CACHE_DIR") if before is None else os.environ.update(AUTORESEARCH_CACHE_DIR=before)
-
-
-@contextlib.contextmanager
-def without_pictures() -> Iterator[None]:
-    """Half a second a night for matplotlib; progress.png is drawn anew at any time."""
-    draw = session.Session.draw
-    session.Session.draw = lambda self: None
-    try:
-        yield
-    finally:
-        session.Session.draw = draw
 
 
 def copy(source: Path, target: Path) -> Path:

@@ -44,7 +44,7 @@ def keeping(folder: Path):
 
 def main(what: str, folder: str, stage_folder: str, marks: str) -> None:
     stage = nights.Stage(Path(stage_folder))
-    with quick_workers(), nights.without_pictures(), faults.armed(keeping(Path(folder))), open(marks, "wb", buffering=0) as file:
+    with quick_workers(), studies.without_pictures(), faults.armed(keeping(Path(folder))), open(marks, "wb", buffering=0) as file:
         if what == "init":
             studies.make(Path(folder), stage.corpus)
             file.write(b"1")

@@ -1,5 +1,6 @@
 """Studies on the null backend, for the tests of the loop: real git, real child processes, a simulated score in under a second."""
 
+import contextlib
 import functools
 import os
 import random
@@ -7,9 +8,11 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from scripted import Scripted
 
 from autoresearch.agents.mix import Agents
@@ -17,7 +20,7 @@ from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.planner import profile_file
 from autoresearch.loop.loop import Until, run_study
-from autoresearch.study import terms, workspace
+from autoresearch.study import session, terms, workspace
 from autoresearch.study.ledger import read
 from autoresearch.study.state import State
 
@@ -116,10 +119,19 @@ def played(folder: Path, corpus: Path, *steps, decide: str = "strict"):
     return study, terms.setup(study, detected("null").backend, prepared, sandbox=0)
 
 
-def play(study, setup, steps, experiments: int | None = None):
+def play(study, setup, steps, experiments: int | None = None, pictures: bool = False):
     """Run the study with a script: (Ending, Recorder)."""
     recorder = Recorder()
-    return run(study, setup, steps, recorder, experiments), recorder
+    with contextlib.nullcontext() if pictures else without_pictures():
+        return run(study, setup, steps, recorder, experiments), recorder
+
+
+@contextlib.contextmanager
+def without_pictures() -> Iterator[None]:
+    """Half a second a night for matplotlib; progress.png is drawn anew at any time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session.Session, "draw", lambda self: None)
+        yield
 
 
 def run(study, setup, steps, listener, experiments: int | None = None):

@@ -153,7 +153,7 @@ RUN = ("run", "--sandbox", "none", "--experiments", "0", "--agent", "search", "-
 def whole(tmp_path_factory, corpus):
     folder = tmp_path_factory.mktemp("whole") / "study"
     study, setup = studies.make(folder, corpus)
-    play(study, setup, [BETTER])
+    play(study, setup, [BETTER], pictures=True)
     return folder
 
 

@@ -41,7 +41,7 @@ def is_harmless(text: str) -> bool:
 @pytest.mark.slow
 def test_a_night_of_attacks_on_its_readers(tmp_path, corpus, typed):
     study, setup = studies.make(tmp_path / "study", corpus)
-    outcome, recorder = play(study, setup, [BEFORE_READY, WHILE_TRAINING, BAD_NUMBERS, WHILE_SCORED, BETTER])
+    outcome, recorder = play(study, setup, [BEFORE_READY, WHILE_TRAINING, BAD_NUMBERS, WHILE_SCORED, BETTER], pictures=True)
     state = state_of(study)
     assert "steps are done" in outcome.reason and state.skipped == []
     assert [one.verdict for one in state.experiments] == ["keep", "crash", "crash", "crash", "keep"]
@@ -65,7 +65,7 @@ def test_a_night_of_attacks_on_its_readers(tmp_path, corpus, typed):
     _, _, complaint = typed("show", "1", "--workspace", "no\x1b[2J\u202ewhere")
     assert "where" in complaint and is_harmless(complaint)
     skipped_lines_are_told(study, typed)
-    again, recorder = play(study, setup, [BEFORE_READY, WHILE_TRAINING, BAD_NUMBERS, WHILE_SCORED, BETTER])
+    again, recorder = play(study, setup, [BEFORE_READY, WHILE_TRAINING, BAD_NUMBERS, WHILE_SCORED, BETTER], pictures=True)
     assert "steps are done" in again.reason and any("skipped 1 of the ledger's lines" in note for note in recorder.notes)
 
 

@@ -49,7 +49,7 @@ def test_a_night_in_small(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus, startup_limit_seconds=4)
     first = text_of(study)
     steps = [BETTER, WORSE, CRASH, "x = (", first, OUT_OF_MEMORY, NEVER_ASKS, BROKEN, {"DEPTH": 18}]
-    outcome, recorder = play(study, setup, steps, experiments=5)
+    outcome, recorder = play(study, setup, steps, experiments=5, pictures=True)
     assert outcome.exit_status == 0
     state = state_of(study)
     assert [(one.verdict, one.state) for one in state.experiments] == [
