@@ -82,13 +82,11 @@ def _fold_on_cpu() -> None:
 def kernels(card: fake_card.Card) -> dict:
     """Compile what Inductor has made. Some configuration must fit the card's shared memory: what does not, is left out there."""
     from torch._inductor.codecache import _load_triton_kernel_from_source
-    from triton.backends.amd.compiler import HIPBackend
     from triton.backends.nvidia.compiler import CUDABackend
 
     assembled, problems, configurations = [], [], 0
-    for backend, stage in ((CUDABackend, "make_cubin"), (HIPBackend, "make_hsaco")):
-        whole = getattr(backend, stage)
-        setattr(backend, stage, lambda *arguments, whole=whole, **options: assembled.append(1) or whole(*arguments, **options))
+    whole = CUDABackend.make_cubin
+    CUDABackend.make_cubin = lambda *arguments: assembled.append(1) or whole(*arguments)
     for source, name in sources.items():
         try:
             kernel = _load_triton_kernel_from_source(name, source)
