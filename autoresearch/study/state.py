@@ -78,7 +78,7 @@ class Experiment(Scored):
     description: str
     reasoning: str
     agent: str
-    cost_usd: float  # of the requests that made it
+    cost_usd: float | None  # of the requests that made it; None: not known
     started: str
     runs: list[Run] = field(default_factory=list)
     invalid: list[Invalid] = field(default_factory=list)
@@ -188,6 +188,7 @@ class State:
     rejected: int = 0
     asked: int = 0
     cost_usd: float = 0.0  # of all requests whose price is known
+    unpriced: int = 0  # requests whose price is not
     last_stop: str | None = None
     last_startup_seconds: float | None = None  # of the last run that has a result
     skipped: list[Skipped] = field(default_factory=list)
@@ -314,6 +315,7 @@ class State:
             case events.Asked():
                 self.asked += 1
                 self.cost_usd += event.cost_usd or 0.0
+                self.unpriced += event.cost_usd is None
             case events.Proposed():
                 self.waiting = event
             case events.Mix():
