@@ -71,11 +71,14 @@ def _claude(options: dict[str, Any], seed: int, cap_usd: float | None, count: in
 
 def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: int) -> "tuple[Agent, list[str]]":
     from autoresearch.agents.command.command import Command
+    from autoresearch.agents.command.recipes import recipe
     from autoresearch.sandbox import fence
 
-    tokens = options["max_tokens_per_experiment"]
+    tokens, command = options["max_tokens_per_experiment"], options["agent_command"] or _installed()
+    if (known := recipe(command or "")) and not known.can_sign_in:
+        raise UsageError(f"{known.title} has nothing to sign in with", f"set one of {', '.join(known.needs)}")
     agent = make(
-        "command", command=options["agent_command"] or _installed(), variables=options["command_env"], seed=seed,
+        "command", command=command, variables=options["command_env"], seed=seed,
         fenced=options.get("agent_fence") != "off", model=options["model"], max_cost_usd=cap_usd, max_tokens=tokens,
     )  # fmt: skip
     assert isinstance(agent, Command), "that module makes it"

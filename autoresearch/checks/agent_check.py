@@ -60,11 +60,13 @@ def exchange(made: Command) -> dict[str, Any]:
     outside = Path(tempfile.gettempdir()).resolve() / OUTSIDE
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-check-") as folder,
-        ModelServer([("train.py", AFTER), (f"../../{OUTSIDE}", "outside\n")]) as server,
+        ModelServer([("train.py", BEFORE, AFTER), (f"../../{OUTSIDE}", "", "outside\n")]) as server,
     ):
         wire = made.recipe.wire
-        told = {name: value.replace("{url}", server.url) for name, value in wire.variables.items()}
-        known = replace(made.recipe, config=(), kept=(), environment=made.recipe.environment | told, files=wire.files)
+        told, files = (
+            {name: value.replace("{url}", server.url) for name, value in table.items()} for table in (wire.variables, wire.files)
+        )
+        known = replace(made.recipe, config=(), kept=(), environment=made.recipe.environment | told, files=files)
         arguments = [*made.arguments, *(one.replace("{url}", server.url) for one in wire.arguments)]
         tried = Command(arguments, EXCHANGE_SECONDS, (), known, made.level)
         view = View("Lower val_bpb.\n", BEFORE, 1.0, (), folder=Path(folder), on_ask=asks.append)

@@ -19,7 +19,7 @@ from autoresearch.hardware.now import awake, conditions
 from autoresearch.hardware.planner import plan, profiles
 from autoresearch.hardware.planner.plan import forecast
 from autoresearch.paths import cache_dir
-from autoresearch.sandbox import levels
+from autoresearch.sandbox import fence, levels
 
 
 def examine(backend: str = "auto", profile: str = "auto", corpus: str = "auto", sandbox: str = "auto") -> dict[str, Any]:
@@ -109,6 +109,7 @@ def _system() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "cores": psutil.cpu_count(logical=False),
         "sandbox": levels.reach().to_dict(),
+        "agent_fence": fence.told(fence.reach()[0]),
         "cache": {"folder": str(cache), "free_bytes": shutil.disk_usage(cache).free},
     }
 

@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 READERS = ("Read", "read", "read_file", "view")
-WRITERS = ("Write", "write", "write_file", "create_file", "create")
+CREATOR, EDITOR = "create", "edit"
+WRITERS = ("Write", "write", "write_file", "create_file", CREATOR)
 SHELLS = ("exec_command", "shell_command", "shell", "bash", "Bash", "run_shell_command")
 USED = {"input": 1000, "output": 50}  # tokens that every answer claims
 
@@ -31,9 +32,9 @@ class Request:
 
 
 class ModelServer:
-    """files: (path, text) to be written, in order. status: instead of answering, refuse with it."""
+    """files: (path, its text, the new one) to be written, in order. status: instead of answering, refuse with it."""
 
-    def __init__(self, files: list[tuple[str, str]], status: int = 200):
+    def __init__(self, files: list[tuple[str, str, str]], status: int = 200):
         self.requests: list[Request] = []
         self._files, self._status = files, status
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
@@ -76,15 +77,16 @@ class ModelServer:
         folder = (re.findall(r"(/[^\s\"'`\\]+)/TASK\.md", body) or ["."])[-1]
         if not (writer or shell):
             fence = "````" if "````" in body else "```"  # aider asks for the longer where a file holds the other
-            return f"train.py\n{fence}\n{self._files[0][1]}{fence}\n"
+            return f"train.py\n{fence}\n{self._files[0][2]}{fence}\n"
         steps: list[Call] = []
-        for path, text in self._files:
+        for path, before, text in self._files:
             place = f"{folder}/{path}"
             if writer:
-                steps += [(reader, _arguments(tools[reader], place, ""))] if reader else []
-                steps.append((writer, _arguments(tools[writer], place, text)))
+                steps += [(reader, _arguments(tools[reader], place))] if reader else []
+                changer = EDITOR if writer == CREATOR and before and EDITOR in tools else writer  # a file that is there is edited
+                steps.append((changer, _arguments(tools[changer], place, text, before)))
             elif shell:
-                steps.append((shell, _arguments(tools[shell], f"cat > '{place}' <<'END'\n{text}END\n", "")))
+                steps.append((shell, _arguments(tools[shell], f"cat > '{place}' <<'END'\n{text}END\n")))
         done = len(re.findall(r'"(?:tool_use_id|tool_call_id|functionResponse)"|"type":\s*"\w*call_output"', body))
         return steps[done] if done < len(steps) else "Done."
 
@@ -100,15 +102,17 @@ def _tools(asked: Table) -> dict[str, Table]:
     return found
 
 
-def _arguments(schema: Table, first: str, text: str) -> Table:
-    """Arguments that fit the schema. first: the path, or the command."""
+def _arguments(schema: Table, first: str, text: str = "", before: str = "") -> Table:
+    """Arguments that fit the schema. first: the path, or the command. before: the text that is replaced."""
     found: Table = {}
     required = schema.get("required", [])
     for name, about in schema.get("properties", {}).items():
         kind = str(about.get("type", "string")).lower()
         if re.search(r"path|^cmd$|^command$|^file$", name.lower()):
             found[name] = ["bash", "-c", first] if kind == "array" else first
-        elif re.search(r"content|text", name.lower()) and text:
+        elif name.startswith("old_"):
+            found[name] = before
+        elif re.search(r"content|text|^new_", name.lower()) and text:
             found[name] = text
         elif name in required:
             found[name] = {"boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}.get(kind, "train.py")

@@ -56,6 +56,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"  memory    {_gigabytes(report['memory_bytes'])}, {_known(report['cores'])} cores",
         f"  cache     {cache['folder']}, {_gigabytes(cache['free_bytes'])} free",
         *sandbox_lines(report["sandbox"]),
+        f"  agents    fence {report['agent_fence']['level']}, {report['agent_fence']['meaning']}",
+        *([f"{'':12}{report['agent_fence']['reason']}"] if report["agent_fence"]["reason"] else []),
         "",
         "backends",
     ]

@@ -38,7 +38,7 @@ class Wire:
     """How `agents check` points the program at a model server of its own."""
 
     protocol: str = ""  # anthropic, openai-chat, openai-responses, gemini
-    variables: dict[str, str] = field(default_factory=dict)  # {url} becomes the server's address
+    variables: dict[str, str] = field(default_factory=dict)  # {url} becomes the server's address, here and below
     arguments: tuple[str, ...] = ()  # added to the command line
     files: dict[str, str] = field(default_factory=dict)  # `~/...`: what is written there in its home folder
 
@@ -67,6 +67,7 @@ class Recipe:
         default_factory=dict
     )  # a variable of the user's that names another place for a path, and the path
     files: dict[str, str] = field(default_factory=dict)  # what is written into its home folder besides: `~/...` and the text
+    needs: tuple[str, ...] = ()  # variables and files of which it wants one, or else waits for a person
     reads: tuple[str, ...] = ()  # what it reads beside its own folder
     model: tuple[str, ...] = ()  # arguments for --model, with {model}
     budget: tuple[str, ...] = ()  # arguments that tell it how much money it may spend, with {usd}
@@ -76,6 +77,13 @@ class Recipe:
     @property
     def tells_cost(self) -> bool:
         return bool(self.usage.cost_usd or "<cost_usd>" in self.usage.pattern)
+
+    @property
+    def can_sign_in(self) -> bool:
+        """As far as its needs tell."""
+        return not self.needs or any(
+            os.environ.get(one) or (one[0] == "~" and origin(one, self.moved).exists()) for one in self.needs
+        )
 
 
 OWN = Recipe("own", "a command of your own")  # no file: what is not told by one can't be read
@@ -116,7 +124,8 @@ def recipe(name: str) -> Recipe | None:
 
 def find_recipe() -> Recipe | None:
     """The best recipe whose program is on PATH, for `--agent auto`."""
-    return next((known for known in recipes().values() if known.rank and shutil.which(known.executable)), None)
+    likely = (one for one in recipes().values() if one.rank and one.can_sign_in)
+    return next((one for one in likely if shutil.which(one.executable)), None)
 
 
 def origin(path: str, moved: dict[str, str]) -> Path:

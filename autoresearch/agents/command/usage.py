@@ -8,7 +8,7 @@ from autoresearch.agents.claude import prices
 from autoresearch.agents.command.recipes import Usage
 
 NUMBERS = ("cost_usd", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
-SAID = ("result", "error.message", "error.data.message", "message", "part.text", "item.text", "item.message")
+SAID = ("result", "error", "error.message", "error.data.message", "message", "part.text", "item.text", "item.message")
 LONGEST_LINE = 1 << 20  # a longer one is no account of use
 _SCALES = {"k": 1e3, "M": 1e6}
 
