@@ -38,6 +38,7 @@ COMMANDS = {
     "cache": ("cache", "What lies in the cache, and how to make room."),
     "profiles": ("profiles", "List, show and check profiles."),
     "backends": ("backends", "List and check backends."),
+    "agents": ("agents", "List and check coding agents, and the fence that they run in."),
 }
 
 

@@ -33,12 +33,18 @@ _jobs: weakref.WeakKeyDictionary[subprocess.Popen[bytes], "weakref.finalize[...,
 _ROUNDS, _ROUND_SECONDS = 20, 0.5  # chosen: what a process may start while it is being ended
 _LAST_SECONDS = 5.0  # that the system may take to end what was killed
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|_PWD$|_PAT$", re.IGNORECASE)
+_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def is_secret(name: str) -> bool:
     """Whether an environment variable of that name looks like a key or a password."""
     return _SECRET.search(name) is not None
+
+
+def has_password(name: str, value: str) -> bool:
+    """Whether the value is an address with a password in it, as of a database; a proxy's is needed."""
+    return not name.upper().endswith("_PROXY") and _PASSWORD.search(value) is not None
 
 
 def environment() -> dict[str, str]:

@@ -4,6 +4,7 @@
 """
 
 import importlib
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,17 @@ if TYPE_CHECKING:
     from autoresearch.agents.mix import Agents
 
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
-# Options of `run` that only one agent has: name, and what the user types.
-_OF_LLM = {
-    "model": "--model", "max_tokens_per_experiment": "--max-tokens-per-experiment", "max_cost": "--max-cost",
-    "context": "--context",
-}  # fmt: skip
-_OF_COMMAND = {"agent_command": "--command", "command_env": "--command-env"}
-_OF_OPENAI = {"base_url": "--base-url"}
-_OF_SLOW = {"mix": "--mix"}
 OLLAMA = "http://127.0.0.1:11434"  # where it serves unless it is told otherwise
+NIGHT_USD = 5.0  # chosen: of one call of `run` without --max-cost; a night of 30 proposals by the default model takes half of it
+NIGHT_ASKS = 60  # chosen: the same for a program that does not tell what it costs
+NIGHT_HOURS, TRAIN_SECONDS, OVERHEAD = 8.0, 300.0, 1.1  # of a night whose end is not said, for the expected cost
+# Options of `run` that not every agent has: name, and what the user types.
+_OF_SLOW = {
+    "mix": "--mix", "model": "--model", "max_tokens_per_experiment": "--max-tokens-per-experiment", "max_cost": "--max-cost",
+}  # fmt: skip
+_OF_LLM = {"context": "--context"}
+_OF_OPENAI = {"base_url": "--base-url"}
+_OF_COMMAND = {"agent_command": "--command", "command_env": "--command-env", "agent_fence": "--agent-fence"}
 
 
 def make(name: str, **settings: Any) -> "Agent":
@@ -31,31 +34,105 @@ def make(name: str, **settings: Any) -> "Agent":
     return agent
 
 
-def choose(options: dict[str, Any], seed: int) -> "tuple[Agents, str]":
-    """(mix.Agents, the reason in one line) for the options of `run`: agent, model, agent_command, mix, max_cost, ...
+def choose(options: dict[str, Any], seed: int, spent_usd: float = 0.0) -> "tuple[Agents, list[str]]":
+    """(mix.Agents, lines that say who proposes and why, what holds it, what it may cost) for the options of `run`: agent, model,
+    agent_command, mix, max_cost, ... spent_usd: by the study so far.
 
     Raises UsageError for options that don't go together.
     """
     from autoresearch.agents.mix import SHARE, Agents
 
     name, reason = _name(options["agent"], options)
-    own = {"search": {}, "claude": _OF_LLM, "openai": _OF_LLM | _OF_OPENAI, "command": _OF_COMMAND}[name]
-    allowed = own | (_OF_SLOW if own else {})
-    for option, typed in (_OF_LLM | _OF_OPENAI | _OF_COMMAND | _OF_SLOW).items():
-        if options[option] not in (None, ()) and option not in allowed:
+    allowed = {
+        "search": {}, "claude": _OF_SLOW | _OF_LLM, "openai": _OF_SLOW | _OF_LLM | _OF_OPENAI, "command": _OF_SLOW | _OF_COMMAND,
+    }[name]  # fmt: skip
+    for option, typed in (_OF_SLOW | _OF_LLM | _OF_OPENAI | _OF_COMMAND).items():
+        if options.get(option) not in (None, ()) and option not in allowed:
             raise UsageError(f"{typed} is not for the agent {name} ({reason}); leave it out, or name another --agent")
     quick = make("search", seed=seed)
     if name == "search":
-        return Agents(quick), f"search: {reason}"
+        return Agents(quick), [f"search: {reason}"]
     share = SHARE if options["mix"] is None else options["mix"]
-    if own is not _OF_COMMAND:
-        asked = {argument: options[argument] for argument in own if argument != "max_cost"}
-        slow = make(name, max_cost_usd=options["max_cost"], seed=seed, **asked)
-    else:
-        command = options["agent_command"] or _installed()
-        slow = make("command", command=command, variables=options["command_env"], seed=seed)
     words = f"{name}: {reason}; it proposes {share:.0%} of the experiments, the search the others and when it is not ready"
-    return Agents(quick, slow, share), words
+    cap_usd, count = _cap(options["max_cost"], spent_usd), _proposals(options, share)
+    slow, lines = _command(options, seed, cap_usd, count) if name == "command" else _llm(name, options, seed, cap_usd, count)
+    return Agents(quick, slow, share), [words, *lines]
+
+
+def _llm(name: str, options: dict[str, Any], seed: int, cap_usd: float | None, count: int) -> "tuple[Agent, list[str]]":
+    from autoresearch.agents.llm import prices
+    from autoresearch.agents.llm.llm import LLM
+
+    own = {option: options[option] for option in _OF_OPENAI if name == "openai"}
+    agent = make(
+        name, model=options["model"], seed=seed, max_cost_usd=None if options["max_cost"] is None else cap_usd,
+        max_tokens_per_experiment=options["max_tokens_per_experiment"], context=options["context"], **own,
+    )  # fmt: skip
+    assert isinstance(agent, LLM), "that module makes it"
+    model = agent.service.model
+    expected = prices.cost_usd(model, prices.proposal())
+    if expected is None:
+        return agent, [f"the price of {model} is not known here: what it costs is n/a, and no limit holds"]
+    agent.max_cost_usd = cap_usd
+    return agent, [f"expected {count * expected:.2f} USD for {count} proposals by {model}; {_cap_words(options, cap_usd)}"]
+
+
+def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: int) -> "tuple[Agent, list[str]]":
+    from autoresearch.agents.command.command import Command
+    from autoresearch.agents.command.recipes import recipe
+    from autoresearch.sandbox import fence
+
+    tokens, command = options["max_tokens_per_experiment"], options["agent_command"] or _installed()
+    if (known := recipe(command or "")) and not known.can_sign_in:
+        raise UsageError(f"{known.title} has nothing to sign in with", f"set one of {', '.join(known.needs)}")
+    agent = make(
+        "command", command=command, variables=options["command_env"], seed=seed,
+        fenced=options.get("agent_fence") != "off", model=options["model"], max_cost_usd=cap_usd, max_tokens=tokens,
+    )  # fmt: skip
+    assert isinstance(agent, Command), "that module makes it"
+    lines = [f"fence {agent.level}, {fence.WORDS[agent.level]}"]
+    if agent.level == 0:
+        why = "--agent-fence off" if options.get("agent_fence") == "off" else fence.reach()[1]
+        lines[0] += f" ({why}); {agent.recipe.own or 'no such mode is known of it'}"
+    else:
+        lines += [f"its network is open: it may reach any host, servers on this machine too; {_rest(fence.reach())}".rstrip("; ")]
+    if agent.recipe.tells_cost:
+        lines.append(f"what {count} proposals by {agent.recipe.title} cost is known as they come; {_cap_words(options, cap_usd)}")
+    else:
+        agent.max_cost_usd, limit = None, "no limit holds"
+        if options["max_cost"] is None:
+            agent.max_asks, limit = NIGHT_ASKS, f"at most {NIGHT_ASKS} proposals this time (`--max-cost none`: no limit)"
+        lines.append(
+            f"what {agent.recipe.title} costs can't be read, and --max-cost does not hold: {limit}; set a limit at its provider"
+        )
+    if tokens and not agent.recipe.usage.output_tokens and "<output_tokens>" not in agent.recipe.usage.pattern:
+        lines.append("how many tokens it writes can't be read: --max-tokens-per-experiment does not hold")
+    return agent, lines
+
+
+def _rest(reach: tuple[int, str]) -> str:
+    return f"no stronger fence: {reach[1]}" if reach[1] else ""
+
+
+def _cap(asked: float | None, spent_usd: float) -> float | None:
+    """Of the whole study. asked: --max-cost, where infinity stands for none."""
+    return spent_usd + NIGHT_USD if asked is None else None if asked == math.inf else asked
+
+
+def _cap_words(options: dict[str, Any], cap_usd: float | None) -> str:
+    if cap_usd is None:
+        return "no limit, as asked for"
+    if options["max_cost"] is None:
+        return f"at most {NIGHT_USD:g} USD this time, since no --max-cost is given"
+    return f"at most {cap_usd:g} USD for the whole study"
+
+
+def _proposals(options: dict[str, Any], share: float) -> int:
+    """How many a call of `run` is likely to ask for."""
+    seconds = OVERHEAD * (options.get("train_seconds") or TRAIN_SECONDS)
+    likely = 3600 * (options.get("hours") or NIGHT_HOURS) / seconds
+    experiments = likely if options.get("experiments") is None else min(likely, options["experiments"])
+    return math.ceil(share * experiments)
 
 
 def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
@@ -87,7 +164,7 @@ def _serves(url: str) -> bool:
 
 def _installed() -> str | None:
     """The name of the recipe of a coding agent that is on this machine."""
-    from autoresearch.agents.command.command import find_recipe
+    from autoresearch.agents.command.recipes import find_recipe
 
     recipe = find_recipe()
     return recipe.name if recipe else None

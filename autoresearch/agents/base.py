@@ -93,7 +93,7 @@ class Proposal:
     train_py: str
     description: str  # one line, for results.tsv and the commit's subject: "MATRIX_LR 0.04 -> 0.06"
     reasoning: str  # why it should help, and where the idea comes from
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0  # None: not known
     agent: str = ""  # who proposed it; the harness fills it in
 
 

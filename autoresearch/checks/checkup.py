@@ -20,7 +20,7 @@ from autoresearch.hardware.planner import plan, profiles
 from autoresearch.hardware.planner.plan import forecast
 from autoresearch.paths import cache_dir
 from autoresearch.run import disk
-from autoresearch.sandbox import levels
+from autoresearch.sandbox import fence, levels
 
 
 def examine(
@@ -114,6 +114,7 @@ def _system() -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "sandbox": levels.reach().to_dict(),
         "folder": disk.warning(Path.cwd()),
+        "agent_fence": fence.told(fence.reach()[0]),
         "cache": {"folder": str(cache), "free_bytes": shutil.disk_usage(cache).free},
     }
 

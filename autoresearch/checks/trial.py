@@ -103,12 +103,12 @@ def _try(one: Attempt, level: int, run_folder: Path, targets: dict[str, Any]) ->
         except RunFailed as failure:
             is_open, how = False, failure.reason
     if one.name == "daemon" and is_open:
-        is_open = _lives(f"daemon-{targets['secret']}")
+        is_open = lives(f"daemon-{targets['secret']}")
         how = "it lives on" if is_open else "it ended with the run"
     return Result(one.name, one.title, is_open, how, promised)
 
 
-def _lives(mark: str) -> bool:
+def lives(mark: str) -> bool:
     """Whether a process with that argument is there; it is ended then."""
     import psutil
 

@@ -58,6 +58,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"  cache     {cache['folder']}, {_gigabytes(cache['free_bytes'])} free",
         *([f"  folder    {report['folder']}"] if report["folder"] else []),
         *sandbox_lines(report["sandbox"]),
+        f"  agents    fence {report['agent_fence']['level']}, {report['agent_fence']['meaning']}",
+        *([f"{'':12}{report['agent_fence']['reason']}"] if report["agent_fence"]["reason"] else []),
         "",
         "backends",
     ]

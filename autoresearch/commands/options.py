@@ -115,13 +115,19 @@ _OPTIONS = {
         "--command",
         "agent_command",
         metavar="COMMAND",
-        help="The program of --agent command: a recipe's name (claude-code, codex, aider) or a command line.",
+        help="The program of --agent command: a recipe's name (`autoresearch agents` lists them) or a command line.",
     ),
     "command_env": click.option(
         "--command-env",
         multiple=True,
         metavar="NAME",
-        help="A secret of your environment that --command may see, such as OPENAI_API_KEY. May be given again. Default: none.",
+        help="A secret of your environment that --command may see, such as OPENAI_API_KEY. May be given again. Default: those that "
+        "its recipe names.",
+    ),
+    "agent_fence": click.option(
+        "--agent-fence",
+        type=click.Choice(["auto", "off"]),
+        help="What --command runs in. auto (default): the strongest fence of this system; off: with your rights.",
     ),
     "mix": click.option(
         "--mix",
@@ -132,13 +138,14 @@ _OPTIONS = {
     "model": click.option(
         "--model",
         metavar="NAME",
-        help="The model that --agent claude or openai asks. Default: a strong one of Anthropic's; the server's only one.",
+        help="The model that the agent asks. Default: a strong one of Anthropic's, the only one of --base-url, a program's own.",
     ),
     "max_cost": click.option(
         "--max-cost",
-        type=_Amount(1_000_000),
-        metavar="USD",
-        help="What the study's requests may cost in all; then the search goes on alone. Default: no limit.",
+        type=_Limit(1_000_000),
+        metavar="USD|none",
+        help="What the study's requests may cost in all; then the search goes on alone. Default: 5 USD more in each call, and of a "
+        "program that does not tell its cost 60 proposals.",
     ),
     "context": click.option(
         "--context",

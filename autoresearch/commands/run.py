@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @click.command("run")
 @options(
     "workspace", "profile", "autotune", "backend", "device", "corpus", "agent", "model", "base_url", "max_cost",
-    "max_tokens_per_experiment", "context", "command", "command_env", "mix", "tag", "experiments", "hours", "train_seconds",
-    "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
+    "max_tokens_per_experiment", "context", "command", "command_env", "agent_fence", "mix", "tag", "experiments", "hours",
+    "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
 )  # fmt: skip
 @click.pass_context
 def command(
@@ -47,6 +47,8 @@ def command(
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
+    from autoresearch.study.ledger import read
+    from autoresearch.study.state import State
 
     def say(line: str) -> None:
         say_on(json.dumps({"event": "choice", "text": line}) if as_json else line)
@@ -54,13 +56,15 @@ def command(
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
     limits = {name: chosen[name] for name in CONSTRAINTS if chosen[name] is not None}
+    asked = chosen | {"hours": hours, "experiments": experiments}
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
         with lock.hold(study.lock):  # said before the machine is looked at, which would disturb who is at work
             pass
         terms.check_options(study, chosen)
-        proposers, reason = agents.choose(chosen, study.seed)
+        spent_usd = State.from_events(read(study.events)).cost_usd
+        proposers, reasons = agents.choose(asked, study.seed, spent_usd)
         say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress, chosen["device"])
@@ -71,15 +75,15 @@ def command(
         from autoresearch.study import new
 
         seed = workspaces.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"]
-        proposers, reason = agents.choose(chosen, seed)  # first: what can't work leaves no study behind
-        asked = chosen | {"hours": hours, "experiments": experiments}
+        proposers, reasons = agents.choose(asked, seed)  # first: what can't work leaves no study behind
         study, setup = new.make(folder, asked, say, partial(bars, quiet=as_json, plain=plain), level)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     if warning := disk.warning(study.folder):
         say(f"folder    {warning}")
     if warning := sight.warning(study.corpus):
         say(f"text      {warning}")
-    say(f"agent     {reason}")
+    for title, line in zip(["agent", *[""] * len(reasons)], reasons, strict=False):
+        say(f"{title:<9} {line}")
     with panel.choose(as_json, plain, sys.stdout, study.machine_line, answers.events(study)) as listener:
         ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits)
     if as_json:

@@ -39,7 +39,9 @@ def lines(facts: dict[str, Any]) -> list[str]:
         under_way = f"the best, experiment {facts['best_experiment']}, runs again" + (f", for {under_way}" if pending else "")
     requests = "none to an agent's service"
     if facts["asked"]:
-        requests = f"{facts['asked']} to an agent's service, {facts['cost_usd']:.2f} USD as far as prices are known"
+        cost = "n/a" if facts["cost_usd"] is None else f"{facts['cost_usd']:.2f}"
+        without = f", without {facts['unpriced']} whose cost is not known" if facts["unpriced"] else ""
+        requests = f"{facts['asked']} to an agent's service, {cost} USD{without}"
     running = f"running in process {process}" if process else f"not running; last stop: {facts['last_stop'] or 'n/a'}"
     if facts["paused"]:
         running += "; paused, `autoresearch resume` goes on" + (" after this experiment" if process and pending else "")

@@ -36,19 +36,19 @@ def handled(version: int) -> int:
     return sum(rights for since, rights in OF_ABI.items() if since <= version)
 
 
-def ruleset(version: int) -> bytes:
+def ruleset(version: int, has_network: bool = False) -> bytes:
     """struct landlock_ruleset_attr, as long as this version's."""
     fields = [handled(version)]
     if version >= 4:
-        fields.append(BIND_TCP | CONNECT_TCP)
+        fields.append(0 if has_network else BIND_TCP | CONNECT_TCP)
     if version >= 6:
         fields.append(SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS)
     return struct.pack(f"={len(fields)}Q", *fields)
 
 
-def restrict(rights: Mapping[str, int], machine: str, version: int) -> None:
+def restrict(rights: Mapping[str, int], machine: str, version: int, has_network: bool = False) -> None:
     """Fence this thread and all that it starts: each path, and what lies under it, has those rights. Raises OSError."""
-    attribute = ruleset(version)
+    attribute = ruleset(version, has_network)
     fence = _call("landlock_create_ruleset", machine, attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint32(0))
     try:
         for path, wanted in rights.items():

@@ -26,6 +26,22 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def apply(cell: Cell, door: int) -> None:
     """door: the descriptor of a socket to the harness's Lookups. Raises OSError with one line."""
+    machine, version = _restrict(cell)
+    to_harness = socket.socket(fileno=door)
+    listener = _load(seccomp.program(machine, version, bool(cell.devices)), machine, NEW_LISTENER)
+    lookups.hand_over(listener, to_harness)
+    _prove(machine)
+
+
+def apply_with_network(cell: Cell) -> None:
+    """The same for a program that needs the network (fence.py): nobody is asked, and sockets are the internet's alone."""
+    machine, _ = _restrict(cell, has_network=True)
+    _load(seccomp.with_network(machine), machine)
+    _prove(machine)
+
+
+def _restrict(cell: Cell, has_network: bool = False) -> tuple[str, int]:
+    """(machine, Landlock's version)."""
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"no filter of system calls is written for {machine}")
@@ -36,11 +52,8 @@ def apply(cell: Cell, door: int) -> None:
         raise OSError(errno.ENOSYS, "this kernel has no Landlock")
     _check(_libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no_new_privs")
     _drop_capabilities(machine)
-    landlock.restrict(rights(cell), machine, version)
-    to_harness = socket.socket(fileno=door)
-    listener = _load(seccomp.program(machine, version, bool(cell.devices)), machine)
-    lookups.hand_over(listener, to_harness)
-    _prove(machine)
+    landlock.restrict(rights(cell), machine, version, has_network)
+    return machine, version
 
 
 def rights(cell: Cell) -> dict[str, int]:
@@ -61,12 +74,12 @@ def _drop_capabilities(machine: str) -> None:
     _check(_libc.syscall(ctypes.c_long(present("capset", machine)), header, kept), "capset")
 
 
-def _load(instructions: list[seccomp.Instruction], machine: str) -> int:
-    """The listener. EBUSY: a program around this one listens already, as some container managers do."""
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
+def _load(instructions: list[seccomp.Instruction], machine: str, flags: int = 0) -> int:
+    """The listener, where one is asked for. EBUSY: a program around this one listens already, as some container managers do."""
+    code = ctypes.create_string_buffer(seccomp.packed(instructions))
     program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
     call = ctypes.c_long(present("seccomp", machine))
-    return _check(_libc.syscall(call, ctypes.c_uint(SECCOMP_FILTER), ctypes.c_uint(NEW_LISTENER), program), "seccomp")
+    return _check(_libc.syscall(call, ctypes.c_uint(SECCOMP_FILTER), ctypes.c_uint(flags), program), "seccomp")
 
 
 def _prove(machine: str) -> None:

@@ -119,7 +119,7 @@ def cell(
     return Cell(
         level, os.path.realpath(work), reads=tuple(dict.fromkeys([*common, *asked])),
         writes=tuple(dict.fromkeys(existing([*SYSTEM_WRITES, *(DRIVER_WRITES if devices else ()), *writes, work, *shared]))),
-        devices=tuple(devices), names=tuple(dict.fromkeys(_with_links([*wanted, *own, sys.executable]))), file_bytes=file_bytes,
+        devices=tuple(devices), names=tuple(dict.fromkeys(with_links([*wanted, *own, sys.executable]))), file_bytes=file_bytes,
     )  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def _common(needs: Needs, has_devices: bool) -> list[str]:
     return [*found, *(DRIVER_READS if has_devices else ())]
 
 
-def _with_links(paths: Iterable[str | Path]) -> list[str]:
+def with_links(paths: Iterable[str | Path]) -> list[str]:
     """Those that are reached through a symbolic link."""
     names = [os.path.abspath(path) for path in paths]
     return [name for name in names if not name.startswith("/proc/") and os.path.realpath(name) != name and os.path.exists(name)]

@@ -7,6 +7,7 @@ of the harness (lookups.py). A call of another architecture's ABI ends the proce
 made is absent.
 """
 
+import struct
 from dataclasses import dataclass
 
 from autoresearch.sandbox.syscalls import ARCHITECTURES, number, present
@@ -111,23 +112,52 @@ MAPPING = (If(3, SHARED_MEMORY, (0,), inside=False, answer=ASK),)
 WITHOUT_DEVICES = (If(1, ANY, IOCTLS, inside=False),)
 WITH_DEVICES = (If(1, ANY, IOCTLS, inside=True, answer=ALLOW), If(1, 0xFF00, IOCTL_TYPES, inside=True))
 
+# A coding agent's program (fence.py): the network, and no socket of this machine's other programs (Docker, ssh-agent, D-Bus), with
+# a file or an abstract name; the user's keyring; what looks into other processes or around mounts (it may run as root).
+WITH_NETWORK = {
+    "socket": (If(0, ANY, (2, 10, 16), inside=False),),  # AF_INET, AF_INET6, AF_NETLINK
+    "socketpair": CONDITIONS["socketpair"],
+}
+NOT_WITH_NETWORK = (
+    "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "ptrace",
+    "kcmp", "open_by_handle_at", "shmget", "shmat", "msgget", "mq_open", "kexec_load", "kexec_file_load", "init_module",
+    "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct", "settimeofday", "clock_settime", "sethostname",
+)  # fmt: skip
+URING = ("io_uring_setup", "io_uring_enter", "io_uring_register")  # it makes sockets that no filter sees
+
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
 
 def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[Instruction]:
     """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list."""
     forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS)]
+    asked = LOOKUPS + COUNTED + (("bind",) if has_devices else ())  # a name is a note to others: none is taken once it is locked in
+    lists = ((tuple(forbidden), EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK))
+    ours = {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING}
+    return _program(machine, lists, CONDITIONS | ours)
+
+
+def with_network(machine: str) -> list[Instruction]:
+    """For a coding agent's program: everything but what WITH_NETWORK and NOT_WITH_NETWORK refuse."""
+    return _program(machine, ((NOT_WITH_NETWORK, EPERM), (URING, ENOSYS)), WITH_NETWORK)
+
+
+def packed(instructions: list[Instruction]) -> bytes:
+    """As the kernel and bwrap take it: an array of struct sock_filter."""
+    return b"".join(struct.pack("=HBBI", *one) for one in instructions)
+
+
+def _program(
+    machine: str, lists: tuple[tuple[tuple[str, ...], int], ...], conditions_of: dict[str, tuple[If, ...]]
+) -> list[Instruction]:
     found = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, ARCHITECTURES[machine][1]), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
     if machine == "x86_64":
         found += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
     found += [(AT_LEAST, 0, 1, NEWEST + 1), (RETURN, 0, 0, ENOSYS)]
-    asked = LOOKUPS + COUNTED + (("bind",) if has_devices else ())  # a name is a note to others: none is taken once it is locked in
-    for names, answer in ((forbidden, EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK)):
+    for names, answer in lists:
         for name in names:
             if (call := number(name, machine)) is not None:
                 found += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]
-    ours = {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING}
-    conditions_of = CONDITIONS | ours
     for name, conditions in conditions_of.items():
         block = [step for condition in conditions for step in _steps(condition)] + [(RETURN, 0, 0, ALLOW)]
         found += [(EQUAL, 0, len(block), present(name, machine)), *block]

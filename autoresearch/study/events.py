@@ -115,7 +115,7 @@ class Proposed(Event, frozen=True, kw_only=True):
     base: Name  # the commit whose train.py it edits
     description: Description
     reasoning: Reasoning
-    cost_usd: Usd
+    cost_usd: Usd | None
 
 
 class Rejected(Event, frozen=True, kw_only=True):
@@ -123,7 +123,7 @@ class Rejected(Event, frozen=True, kw_only=True):
     agent: Agent
     description: Description
     reasoning: Reasoning
-    cost_usd: Usd
+    cost_usd: Usd | None
     reason: Reason
     state: Failed | UnsetType = UNSET  # this and what follows: of one that failed before its training
     log: Log | UnsetType = UNSET
@@ -150,7 +150,7 @@ class Start(Event, frozen=True, kw_only=True):
     description: Description
     reasoning: Reasoning
     agent: Agent
-    cost_usd: Usd
+    cost_usd: Usd | None
 
 
 class Begin(Event, frozen=True, kw_only=True):

@@ -80,7 +80,7 @@ class Experiment(Scored):
     description: str
     reasoning: str
     agent: str
-    cost_usd: float  # of the requests that made it
+    cost_usd: float | None  # of the requests that made it; None: not known
     started: str
     runs: list[Run] = field(default_factory=list)
     invalid: list[Invalid] = field(default_factory=list)
@@ -195,6 +195,7 @@ class State:
     told: list[str] = field(default_factory=list)  # what was added to program.md
     handed: list[events.Handed] = field(default_factory=list)  # train.py texts of a person's, to be tried next
     paused: bool = False  # by a person
+    unpriced: int = 0  # requests whose price is not
     last_stop: str | None = None
     last_startup_seconds: float | None = None  # of the last run that has a result
     skipped: list[Skipped] = field(default_factory=list)
@@ -323,6 +324,7 @@ class State:
             case events.Asked():
                 self.asked += 1
                 self.cost_usd += event.cost_usd or 0.0
+                self.unpriced += event.cost_usd is None
             case events.Proposed():
                 self.waiting = event
             case events.Mix():

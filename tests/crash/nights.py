@@ -14,7 +14,7 @@ import studies
 from studies import BETTER, BROKEN, CRASH, TRAINS, WORSE, git, state_of, verdicts
 
 from autoresearch.data.prepare import prepare
-from autoresearch.study import session, terms, workspace
+from autoresearch.study import terms, workspace
 from autoresearch.study.ledger import read
 
 FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None  # the tests are of our syncs, not of a disk's

@@ -1,6 +1,8 @@
 """A whole night with the agent claude, by the real SDK, against a server on loopback: its faults, its slips, its cost, its key."""
 
 import json
+import math
+import re
 
 import pytest
 import studies
@@ -67,7 +69,7 @@ def test_a_night_of_thirty_experiments(tmp_path, corpus, monkeypatch):
     with WireServer(Model()) as server:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         both, reason = agents.choose(OPTIONS | {"mix": 0.6}, study.seed)
-        assert reason.startswith("claude: ANTHROPIC_API_KEY is set; it proposes 60%")
+        assert reason[0].startswith("claude: ANTHROPIC_API_KEY is set; it proposes 60%")
         outcome = run_study(study, setup, both, Until(30), recorder)
         requests = list(server.requests)
     assert outcome.exit_status == 0, outcome
@@ -111,11 +113,18 @@ def test_the_agent_is_chosen_by_what_is_there(monkeypatch, tmp_path):
     both, _ = agents.choose(OPTIONS | {"model": "claude-haiku-5-5", "max_cost": 2.0}, 3)
     assert (both.slow.name, both.slow.service.model, both.slow.max_cost_usd, both.share) == ("claude", "claude-haiku-5-5", 2.0, 0.3)
     assert agents.choose(OPTIONS | {"agent": "search"}, 3)[0].slow is None
+    both, said = agents.choose(OPTIONS | {"experiments": 100}, 3, spent_usd=2.0)  # nothing is spent without a limit
+    assert both.slow.max_cost_usd == 2.0 + agents.NIGHT_USD
+    assert re.search(r"expected 2\.\d\d USD for 27 proposals by claude-opus-5-5; at most 5 USD this time", said[1])
+    assert agents.choose(OPTIONS | {"max_cost": math.inf}, 3)[0].slow.max_cost_usd is None
+    both, said = agents.choose(OPTIONS | {"model": "a-server-s-own"}, 3)
+    assert both.slow.max_cost_usd is None and "no limit holds" in said[1]
     for wrong, words in (
         ({"agent": "search", "model": "x"}, "--model is not for the agent search"),
         ({"agent": "search", "mix": 0.5}, "--mix is not for the agent search"),
         ({"agent": "claude", "agent_command": "x"}, "--command is not for the agent claude"),
-        ({"agent": "command", "max_cost": 1.0, "agent_command": "x"}, "--max-cost is not for the agent command"),
+        ({"agent": "search", "max_cost": 1.0}, "--max-cost is not for the agent search"),
+        ({"agent": "claude", "agent_fence": "off"}, "--agent-fence is not for the agent claude"),
         ({"agent": "command"}, "--agent command needs a program"),
         ({"agent": "command", "agent_command": "no-such-agent"}, "no program 'no-such-agent' on PATH"),
     ):

@@ -1,8 +1,12 @@
-"""The agent that is a program: a real little Python program for each case, started and ended as a coding agent is."""
+"""The agent that is a program: a real little Python program for each case, started and ended as a coding agent is.
+
+In its fence but where it has to leave something behind for the test; the fence itself: test_agent_fence.py.
+"""
 
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -11,7 +15,7 @@ import psutil
 import pytest
 
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
-from autoresearch.agents.command import command, scratch
+from autoresearch.agents.command import command, recipes, scratch
 from autoresearch.errors import UsageError
 
 TRAIN = "DEPTH = 4  # layers [2..12]\nMATRIX_LR = 0.04\nprint(DEPTH)\n"
@@ -63,7 +67,7 @@ def test_what_it_is_given(agent, tmp_path):
     given = view(tmp_path, history=history, running="MATRIX_LR 0.06", wish="a bold move", **facts)
     copy = tmp_path / "seen"
     text = f"import shutil, sys; shutil.copytree('.', {str(copy)!r}); sys.stdout.write(sys.stdin.read())\n" + EDIT
-    agent(text).propose(given)
+    agent(text, fenced=False).propose(given)
     task = (copy / "TASK.md").read_text(encoding="utf-8")
     assert (tmp_path / "command" / "last-output.txt").read_text(encoding="utf-8") == task  # without a placeholder, it came on stdin
     for words in ("1.250000", "600 seconds", "| MATRIX_LR 0.06", "a bold move", "    | " + history[3].reason.split("\n")[0]):
@@ -100,7 +104,7 @@ def test_a_tree_that_outlives_the_time_limit_is_ended(agent, tmp_path):
     child = f"import os, time; open({str(pids)!r}, 'a').write(str(os.getpid()) + ' '); time.sleep(600)"
     other = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]); {child}"
     text = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {other!r}]); {child}\n"
-    one = agent(text, seconds=3.0)
+    one = agent(text, seconds=3.0, fenced=False)
     with pytest.raises(Unavailable, match=r"took longer than 3 s"):
         one.propose(view(tmp_path))
     known = [int(pid) for pid in pids.read_text().split()]
@@ -115,7 +119,7 @@ def test_what_it_leaves_in_the_background_is_ended_too(agent, tmp_path):
     child = f"import os, time; open({str(pids)!r}, 'a').write(str(os.getpid())); time.sleep(600)"
     text = f"import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}])\n"
     text += f"while not os.path.exists({str(pids)!r}): time.sleep(0.05)\n"
-    assert agent(text + EDIT).propose(view(tmp_path)).train_py == EDITED
+    assert agent(text + EDIT, fenced=False).propose(view(tmp_path)).train_py == EDITED
     _all_gone([int(pids.read_text())])
 
 
@@ -230,12 +234,13 @@ def test_each_call_is_reported_also_a_failed_one(agent, tmp_path):
     assert all(ask.model == Path(sys.executable).name and ask.seconds > 0 for ask in asked)
 
 
-def test_leftovers_of_a_killed_process_are_removed_and_a_threads_are_not(agent, tmp_path):
-    old, other = tmp_path / "command" / "scratch-999999999-a", tmp_path / "command" / f"scratch-{os.getpid()}-b"
+def test_leftovers_of_a_killed_process_are_removed_and_a_threads_are_not(agent, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    old, other = (tmp_path / "temporary" / f"autoresearch-agent-{pid}-a" for pid in (999999999, os.getpid()))
     old.mkdir(parents=True)
     other.mkdir()
     agent(EDIT).propose(view(tmp_path))
-    assert left(tmp_path) == ["last-output.txt", other.name]
+    assert list((tmp_path / "temporary").iterdir()) == [other]
 
 
 def test_two_at_once(agent, tmp_path):
@@ -251,7 +256,7 @@ def test_two_at_once(agent, tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        (None, "give `--command` one of claude-code, codex, aider"),
+        (None, "give `--command` one of claude-code, codex, "),
         ("  ", "give `--command`"),
         ("claude 'unclosed", "close its quotes"),
         ("no-such-program-here -p x", "install it or give its full path"),
@@ -273,7 +278,7 @@ def test_a_file_of_the_present_folder_is_asked_for_in_full(tmp_path, monkeypatch
 def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert command.find_recipe() is None
-    with pytest.raises(UsageError, match="install Codex CLI"):
+    with pytest.raises(UsageError, match="npm install -g @openai/codex"):
         command.make("codex")
     program = tmp_path / ("codex.exe" if os.name == "nt" else "codex")
     program.touch(mode=0o755)
@@ -285,7 +290,7 @@ def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monke
 
 
 def test_every_recipe_can_be_split_on_every_system_and_names_the_task():
-    for known in command.recipes().values():
+    for known in recipes.recipes().values():
         parts = command.split(known.command, windows=False)
         assert parts == command.split(known.command, windows=True)
         assert parts[0] == known.executable and any("{task_file}" in one for one in parts)

@@ -4,11 +4,11 @@ For each proposal the program is started in a fresh scratch folder (scratch.py) 
 train.py is the proposal. In the command, `{task_file}` becomes the path of TASK.md and `{prompt}` its text; without either the
 text comes on stdin. No shell takes part.
 
-Promises: the program and what it started are ended at the time limit, or when nobody waits any more; only train.py's text comes
-back; variables that look like secrets are not in its environment, save those that are named. Every failure is `Unavailable`, so
-that the loop goes on without it; the end of its output stays in `<view.folder>/command/last-output.txt`.
-
-Not covered: what the program does elsewhere. It runs as the user, with the user's files; its own sandbox is its recipe's part.
+Promises: it runs in a fence (sandbox/fence.py) where the system has one, with copies of what its recipe names of the home folder;
+the program and what it started are ended at the time limit, when nobody waits any more, and with us; only train.py's text comes
+back; variables that look like secrets are not in its environment, save those that are named; once the study has spent the limit, as
+far as the program tells what it costs, it is not asked again. Every failure is `Unavailable`, so that the loop goes on without
+it; the end of its output stays in `<view.folder>/command/last-output.txt`.
 """
 
 import atexit
@@ -23,52 +23,70 @@ import sys
 import tempfile
 import threading
 import time
-import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from autoresearch.agents.base import Ask, Proposal, Unavailable, View
-from autoresearch.agents.command import scratch
+from autoresearch.agents.base import Ask, Exhausted, Proposal, Unavailable, View
+from autoresearch.agents.command import home, scratch
+from autoresearch.agents.command.recipes import OWN, Recipe, find_recipe, folders, recipe, recipes
+from autoresearch.agents.command.usage import Meter
 from autoresearch.border import files
 from autoresearch.errors import UsageError, nearest
-from autoresearch.processes import end_tree, is_secret, start
+from autoresearch.processes import end_tree, has_password, is_secret
+from autoresearch.sandbox import fence
+from autoresearch.sandbox.policy import Cell
 
 __all__ = ["Command", "find_recipe", "make", "recipe"]
 SECONDS = 600.0  # chosen: two trainings of 300 s, within which a coding agent reads, thinks and edits
 KEPT_BYTES = 256 * 1024  # chosen: of the output's end, some thousand lines
+_PREFIX = "autoresearch-agent-"  # of the scratch folders, in the system's temporary one: a path with ../ meets nothing of the study
 _POLL_SECONDS = 0.25
 _REASON_CHARACTERS = 300  # chosen: of the output's end in a reason, which is one line of a panel
+# What a program says to the coding agents that are started in it; Claude Code refuses to be started in itself.
+NESTED = (
+    "CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_SESSION_ID", "CODEX_SANDBOX",
+    "CODEX_SANDBOX_NETWORK_DISABLED", "CODEX_THREAD_ID", "GEMINI_CLI", "OPENCODE",
+)  # fmt: skip
 
 
 class Command:
     name = "command"
     thinks = True
 
-    def __init__(self, arguments: list[str], seconds: float = SECONDS, variables: tuple[str, ...] = ()):
-        """arguments: the program's absolute path and its arguments, with placeholders."""
-        self.arguments, self.seconds, self.variables = arguments, seconds, variables
+    def __init__(
+        self, arguments: list[str], seconds: float = SECONDS, variables: tuple[str, ...] = (), known: Recipe = OWN, level: int = 0,
+        model: str | None = None, max_cost_usd: float | None = None, max_tokens: int | None = None, max_asks: int | None = None,
+    ):  # fmt: skip
+        """arguments: the program's absolute path and its own, with placeholders. level: of the fence. max_asks: of this object."""
+        self.arguments, self.seconds, self.variables, self.recipe, self.level = arguments, seconds, variables, known, level
+        self.model, self.max_cost_usd, self.max_tokens, self.max_asks = model, max_cost_usd, max_tokens, max_asks
+        self._asked = 0
         self._last_problem: str | None = None  # with the last answer; the next task tells it
 
     def propose(self, view: View) -> Proposal:
-        """One edit of view.train_py. Raises Unavailable when the program fails, is late, or leaves no usable train.py."""
-        home = (view.folder or Path(tempfile.gettempdir())) / "command"
+        """One edit of view.train_py.
+
+        Raises Unavailable when the program fails, is late, or leaves no usable train.py, and Exhausted when the money is spent.
+        """
+        left_usd = self._money_left(view)
+        kept = (view.folder or Path(tempfile.gettempdir())) / "command"
         program, started = Path(self.arguments[0]).name, time.monotonic()
         folder: Path | None = None
         problem: str | None = "cut short"
-        output = ""
+        output, meter = "", Meter(self.recipe.usage)
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(home)
-            folder = Path(tempfile.mkdtemp(prefix=f"scratch-{os.getpid()}-", dir=home))
-            task = scratch.fill(folder, view, self.seconds, self._last_problem)
-            problem, output = self._run(folder, task, view.wanted)
+            kept.mkdir(parents=True, exist_ok=True)
+            folder = made()
+            task = scratch.fill(folder / "work", view, self.seconds, self._last_problem)
+            problem, output = self._run(folder, task, view.wanted, meter, left_usd)
             with contextlib.suppress(OSError):  # it is for reading only: a full disk or another thread's write costs nothing else
-                (home / "last-output.txt").write_text(output, encoding="utf-8", newline="")
+                (kept / "last-output.txt").write_text(output, encoding="utf-8", newline="")
             if problem is None:
-                text, description = scratch.answer(folder, view)
+                text, description = scratch.answer(folder / "work", view)
                 self._last_problem = None
-                return Proposal(text, description, f"{program} edited train.py in {time.monotonic() - started:.0f} s")
+                why = f"{program} edited train.py in {time.monotonic() - started:.0f} s"
+                return Proposal(text, description, why, meter.told(self.model).get("cost_usd"))
         except scratch.BadAnswer as bad:
             problem = self._last_problem = str(bad)
         except OSError as error:
@@ -76,25 +94,57 @@ class Command:
         finally:
             if folder is not None:
                 files.remove(folder)
-            view.on_ask(Ask(program, problem or "answered", time.monotonic() - started))
-        raise Unavailable(f"{program}: {problem}{_tail(output)} (its output: {home / 'last-output.txt'})")
+            view.on_ask(Ask(program, problem or "answered", time.monotonic() - started, **meter.told(self.model)))
+        raise Unavailable(f"{program}: {problem}{_tail(meter.said or output)} (its output: {kept / 'last-output.txt'})")
 
-    def _run(self, folder: Path, task: str, wanted: Callable[[], bool]) -> tuple[str | None, str]:
+    @property
+    def files(self) -> list[str]:
+        """Those that its command line names: a script."""
+        return [one for one in self.arguments[1:] if os.path.isabs(one) and os.path.isfile(one)]
+
+    def cell(self, folder: Path) -> Cell:
+        """The fence for one start."""
+        own = [os.path.expanduser(path) for path in self.recipe.reads]
+        return fence.cell(self.level, folder, [*folders(self.arguments[0]), *self.files, *own])
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        ours = environment(self.variables) | self.recipe.environment
+        hidden = self.recipe.moved if self.level else ()
+        return fence.environment({name: value for name, value in ours.items() if name not in hidden}, folder, self.level)
+
+    def start(self, arguments: Iterable[str], folder: Path, stdin: Path | None = None) -> "subprocess.Popen[bytes]":
+        """The program in its fence, with its copies of the home folder; folder: of `made`. Raises OSError."""
+        if self.level:
+            home.fill(fence.home(folder), self.recipe)
+        return fence.start(self.cell(folder), [self.arguments[0], *arguments], stdin, self.environment(folder))
+
+    def _money_left(self, view: View) -> float | None:
+        if self.max_asks is not None and self._asked >= self.max_asks:
+            raise Exhausted(f"it was asked {self._asked} times, and what it costs can't be read; `--max-cost none` sets no limit")
+        self._asked += 1
+        if self.max_cost_usd is None:
+            return None
+        if view.spent_usd >= self.max_cost_usd:
+            raise Exhausted(
+                f"{view.spent_usd:.2f} USD are spent, and the limit is {self.max_cost_usd:g}; raise --max-cost to go on"
+            )
+        return self.max_cost_usd - view.spent_usd
+
+    def _run(
+        self, folder: Path, task: str, wanted: Callable[[], bool], meter: Meter, left_usd: float | None
+    ) -> tuple[str | None, str]:
         """(What went wrong or None, the end of the output)."""
         has_place = any("{prompt}" in one or "{task_file}" in one for one in self.arguments)
-        task_file = str(folder / scratch.TASK)
-        arguments = [one.replace("{task_file}", task_file).replace("{prompt}", task) for one in self.arguments]
-        # A file, not a pipe: a program that never reads its stdin must not block us, nor wait for more.
-        with open(os.devnull if has_place else task_file, "rb") as stdin:
-            try:
-                process = start(
-                    arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder,
-                    env=environment(self.variables) | {"PWD": str(folder)},
-                )  # fmt: skip
-            except OSError as error:
-                return f"it could not be started ({error.strerror or error})", ""
+        task_file = folder / "work" / scratch.TASK
+        arguments = [one.replace("{task_file}", str(task_file)).replace("{prompt}", task) for one in self.arguments[1:]]
+        if left_usd is not None:
+            arguments += [one.replace("{usd}", f"{left_usd:.4f}") for one in self.recipe.budget]
+        try:
+            process = self.start(arguments, folder, None if has_place else task_file)
+        except OSError as error:
+            return f"it could not be started ({error.strerror or error})", ""
         assert isinstance(process.stdout, io.BufferedReader), "a pipe of bytes with the usual buffer is one"
-        output = _End(process.stdout)
+        output = _End(process.stdout, meter)
         at_exit = functools.partial(end_tree, process)  # we may be in a thread that the end of the process cuts short
         atexit.register(at_exit)
         end = time.monotonic() + self.seconds
@@ -103,6 +153,8 @@ class Command:
             while process.poll() is None and problem is None:
                 if time.monotonic() > end:
                     problem = self._last_problem = f"it took longer than {self.seconds:g} s and was ended"
+                elif self.max_tokens is not None and meter.output_tokens > self.max_tokens:
+                    problem = f"it wrote more than the {self.max_tokens} tokens of --max-tokens-per-experiment and was ended"
                 elif not wanted():
                     problem = "nobody waits for its answer any more; it was ended"
                 else:
@@ -110,16 +162,35 @@ class Command:
         finally:
             end_tree(process)  # also after a good end: what it left in the background would slow the training
             atexit.unregister(at_exit)
+            if process.stdin:
+                process.stdin.close()
         if problem is None and process.returncode != 0:
             problem = f"it ended with status {process.returncode}"
-        return problem, _without_secrets(scratch.clean(output.text()))
+        text = output.text()
+        if self.level:
+            home.keep(fence.home(folder), self.recipe)
+        return problem, _without_secrets(scratch.clean(text))
+
+
+def made() -> Path:
+    """A new scratch folder with the three that a fence wants; what killed processes left is removed."""
+    import psutil
+
+    for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = old.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            files.remove(old)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")).resolve()
+    for name in ("work", "home", "tmp"):
+        (folder / name).mkdir()
+    return folder
 
 
 class _End:
     """The end of a process's output, read by a thread, so that a flood neither blocks the process nor fills disk or memory."""
 
-    def __init__(self, pipe: io.BufferedReader):
-        self._pipe, self._kept = pipe, bytearray()
+    def __init__(self, pipe: io.BufferedReader, meter: Meter):
+        self._pipe, self._kept, self._meter = pipe, bytearray(), meter
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -131,6 +202,7 @@ class _End:
         with self._pipe:
             while chunk := self._pipe.read1(64 * 1024):
                 self._kept += chunk
+                self._meter.feed(chunk)
                 if len(self._kept) > 2 * KEPT_BYTES:
                     del self._kept[:-KEPT_BYTES]
 
@@ -139,33 +211,52 @@ def environment(variables: tuple[str, ...], given: dict[str, str] | None = None)
     """The user's environment without what looks like a secret, save variables. Names of Windows know no case."""
     given = dict(os.environ) if given is None else given
     passed = {name.upper() for name in variables}
-    return {name: value for name, value in given.items() if name.upper() in passed or not is_secret(name)}
+    return {
+        name: value
+        for name, value in given.items()
+        if name.upper() in passed or not (is_secret(name) or has_password(name, value) or name in NESTED)
+    }
 
 
-def make(command: str | None = None, seconds: float = SECONDS, variables: tuple[str, ...] = (), seed: int = 0) -> Command:
+def make(
+    command: str | None = None, seconds: float = SECONDS, variables: tuple[str, ...] = (), seed: int = 0, fenced: bool = True,
+    model: str | None = None, **limits: Any,
+) -> Command:  # fmt: skip
     """command: a recipe's name, or a command line. variables: names of secrets that it needs beyond a recipe's. seed is not used.
 
-    Raises UsageError for a command that can't be split, whose program is not found, or that could not work in its folder.
+    limits: max_cost_usd, max_tokens, max_asks. Raises UsageError for a command that can't be split, whose program is not found,
+    that could not work in its folder, or that can't be fenced where that was to be expected.
     """
     if not command or not command.strip():
         names = ", ".join(recipes())
         raise UsageError(f"the agent command needs a command; give `--command` one of {names}, or a command line")
+    level, why = fence.reach() if fenced else (0, "")
+    if fenced and level == 0 and sys.platform == "linux":
+        raise UsageError(f"no fence can be made around a coding agent here ({why})", "`--agent-fence off` runs it with your rights")
     known = recipe(command.strip())
-    arguments = split(known.command if known else command)
-    # Another command line for the same program signs in with the same variables.
-    same = (one.variables for one in recipes().values() if one.executable == Path(arguments[0]).stem)
-    variables = (*next(same, ()), *variables)
+    arguments = split((not level and known.unfenced) or known.command if known else command)
+    # Another command line for the same program signs in and is set up in the same way.
+    known = known or next((one for one in recipes().values() if one.executable == Path(arguments[0]).stem), None)
     program = shutil.which(arguments[0])
     if program is None:
-        hint = f"install {known.title}" if known else f"install it or give its full path{nearest(arguments[0], recipes())}"
-        raise UsageError(f"there is no program {arguments[0]!r} on PATH; {hint}, or use `--agent search`")
+        hint = f"install it: {known.install}" if known and known.install else "install it or give its full path"
+        raise UsageError(
+            f"there is no program {arguments[0]!r} on PATH; {hint}{nearest(arguments[0], recipes())}, or use `--agent search`"
+        )
     for one in arguments[1:]:
         is_file = Path(one).suffix and not os.path.isabs(one) and os.path.isfile(one)
         if is_file and one not in (scratch.TRAIN_PY, *scratch.NOTES):
             raise UsageError(f"the command runs in a folder of its own, where there is no {one}; write {os.path.abspath(one)}")
     if Path(program).suffix.lower() in (".cmd", ".bat") and any("{prompt}" in one for one in arguments):
         raise UsageError(f"{program} is a batch file, which the text of {{prompt}} could break out of; use {{task_file}}")
-    return Command([os.path.abspath(program), *arguments[1:]], seconds, variables)
+    if model:
+        if not (known and known.model):
+            raise UsageError("how this command is told its model is not known; put that into --command, and leave --model out")
+        arguments += [one.replace("{model}", model) for one in known.model]
+    found = known or OWN
+    return Command(
+        [os.path.abspath(program), *arguments[1:]], seconds, (*found.variables, *variables), found, level, model, **limits
+    )
 
 
 def split(command: str, windows: bool = sys.platform == "win32") -> list[str]:
@@ -193,42 +284,3 @@ def _tail(output: str) -> str:
     """The last words of the output, for a reason of one line."""
     words = " ".join(output[-4 * _REASON_CHARACTERS :].split())
     return f"; its last words: {words[-_REASON_CHARACTERS:]}" if words else ""
-
-
-def _remove_leftovers(home: Path) -> None:
-    """Scratch folders of a process that was killed. One process at a time has the study."""
-    for folder in home.glob("scratch-*"):
-        if not folder.name.startswith(f"scratch-{os.getpid()}-"):
-            files.remove(folder)
-
-
-# How the known coding agents are called: recipes.toml, by name or by what is installed
-
-
-FILE = Path(__file__).with_name("recipes.toml")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    name: str
-    title: str
-    executable: str
-    command: str
-    variables: tuple[str, ...]  # secrets that the program signs in with
-    source: str
-
-
-def recipes() -> dict[str, Recipe]:
-    """Every recipe by its name, best first."""
-    table = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return {name: Recipe(name, **{**fields, "variables": tuple(fields["variables"])}) for name, fields in table.items()}
-
-
-def recipe(name: str) -> Recipe | None:
-    """The recipe of that exact name."""
-    return recipes().get(name)
-
-
-def find_recipe() -> Recipe | None:
-    """The first recipe whose program is on PATH, for `--agent auto`."""
-    return next((known for known in recipes().values() if shutil.which(known.executable)), None)

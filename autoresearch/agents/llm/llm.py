@@ -116,12 +116,13 @@ class LLM:
         is_new = talk is None
         talk = talk or self._begun(view)
         self._last = None  # an error leaves no conversation behind
-        spent_usd, outcome = 0.0, ""
+        spent_usd, is_priced, outcome = 0.0, True, ""
         for _ in range(TURNS):
             left = self._tokens_left(view, talk, spent_usd)
             request = {"max_tokens": left, "system": talk.system, "messages": talk.request()}
             reply = self.service.ask({**request, "tools": edits.tools(not self.service.knows_editor)}, view.wanted)
             spent_usd += reply.ask.cost_usd or 0.0
+            is_priced = is_priced and reply.ask.cost_usd is not None
             talk.output_tokens += reply.ask.output_tokens or 0
             if reply.error is not None:
                 view.on_ask(reply.ask)
@@ -137,7 +138,7 @@ class LLM:
             view.on_ask(replace(reply.ask, outcome=outcome))
             if done.submitted:
                 self._last = talk
-                return Proposal(talk.text, *done.submitted, spent_usd)
+                return Proposal(talk.text, *done.submitted, spent_usd if is_priced else None)
             talk.say("" if talk.unanswered else NO_EDIT)
         raise Unavailable(f"no proposal in {TURNS} answers (the last one: {outcome})")
 

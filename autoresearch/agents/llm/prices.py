@@ -46,6 +46,11 @@ def cost_usd(model: str, tokens: Tokens) -> float | None:
     return None
 
 
+def proposal() -> Tokens:
+    """What one proposal takes by [proposal] of prices.toml, for an estimate."""
+    return Tokens(**table()["proposal"])
+
+
 def _fitting(model: str) -> list[dict[str, Any]]:
     """The prices of the longest name that model begins with, in the order of the file."""
     fitting = [price for price in table()["price"] if model.startswith(price["name"])]

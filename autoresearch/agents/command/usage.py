@@ -1,0 +1,82 @@
+"""What a program says that it used, read from its output line by line as a recipe's [usage] tells. What is not said is None."""
+
+import json
+import re
+from typing import Any
+
+from autoresearch.agents.command.recipes import Usage
+from autoresearch.agents.llm import prices
+
+NUMBERS = ("cost_usd", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+SAID = ("result", "error", "error.message", "error.data.message", "message", "part.text", "item.text", "item.message")
+LONGEST_LINE = 1 << 20  # a longer one is no account of use
+_SCALES = {"k": 1e3, "M": 1e6}
+
+
+class Meter:
+    def __init__(self, usage: Usage):
+        self._usage, self._found = usage, dict[str, float]()
+        self._pattern = re.compile(usage.pattern) if usage.pattern else None
+        self._rest, self.said = b"", ""  # said: the last words that are meant for people
+
+    def feed(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self.take(line)
+        self._rest = self._rest[-LONGEST_LINE:]
+
+    def take(self, line: bytes) -> None:
+        """One line of the output; anything may stand there."""
+        if self._pattern and (match := list(self._pattern.finditer(line.decode("utf-8", "replace")))):
+            self._add({name: _number(text) for name, text in match[-1].groupdict().items()})
+        elif not self._pattern and line.lstrip().startswith(b"{") and len(line) < LONGEST_LINE:
+            try:
+                said = json.loads(line)
+            except (ValueError, RecursionError):
+                return
+            self.said = next((text for path in SAID if isinstance(text := _at(said, path), str) and text), self.said)
+            if all(_at(said, path) == value for path, value in self._usage.when.items()):
+                self._add({name: _number(_at(said, getattr(self._usage, name))) for name in NUMBERS if getattr(self._usage, name)})
+
+    def told(self, model: str | None = None) -> dict[str, Any]:
+        """The fields of an Ask, tokens as whole numbers. A cost that is not said is the model's price, where one is known."""
+        self.feed(b"\n")
+        found: dict[str, Any] = {name: int(value) if name != "cost_usd" else value for name, value in self._found.items()}
+        if self._usage.cached_is_input and "input_tokens" in found:
+            found["input_tokens"] = max(0, found["input_tokens"] - found.get("cache_read_tokens", 0))
+        if not found.get("cost_usd") and found.get("output_tokens"):
+            found.pop("cost_usd", None)  # 0 for tokens: it knows no price
+        if model and "cost_usd" not in found and {"input_tokens", "output_tokens"} <= found.keys():
+            read, written = found.get("cache_read_tokens", 0), found.get("cache_write_tokens", 0)
+            cost = prices.cost_usd(model, prices.Tokens(found["input_tokens"], found["output_tokens"], written, 0, read))
+            found["cost_usd"] = cost
+        return found
+
+    @property
+    def output_tokens(self) -> float:
+        return self._found.get("output_tokens", 0)
+
+    def _add(self, values: dict[str, float | None]) -> None:
+        for name, value in values.items():
+            if value is not None:
+                self._found[name] = value + (self._found.get(name, 0.0) if self._usage.sums else 0.0)
+
+
+def _at(said: Any, path: str) -> Any:
+    """The value at that path; a `*` adds up what all keys there have."""
+    head, _, rest = path.partition(".")
+    if not isinstance(said, dict):
+        return None
+    if head == "*":
+        values = [_number(_at(one, rest)) for one in said.values()]
+        return sum(value for value in values if value is not None) if values else None
+    return _at(said.get(head), rest) if rest else said.get(head)
+
+
+def _number(value: Any) -> float | None:
+    """A number of at least 0, also as "3.2k"; None for anything else."""
+    if isinstance(value, str) and (match := re.fullmatch(r"([\d,]*\.?\d+)([kM]?)", value)):
+        value = float(match[1].replace(",", "")) * _SCALES.get(match[2], 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        return None
+    return float(value)

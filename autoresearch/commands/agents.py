@@ -1,0 +1,118 @@
+"""`autoresearch agents`: the coding agents that are known, which of them are here, and what each would be started with."""
+
+import json
+from typing import Any
+
+import click
+
+from autoresearch.commands.options import options
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/etc", "/proc", "/sys", "/dev", "/run", "/nix", "/System", "/Library")
+
+
+@click.group(invoke_without_command=True)
+@options("json")
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """List the coding agents that `run --agent command --command NAME` knows, best first, and which of them are on this machine.
+
+    Each is one file, a recipe. One of your own goes into the folder that is named at the end. --agent auto takes the first that is
+    found, but for those that are taken by name only. Nothing is started.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from autoresearch.agents.command.recipes import FOLDER, own_folder
+    from autoresearch.checks import agent_check
+    from autoresearch.sandbox import fence
+
+    rows, level = agent_check.listed(), fence.reach()[0]
+    if as_json:
+        click.echo(json.dumps({"agents": rows, "fence": fence.told(level), "folder": str(own_folder())}, indent=2))
+        return
+    for row in rows:
+        by_name = "" if row["rank"] else " (only by name)"
+        click.echo(f"{row['name']:<12} {row['title']}{by_name}")
+        missing = f"not found: no {row['executable']} on PATH; to do: {row['install'] or 'install it'}"
+        click.echo(f"{'':12} {'found: ' + row['program'] if row['program'] else missing}")
+        cost = "what it costs is read from its output" if row["tells_cost"] else "what it costs is n/a"
+        click.echo(f"{'':12} run with {row['version']}; {cost}" if row["version"] else f"{'':12} {cost}")
+    click.echo(f"fence {level}, {fence.WORDS[level]}" + (f" ({fence.reach()[1]})" if fence.reach()[1] else ""))
+    if level == 0:
+        click.echo("without one each is held by its own strictest mode; `autoresearch agents check NAME` says which")
+    click.echo(f"your own recipes: {own_folder()}/NAME.toml, in the form of {FOLDER}/*.toml")
+
+
+@command.command()
+@click.argument("agent", metavar="NAME|COMMAND")
+@options("agent_fence")
+@click.option("--attack", is_flag=True, help="Also try to get out of the fence in every known way; about a minute.")
+@options("json")
+@click.pass_context
+def check(context: click.Context, agent: str, agent_fence: str | None, attack: bool, as_json: bool) -> None:
+    """What a coding agent would be started with here, and whether it works in its fence.
+
+    Prints its command line, fence, folders, variables and what can be read of its cost, starts it with --version, and, where it can
+    be pointed at one, has it make one edit for a model server on this machine: no key is used and nothing is paid. Exit status 1
+    when something does not work, or got out.
+
+    Example: `autoresearch agents check claude-code --attack`
+    """
+    from autoresearch.checks import agent_check, fence_trial
+
+    found = agent_check.examine(agent, fenced=agent_fence != "off")
+    tried = fence_trial.run(found["fence"]["level"]) if attack else []
+    broken = [one for one in tried if one.is_broken or (one.is_open is None and found["fence"]["level"] >= 2)]
+    exchange = found["exchange"]
+    is_ok = found["version_status"] == 0 and not broken and (exchange is None or exchange["is_ok"])
+    if as_json:
+        click.echo(json.dumps(found | {"attempts": [one.to_dict() for one in tried], "ok": is_ok}, indent=2))
+    else:
+        for line in lines(found):
+            click.echo(line)
+        if attack:
+            click.echo(f"attack     {len(tried)} attempts to get out, {sum(bool(one.is_open) for one in tried)} got through")
+        for one in tried:
+            if one.is_open or one in broken:
+                click.echo(f"           {'BROKEN: ' if one in broken else 'open: '}{one.title}: {one.how}")
+        if broken:
+            click.echo("please report it: SECURITY.md")
+    context.exit(0 if is_ok else 1)
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The facts as text."""
+    from autoresearch.text import harmless
+
+    held = found["fence"]
+    there = [path for path, is_there in found["config"].items() if is_there]
+    is_set = [name for name, is_there in found["variables"].items() if is_there]
+    own = [path for path in found["reads"] if not path.startswith(SYSTEM)]
+    told = [f"agent      {found['title']}, {found['program']}", f"command    {' '.join(found['command'])}"]
+    told += [f"fence      {held['level']}, {held['meaning']}" + (f" ({held['reason']})" if held["reason"] else "")]
+    if held["level"]:
+        told += [
+            f"writes     {', '.join(found['writes'])}",
+            f"reads      the system's programs and settings, and {', '.join(own)}",
+            f"copies     {', '.join(there) or 'none'} (of the home folder, which it does not see)",
+        ]
+    else:
+        told.append(f"held by    {found['own'] or 'nothing that is known'}")
+    told += [
+        f"variables  {', '.join(is_set) or 'none'} (of {', '.join(found['variables']) or 'none'}: those that are set)",
+        f"sets       {', '.join(found['environment']) or 'nothing'}",
+        "cost       "
+        + ("read from its output" if found["tells_cost"] else "n/a: --max-cost does not hold, a number of proposals does"),
+        f"version    {harmless(found['says_version'] or 'n/a')} (status {found['version_status']}); the recipe was run with "
+        f"{found['version'] or 'n/a'}",
+    ]
+    one = found["exchange"]
+    if one is None:
+        return [*told, "exchange   not tried: it can't be pointed at a server of ours, or there is no fence"]
+    outside = "IT WROTE OUTSIDE OF ITS FOLDER" if one["wrote_outside"] else "nothing was written outside"
+    size = "n/a" if one["largest_request_bytes"] is None else f"{one['largest_request_bytes'] / 1000:.0f} kB"
+    return [
+        *told,
+        f"exchange   {harmless(one['outcome'])}; {outside}",
+        f"           {one['requests']} requests in {one['seconds']:.0f} s, the largest {size}; "
+        f"{'a shell is offered' if one['offers_a_shell'] else 'no shell'}; tools: {', '.join(one['tools']) or 'none'}",
+    ]
