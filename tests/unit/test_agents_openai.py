@@ -178,12 +178,12 @@ def test_ollama_is_offered_and_not_taken(monkeypatch, tmp_path, talk):
     monkeypatch.setenv("PATH", str(tmp_path))
     asked = dict.fromkeys(("model", "base_url", "agent_command", "mix", "max_cost", "max_tokens_per_experiment", "context"))
     options = {"agent": "auto", "command_env": (), **asked}
-    assert "Ollama" not in agents.choose(options, 3)[1]
+    assert "Ollama" not in agents.choose(options, 3)[1][0]
     talk.open([])
     monkeypatch.setattr(agents, "OLLAMA", talk.server.url.removesuffix("/v1"))
-    both, reason = agents.choose(options, 3)
+    both, (reason,) = agents.choose(options, 3)
     assert both.slow is None and f"Ollama is here: `--agent openai --base-url {talk.server.url}` asks it" in reason
-    both, reason = agents.choose(options | {"agent": "openai", "base_url": talk.server.url, "context": 9000}, 3)
+    both, _ = agents.choose(options | {"agent": "openai", "base_url": talk.server.url, "context": 9000}, 3)
     both.slow.close()
     assert isinstance(both.slow, llm.LLM) and (both.slow.name, both.slow.context) == ("openai", 9000)
     with pytest.raises(UsageError, match="--base-url is not for the agent search"):
