@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from autoresearch import __version__
 from autoresearch.commands import mcp_tools as tools
-from autoresearch.errors import AutoresearchError
+from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.hardware.now import power
 from autoresearch.loop import edit
 from autoresearch.report import answers, picture
@@ -144,7 +144,7 @@ class Served:
     async def _call_tool(self, context: Context, call: types.CallToolRequestParams) -> types.CallToolResult:
         try:
             text, is_error = tools.as_text(await self._answer(context, call.name, call.arguments or {})), False
-        except (AutoresearchError, OSError, ValueError) as error:
+        except (AutoresearchError, OSError) as error:
             text, is_error = one_line(str(error), _ERROR_CHARACTERS), True
         except Exception as error:  # a fault of ours ends no client's session
             text, is_error = one_line(told(error), _ERROR_CHARACTERS), True
@@ -154,7 +154,7 @@ class Served:
         if name == "try":
             return await self._try(context, tools.taken(tools.Edit, given))
         if name not in tools.READERS:
-            raise ValueError(f"there is no tool {name!r:.80}; there are try, {', '.join(tools.READERS)}")
+            raise UsageError(f"there is no tool {name!r:.80}; there are try, {', '.join(tools.READERS)}")
         kind, ask = tools.READERS[name]
         return await anyio.to_thread.run_sync(ask, self._study, tools.taken(kind, given))
 

@@ -88,11 +88,14 @@ class Edit:
 
 
 def taken(kind: type[Arguments], given: Table) -> Arguments:
-    """The arguments of a call. ValueError in one line for others, and for text that holds what nobody can see or store."""
+    """The arguments of a call. UsageError in one line for others, and for text that holds what nobody can see or store."""
     for name, value in given.items():
         if isinstance(value, str) and (found := _REFUSED.search(value)):
-            raise ValueError(f"{name} holds the character U+{ord(found[0]):04X} at {found.start()}, which is no text; leave it out")
-    return records.read_own(kind, given, what="arguments")
+            raise UsageError(f"{name} holds the character U+{ord(found[0]):04X} at {found.start()}, which is no text; leave it out")
+    try:
+        return records.read_own(kind, given, what="arguments")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def schema(kind: type) -> Table:

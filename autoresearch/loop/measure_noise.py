@@ -8,6 +8,7 @@ from typing import Any
 
 from autoresearch.loop.loop import establish_baseline, remeasure
 from autoresearch.loop.night import seen_gain
+from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, ending_of
 from autoresearch.run.setup import Setup
 from autoresearch.study import events
@@ -27,6 +28,7 @@ def measure(study: Study, setup: Setup, runs: int, is_new: bool, listener: Liste
         return Ending("measured") if best.can_rerun else Ending(f"the best failed on a new seed: {best.results[-1].reason}", 1)
 
     with opened(study, setup, listener) as session:
+        session.tick = Steering(session).attend
         ending = ending_of(session, work)
         session.stop(ending.reason)
         return ending
