@@ -46,6 +46,7 @@ NETWORK_READS = tuple(
 )  # fmt: skip
 PROCESSES = ("/proc", "/sys/fs/cgroup")  # at level 2; at level 3 they are its own
 CERTIFICATES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+PLACES = ("work", "home", "tmp")  # of a folder that is not its own to change: it can't put something else in their place
 # They point at what is not there: sockets, and folders of the home folder.
 REMOVED = (
     "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
@@ -74,15 +75,15 @@ def reach() -> tuple[int, str]:
 
 
 def cell(level: int, folder: Path, reads: Iterable[str | Path]) -> Cell:
-    """folder: where it writes, `work` in it where it works. reads: the program itself, and what its recipe names."""
+    """folder: with PLACES in it, where alone it writes. reads: the program itself, and what its recipe names."""
     system = policy.matching([*policy.SYSTEM_READS, *NETWORK_READS, *(PROCESSES if level == 2 else ())])
     certificates = [os.environ[name] for name in CERTIFICATES if name in os.environ]
-    wanted = [*system, *certificates, *reads]
+    wanted, places = [*system, *certificates, *reads], [folder / name for name in PLACES]
     shared = [policy.OWN_SHARED_MEMORY] if level >= 3 else []
     return Cell(
-        level, os.path.realpath(folder / "work"), reads=tuple(dict.fromkeys(policy.existing([*wanted, folder]))),
-        writes=tuple(policy.existing([*policy.SYSTEM_WRITES, folder, *shared])),
-        names=tuple(dict.fromkeys(policy.with_links([*wanted, folder]))),
+        level, os.path.realpath(folder / "work"), reads=tuple(dict.fromkeys(policy.existing([*wanted, *places]))),
+        writes=tuple(policy.existing([*policy.SYSTEM_WRITES, *places, *shared])),
+        names=tuple(dict.fromkeys(policy.with_links([*wanted, *places]))),
     )  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def home(folder: Path) -> Path:
 
 
 def environment(given: Mapping[str, str], folder: Path, level: int) -> dict[str, str]:
-    """given, as it is inside of the fence: home and temporary files lie in folder, which has all three folders."""
+    """given, as it is inside of the fence: home and temporary files lie in folder."""
     temporary = {} if level == 0 else dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")) | {"HOME": str(home(folder))}
     kept = {name: value for name, value in given.items() if level == 0 or name not in REMOVED}
     return kept | temporary | {"PWD": str(folder / "work")}

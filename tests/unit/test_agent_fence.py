@@ -120,6 +120,21 @@ def test_it_has_copies_of_what_its_recipe_names_and_nothing_else_of_the_home_fol
     assert "the user's .mine/sign-in" in said(tmp_path), "the user has signed in again"
 
 
+@linux
+@pytest.mark.skipif(REACH < 2, reason="no fence here")
+def test_what_it_puts_in_a_place_of_ours_is_not_followed(own, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "train.py").write_text("ANOTHER = 1\n", encoding="utf-8")
+    (other / "sign-in").write_text("another program's", encoding="utf-8")
+    text = f"import os\nos.symlink({str(other)!r}, os.path.expanduser('~/.mine'))\nos.chdir('..')\n"
+    text += f"os.rename('work', 'old')\nos.symlink({str(other)!r}, 'work')\n"
+    own(text, 'config = ["~/.mine/sign-in"]\nkept = ["~/.mine/sign-in"]\n')
+    with pytest.raises(Unavailable, match=r"ended with status 1; its last words: .*Error.*'work'"):
+        command.make("mine").propose(view(tmp_path))
+    assert not (tmp_path / "cache" / "agents").exists()
+
+
 def test_its_environment(own, tmp_path, monkeypatch):
     monkeypatch.setenv("CLAUDECODE", "1")
     monkeypatch.setenv("MAX_THINKING_TOKENS", "9000")
@@ -268,11 +283,12 @@ def test_agents_are_listed_with_what_is_missing(own, monkeypatch, tmp_path):
 
 
 def test_the_profile_for_macos(tmp_path):
+    (tmp_path / "work").mkdir()
     cell = fence.cell(1, tmp_path, ["/opt/client"])
     lines = fence_macos.profile(cell).split("\n")
     for rule in ("(deny file-write*)", '(deny file-read-data (subpath "/Users"))', "(deny network-outbound (remote unix-socket))"):
         assert rule in lines
-    assert lines.index(f'(allow file-write* (subpath "{tmp_path.resolve()}"))') > lines.index("(deny file-write*)")
+    assert lines.index(f'(allow file-write* (subpath "{cell.work}"))') > lines.index("(deny file-write*)")
 
 
 def processes_with(mark: str) -> list[int]:

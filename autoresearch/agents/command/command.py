@@ -168,7 +168,8 @@ class Command:
             problem = f"it ended with status {process.returncode}"
         text = output.text()
         if self.level:
-            home.keep(fence.home(folder), self.recipe)
+            with contextlib.suppress(OSError):  # a full disk costs the renewed sign-in alone
+                home.keep(fence.home(folder), self.recipe)
         return problem, _without_secrets(scratch.clean(text))
 
 
@@ -181,7 +182,7 @@ def made() -> Path:
         if owner.isdecimal() and not psutil.pid_exists(int(owner)):
             files.remove(old)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")).resolve()
-    for name in ("work", "home", "tmp"):
+    for name in fence.PLACES:
         (folder / name).mkdir()
     return folder
 

@@ -4,10 +4,8 @@ It is new for each proposal. The user's own files are only read. A program may r
 be worth nothing: so its copy is kept in the cache, and the newer of that and the user's own is given the next time.
 """
 
-import contextlib
 import os
 import shutil
-import stat
 import tempfile
 from pathlib import Path
 
@@ -41,20 +39,15 @@ def keep(home: Path, recipe: Recipe) -> None:
     """After its end: a sign-in that it has renewed. Never into the user's own file: it is the program's word."""
     for name in recipe.kept:
         own, kept = origin(name, recipe.moved), _kept(name, recipe)
-        with contextlib.suppress(OSError):
-            place = os.open(
-                home / name.removeprefix("~/"), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-            )
-            with open(place, "rb") as file:
-                found = os.fstat(place)
-                text = file.read(KEPT_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
-            newest = max((_age(path) for path in (own, kept) if path.is_file()), default=0.0)
-            if text and len(text) <= KEPT_BYTES and found.st_mtime > newest:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                new, name = tempfile.mkstemp(dir=kept.parent)  # for us alone to read
-                with open(new, "wb") as copy:
-                    copy.write(text)
-                os.replace(name, kept)
+        left = Path(os.path.realpath(home), name.removeprefix("~/"))
+        newest = max((_age(path) for path in (own, kept) if path.is_file()), default=0.0)
+        is_its_own = os.path.realpath(left) == str(left) and left.is_file()  # a link would show it another program's
+        if is_its_own and left.stat().st_size <= KEPT_BYTES and _age(left) > newest:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, new = tempfile.mkstemp(dir=kept.parent)  # for us alone to read
+            with open(descriptor, "wb") as copy:
+                copy.write(left.read_bytes())
+            os.replace(new, kept)
 
 
 def _kept(name: str, recipe: Recipe) -> Path:

@@ -184,10 +184,10 @@ def _around(path: Path) -> list[str]:
         return [str(Path(*path.parts[: path.parts.index("node_modules") + 1]))]
     prefix = path.parent.parent
     if path.parent.name == "bin" and prefix != Path("/") and not home.is_relative_to(prefix):
-        if (prefix / "pyvenv.cfg").exists() or ((prefix / "lib").is_dir() and prefix != home / ".local"):
+        if (prefix / "pyvenv.cfg").exists():
             return [str(prefix)]
-        if prefix == home / ".local":
-            return [str(path), *map(str, (prefix / "lib").glob("python3.*"))]
+        libraries = (prefix / "lib").glob("python3.*" if prefix == home / ".local" else "*")
+        return [str(path), *map(str, libraries)]
     return [str(path)]
 
 
