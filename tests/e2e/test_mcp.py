@@ -13,6 +13,7 @@ import pytest
 import studies
 
 from autoresearch import constants
+from autoresearch.study import ledger
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.workspace import load
 
@@ -199,15 +200,24 @@ def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_
 
 
 def test_a_call_that_is_cancelled_ends_its_training_and_goes_on_when_it_is_made_again(tmp_path, corpus):
-    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=2)
+    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=5)
     studies.play(study, setup, [], experiments=0)
+
+    def await_begin(count: int) -> None:
+        """Of experiment 1, in the ledger: a beat may miss a short training."""
+        for _ in range(600):
+            if sum(one["event"] == "begin" and one["n"] == 1 for one in ledger.read(study.events)) == count:
+                return
+            threading.Event().wait(0.1)
+        raise AssertionError("it did not begin")
+
     with Wire(study) as wire:
         wire.call(2, "try", description="patience", train_py=better(study))
-        wire.wait(lambda one: "experiment 1, run 1: training" in one.get("params", {}).get("message", ""))
+        await_begin(1)
         wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "enough"})
         edit = (study.folder / "train.py").read_text(encoding="utf-8")
         wire.call(3, "try", description="the next, for which the first is finished", train_py=constants.write(edit, studies.WORSE))
-        wire.wait(lambda one: one.get("params", {}).get("progressToken") == 3 and "training" in one["params"]["message"])
+        await_begin(2)
         wire.send(method="notifications/cancelled", params={"requestId": 3, "reason": "enough"})
         wire.call(4, "try", description="patience", train_py=edit)
         assert json.loads(wire.wait(lambda one: one.get("id") == 4)["result"]["content"][0]["text"])["verdict"] == "keep"
