@@ -96,15 +96,14 @@ def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: i
         lines[0] += f" ({why}); {agent.recipe.own or 'no such mode is known of it'}"
     else:
         lines += [f"its network is open: it may reach any host, servers on this machine too; {_rest(fence.reach())}".rstrip("; ")]
+    agent.max_asks = None if options["max_cost"] == math.inf else NIGHT_ASKS
+    asks = f"at most {NIGHT_ASKS} that do not tell it, this time" if agent.max_asks else "no limit for those that do not tell it"
     if agent.recipe.tells_cost:
-        lines.append(f"what {count} proposals by {agent.recipe.title} cost is known as they come; {_cap_words(options, cap_usd)}")
-    else:
-        agent.max_cost_usd, limit = None, "no limit holds"
-        if options["max_cost"] is None:
-            agent.max_asks, limit = NIGHT_ASKS, f"at most {NIGHT_ASKS} proposals this time (`--max-cost none`: no limit)"
         lines.append(
-            f"what {agent.recipe.title} costs can't be read, and --max-cost does not hold: {limit}; set a limit at its provider"
+            f"what {count} proposals by {agent.recipe.title} cost is known as they come: {_cap_words(options, cap_usd)}, and {asks}"
         )
+    else:
+        lines.append(f"what {agent.recipe.title} costs can't be read, so that --max-cost does not hold; of proposals {asks}")
     if tokens and not agent.recipe.usage.output_tokens and "<output_tokens>" not in agent.recipe.usage.pattern:
         lines.append("how many tokens it writes can't be read: --max-tokens-per-experiment does not hold")
     return agent, lines

@@ -5,9 +5,11 @@ itself and what its recipe names. The real home folder, studies, other processes
 there. All that it starts ends with it, and with us, by kill -9 too.
 
 3   bubblewrap: a root folder and process names of its own; the filter of system calls keeps local sockets away
-2   Landlock and the same filter; a keeper (keeper.py) ends what it leaves. The list of processes, with their arguments, is open
+2   Landlock and the same filter. The list of processes, with their arguments, is open
 1   macOS: Seatbelt (fence_macos.py), not run on a Mac yet; what is left behind may live on
-0   nothing, or not asked for: on Linux the keeper alone
+0   nothing, or not asked for
+
+On Linux, at every level, a keeper (keeper.py) ends all of it when the program ends, or we do.
 
 Not covered, at any level: whom it talks to, the machine's own servers on the network included, and what it tells them.
 """
@@ -103,7 +105,8 @@ def start(one: Cell, arguments: list[str], stdin: Path | None, variables: dict[s
 
     stdin: a file, since a program that never reads it must not block us, nor wait for more; None: empty.
     """
-    text, keeper = str(stdin or os.devnull), False
+    text, is_kept = str(stdin or os.devnull), sys.platform == "linux"
+    prefix: list[str] = []
     descriptors: list[int] = []
     if one.level == 3:
         prefix, descriptors = _bubblewrap(one)
@@ -111,15 +114,12 @@ def start(one: Cell, arguments: list[str], stdin: Path | None, variables: dict[s
         from autoresearch.sandbox import fence_macos
 
         prefix = fence_macos.prefix(one)
-    elif sys.platform == "linux":
-        keeper = True
-        prefix = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(PACKAGE.parent), one.to_json(), text]
-    else:
-        prefix = []
+    if is_kept:
+        prefix = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(PACKAGE.parent), one.to_json(), text, *prefix]
     with open(text, "rb") as source:
         try:
             return processes.start(
-                [*prefix, *arguments], stdin=subprocess.PIPE if keeper else source, stdout=subprocess.PIPE,
+                [*prefix, *arguments], stdin=subprocess.PIPE if is_kept else source, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, cwd=one.work, env=variables, pass_fds=descriptors,
             )  # fmt: skip
         finally:
@@ -156,7 +156,9 @@ def _bubblewrap(one: Cell) -> tuple[list[str], list[int]]:
 
 
 def main() -> None:
-    """On Linux, level 2 and 0: `CELL STDIN PROGRAM ARGUMENTS...`. stdin is the line to the harness: it closes when that is gone."""
+    """On Linux: `CELL STDIN PROGRAM ARGUMENTS...`. stdin is the line to the harness, which closes when that is gone: bwrap's own
+    --die-with-parent has a moment at the start in which it does not look.
+    """
     from autoresearch.sandbox import keeper, linux
 
     text, stdin, *arguments = sys.argv[1:]
@@ -166,7 +168,7 @@ def main() -> None:
     try:
         keeper.stay(2, said)
         os.dup2(os.open(stdin, os.O_RDONLY | os.O_CLOEXEC), 0)
-        if one.level:
+        if one.level == 2:
             linux.apply_with_network(one)
         os.execv(arguments[0], arguments)
     except OSError as error:

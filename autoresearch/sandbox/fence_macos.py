@@ -6,6 +6,8 @@ others, the keychain, and what asks the system to start programs outside. Writte
 """
 
 import subprocess
+import tempfile
+from pathlib import Path
 
 from autoresearch.sandbox.policy import Cell
 
@@ -36,13 +38,15 @@ def prefix(cell: Cell) -> list[str]:
 
 
 def why_not() -> str | None:
-    """Why there is no fence; None when a process was started so."""
-    try:
-        command = [*prefix(Cell(1, "/")), "/usr/bin/true"]
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=TRY_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"sandbox-exec does not start: {error}"
-    return f"sandbox-exec does not work: {tried.stderr.strip()}" if tried.returncode else None
+    """Why there is no fence; None when a process in one could neither list the users' folders nor write a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        tries = ["/bin/sh", "-c", '! ls /Users && ! true > "$0"', str(Path(folder, "written"))]
+        try:
+            command = [*prefix(Cell(1, "/")), *tries]
+            tried = subprocess.run(command, capture_output=True, text=True, timeout=TRY_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"sandbox-exec does not start: {error}"
+    return f"sandbox-exec does not hold: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def _place(path: str) -> str:

@@ -1,6 +1,7 @@
 """The fence of a coding agent, its home folder, and what is read of its cost: small real programs in real fences."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -233,10 +234,12 @@ def test_a_program_that_does_not_tell_its_cost_is_asked_so_often(own, tmp_path):
     options = dict.fromkeys(("model", "max_cost", "mix", "max_tokens_per_experiment"), None)
     options |= {"agent": "command", "agent_command": "mine", "command_env": ()}
     both, lines = agents.choose(options, 1)
-    assert both.slow.max_asks == agents.NIGHT_ASKS and "--max-cost does not hold: at most 60 proposals" in lines[-1]
+    assert both.slow.max_asks == agents.NIGHT_ASKS and "--max-cost does not hold; of proposals at most 60" in lines[-1]
+    assert agents.choose(options | {"max_cost": 5.0}, 1)[0].slow.max_asks == agents.NIGHT_ASKS
+    assert agents.choose(options | {"max_cost": math.inf}, 1)[0].slow.max_asks is None
     both.slow.max_asks = 1
     assert both.slow.propose(view(tmp_path)).cost_usd is None
-    with pytest.raises(Exhausted, match="asked 1 times, and what it costs can't be read"):
+    with pytest.raises(Exhausted, match="asked 1 times without telling what that costs"):
         both.slow.propose(view(tmp_path))
     with pytest.raises(UsageError, match="how this command is told its model is not known"):
         agents.choose(options | {"model": "large"}, 1)

@@ -58,10 +58,10 @@ class Command:
         self, arguments: list[str], seconds: float = SECONDS, variables: tuple[str, ...] = (), known: Recipe = OWN, level: int = 0,
         model: str | None = None, max_cost_usd: float | None = None, max_tokens: int | None = None, max_asks: int | None = None,
     ):  # fmt: skip
-        """arguments: the program's absolute path and its own, with placeholders. level: of the fence. max_asks: of this object."""
+        """arguments: the program's absolute path and its own, with placeholders. max_asks: that may end without a known cost."""
         self.arguments, self.seconds, self.variables, self.recipe, self.level = arguments, seconds, variables, known, level
         self.model, self.max_cost_usd, self.max_tokens, self.max_asks = model, max_cost_usd, max_tokens, max_asks
-        self._asked = 0
+        self._unpriced = 0
         self._last_problem: str | None = None  # with the last answer; the next task tells it
 
     def propose(self, view: View) -> Proposal:
@@ -94,7 +94,9 @@ class Command:
         finally:
             if folder is not None:
                 files.remove(folder)
-            view.on_ask(Ask(program, problem or "answered", time.monotonic() - started, **meter.told(self.model)))
+            told = meter.told(self.model)
+            self._unpriced += told.get("cost_usd") is None
+            view.on_ask(Ask(program, problem or "answered", time.monotonic() - started, **told))
         raise Unavailable(f"{program}: {problem}{_tail(meter.said or output)} (its output: {kept / 'last-output.txt'})")
 
     @property
@@ -119,9 +121,8 @@ class Command:
         return fence.start(self.cell(folder), [self.arguments[0], *arguments], stdin, self.environment(folder))
 
     def _money_left(self, view: View) -> float | None:
-        if self.max_asks is not None and self._asked >= self.max_asks:
-            raise Exhausted(f"it was asked {self._asked} times, and what it costs can't be read; `--max-cost none` sets no limit")
-        self._asked += 1
+        if self.max_asks is not None and self._unpriced >= self.max_asks:
+            raise Exhausted(f"it was asked {self._unpriced} times without telling what that costs; `--max-cost none` sets no limit")
         if self.max_cost_usd is None:
             return None
         if view.spent_usd >= self.max_cost_usd:
