@@ -111,6 +111,8 @@ class Worker:
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         self._is_over = True
+        if self._lookups:
+            self._lookups.shut()  # it starts no process any more: one that starts another and ends would outrun us
         end_tree(self.process)
         if self._lookups:
             self._lookups.close()
@@ -170,8 +172,11 @@ class Worker:
             handle(message)
 
     def used_seconds(self) -> float:
-        """Processor time of the worker and all that it has started so far, as far as it was looked at while it lived."""
-        return self._usage.seconds()
+        """Processor time of the worker and all that it has started so far, as far as it was looked at while it lived.
+
+        Every process that it starts counts half of the time between two looks more: it may have come and gone between them.
+        """
+        return self._usage.seconds() + (POLL_SECONDS / 2 * self._lookups.started if self._lookups else 0.0)
 
     def limit_lookups(self, most: int) -> None:
         """In a cell that asks: from now on it may look up so many names, each as often as it is asked for; more end it."""
@@ -182,7 +187,7 @@ class Worker:
         """Before it is shown held-out text: nothing it prints is kept any more; in a cell that asks it opens and finds no file."""
         self._log.mute()
         if self._lookups and self._cell:
-            locking.lock_in(self.process.pid, self._trusted, self._lookups.shut, self._cell.work)
+            locking.lock_in(self.process.pid, self._trusted, self._lookups, self._cell.work)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -190,7 +195,7 @@ class Worker:
         if self._lookups is None:
             yield
             return
-        with locking.held(self.process.pid, self._trusted):
+        with locking.held(self.process.pid, self._trusted, self._lookups):
             yield
 
     def _go_inside(self, message: Message | _End) -> None:

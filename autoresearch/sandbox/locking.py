@@ -5,8 +5,8 @@ does no work that nobody counts):
 - the limit of open files of each of its processes is set to 0 (prlimit(2)): descriptors that it has stay, new ones are refused,
   in children too;
 - what it has mapped or open is read once by us: its pages are all there, whatever it touches later;
-- it looks up no name any more (lookups.py).
-Its cell has refused before what needs neither. The process takes no part, so it can't pretend.
+- it looks up no name any more, locks no file and starts no process (lookups.py).
+Its cell has refused before what needs none of these. The process takes no part, so it can't pretend.
 
 Not covered: systems other than Linux; how busy it keeps the machine; on GPUs, whose drivers poll, a descriptor that is closed may
 be used again.
@@ -17,11 +17,15 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import psutil
 
 from autoresearch.errors import RunFailed
+
+if TYPE_CHECKING:
+    from autoresearch.sandbox.lookups import Lookups
 
 STOP_SECONDS = 5.0
 CALM = 2  # looks in a row at the same processes, all stopped
@@ -76,12 +80,12 @@ def guards(pid: int) -> frozenset[int]:
     return frozenset(one.pid for one in _tree(pid)[:-1])
 
 
-def lock_in(pid: int, trusted: frozenset[int], shut: Callable[[], None], own: str) -> None:
-    """All processes under pid but the trusted; shut is called while they are stopped. own: the folder that they may write in.
+def lock_in(pid: int, trusted: frozenset[int], lookups: "Lookups", own: str) -> None:
+    """All processes under pid but the trusted; lookups are shut while they are stopped. own: the folder that they may write in.
 
     RunFailed when there is more than an honest one has, or they can't be stopped.
     """
-    with held(pid, trusted, PROCESSES, is_scoring=True) as stopped:
+    with held(pid, trusted, lookups, PROCESSES, is_scoring=True) as stopped:
         if not stopped:
             raise RunFailed("crash", "its scoring process ended")
         try:
@@ -93,25 +97,29 @@ def lock_in(pid: int, trusted: frozenset[int], shut: Callable[[], None], own: st
             _warm(stopped, found, own)
         except OSError as error:  # it ended, or became another, while it was looked at
             raise RunFailed("invalid", f"its scoring can't be looked at while it is held: {error}") from error
-        shut()
+        lookups.shut()
 
 
 @contextlib.contextmanager
-def held(pid: int, trusted: frozenset[int], most: int = MOST_HELD, is_scoring: bool = False) -> Iterator[list[int]]:
-    """Every process under pid but the trusted stands still meanwhile, or the run fails: something may have woken one, or started
-    another. most: as many as there may be. is_scoring: none may be half ended, whose files can't be seen; a training may be at its
-    end, and leave nothing to hold.
+def held(
+    pid: int, trusted: frozenset[int], lookups: "Lookups", most: int = MOST_HELD, is_scoring: bool = False
+) -> Iterator[list[int]]:
+    """Every process under pid but the trusted stands still meanwhile, and starts no other, or the run fails.
+
+    most: as many as there may be. is_scoring: none may be half ended, whose files can't be seen; a training may be at its end, and
+    leave nothing to hold.
     """
-    stopped = _stop(pid, trusted, most, is_scoring)
-    try:
-        yield stopped
-        left = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid, is_scoring)]
-        if {one.pid for one in left} - set(stopped) or not all(map(_is_stopped, left)):
-            raise RunFailed("invalid", "processes of its own went on while they were held")
-    finally:
-        for one in stopped:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one, signal.SIGCONT)
+    with lookups.held():
+        stopped = _stop(pid, trusted, most, is_scoring)
+        try:
+            yield stopped
+            left = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid, is_scoring)]
+            if {one.pid for one in left} - set(stopped) or not all(map(_is_stopped, left)):
+                raise RunFailed("invalid", "processes of its own went on while they were held")
+        finally:
+            for one in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGCONT)
 
 
 def _stop(pid: int, trusted: frozenset[int], most: int, is_scoring: bool) -> list[int]:

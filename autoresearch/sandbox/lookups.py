@@ -1,8 +1,11 @@
-"""Every system call that looks a name up, in a cell on Linux, is asked of the harness before the kernel makes it.
+"""Every system call that looks a name up or starts a process, in a cell on Linux, is asked of the harness before it is made.
 
 The kernel remembers names that were looked up, there or not, and a clock tells which: so one process could leave a note for a later
 one, in folders that both may read. No right to a file stops that. So the filter (seccomp.py) hands these calls on, and `Lookups`
 answers them from a thread of the harness: all are made, or so many from a moment on, or, once `shut`, none ever again (EPERM).
+
+A process that starts another and ends before it is looked at, again and again, would be on no list: so while a worker is `held`
+nothing is answered, and nobody starts anything. Who waits for an answer can still be stopped, and asks again when it goes on.
 
 What is decided is when, never which name, so that nothing hangs on memory that the process may change meanwhile.
 seccomp_unotify(2), linux/seccomp.h.
@@ -12,15 +15,19 @@ import contextlib
 import errno
 import fcntl
 import os
+import platform
 import select
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import FileIO
+
+from autoresearch.sandbox.syscalls import ARCHITECTURES, number
 
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV, _SEND: structs of 80 and 24 bytes
 SET_FLAGS, TAKE_TURNS = 0x40082104, 1  # SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, since Linux 6.6
+STARTING = ("fork", "vfork", "clone")
 ANSWER = struct.Struct("=QqiI")  # id, value, error, flags
 CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
@@ -37,12 +44,15 @@ class Lookups:
 
     def __init__(self, on_limit: Callable[[], None]):
         """on_limit is called in the thread, once, when a name was looked up beyond what `limit` allowed."""
-        self.count = 0  # so far
+        self.count = self.started = 0  # calls so far, and those of them that start a process
         self._most: int | None = None
         self._on_limit, self._is_shut = on_limit, False
+        machine = platform.machine()
+        self._starting = {number(name, machine) for name in STARTING} if machine in ARCHITECTURES else set[int | None]()
         self._ours, self._theirs = socket.socketpair()
         self.door = self._theirs.fileno()
-        self._lock = threading.Lock()  # nothing is allowed any more once `shut` has returned
+        self._is_held = False
+        self._turn = threading.Condition()  # nothing is allowed any more once `shut` or the beginning of `held` has returned
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def start(self) -> None:
@@ -55,8 +65,20 @@ class Lookups:
 
     def shut(self) -> None:
         """From now on none."""
-        with self._lock:
+        with self._turn:
             self._is_shut = True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile none is answered."""
+        with self._turn:
+            self._is_held = True
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._is_held = False
+                self._turn.notify_all()
 
     def close(self) -> None:
         self._ours.shutdown(socket.SHUT_RDWR)
@@ -79,11 +101,13 @@ class Lookups:
     def _answer(self, listener: FileIO) -> None:
         asked = bytearray(80)
         fcntl.ioctl(listener, RECEIVE, asked)
-        number = int.from_bytes(asked[:8], "little")
-        with self._lock:
+        key = int.from_bytes(asked[:8], "little")
+        with self._turn:
+            self._turn.wait_for(lambda: not self._is_held)
             self.count += 1
+            self.started += int.from_bytes(asked[16:20], "little") in self._starting
             is_beyond = self._most is not None and self.count > self._most
             is_refused = is_beyond or self._is_shut
-            fcntl.ioctl(listener, SEND, ANSWER.pack(number, 0, -errno.EPERM if is_refused else 0, 0 if is_refused else CONTINUE))
+            fcntl.ioctl(listener, SEND, ANSWER.pack(key, 0, -errno.EPERM if is_refused else 0, 0 if is_refused else CONTINUE))
         if is_beyond and self._most is not None and self.count == self._most + 1:
             self._on_limit()

@@ -47,8 +47,10 @@ LOOKUPS = (
     "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "truncate", "getxattr", "lgetxattr", "getxattrat",
     "listxattr", "llistxattr", "listxattrat", "file_getattr", "uselib",
 )  # fmt: skip
-# Asked for, too: what moves one of the kernel's counters on that a later process can read (sessions, pipes), or its load.
-COUNTED = ("setsid", "pipe", "pipe2", "vfork")
+# Asked for, too: what moves one of the kernel's counters on that a later process can read (sessions, pipes), or its load; a new
+# process, which no look at the list of processes may miss, and which is none while they are held; a lock, which others can see.
+COUNTED = ("setsid", "pipe", "pipe2", "fork", "vfork", "flock")
+FROM_SOCKETS = ("recvmsg", "recvmmsg")  # with devices descriptors stay allowed: none that was under way is taken after locking in
 NEWEST = 469  # file_setattr, of Linux 6.17
 BEFORE_LANDLOCK_3 = ("truncate",)  # Landlock sees it from its third version on
 
@@ -71,9 +73,10 @@ SHARED_FILES, THREAD = 0x400, 0x10000  # CLONE_FILES, CLONE_THREAD
 UNSHARE_FILES = 2  # CLOSE_RANGE_UNSHARE of linux/close_range.h
 SHARED_MEMORY = 1  # MAP_SHARED, and a bit of MAP_SHARED_VALIDATE: without a file, or of /dev/zero, it takes a number that counts
 ANY = 0xFFFFFFFF
-# linux/fcntl.h: copies and flags of a descriptor, locks (they end with their process, and compilers wait for each other by them),
-# the size of a pipe, the seals of a memfd. Not: leases, notices, owners, hints on how long a file lives, a pipe's new size.
-FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1027, 1030, 1032, 1033, 1034)
+# linux/fcntl.h: copies and flags of a descriptor, the size of a pipe, the seals of a memfd. Not: leases, notices, owners, hints on
+# how long a file lives, a pipe's new size. Locks (compilers wait for each other by them) are asked for.
+FCNTL = (0, 1, 2, 3, 4, 1027, 1030, 1032, 1033, 1034)
+FCNTL_LOCKS = (5, 6, 7, 36, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW, and those of an open file
 # asm-generic/ioctls.h: TCGETS, TCGETS2 (is it a terminal?), TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
 IOCTLS = (0x5401, 0x802C542A, 0x540F, 0x5411, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # The second byte of a request: terminals, disks, file systems (flags, attributes, clones, maps), sockets, namespaces, handles of
@@ -84,6 +87,7 @@ CONDITIONS = {
     "clone": (
         If(0, NEW_NAMESPACES | PROCESS_HANDLE, (0,), inside=False),
         If(0, SHARED_FILES | THREAD, (THREAD,), inside=True),  # a thread with descriptors of its own: locking in would not see them
+        If(0, THREAD, (THREAD,), inside=False, answer=ASK),  # a process
         If(0, VFORK, (0,), inside=False, answer=ASK),
     ),
     "close_range": (If(2, UNSHARE_FILES, (0,), inside=False),),
@@ -91,7 +95,7 @@ CONDITIONS = {
     "sendto": (If(4, ANY, (0,), inside=False), If(4, ANY, (0,), inside=False, high=True)),  # to a named address
     "getsockopt": (If(2, ANY, (57, 77), inside=True),),  # SO_COOKIE, SO_PEERPIDFD: numbers that count since boot
     "setsockopt": (If(2, ANY, (76,), inside=True),),  # SO_PASSPIDFD
-    "fcntl": (If(1, ANY, FCNTL, inside=False),),
+    "fcntl": (If(1, ANY, FCNTL_LOCKS, inside=True, answer=ASK), If(1, ANY, FCNTL, inside=False)),
     "madvise": (If(2, ANY, (20, 21, 25, 100, 101), inside=True),),  # MADV_COLD, PAGEOUT, COLLAPSE, HWPOISON, SOFT_OFFLINE
     "mbind": (If(5, 0b110, (0,), inside=False),),  # MPOL_MF_MOVE, MPOL_MF_MOVE_ALL: pages of a file too
     "preadv2": (If(5, ANY, (0,), inside=False, answer=EOPNOTSUPP),),  # RWF_NOWAIT: is it cached? RWF_DONTCACHE: throw it out
@@ -131,7 +135,9 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[Instruction]:
     """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list."""
     forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS)]
-    asked = LOOKUPS + COUNTED + (("bind",) if has_devices else ())  # a name is a note to others: none is taken once it is locked in
+    asked = (
+        LOOKUPS + COUNTED + (("bind", *FROM_SOCKETS) if has_devices else ())
+    )  # a name is a note to others: none is taken once it is locked in
     lists = ((tuple(forbidden), EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK))
     ours = {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING}
     return _program(machine, lists, CONDITIONS | ours)

@@ -1,6 +1,7 @@
 """Whole studies: what is kept, rolled back, sent back and recorded, and what a user may do to a study in between."""
 
 import errno
+import functools
 import os
 import shutil
 import signal
@@ -420,7 +421,8 @@ def test_a_stop_from_outside_ends_this_run_and_writes_the_last_word(tmp_path, co
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds=5.0)
     command = [sys.executable, "-m", "autoresearch.cli", "run", "--workspace", str(study.folder), "--json", "--on-battery"]
     number = getattr(signal, name)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)  # under nohup a hang-up is ignored, by its children too
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heard) as child:
         line = ""
         while '"phase": "training"' not in line:
             line = child.stdout.readline()

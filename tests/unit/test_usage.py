@@ -1,10 +1,12 @@
 """A worker's whole tree from outside: its processor time, also of what has ended; held still; the files that it has mapped."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from autoresearch.errors import RunFailed
 from autoresearch.sandbox import locking
 
+NOBODY_ASKS = SimpleNamespace(held=contextlib.nullcontext)  # in no cell
 WAYS = [locking._psutil_times, *([locking._times] if locking._HAS_CHILDREN else [])]
 BUSY = "import time\nwhile time.process_time() < {}: pass\n"
 # A thread starts a process, which starts another; the first two are done before the test looks a second time.
@@ -78,20 +81,21 @@ def test_nothing_of_a_tree_goes_on_while_it_is_held(tmp_path):
     files = [tmp_path / name for name in ("own", "child")]
     try:
         wait_until(lambda: all(path.exists() and path.stat().st_size for path in files))
-        with locking.held(process.pid, frozenset()) as stopped:
+        with locking.held(process.pid, frozenset(), NOBODY_ASKS) as stopped:
             before = [path.stat().st_size for path in files]
             assert len(stopped) == 2
             time.sleep(0.1)
             assert [path.stat().st_size for path in files] == before
         wait_until(lambda: all(path.stat().st_size > size for path, size in zip(files, before, strict=True)))
-        with pytest.raises(RunFailed, match="went on while they were held"), locking.held(process.pid, frozenset()) as stopped:
+        went_on = pytest.raises(RunFailed, match="went on while they were held")
+        with went_on, locking.held(process.pid, frozenset(), NOBODY_ASKS) as stopped:
             os.kill(stopped[-1], signal.SIGCONT)  # as a timer of its own would
     finally:
         for one in psutil.Process(process.pid).children():
             one.kill()
         process.kill()
         process.wait()
-    with locking.held(process.pid, frozenset()) as stopped:
+    with locking.held(process.pid, frozenset(), NOBODY_ASKS) as stopped:
         assert stopped == [], "what has ended stands still"
 
 
