@@ -36,6 +36,7 @@ OUR_OWN: Final = "our own code"
 # What a driver prints before it ends the process (abort(3)) for want of memory: Metal's, through MLX.
 ABORTED_OUT_OF_MEMORY = ("kiogpucommandbuffercallbackerroroutofmemory", "insufficient memory", "attempting to allocate")
 POLL_SECONDS = 0.5
+START_SECONDS = 0.1  # chosen: MLX starts 8 compilers to load a model on a CPU, PyTorch and JAX one process or none
 WORKER = "autoresearch.measure.worker"
 READ_BYTES = 1 << 16
 PIPE_BYTES = 1 << 20  # what Linux gives to any user
@@ -174,9 +175,9 @@ class Worker:
     def used_seconds(self) -> float:
         """Processor time of the worker and all that it has started so far, as far as it was looked at while it lived.
 
-        Every process that it starts counts half of the time between two looks more: it may have come and gone between them.
+        Every process that it starts counts START_SECONDS more: it may have come and gone between two looks.
         """
-        return self._usage.seconds() + (POLL_SECONDS / 2 * self._lookups.started if self._lookups else 0.0)
+        return self._usage.seconds() + (START_SECONDS * self._lookups.started if self._lookups else 0.0)
 
     def limit_lookups(self, most: int) -> None:
         """In a cell that asks: from now on it may look up so many names, each as often as it is asked for; more end it."""

@@ -48,9 +48,9 @@ LOOKUPS = (
     "listxattr", "llistxattr", "listxattrat", "file_getattr", "uselib",
 )  # fmt: skip
 # Asked for, too: what moves one of the kernel's counters on that a later process can read (sessions, pipes), or its load; a new
-# process, which no look at the list of processes may miss, and which is none while they are held; a lock, which others can see.
-COUNTED = ("setsid", "pipe", "pipe2", "fork", "vfork", "flock")
-FROM_SOCKETS = ("recvmsg", "recvmmsg")  # with devices descriptors stay allowed: none that was under way is taken after locking in
+# process, which no look at the list of processes may miss, and which none starts while they are held; a lock, which others can
+# see; and what may take a descriptor out of a socket, where locking in has not seen it.
+COUNTED = ("setsid", "pipe", "pipe2", "fork", "vfork", "flock", "recvmsg", "recvmmsg")
 NEWEST = 469  # file_setattr, of Linux 6.17
 BEFORE_LANDLOCK_3 = ("truncate",)  # Landlock sees it from its third version on
 
@@ -136,7 +136,7 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
     """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list."""
     forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS)]
     asked = (
-        LOOKUPS + COUNTED + (("bind", *FROM_SOCKETS) if has_devices else ())
+        LOOKUPS + COUNTED + (("bind",) if has_devices else ())
     )  # a name is a note to others: none is taken once it is locked in
     lists = ((tuple(forbidden), EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK))
     ours = {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING}

@@ -1,15 +1,18 @@
 """What a train.py tries between its clock and its score, and between one run and the next: whole runs in real cells."""
 
 import json
+import struct
+import time
 from dataclasses import replace
 
 import pytest
 from e2e import studies
 
+from autoresearch.border import files
 from autoresearch.run import bounds, experiment
 from autoresearch.run.bounds import Bounds
 from autoresearch.run.experiment import execute
-from autoresearch.sandbox import levels, workdir
+from autoresearch.sandbox import levels, locking, workdir
 
 pytestmark = pytest.mark.slow  # real trainings
 BUILD = "    return runtime.Table(spec.vocab_size)\n"
@@ -36,6 +39,8 @@ OPENS = """            doors = [
                 lambda: os.stat(os.__file__), lambda: os.stat("/usr/bin"), lambda: os.stat("there/is/none"),
                 lambda: os.readlink("/proc/self/exe"), lambda: os.chdir("/usr"), lambda: os.execv("/bin/none", ["none"]),
                 lambda: os.rename("/usr/a", "/usr/b"), lambda: os.statvfs("/usr"), child_counts, lambda: mmap.mmap(-1, 4096),
+                child_starts, lambda: fcntl.flock(0, fcntl.LOCK_SH), lambda: fcntl.lockf(0, fcntl.LOCK_SH),
+                lambda: socket.recv_fds(socket.socketpair()[0], 1, 1, socket.MSG_DONTWAIT),
             ]
             for door in doors if self.calls > 1 else ():
                 try:
@@ -44,7 +49,7 @@ OPENS = """            doors = [
                 except OSError:
                     pass"""
 CHILD = """
-import mmap, os
+import fcntl, mmap, os, socket
 
 def in_a_child(what):
     pid = os.fork()
@@ -59,6 +64,9 @@ def in_a_child(what):
 
 def child_opens():
     in_a_child(lambda: os.open("/dev/null", os.O_RDONLY))
+
+def child_starts():
+    in_a_child(lambda: None)
 
 def child_counts():
     in_a_child(os.setsid)
@@ -102,7 +110,7 @@ HOLDS = {
     ),
     "70 processes": (
         "            if self.calls == 1:\n                for _ in range(70):\n                    os.fork() or time.sleep(9)",
-        "limit", "processes",
+        "limit", "process",
     ),
     # Its first thread ends, another goes on: the process looks like one that is no more.
     "a process without its first thread": (
@@ -123,6 +131,48 @@ def test_what_would_take_long_to_lock_in_or_could_not_be_is_refused(honest, tmp_
     body, status, words = HOLDS[name]
     found = execute(setup, with_model(text, body), 1, tmp_path)
     assert found.status == status and words in found.reason, found
+
+
+# Each starts the next and ends: none lives until a list that it stood on has been read.
+CHAIN = """
+    import mmap, os, signal, struct, time
+    with open("beat", "wb") as file:
+        file.write(bytes(8))
+    with open("beat", "r+b") as file:
+        beat = mmap.mmap(file.fileno(), 8)
+    if os.fork() == 0:
+        while True:
+            struct.pack_into("<Q", beat, 0, struct.unpack("<Q", beat)[0] + 1)
+            if os.fork():
+                os._exit(0)
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.skipif(levels.reach().level < 2, reason="no cell here")
+@pytest.mark.parametrize("level", [2, 3])
+def test_no_process_starts_another_while_it_is_held(honest, tmp_path, level, monkeypatch):
+    """Nor when it is missed by those who stop it, which is what the chain is made for."""
+    if levels.reach().level < level:
+        pytest.skip(f"level {level} can't be had here")
+    setup, text, _ = honest
+    seen, take = [], files.take
+
+    def looked_at(folder, *rest):
+        for seconds in (0.05, 0.3, 0):
+            seen.append(struct.unpack("<Q", (folder / "beat").read_bytes())[0])
+            time.sleep(seconds)
+        return take(folder, *rest)
+
+    monkeypatch.setattr(files, "take", looked_at)
+    monkeypatch.setattr(locking, "_stop", lambda *_: [])
+    end = "\n\nif __name__"
+    assert text.count(start := "    run = measure.start()\n") == text.count(end) == 1
+    chained = text.replace(start, start + CHAIN).replace(end, f"\n    time.sleep(2){end}")
+    found = execute(replace(setup, sandbox=level), chained, 1, tmp_path)
+    _, before, after = seen  # one that had its answer may still come
+    assert before == after > 1, seen
+    assert found.status == "invalid" and "went on while they were held" in found.reason, found
 
 
 @pytest.mark.skipif(levels.reach().level < 2, reason="no cell here")
