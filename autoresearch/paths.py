@@ -20,8 +20,8 @@ def shipped(name: str) -> Path:
     return inside if inside.exists() else PACKAGE.parent / name
 
 
-def typed(path: Path) -> str:
-    """The path as one word of a command line to be copied: quoted for this system's shell where it has spaces and the like."""
+def typed(path: object) -> str:
+    """A path or another value as one word of a command line to be copied: quoted for this system's shell where it has to be."""
     return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 

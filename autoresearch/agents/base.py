@@ -48,8 +48,8 @@ class Course:
     def line(self) -> str:
         """For an agent: numbers alone, whatever train.py has said."""
         speed = None if self.tokens_per_second is None else f"{self.tokens_per_second:,.0f}"
-        memory = None if self.memory_bytes is None else f"{self.memory_bytes / 2**30:.2f}"
-        losses = (None if loss is None else f"{loss:.3f}" for loss in self.losses)
+        memory = None if self.memory_bytes is None else f"{self.memory_bytes / 2**30:.1f}"
+        losses = (None if loss is None else f"{loss:.2f}" for loss in self.losses)
         return " | ".join(str("n/a" if cell is None else cell) for cell in (self.number, self.steps, speed, memory, *losses))
 
 

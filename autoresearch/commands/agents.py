@@ -57,10 +57,18 @@ def check(context: click.Context, agent: str, agent_fence: str | None, attack: b
 
     Example: `autoresearch agents check claude-code --attack`
     """
-    from autoresearch.checks import agent_check, fence_trial
+    from autoresearch.checks import agent_check
+    from autoresearch.errors import UsageError
 
-    found = agent_check.examine(agent, fenced=agent_fence != "off")
-    tried = fence_trial.run(found["fence"]["level"]) if attack else []
+    found, tried = agent_check.examine(agent, fenced=agent_fence != "off"), []
+    if attack:
+        if not found["fence"]["level"]:
+            raise UsageError(
+                "there is no fence to get out of", "leave --attack out; `autoresearch doctor` says what this system has"
+            )
+        from autoresearch.checks import fence_trial
+
+        tried = fence_trial.run(found["fence"]["level"])
     broken = [one for one in tried if one.is_broken or (one.is_open is None and found["fence"]["level"] >= 2)]
     exchange = found["exchange"]
     is_ok = found["version_status"] == 0 and not broken and (exchange is None or exchange["is_ok"])
@@ -101,7 +109,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"variables  {', '.join(is_set) or 'none'} (of {', '.join(found['variables']) or 'none'}: those that are set)",
         f"sets       {', '.join(found['environment']) or 'nothing'}",
         "cost       "
-        + ("read from its output" if found["tells_cost"] else "n/a: --max-cost does not hold, a number of proposals does"),
+        + ("read from its output" if found["tells_cost"] else "not told: --max-cost does not hold, a number of proposals does"),
         f"version    {harmless(found['says_version'] or 'n/a')} (status {found['version_status']}); the recipe was run with "
         f"{found['version'] or 'n/a'}",
     ]

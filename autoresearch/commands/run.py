@@ -1,6 +1,7 @@
 """`autoresearch run`: the whole job, and the way back into one that was stopped."""
 
 import json
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,12 @@ from autoresearch.commands.options import CONSTRAINTS, options
 if TYPE_CHECKING:
     from autoresearch.loop.stop import Ending
     from autoresearch.study.workspace import Study
+
+
+AGENT_OPTIONS = (
+    "agent", "model", "base_url", "max_cost", "max_tokens_per_experiment", "context", "agent_command", "command_env", "agent_fence",
+    "mix",
+)  # fmt: skip
 
 
 @click.command("run")
@@ -90,13 +97,28 @@ def command(
         end = {"event": "end", "reason": ending.reason, "exit_status": ending.exit_status, "workspace": str(study.folder)}
         say_on(json.dumps(end))
     else:
-        for line in farewell(study, ending):
+        for line in farewell(study, ending, agent_words(context)):
             tell(line)
     context.exit(ending.exit_status)
 
 
-def farewell(study: "Study", ending: "Ending") -> list[str]:
-    """Where the study stands, and what to type next."""
+def agent_words(context: click.Context) -> str:
+    """The options of this call that say who proposes, to be typed again: else it could be somebody else, who costs money."""
+    from click.core import ParameterSource
+
+    from autoresearch.paths import typed
+
+    words = []
+    for option in context.command.params:
+        if option.name in AGENT_OPTIONS and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            given = context.params[option.name]
+            for value in given if option.multiple else [given]:
+                words += [option.opts[0], typed("none" if value == math.inf else f"{value:g}" if type(value) is float else value)]
+    return "".join(f" {word}" for word in words)
+
+
+def farewell(study: "Study", ending: "Ending", agent: str) -> list[str]:
+    """Where the study stands, and what to type next. agent: options of `run`."""
     from autoresearch.commands.best import elsewhere, gain, tested
     from autoresearch.data import sight
     from autoresearch.paths import typed
@@ -112,7 +134,7 @@ def farewell(study: "Study", ending: "Ending") -> list[str]:
         *([skipped] if (skipped := state.skipped_line) else []),
         *([elsewhere(state), tested(state)] if state.best else []),
         *([warning] if (warning := sight.warning(study.corpus)) else []),
-        f"go on    autoresearch run --workspace {typed(study.folder)}",
+        f"go on    autoresearch run --workspace {typed(study.folder)}{agent}",
         f"look     autoresearch results --workspace {typed(study.folder)}",
         f"picture  {study.folder / 'progress.png'}",
     ]

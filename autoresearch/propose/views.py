@@ -18,6 +18,7 @@ from autoresearch.study.store import Store
 from autoresearch.study.workspace import Study
 
 COURSES = 8  # of the last experiments; chosen: some 300 tokens
+MOST_NATS, MOST_BYTES = 100.0, 1 << 40  # that a loss and a memory may be told as
 COURSE_WIDTH = 0.1  # of the training time, that a loss is the mean of
 MOST_TOLD = 20  # chosen: of what the owner said while the study runs; what is older is said better in program.md
 
@@ -60,8 +61,11 @@ class Views:
             curve = read_curve(self._study.runs / folder / "curve.jsonl", self._study.profile.budget.train_seconds)
             seconds, tokens = (result.training_seconds, result.total_tokens) if result else (None, None)
             speed = tokens / seconds if seconds and tokens is not None else None
-            losses = means(curve, COURSE_AT, COURSE_WIDTH)
+            # What train.py says of itself goes no further than a figure that can be one: it would carry any number to the agent.
+            told = means(curve, COURSE_AT, COURSE_WIDTH)
+            losses = tuple(loss if loss is not None and 0 <= loss <= MOST_NATS else None for loss in told)
             steps, memory = (result.num_steps, result.peak_memory_bytes) if result else (None, None)
+            memory = memory if memory is not None and memory <= (self._study.facts.memory_bytes or MOST_BYTES) else None
             self._courses[folder] = Course(one.number, steps, speed, memory, losses)
         return self._courses[folder]
 

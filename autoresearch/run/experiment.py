@@ -31,6 +31,7 @@ from autoresearch.run.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.sandbox import workdir
 
 # Past the budget, for a last step that took longer than those before: a share of it, in bounds. Then the process tree is stopped.
+STILL_SECONDS = 2.0  # chosen: from the word that its weights are saved until it is held; 5 to 80 ms are usual
 GRACE_SHARE, GRACE_LEAST_SECONDS, GRACE_MOST_SECONDS = 0.01, 0.5, 2.0
 EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
 SPEED_KNOWN = 0.1  # chosen: after this share of the budget a training that is too slow ends
@@ -215,10 +216,13 @@ def _train(
         grace = grace_seconds(setup.train_seconds)
         late = f"no checkpoint {grace:.2f} s after its {setup.train_seconds:g} s of training"
         saved = worker.wait("saved", setup.train_seconds + grace, late, handle, tick)
-        facts["training_seconds"] = awake_seconds() - start
+        said = awake_seconds()
         facts |= {"num_steps": saved["steps"], "total_tokens": feed.tokens}
         checkpoint, stored = folder / "checkpoint", None
-        with worker.held():  # it may have the file open still: what counts is what the clock stopped at
+        with worker.held():  # it may have the file open still: what counts is what it stands still with
+            facts["training_seconds"] = awake_seconds() - start
+            if awake_seconds() - said > STILL_SECONDS:
+                raise RunFailed("timeout", f"it did not stand still within {STILL_SECONDS:g} s of its checkpoint")
             if not files.take(folder / WORK, "checkpoint", checkpoint, _bounds(setup).checkpoint_bytes):
                 raise RunFailed("crash", "said that it saved a checkpoint, but there is none")
             facts |= {"checkpoint": digest(checkpoint), "checkpoint_bytes": checkpoint.stat().st_size}

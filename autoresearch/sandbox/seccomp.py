@@ -135,9 +135,7 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[Instruction]:
     """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list."""
     forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS)]
-    asked = (
-        LOOKUPS + COUNTED + (("bind",) if has_devices else ())
-    )  # a name is a note to others: none is taken once it is locked in
+    asked = LOOKUPS + COUNTED + (("bind",) if has_devices else ())  # a name is a note to others: none is taken once it is locked in
     lists = ((tuple(forbidden), EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK))
     ours = {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING}
     return _program(machine, lists, CONDITIONS | ours)

@@ -166,8 +166,8 @@ def test_no_process_starts_another_while_it_is_held(honest, tmp_path, level, mon
 
     monkeypatch.setattr(files, "take", looked_at)
     monkeypatch.setattr(locking, "_stop", lambda *_: [])
-    end = "\n\nif __name__"
-    assert text.count(start := "    run = measure.start()\n") == text.count(end) == 1
+    start, end = "    run = measure.start()\n", "\n\nif __name__"
+    assert text.count(start) == text.count(end) == 1
     chained = text.replace(start, start + CHAIN).replace(end, f"\n    time.sleep(2){end}")
     found = execute(replace(setup, sandbox=level), chained, 1, tmp_path)
     _, before, after = seen  # one that had its answer may still come

@@ -40,7 +40,7 @@ def test_the_torch_text_agrees(subject):
 
 WRONG = {
     "logits": ("first * cos + second * sin, second * cos - first * sin", "first * cos - second * sin, second * cos + first * sin"),
-    "losses": ("self.optimizer.step(progress)", "self.optimizer.step(0.0)"),
+    "losses": ("self.optimizer.step(progress, None", "self.optimizer.step(0.0, None"),
 }
 
 

@@ -91,7 +91,7 @@ def pretend(card: Card, library: Path) -> ctypes.CDLL:
         "get_device_name": card.name, "get_arch_list": [str(card.target) if is_amd else f"sm_{card.target}"],
         "is_bf16_supported": major >= 8, "max_memory_allocated": 0, "memory_allocated": 0, "is_current_stream_capturing": False,
         "mem_get_info": (card.memory_gb << 30,) * 2, "get_rng_state": torch.zeros(16, dtype=torch.uint8), "set_rng_state": None,
-        "manual_seed_all": None,
+        "manual_seed_all": None, "set_per_process_memory_fraction": None,
     }  # fmt: skip
     for kind in ("cuda", "xpu"):
         setattr(torch._C, f"_{kind}_getCurrentRawStream", lambda index=0: 0)

@@ -64,7 +64,7 @@ def test_the_wheel_holds_what_is_shipped_and_nothing_else(wheel):
     for folder in ("backends", "profiles"):
         shipped = {f"autoresearch/{path.relative_to(ROOT).as_posix()}" for path in _tracked(folder)}
         assert shipped and shipped == {name for name in names if name.startswith(f"autoresearch/{folder}/")}
-    for name in ("program.md", "agents/command/recipes.toml", "study/AGENTS.template.md"):
+    for name in ("program.md", "agents/command/recipes/codex.toml", "study/AGENTS.template.md"):
         assert f"autoresearch/{name}" in names
     assert "autoresearch/backends/__init__.py" not in names  # run, never imported
 

@@ -120,7 +120,7 @@ WRONG = [
     (fail(401, f"bad key {KEY}"), EnvironmentFailure, "rejects the key: bad key (key); set OPENAI_API_KEY", "401"),
     (fail(403, "not yours"), EnvironmentFailure, "forbids it: not yours", "403"),
     (fail(429, "slow down", {"retry-after": "7"}), Unavailable, "slow down", "429"),
-    (fail(429, "quota", code="insufficient_quota"), EnvironmentFailure, "no credit at 127.0.0.1", "429 insufficient_quota"),
+    (fail(429, "quota", code="insufficient_quota"), EnvironmentFailure, "no credit at 127.0.0.1:", "429 insufficient_quota"),
     (fail(404, 'model "small" not found'), UsageError, "has no model 'small'", "404"),
     (fail(400, "bad thing"), BadRequest, "does not take the request: bad thing", "400"),
     (fail(500, "boom"), Unavailable, "boom", "500"),
@@ -153,14 +153,21 @@ def test_what_the_server_says_of_a_model_and_of_its_cost_is_taken(talk):
 def test_the_only_model_is_taken_and_of_several_one_is_asked_for(talk):
     assert talk.open([], model=None).agent.service.model == "small"
     with OpenAIServer([], models=[{"id": "b"}, {"id": "a"}]) as server:
-        with pytest.raises(UsageError, match=r"needs a model; give --model one of those of 127\.0\.0\.1: a, b"):
+        with pytest.raises(UsageError, match=r"needs a model; give --model one of those of 127\.0\.0\.1:\d+: a, b"):
             openai.make(None, server.url)
         gone = server.url
-    with pytest.raises(UsageError, match=r"no connection to 127\.0\.0\.1: .*; start the server or mend --base-url"):
+    with pytest.raises(UsageError, match=r"can't be listed \(no connection to 127\.0\.0\.1:\d+: .*; start it, mend"):
         openai.make(None, gone)
     agent = openai.make("b", gone)
     agent.close()
     assert agent.service.model == "b", "a server that starts later is none the worse"
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "rejects the key: bad"), (404, "nothing is served there; mend --base-url")])
+def test_a_server_that_lists_no_models_to_us_says_why(status, said):
+    with OpenAIServer([], models=fail(status, "bad")) as server, pytest.raises(UsageError, match="can't be listed") as caught:
+        openai.make(None, server.url)
+    assert said in str(caught.value) and "give --model" in str(caught.value)
 
 
 def test_without_a_key_it_needs_an_address(monkeypatch):
@@ -168,7 +175,7 @@ def test_without_a_key_it_needs_an_address(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UsageError, match="needs a key, or the address of a server of your own; set OPENAI_API_KEY"):
         openai.make("gpt")
-    with pytest.raises(UsageError, match="--base-url is 'localhost:11434'; write it with http://"):
+    with pytest.raises(UsageError, match="--base-url is 'localhost:11434'; write it as in http://"):
         openai.make("gpt", "localhost:11434")
 
 

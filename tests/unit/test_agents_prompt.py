@@ -58,7 +58,7 @@ def test_a_discard_changes_nothing_before_the_last_block():
 def test_how_trainings_went_is_told_and_goes_first_where_a_context_is_small():
     courses = (Course(3, 780, 52_100.4, 3 * 2**29, (4.5, 4.0, 3.5, None, 3.25)), Course(24, None, None, None, (None,) * 5))
     told = view(night(25), courses=courses)
-    rows = "3 | 780 | 52,100 | 1.50 | 4.500 | 4.000 | 3.500 | n/a | 3.250\n24 | n/a | n/a | n/a | n/a | n/a | n/a | n/a | n/a"
+    rows = "3 | 780 | 52,100 | 1.5 | 4.50 | 4.00 | 3.50 | n/a | 3.25\n24 | n/a | n/a | n/a | n/a | n/a | n/a | n/a | n/a"
     assert f"{COURSE_TITLE}\n{rows}" in text(told)
     small = "\n".join(block["text"] for block in prompt.content(told, "", characters=len(told.train_py) + 1500))
     assert COURSE_TITLE not in small and "24 | learning rate" in small and "left out" in small

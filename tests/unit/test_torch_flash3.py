@@ -79,7 +79,7 @@ def step(kind: str, monkeypatch) -> tuple[Counted, float]:
     for module in (cuda, train):
         monkeypatch.setitem(sys.modules, module.__name__, module)  # Dynamo looks its functions' globals up there
     trainer = train.Trainer(train.build_model(SimpleNamespace(vocab_size=97, seq_len=24)), 24)
-    monkeypatch.setattr(trainer.optimizer, "step", lambda progress: None)  # its updates are graphs of their own
+    monkeypatch.setattr(trainer.optimizer, "step", lambda *_: None)  # its updates are graphs of their own
     trainer.passes = 1
     ids = np.random.default_rng(0).integers(97, size=(trainer.rows, 24), dtype=np.int32)
     trainer.step(lambda rows: (ids[:rows], ids[:rows]), 0.5)

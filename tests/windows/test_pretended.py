@@ -17,7 +17,7 @@ import studies
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="pretended on Linux"), pytest.mark.slow]
 NIGHT = Path(__file__).with_name("night.py")
 # What is for the fence of one system, and imported by nothing that runs on another.
-FENCES = ("autoresearch.sandbox.", "autoresearch.checks.attacks.", "autoresearch.checks.trial")
+FENCES = ("autoresearch.sandbox.", "autoresearch.checks.attacks.", "autoresearch.checks.trial", "autoresearch.checks.fence_trial")
 EVERY_MODULE = f"""
 import importlib
 from pathlib import Path

@@ -37,7 +37,7 @@ def fail(status, message, headers=None, **fields):
 class OpenAIServer:
     def __init__(self, script, models=({"id": "small"},), has_chat=True, has_tools=True):
         self.requests, self.faults = [], []
-        self.script, self.models, self.has_chat, self.has_tools = script, list(models), has_chat, has_tools
+        self.script, self.models, self.has_chat, self.has_tools = script, models, has_chat, has_tools
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._server.daemon_threads = True
 
@@ -88,7 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self._send(200, {}, json.dumps({"object": "list", "data": self.owner.models}).encode(), "application/json")
+        if isinstance(self.owner.models, Answer):
+            body = json.dumps({"error": self.owner.models.error}).encode()
+            return self._send(self.owner.models.status, {}, body, "application/json")
+        self._send(200, {}, json.dumps({"object": "list", "data": list(self.owner.models)}).encode(), "application/json")
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -42,9 +42,9 @@ class Service:
             raise UsageError(f"the key can't be read: {reply.shown(str(error))}", KEYS) from None
         except Exception as error:  # of its HTTP library: a proxy or a certificate that is not there
             raise UsageError(f"the client can't be made: {reply.shown(str(error) or type(error).__name__)}", PROXIES) from None
-        if self._client.base_url.scheme not in ("http", "https") or not self.host:
+        if self._client.base_url.scheme not in ("http", "https") or not self._client.base_url.host:
             address = str(self._client.base_url).rstrip("/")
-            raise UsageError(f"ANTHROPIC_BASE_URL is {address!r}; write it with http:// or https:// in front")
+            raise UsageError(f"ANTHROPIC_BASE_URL is {address!r}; write it as in http://127.0.0.1:11434")
         if not (self._client.api_key or self._client.auth_token or self._client.credentials):
             raise UsageError("the agent claude needs a key", KEYS)
         self.knows_editor = self.host == "anthropic.com" or self.host.endswith(".anthropic.com")
@@ -55,7 +55,8 @@ class Service:
 
     @property
     def host(self) -> str:
-        return self._client.base_url.host
+        """Its name, and its port where the address has one."""
+        return self._client.base_url.netloc.decode("ascii", "replace").rpartition("@")[2]
 
     def close(self) -> None:
         """Its connections; no request after this."""

@@ -82,8 +82,8 @@ def refusal(asked: Asked, status: int, said: str, words: str = "", retry_seconds
         option = f"--context {context}" if context else f"--max-tokens-per-experiment {output}"
         return TooLong(f"{host} takes {size} only: {said}; {option} says so from the start", context, output)
     if (status == 404 and "model" in told) or (status == 400 and _NO_MODEL.search(told)):
-        close = nearest(asked.model, [one for one in asked.known if one != asked.model])
-        close = close or f"; give --model one that it has{f', such as {asked.known[0]}' if asked.known else ''}"
+        others = [one for one in asked.known if one != asked.model]
+        close = nearest(asked.model, asked.known) or f"; give --model one that it has{f', such as {others[0]}' if others else ''}"
         return UsageError(f"{host} has no model {asked.model!r} ({said}){close} (--model, {asked.address})")
     if status in (404, 405):
         return EnvironmentFailure(f"{host} answers {status} ({said}): nothing is served there; mend {asked.address}")

@@ -48,17 +48,19 @@ class Service:
             )  # fmt: skip
         except Exception as error:  # of its HTTP library: a proxy or a certificate that is not there
             raise UsageError(f"the client can't be made: {reply.shown(str(error) or type(error).__name__)}", PROXIES) from None
-        if self._client.base_url.scheme not in ("http", "https") or not self.host:
-            raise UsageError(f"{ADDRESS} is {url!r}; write it with http:// or https:// in front")
+        if self._client.base_url.scheme not in ("http", "https") or not self._client.base_url.host:
+            raise UsageError(f"{ADDRESS} is {url!r}; write it as in http://127.0.0.1:11434/v1")
         self._wires: list[wires.Chat | wires.Responses] = [wires.Chat(True, "max_tokens"), wires.Responses()]
         if is_openai:
             self._wires = [wires.Responses(), wires.Chat(True, "max_completion_tokens")]
         self.known: dict[str, int | None] = {}  # models, and their context where the server says it
+        self.model = model or ""
         self.model = model or self._only_model()
 
     @property
     def host(self) -> str:
-        return self._client.base_url.host
+        """Its name, and its port where the address has one."""
+        return self._client.base_url.netloc.decode("ascii", "replace").rpartition("@")[2]
 
     def close(self) -> None:
         """Its connections; no request after this."""
@@ -80,7 +82,8 @@ class Service:
             self.list_models()
         except AutoresearchError as error:
             self.close()
-            raise UsageError(f"{error}; start the server or mend {ADDRESS}, and give --model") from None
+            why = f"the models of {self.host} can't be listed ({error})"
+            raise UsageError(f"{why}; start it, mend {ADDRESS}, or give --model") from None
         if len(self.known) != 1:
             self.close()
             names = ", ".join(sorted(self.known)[:12]) or "none that it tells"
@@ -181,4 +184,4 @@ class Service:
         return reply.shown(text, None if self._client.api_key == "none" else self._client.api_key)
 
 
-_NO_MESSAGE = "malformed answer", Unavailable("an answer that is no message")
+_NO_MESSAGE = "malformed answer", Unavailable(f"an answer that is no message; is {ADDRESS} that of an API?")
