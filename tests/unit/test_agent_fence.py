@@ -136,6 +136,31 @@ def test_what_it_puts_in_a_place_of_ours_is_not_followed(own, tmp_path):
     assert not (tmp_path / "cache" / "agents").exists()
 
 
+@linux
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("swap", ["rmtree(a); os.symlink(b, a)", "os.remove(a + '/key'); os.link(b + '/key', a + '/key')"])
+def test_another_program_s_sign_in_is_not_taken_for_a_renewed_one(level, swap, own, tmp_path):
+    for name in (".mine", ".other"):
+        (tmp_path / "home" / name).mkdir()
+        (tmp_path / "home" / name / "key").write_text(f"of {name}", encoding="utf-8")
+    text = "import os\nfrom shutil import rmtree\na, b = map(os.path.expanduser, ('~/.mine', '~/.other'))\n"
+    text += f"open(b + '/key', 'a').close()\nos.utime(b + '/key')\n{swap}\n"
+    own(text + EDIT, 'config = ["~/.mine/key", "~/.other"]\nkept = ["~/.mine/key"]\n')
+    one = command.make("mine")
+    one.level = level
+    one.propose(view(tmp_path))
+    assert not (tmp_path / "cache" / "agents").exists()
+
+
+@linux
+def test_a_folder_in_the_place_of_its_own_is_not_read(own, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "train.py").write_text("ANOTHER = 1\n", encoding="utf-8")
+    swap = f"os.chdir('..')\nos.rename('work', 'old')\nos.symlink({str(tmp_path / 'other')!r}, 'work')\n"
+    own(EDIT + "import os\n" + swap)
+    assert command.make("mine", fenced=False).propose(view(tmp_path)).train_py == "DEPTH = 5\n"  # a fence does not let it
+
+
 def test_its_environment(own, tmp_path, monkeypatch):
     monkeypatch.setenv("CLAUDECODE", "1")
     monkeypatch.setenv("MAX_THINKING_TOKENS", "9000")

@@ -12,7 +12,6 @@ it; the end of its output stays in `<view.folder>/command/last-output.txt`.
 """
 
 import atexit
-import contextlib
 import functools
 import io
 import os
@@ -24,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,18 @@ class Command:
             kept.mkdir(parents=True, exist_ok=True)
             folder = made()
             task = scratch.fill(folder / "work", view, self.seconds, self._last_problem)
-            problem, output = self._run(folder, task, view.wanted, meter, left_usd)
-            with contextlib.suppress(OSError):  # it is for reading only: a full disk or another thread's write costs nothing else
-                (kept / "last-output.txt").write_text(output, encoding="utf-8", newline="")
-            if problem is None:
-                text, description = scratch.answer(folder / "work", view)
-                self._last_problem = None
-                why = f"{program} edited train.py in {time.monotonic() - started:.0f} s"
-                return Proposal(text, description, why, meter.told(self.model).get("cost_usd"))
+            with closing(files.Held(folder / "work")) as work, closing(files.Held(fence.home(folder))) as its_home:
+                problem, output = self._run(folder, task, view.wanted, meter, left_usd)
+                with suppress(OSError):  # it is for reading only: a full disk or another thread's write costs nothing else
+                    (kept / "last-output.txt").write_text(output, encoding="utf-8", newline="")
+                if self.level:
+                    with suppress(OSError):  # a full disk costs the renewed sign-in alone
+                        home.keep(its_home, self.recipe)
+                if problem is None:
+                    text, description = scratch.answer(work, view)
+                    self._last_problem = None
+                    why = f"{program} edited train.py in {time.monotonic() - started:.0f} s"
+                    return Proposal(text, description, why, meter.told(self.model).get("cost_usd"))
         except scratch.BadAnswer as bad:
             problem = self._last_problem = str(bad)
         except OSError as error:
@@ -167,11 +171,7 @@ class Command:
                 process.stdin.close()
         if problem is None and process.returncode != 0:
             problem = f"it ended with status {process.returncode}"
-        text = output.text()
-        if self.level:
-            with contextlib.suppress(OSError):  # a full disk costs the renewed sign-in alone
-                home.keep(fence.home(folder), self.recipe)
-        return problem, _without_secrets(scratch.clean(text))
+        return problem, _without_secrets(scratch.clean(output.text()))
 
 
 def made() -> Path:
