@@ -68,7 +68,10 @@ class Held:
             os.close(self._folder)
 
     def read(self, name: str, most_bytes: int) -> tuple[bytes, float]:
-        """(content, time of its last change in seconds) of a plain file with no other name, through no link; OSError says why not."""
+        """(content, time of its last change in seconds) of a plain file with no other name, through no link.
+
+        OSError says why there is none.
+        """
         try:
             opened = self._opened(PurePath(name))
         except OSError as error:

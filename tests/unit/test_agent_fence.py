@@ -228,6 +228,10 @@ CODEX = '{"type":"turn.completed","usage":{"input_tokens":4000,"cached_input_tok
         ("codex", (CODEX,), (3000, 1000, None, 200, None)),
         ("aider", ("Tokens: 3.2k sent, 123 received. Cost: $0.01 message, $0.02 session.",), (3200, None, None, 123, 0.02)),
         ("aider", ("Tokens: 1.0k sent, 50 received.",), (1000, None, None, 50, None)),
+        ("claude-code", ('{"type":"result","total_cost_usd":2}', '{"type":"result","total_cost_usd":0.01}'), (None,) * 4 + (2.0,)),
+        ("claude-code", ('{"type":"result","total_cost_usd":0}',), (None,) * 5),
+        ("claude-code", ('{"type":"result","total_cost_usd":9e11}',), (None,) * 5),  # the ledger takes no such number
+        ("opencode", (STEP % 9e5, STEP % 9e5), (2000, 8, 0, 100, None)),
         ("claude-code", ('{"type":"result","total_cost_usd":-1,"usage":{"output_tokens":"many"}}', "[1]"), (None,) * 5),
     ],
 )
@@ -237,6 +241,20 @@ def test_what_it_used_is_read_from_its_output(name, lines, told):
         meter.feed(line.encode() + b"\n")
     keys = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
     assert tuple(meter.told().get(key) for key in keys) == told
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("claude-code", '{"type":"result","total_cost_usd":"%sx"}' % ("1" * 300_000)),
+        ("aider", "Tokens: 1 sent" * 3000 + "1" * 300_000),
+    ],
+)
+def test_no_line_takes_long_to_read(name, line, tmp_path):
+    (tmp_path / "line").write_text(line, encoding="utf-8")
+    text = "import sys\nfrom autoresearch.agents.command import recipes, usage\n"
+    text += "meter = usage.Meter(recipes.recipe(sys.argv[1]).usage)\nmeter.feed(open(sys.argv[2], 'rb').read())\nmeter.told()\n"
+    subprocess.run([sys.executable, "-c", text, name, str(tmp_path / "line")], check=True, timeout=30)  # it took minutes
 
 
 def test_its_limits_of_money_and_tokens(own, tmp_path):

@@ -61,7 +61,10 @@ def fill(folder: Path, view: View, seconds: float, last_problem: str | None) -> 
 
 
 def answer(work: Held, view: View) -> tuple[str, str]:
-    """(train.py's new text, a line that describes the edit). work: its folder, held since before its start. BadAnswer says why not."""
+    """(train.py's new text, a line that describes the edit). BadAnswer says why there is none.
+
+    work: its folder, held since before its start.
+    """
     try:
         text = _read(work, TRAIN_PY, LARGEST_BYTES).decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
