@@ -146,7 +146,7 @@ def _bubblewrap(one: Cell) -> tuple[list[str], list[int]]:
 
     assert sys.platform == "linux", "there is no level 3 elsewhere"
     code = os.memfd_create("filter")
-    os.write(code, seccomp.packed(seccomp.with_network(platform.machine())))
+    os.write(code, seccomp.packed(seccomp.with_network(platform.machine(), has_own_root=True)))
     os.lseek(code, 0, os.SEEK_SET)
     names = [name for name in bubblewrap.NAMESPACES if name != "--unshare-net"]
     # Where we are root: no rights of root, and no setting of the kernel, which its owner may write without any.

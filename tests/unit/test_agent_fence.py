@@ -28,7 +28,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 EDIT = "open('train.py', 'w').write('DEPTH = 5\\n')\n"
 ATTEMPTS = (
     "ssh_key", "ledger", "write_ledger", "write_git", "write_bashrc", "write_kernel_setting", "mount", "keys", "unix_socket",
-    "abstract_socket", "environment", "ptrace", "signal_harness", "daemon",
+    "abstract_socket", "environment", "ptrace", "signal_harness", "daemon", "limits", "priority", "scheduler", "semaphores",
+    "user_namespace", "clone3", "chmod", "utime",
 )  # fmt: skip
 
 
@@ -92,6 +93,16 @@ def test_it_ends_with_a_harness_that_is_killed(level, tmp_path):
         harness.send_signal(signal.SIGKILL)
         harness.wait()
     wait_until(lambda: not processes_with(mark))
+
+
+@linux
+def test_a_keeper_that_can_open_nothing_more_stays(own, tmp_path):
+    mark = f"left-behind-{os.getpid()}-keeper"
+    text = "import os, resource, subprocess, sys\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))\n"
+    own(text + f"subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', {mark!r}], start_new_session=True)\n")
+    with pytest.raises(Unavailable, match="longer than 3 s"):
+        command.make("mine", seconds=3, fenced=False).propose(view(tmp_path))  # a fence does not let it
+    assert not processes_with(mark)
 
 
 @linux
