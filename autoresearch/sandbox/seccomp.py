@@ -155,7 +155,7 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
 
 
 def with_network(machine: str, has_own_root: bool) -> list[Instruction]:
-    """For a coding agent's program: everything but what WITH_NETWORK and NOT_WITH_NETWORK refuse, and BY_PATH in the user's folders."""
+    """For a coding agent's program: all but what WITH_NETWORK and NOT_WITH_NETWORK refuse, and BY_PATH in the user's folders."""
     refused = NOT_WITH_NETWORK + (() if has_own_root else BY_PATH)
     return _program(machine, ((refused, EPERM), (UNSEEN, ENOSYS)), WITH_NETWORK | ({} if has_own_root else TIMES))
 
