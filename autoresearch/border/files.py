@@ -239,6 +239,20 @@ def _put(source: BinaryIO, size: int, target: Path, layer: Path) -> None:
         raise
 
 
+def takes_more(folder: Path, most_bytes: int, most_files: int) -> bool:
+    """Whether what lies there takes more room than that, or hides from being counted: too deep, without rights."""
+    hidden: list[OSError] = []
+    found_bytes = found_files = 0
+    for parent, folders, names in os.walk(folder, onerror=hidden.append):
+        found_files += len(folders) + len(names)
+        for name in names:
+            with contextlib.suppress(OSError):  # gone
+                found_bytes += os.lstat(os.path.join(parent, name)).st_size
+        if found_bytes > most_bytes or found_files > most_files:
+            return True
+    return any(error.errno != errno.ENOENT for error in hidden)
+
+
 def remove(path: Path) -> None:
     """A file or a folder with all that is in it, however deep and whatever its modes; what is not there is no error.
 

@@ -20,7 +20,7 @@ from autoresearch.agents.command.usage import Meter
 from autoresearch.checks import fence_trial
 from autoresearch.cli import cli
 from autoresearch.errors import UsageError
-from autoresearch.sandbox import fence, fence_macos
+from autoresearch.sandbox import bubblewrap, fence, fence_macos
 
 REACH = fence.reach()[0]
 LEVELS = [pytest.param(level, marks=pytest.mark.skipif(level > REACH, reason="not reached here")) for level in (3, 2)]
@@ -130,6 +130,23 @@ def test_it_has_copies_of_what_its_recipe_names_and_nothing_else_of_the_home_fol
     os.utime(home / ".mine/sign-in", (time.time() + 10, time.time() + 10))
     made.propose(view(tmp_path))
     assert "the user's .mine/sign-in" in said(tmp_path), "the user has signed in again"
+
+
+@linux
+@pytest.mark.parametrize("level", LEVELS)
+def test_it_stands_back_for_the_training_and_fills_no_disk(level, own, tmp_path, monkeypatch):
+    text = "import os, resource, time\nprint(open('/proc/self/oom_score_adj').read().strip(), os.nice(0))\n"
+    text += "tmp = os.statvfs('/tmp')\n"
+    text += "print(resource.getrlimit(resource.RLIMIT_FSIZE)[1], tmp.f_blocks * tmp.f_frsize, flush=True)\n"
+    own(text + "for n in range(3):\n    open(str(n), 'wb').write(bytes(1 << 20))\ntime.sleep(600)\n")
+    monkeypatch.setattr(fence, "MOST_BYTES", 2 << 20)
+    one = command.make("mine")
+    one.level = level
+    with pytest.raises(Unavailable, match="wrote more than 2 MB into its folder"):
+        one.propose(view(tmp_path))
+    adjusted, nice, file_bytes, in_memory = map(int, said(tmp_path).split())
+    assert (adjusted, nice, file_bytes) == (1000, min(19, os.nice(0) + fence.NICE), 2 << 30)
+    assert level < 3 or in_memory == bubblewrap.IN_MEMORY_BYTES or "--size" not in bubblewrap._options()
 
 
 @linux

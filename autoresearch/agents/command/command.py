@@ -42,6 +42,7 @@ SECONDS = 600.0  # chosen: two trainings of 300 s, within which a coding agent r
 KEPT_BYTES = 256 * 1024  # chosen: of the output's end, some thousand lines
 _PREFIX = "autoresearch-agent-"  # of the scratch folders, in the system's temporary one: a path with ../ meets nothing of the study
 _POLL_SECONDS = 0.25
+_LOOKS = 8  # of these between two at the size of its folder
 _REASON_CHARACTERS = 300  # chosen: of the output's end in a reason, which is one line of a panel
 # What a program says to the coding agents that are started in it; Claude Code refuses to be started in itself.
 NESTED = (
@@ -153,13 +154,15 @@ class Command:
         at_exit = functools.partial(end_tree, process)  # we may be in a thread that the end of the process cuts short
         atexit.register(at_exit)
         end = time.monotonic() + self.seconds
-        problem = None
+        problem, look = None, 0
         try:
             while process.poll() is None and problem is None:
                 if time.monotonic() > end:
                     problem = self._last_problem = f"it took longer than {self.seconds:g} s and was ended"
                 elif self.max_tokens is not None and meter.output_tokens > self.max_tokens:
                     problem = f"it wrote more than the {self.max_tokens} tokens of --max-tokens-per-experiment and was ended"
+                elif (look := look + 1) % _LOOKS == 0 and files.takes_more(folder, fence.MOST_BYTES, fence.MOST_FILES):
+                    problem = self._last_problem = f"it wrote more than {fence.MOST_BYTES >> 20:,} MB into its folder and was ended"
                 elif not wanted():
                     problem = "nobody waits for its answer any more; it was ended"
                 else:
