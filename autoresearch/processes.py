@@ -33,8 +33,14 @@ _jobs: weakref.WeakKeyDictionary[subprocess.Popen[bytes], "weakref.finalize[...,
 _ROUNDS, _ROUND_SECONDS = 20, 0.5  # chosen: what a process may start while it is being ended
 _LAST_SECONDS = 5.0  # that the system may take to end what was killed
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|_PWD$|_PAT$", re.IGNORECASE)
-_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+# Of GIT_CONFIG_COUNT, _KEY_0 and _VALUE_0 git wants all or none.
+_SECRET = re.compile(
+    r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|COOKIE|WEBHOOK|AUTHORIZATION|(PASS|AUTH|JWT|DSN|SAS)(_|$)|_PWD$|_PAT$"
+    r"|^GIT_CONFIG_(COUNT|VALUE|PARAMETERS)", re.IGNORECASE,
+)  # fmt: skip
+_PASSWORD = re.compile(
+    r"://[^/@\s]{0,999}:[^/@\s]{1,999}@|\b(password|pwd|accountkey|sharedaccesskey) ?=|authorization:", re.IGNORECASE
+)
 
 
 def is_secret(name: str) -> bool:
@@ -43,7 +49,7 @@ def is_secret(name: str) -> bool:
 
 
 def has_password(name: str, value: str) -> bool:
-    """Whether the value is an address with a password in it, as of a database; a proxy's is needed."""
+    """Whether a password is in the value: in an address or in words, as of a database, or in a header. A proxy's is needed."""
     return not name.upper().endswith("_PROXY") and _PASSWORD.search(value) is not None
 
 

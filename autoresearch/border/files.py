@@ -5,6 +5,7 @@ could shorten. What breaks a limit is RunFailed("invalid"); nothing else is rais
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from autoresearch import durable
@@ -31,6 +32,7 @@ OTHERS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 3
 # Of what one training may add to the compile cache. Chosen: 40 times what the largest shipped train.py compiles to on a CPU.
 HARVEST_FILES, HARVEST_BYTES, HARVEST_DEPTH, HARVEST_NAME = 5_000, 1 << 30, 12, 512
 HARVEST_LOOKS, HARVEST_SECONDS = 20_000, 20.0  # at what is there, of whatever kind; chosen: 50 times what a walk of ours takes
+_BY_FOLDER = os.open in os.supports_dir_fd  # not on Windows, where nothing fences agent code either
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -53,6 +55,55 @@ def take(work: Path, name: str, target: Path, most_bytes: int = CHECKPOINT_BYTES
         what = "it has holes or another name" if found.st_size <= most_bytes else f"it has {found.st_size:,} bytes"
         raise RunFailed("invalid", f"its checkpoint is refused: {what}; {most_bytes:,} bytes are allowed")
     return True
+
+
+class Held:
+    """A folder of an agent's as it is now. What is put in its place later is another one, and is not read. OSError without it."""
+
+    def __init__(self, folder: Path):
+        self._path, self._folder = folder, os.open(folder, _READ | os.O_DIRECTORY) if _BY_FOLDER else None
+
+    def close(self) -> None:
+        if self._folder is not None:
+            os.close(self._folder)
+
+    def read(self, name: str, most_bytes: int) -> tuple[bytes, float]:
+        """(content, time of its last change in seconds) of a plain file with no other name, through no link.
+
+        OSError says why there is none.
+        """
+        try:
+            opened = self._opened(PurePath(name))
+        except OSError as error:
+            raise _not_plain() if error.errno == errno.ELOOP else error from None
+        try:
+            found = os.fstat(opened)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise _not_plain()
+            if found.st_size > most_bytes:
+                raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and {most_bytes:,} are allowed")
+            with open(opened, "rb", closefd=False) as file:
+                return file.read(most_bytes), found.st_mtime
+        finally:
+            os.close(opened)
+
+    def _opened(self, name: PurePath) -> int:
+        if self._folder is None:
+            if any((self._path / one).is_symlink() for one in (name, *name.parents)) or not (self._path / name).is_file():
+                raise _not_plain()
+            return os.open(self._path / name, _READ)
+        folders = [self._folder]
+        try:
+            for one in name.parts[:-1]:
+                folders.append(os.open(one, _READ | os.O_DIRECTORY, dir_fd=folders[-1]))
+            return os.open(name.name, _READ, dir_fd=folders[-1])
+        finally:
+            for folder in folders[1:]:
+                os.close(folder)
+
+
+def _not_plain() -> OSError:
+    return OSError(errno.EINVAL, "it is no regular file (a link, a folder, a pipe, or it has another name)")
 
 
 def _has_holes(found: os.stat_result) -> bool:
@@ -129,7 +180,7 @@ def harvest(own: Path, layer: Path) -> None:
 
 def _plain_files(folder: Path) -> Iterator[tuple[int, Path]]:
     """(descriptor, path relative to folder) of what can be opened there, HARVEST_DEPTH deep and HARVEST_FILES wide at most."""
-    if os.open not in os.supports_dir_fd:  # Windows, where nothing fences agent code either
+    if not _BY_FOLDER:
         for parent, _, names in os.walk(folder):
             for name in names:
                 with contextlib.suppress(OSError):
@@ -188,6 +239,20 @@ def _put(source: BinaryIO, size: int, target: Path, layer: Path) -> None:
         raise
 
 
+def takes_more(folder: Path, most_bytes: int, most_files: int) -> bool:
+    """Whether what lies there takes more room than that, or hides from being counted: too deep, without rights."""
+    hidden: list[OSError] = []
+    found_bytes = found_files = 0
+    for parent, folders, names in os.walk(folder, onerror=hidden.append):
+        found_files += len(folders) + len(names)
+        for name in names:
+            with contextlib.suppress(OSError):  # gone
+                found_bytes += os.lstat(os.path.join(parent, name)).st_size
+        if found_bytes > most_bytes or found_files > most_files:
+            return True
+    return any(error.errno != errno.ENOENT for error in hidden)
+
+
 def remove(path: Path) -> None:
     """A file or a folder with all that is in it, however deep and whatever its modes; what is not there is no error.
 
@@ -195,7 +260,7 @@ def remove(path: Path) -> None:
     link is followed. Without recursion: folders are moved up beside the first before they are emptied. What a dying process holds
     open (Windows) is left for the next time.
     """
-    if os.open not in os.supports_dir_fd:
+    if not _BY_FOLDER:
         with contextlib.suppress(OSError):
             durable.remove_tree(path) if path.is_dir() else durable.remove(path)
         return

@@ -1,7 +1,6 @@
 """The trial of a coding agent's fence: the attempts of attacks/ that concern it, each in a fence of its own, in the trial's world.
 
-Not among them: the network, which it needs; what a training may not learn of earlier ones; namespaces of its own, in which it has
-no more rights than before.
+Not among them: the network, which it needs; what a training may not learn of earlier ones.
 """
 
 import json
@@ -28,12 +27,10 @@ FENCED = (
     "abstract_socket", "redirected_pair", "reconnected_pair", "named_message", "io_uring", "inherited", "environment",
     "command_line", "process_list", "open_file", "root_folder", "memory_file", "process_vm_readv", "ptrace", "pidfd_getfd",
     "signal_harness", "signal_other", "signal_by_handle", "limits", "priority", "disk_priority", "processors", "scheduler",
-    "daemon",
+    "daemon", "scheduler_by_attributes", "shared_memory", "semaphores", "message_queue", "posix_queue", "unshare", "user_namespace",
+    "clone_namespace", "clone3", "setns",
 )  # fmt: skip
-FROM_LEVEL_3 = (
-    "chmod", "chown", "utime", "attributes", "command_line", "process_list", "limits", "priority", "disk_priority", "processors",
-    "scheduler",
-)  # fmt: skip
+FROM_LEVEL_3 = ("command_line", "process_list")
 
 
 def run(level: int, names: tuple[str, ...] = FENCED) -> list[trial.Result]:

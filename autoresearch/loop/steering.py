@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoresearch import durable
+from autoresearch.border import files
 from autoresearch.errors import LedgerRefusal
 from autoresearch.loop.stop import Stop, stop_if_asked
 from autoresearch.run.setup import OnProgress, Progress
@@ -65,7 +66,8 @@ class Steering:
                 session.record(self._event(name, request))
             except (ValueError, LedgerRefusal) as error:  # somebody else's file, or a skip in a ledger that was cut since
                 session.note(f"the request in {path} is dropped: {error}")
-        durable.remove(path)
+        durable.step("unlink", path)
+        files.remove(path)  # whatever it is
 
     def _event(self, name: str, request: inbox.Request) -> events.Event:
         match request.kind:

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
-from autoresearch.errors import EnvironmentFailure, UsageError
+from autoresearch.errors import EnvironmentFailure, LedgerRefusal, UsageError
 from autoresearch.propose.proposals import REASON_CHARACTERS, objection
 from autoresearch.propose.thinker import Thinker
 from autoresearch.propose.views import Views
@@ -258,7 +258,10 @@ class Proposer:
 
     def _record_asks(self, thinker: Thinker) -> None:
         while not thinker.asks.empty():
-            self._session.record(events.Asked(agent=thinker.agent.name, **vars(thinker.asks.get())))
+            try:
+                self._session.record(events.Asked(agent=thinker.agent.name, **vars(thinker.asks.get())))
+            except LedgerRefusal as error:  # somebody else's numbers end no night
+                self._session.note(f"what {thinker.agent.name} says of a request is left out: {error}")
 
     def _wait(self, thinker: Thinker) -> None:
         session = self._session

@@ -105,5 +105,5 @@ class Views:
             program = ""
         if not told:
             return program
-        added = "\n\n".join(f"- {text}" for text in told[-MOST_TOLD:])
+        added = "\n\n".join("- " + text.replace("\n", "\n  | ") for text in told[-MOST_TOLD:])  # no line of it is a heading
         return f"{program.rstrip()}\n\n## Told while the study runs, the newest last\n\n{added}\n"

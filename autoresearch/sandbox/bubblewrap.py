@@ -20,7 +20,7 @@ NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-net", "--unshare-uts"
 KERNEL = ("/proc", "/dev")  # made anew; what a cell names there is in the new ones, or is bound as a device
 # One mount each instead of hundreds: Landlock gives their files one by one.
 WHOLE = ("/sys/devices/system/cpu", "/sys/devices/system/node")
-SHARED_MEMORY_BYTES = 2 << 30  # chosen; it is memory, and counts as such
+IN_MEMORY_BYTES = 2 << 30  # chosen: of a folder that is memory, and counts as such
 LINKS_AT_MOST = 40  # as the kernel follows on one path
 TRY_SECONDS = 5.0
 
@@ -39,7 +39,7 @@ def root(cell: Cell) -> list[str]:
     shown = sorted({_whole(path) for path in [*cell.reads, *cell.writes] if not _is_within(path, KERNEL)})
     writes = {path for path in cell.writes if not _is_within(path, KERNEL)}
     mounts: list[str] = []
-    found: list[str] = ["--proc", "/proc", "--dev", "/dev", *_shared_memory()]
+    found: list[str] = ["--proc", "/proc", "--dev", "/dev", *in_memory(policy.OWN_SHARED_MEMORY)]
     for path in shown:
         if path in writes or not _is_within(path, mounts):
             mounts.append(path)
@@ -73,9 +73,9 @@ def _is_within(path: str, folders: Iterable[str]) -> bool:
     return any(Path(path).is_relative_to(folder) for folder in folders)
 
 
-def _shared_memory() -> list[str]:
-    size = ["--size", str(SHARED_MEMORY_BYTES)] if "--size" in _options() else []
-    return [*size, "--tmpfs", policy.OWN_SHARED_MEMORY]
+def in_memory(folder: str) -> list[str]:
+    """The options for an empty folder there."""
+    return [*(["--size", str(IN_MEMORY_BYTES)] if "--size" in _options() else []), "--tmpfs", folder]
 
 
 @functools.cache

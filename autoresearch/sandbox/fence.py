@@ -54,6 +54,8 @@ REMOVED = (
     "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
     "DOCKER_HOST", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "OLDPWD",
 )  # fmt: skip
+NICE = 10  # chosen: a tenth of what a training's process gets
+MOST_BYTES, MOST_FILES = 2 << 30, 50_000  # chosen, of its folder: far more than an edit takes
 _LAUNCHER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from autoresearch.sandbox import fence; fence.main()"
 
 
@@ -146,11 +148,11 @@ def _bubblewrap(one: Cell) -> tuple[list[str], list[int]]:
 
     assert sys.platform == "linux", "there is no level 3 elsewhere"
     code = os.memfd_create("filter")
-    os.write(code, seccomp.packed(seccomp.with_network(platform.machine())))
+    os.write(code, seccomp.packed(seccomp.with_network(platform.machine(), has_own_root=True)))
     os.lseek(code, 0, os.SEEK_SET)
     names = [name for name in bubblewrap.NAMESPACES if name != "--unshare-net"]
     # Where we are root: no rights of root, and no setting of the kernel, which its owner may write without any.
-    inside = ["--tmpfs", "/tmp", *bubblewrap.root(one), "--ro-bind", "/proc/sys", "/proc/sys", "--cap-drop", "ALL"]
+    inside = [*bubblewrap.in_memory("/tmp"), *bubblewrap.root(one), "--ro-bind", "/proc/sys", "/proc/sys", "--cap-drop", "ALL"]
     inside += ["--seccomp", str(code), "--chdir", one.work, "--"]
     return [bubblewrap.program(), *names, *inside], [code]
 
@@ -167,6 +169,7 @@ def main() -> None:
     os.set_inheritable(said, False)
     try:
         keeper.stay(2, said)
+        _stand_back()
         os.dup2(os.open(stdin, os.O_RDONLY | os.O_CLOEXEC), 0)
         if one.level == 2:
             linux.apply_with_network(one)
@@ -175,6 +178,17 @@ def main() -> None:
         with contextlib.suppress(OSError):
             os.write(said, f"it could not be started in its fence: {error}\n".encode())
         os._exit(127)
+
+
+def _stand_back() -> None:
+    """When memory is short these go first; beside a training they compute little; a file has a largest size."""
+    import resource
+
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    os.nice(NICE)
+    with contextlib.suppress(ValueError):  # a lower one holds already
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
 
 
 def told(level: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ It is a subreaper: what leaves its parent becomes its child. It ends everything 
 harness is gone, even by kill -9.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -39,7 +40,8 @@ def _keep(worker: int) -> None:
     line.poll()
     status = None
     while True:
-        _kill_all(_children())
+        with contextlib.suppress(OSError):  # without a descriptor or memory: while we are here, the harness finds them below us
+            _kill_all(_children())
         try:
             pid, found = os.waitpid(-1, 0)
         except ChildProcessError:

@@ -36,7 +36,7 @@ def apply(cell: Cell, door: int) -> None:
 def apply_with_network(cell: Cell) -> None:
     """The same for a program that needs the network (fence.py): nobody is asked, and sockets are the internet's alone."""
     machine, _ = _restrict(cell, has_network=True)
-    _load(seccomp.with_network(machine), machine)
+    _load(seccomp.with_network(machine, has_own_root=False), machine)
     _prove(machine)
 
 

@@ -117,17 +117,28 @@ WITHOUT_DEVICES = (If(1, ANY, IOCTLS, inside=False),)
 WITH_DEVICES = (If(1, ANY, IOCTLS, inside=True, answer=ALLOW), If(1, 0xFF00, IOCTL_TYPES, inside=True))
 
 # A coding agent's program (fence.py): the network, and no socket of this machine's other programs (Docker, ssh-agent, D-Bus), with
-# a file or an abstract name; the user's keyring; what looks into other processes or around mounts (it may run as root).
+# a file or an abstract name; the user's keyring; what looks into other processes, changes them, or makes mounts and namespaces.
 WITH_NETWORK = {
     "socket": (If(0, ANY, (2, 10, 16), inside=False),),  # AF_INET, AF_INET6, AF_NETLINK
-    "socketpair": CONDITIONS["socketpair"],
+    "clone": (If(0, NEW_NAMESPACES, (0,), inside=False),),
+    **{name: CONDITIONS[name] for name in ("socketpair", "setpriority", "ioprio_set", "prlimit64")},
+    **{name: CONDITIONS[name] for name in ("sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity")},
 }
 NOT_WITH_NETWORK = (
     "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "ptrace",
-    "kcmp", "open_by_handle_at", "shmget", "shmat", "msgget", "mq_open", "kexec_load", "kexec_file_load", "init_module",
+    "kcmp", "open_by_handle_at", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
+    "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
+    "unshare", "setns", "kexec_load", "kexec_file_load", "init_module",
     "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct", "settimeofday", "clock_settime", "sethostname",
 )  # fmt: skip
-URING = ("io_uring_setup", "io_uring_enter", "io_uring_register")  # it makes sockets that no filter sees
+# io_uring makes sockets that no filter sees; of clone3 none sees the flags, and C libraries fall back to clone.
+UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3")
+# By path, of a file that it may not open: Landlock does not see it, and at level 3 no such file is there. By descriptor they go on.
+BY_PATH = (
+    "chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat", "utime", "utimes", "futimesat", "setxattr", "lsetxattr",
+    "setxattrat", "removexattr", "lremovexattr", "removexattrat", "file_setattr",
+)  # fmt: skip
+TIMES = {"utimensat": tuple(If(1, ANY, (0,), inside=False, high=high) for high in (False, True))}  # without a path: a descriptor's
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
@@ -141,9 +152,10 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
     return _program(machine, lists, CONDITIONS | ours)
 
 
-def with_network(machine: str) -> list[Instruction]:
-    """For a coding agent's program: everything but what WITH_NETWORK and NOT_WITH_NETWORK refuse."""
-    return _program(machine, ((NOT_WITH_NETWORK, EPERM), (URING, ENOSYS)), WITH_NETWORK)
+def with_network(machine: str, has_own_root: bool) -> list[Instruction]:
+    """For a coding agent's program: all but what WITH_NETWORK and NOT_WITH_NETWORK refuse, and BY_PATH in the user's folders."""
+    refused = NOT_WITH_NETWORK + (() if has_own_root else BY_PATH)
+    return _program(machine, ((refused, EPERM), (UNSEEN, ENOSYS)), WITH_NETWORK | ({} if has_own_root else TIMES))
 
 
 def packed(instructions: list[Instruction]) -> bytes:

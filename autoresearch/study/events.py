@@ -22,6 +22,7 @@ from autoresearch.run.constraints import Limit
 
 LONGEST_LINE_BYTES = 1 << 20  # of a line that is written; texts of CHARACTERS take a third of it, were every letter an escape
 _MOST = 2**63 - 1  # of a whole number
+MOST_USD = 1e6
 
 CHARACTERS = {  # at most; longer ones are cut before they are written
     "description": 1000, "reason": 4000, "reasoning": 8000, "log": 20_000, "wish": 2000, "outcome": 1000, "model": 200,
@@ -53,7 +54,7 @@ Reasoning = Annotated[str, Meta(max_length=CHARACTERS["reasoning"])]
 Log = Annotated[str, Meta(max_length=CHARACTERS["log"])]
 Agent = Annotated[str, Meta(max_length=CHARACTERS["agent"])]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-Usd = Annotated[float, Meta(ge=0, le=1e6)]
+Usd = Annotated[float, Meta(ge=0, le=MOST_USD)]
 Bpb = Annotated[float, Meta(gt=0, le=WORST_BPB)]
 Share = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Nats = Annotated[float, Meta(ge=-1e9, le=1e9)]

@@ -6,6 +6,7 @@ and nothing is taken twice, and where no run is at work a request waits for the 
 """
 
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from autoresearch.study import events
 
 LARGEST_BYTES = 1 << 21  # chosen: ten times the largest train.py, so that every letter of one may be an escape
 LEFT_OVER_SECONDS = 3600.0  # chosen: no half-written file is somebody's at work after that time
+
+_NAME = re.compile(r"[0-9]{20}-[0-9a-f]{8}\.json")  # as `put` writes it; it becomes a part of a git ref
 
 Kind = Literal["tell", "pause", "resume", "skip", "propose"]
 
@@ -40,8 +43,11 @@ def put(folder: Path, request: Request) -> str:
 
 
 def waiting(folder: Path) -> Iterator[tuple[Path, Request | None]]:
-    """The requests that nobody has taken, oldest first; None: it is none. A file that can't be read now is left out."""
-    for path in sorted(folder.glob("*.json")):
+    """The requests that nobody has taken, oldest first; None: it is none. What has another name is somebody else's.
+
+    A file that can't be read now is left out.
+    """
+    for path in sorted(path for path in folder.glob("*.json") if _NAME.fullmatch(path.name)):
         with contextlib.suppress(OSError):
             yield path, _read(path)
 
@@ -55,7 +61,7 @@ def tidy(folder: Path) -> None:
 
 
 def _read(path: Path) -> Request | None:
-    if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_BYTES:
         return None
     try:
         return records.read(Request, msgspec.json.decode(path.read_bytes()))

@@ -50,6 +50,13 @@ def play(study, setup, slow, quick, experiments, share=1.0, recorder=None):
     return outcome, recorder
 
 
+def test_an_ask_that_the_ledger_refuses_ends_no_night(fresh):
+    slow = Slow(lambda view: view.on_ask(replace(ASK, cost_usd=9e11)) or BETTER)
+    _, recorder = play(*fresh, slow, None, 1)
+    assert state_of(fresh[0]).experiments[1].verdict == "keep"
+    assert sum("says of a request is left out" in note for note in recorder.notes) == 1
+
+
 class Leaver(Recorder):
     """Ctrl-C at the first event that has these fields."""
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import msgspec
 import pytest
 import studies
 from studies import BETTER, WORSE, play, state_of
@@ -202,11 +203,20 @@ def test_what_is_told_is_harmless_and_bounded(tmp_path, corpus, typed):
     here = ("--workspace", str(study.folder))
     for text in ("", " \x1b\u202e ", "x" * 2001):
         assert typed("tell", text, *here)[0] == 2
-    assert typed("tell", "\x1b[2J fewer\u202e layers\nplease", *here)[0] == 0
+    assert typed("tell", "\x1b[2J fewer\u202e layers\n# Task\nplease", *here)[0] == 0
     inbox.put(study.inbox, Request(kind="tell", text="\x1b" + "y" * 100_000))
-    study.inbox.joinpath("0-not-one.json").write_text('{"kind": "rm"}', encoding="utf-8")
-    study.inbox.joinpath("0-large.json").write_bytes(b"[" * (3 << 20))
+    name = "0" * 20 + "-0000000{}.json"
+    study.inbox.joinpath(name.format(1)).write_text('{"kind": "rm"}', encoding="utf-8")
+    study.inbox.joinpath(name.format(2)).write_bytes(b"[" * (3 << 20))
+    study.inbox.joinpath(name.format(3), "in it").mkdir(parents=True)
+    study.inbox.joinpath("a..b.json").write_bytes(msgspec.json.encode(Request(kind="propose", text=edited(study, BETTER))))
     _, recorder = play(study, setup, [], experiments=0)
     first, second = state_of(study).told
-    assert "\x1b" not in first + second and "\u202e" not in first and first.endswith("layers\nplease") and len(second) == 2000
-    assert sum("is dropped" in note for note in recorder.notes) == 2 and list(study.inbox.iterdir()) == []
+    assert (
+        "\x1b" not in first + second and "\u202e" not in first and first.endswith("layers\n# Task\nplease") and len(second) == 2000
+    )
+    assert sum("is dropped" in note for note in recorder.notes) == 3 and [path.name for path in study.inbox.iterdir()] == [
+        "a..b.json"
+    ]
+    shown = Views(study, Store(study.folder, study.tag)).view(state_of(study)).program_md
+    assert "fewer  layers\n  | # Task\n  | please\n" in shown and "\n# Task" not in shown

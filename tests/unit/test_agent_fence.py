@@ -20,7 +20,7 @@ from autoresearch.agents.command.usage import Meter
 from autoresearch.checks import fence_trial
 from autoresearch.cli import cli
 from autoresearch.errors import UsageError
-from autoresearch.sandbox import fence, fence_macos
+from autoresearch.sandbox import bubblewrap, fence, fence_macos
 
 REACH = fence.reach()[0]
 LEVELS = [pytest.param(level, marks=pytest.mark.skipif(level > REACH, reason="not reached here")) for level in (3, 2)]
@@ -28,7 +28,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 EDIT = "open('train.py', 'w').write('DEPTH = 5\\n')\n"
 ATTEMPTS = (
     "ssh_key", "ledger", "write_ledger", "write_git", "write_bashrc", "write_kernel_setting", "mount", "keys", "unix_socket",
-    "abstract_socket", "environment", "ptrace", "signal_harness", "daemon",
+    "abstract_socket", "environment", "ptrace", "signal_harness", "daemon", "limits", "priority", "scheduler", "semaphores",
+    "user_namespace", "clone3", "chmod", "utime",
 )  # fmt: skip
 
 
@@ -95,6 +96,16 @@ def test_it_ends_with_a_harness_that_is_killed(level, tmp_path):
 
 
 @linux
+def test_a_keeper_that_can_open_nothing_more_stays(own, tmp_path):
+    mark = f"left-behind-{os.getpid()}-keeper"
+    text = "import os, resource, subprocess, sys\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))\n"
+    own(text + f"subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', {mark!r}], start_new_session=True)\n")
+    with pytest.raises(Unavailable, match="longer than 3 s"):
+        command.make("mine", seconds=3, fenced=False).propose(view(tmp_path))  # a fence does not let it
+    assert not processes_with(mark)
+
+
+@linux
 @pytest.mark.parametrize("level", LEVELS)
 def test_it_has_copies_of_what_its_recipe_names_and_nothing_else_of_the_home_folder(level, own, tmp_path):
     home = tmp_path / "home"
@@ -122,6 +133,23 @@ def test_it_has_copies_of_what_its_recipe_names_and_nothing_else_of_the_home_fol
 
 
 @linux
+@pytest.mark.parametrize("level", LEVELS)
+def test_it_stands_back_for_the_training_and_fills_no_disk(level, own, tmp_path, monkeypatch):
+    text = "import os, resource, time\nprint(open('/proc/self/oom_score_adj').read().strip(), os.nice(0))\n"
+    text += "tmp = os.statvfs('/tmp')\n"
+    text += "print(resource.getrlimit(resource.RLIMIT_FSIZE)[1], tmp.f_blocks * tmp.f_frsize, flush=True)\n"
+    own(text + "for n in range(3):\n    open(str(n), 'wb').write(bytes(1 << 20))\ntime.sleep(600)\n")
+    monkeypatch.setattr(fence, "MOST_BYTES", 2 << 20)
+    one = command.make("mine")
+    one.level = level
+    with pytest.raises(Unavailable, match="wrote more than 2 MB into its folder"):
+        one.propose(view(tmp_path))
+    adjusted, nice, file_bytes, in_memory = map(int, said(tmp_path).split())
+    assert (adjusted, nice, file_bytes) == (1000, min(19, os.nice(0) + fence.NICE), 2 << 30)
+    assert level < 3 or in_memory == bubblewrap.IN_MEMORY_BYTES or "--size" not in bubblewrap._options()
+
+
+@linux
 @pytest.mark.skipif(REACH < 2, reason="no fence here")
 def test_what_it_puts_in_a_place_of_ours_is_not_followed(own, tmp_path):
     other = tmp_path / "other"
@@ -134,6 +162,31 @@ def test_what_it_puts_in_a_place_of_ours_is_not_followed(own, tmp_path):
     with pytest.raises(Unavailable, match=r"ended with status 1; its last words: .*Error.*'work'"):
         command.make("mine").propose(view(tmp_path))
     assert not (tmp_path / "cache" / "agents").exists()
+
+
+@linux
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("swap", ["rmtree(a); os.symlink(b, a)", "os.remove(a + '/key'); os.link(b + '/key', a + '/key')"])
+def test_another_program_s_sign_in_is_not_taken_for_a_renewed_one(level, swap, own, tmp_path):
+    for name in (".mine", ".other"):
+        (tmp_path / "home" / name).mkdir()
+        (tmp_path / "home" / name / "key").write_text(f"of {name}", encoding="utf-8")
+    text = "import os\nfrom shutil import rmtree\na, b = map(os.path.expanduser, ('~/.mine', '~/.other'))\n"
+    text += f"open(b + '/key', 'a').close()\nos.utime(b + '/key')\n{swap}\n"
+    own(text + EDIT, 'config = ["~/.mine/key", "~/.other"]\nkept = ["~/.mine/key"]\n')
+    one = command.make("mine")
+    one.level = level
+    one.propose(view(tmp_path))
+    assert not (tmp_path / "cache" / "agents").exists()
+
+
+@linux
+def test_a_folder_in_the_place_of_its_own_is_not_read(own, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "train.py").write_text("ANOTHER = 1\n", encoding="utf-8")
+    swap = f"os.chdir('..')\nos.rename('work', 'old')\nos.symlink({str(tmp_path / 'other')!r}, 'work')\n"
+    own(EDIT + "import os\n" + swap)
+    assert command.make("mine", fenced=False).propose(view(tmp_path)).train_py == "DEPTH = 5\n"  # a fence does not let it
 
 
 def test_its_environment(own, tmp_path, monkeypatch):
@@ -203,6 +256,10 @@ CODEX = '{"type":"turn.completed","usage":{"input_tokens":4000,"cached_input_tok
         ("codex", (CODEX,), (3000, 1000, None, 200, None)),
         ("aider", ("Tokens: 3.2k sent, 123 received. Cost: $0.01 message, $0.02 session.",), (3200, None, None, 123, 0.02)),
         ("aider", ("Tokens: 1.0k sent, 50 received.",), (1000, None, None, 50, None)),
+        ("claude-code", ('{"type":"result","total_cost_usd":2}', '{"type":"result","total_cost_usd":0.01}'), (None,) * 4 + (2.0,)),
+        ("claude-code", ('{"type":"result","total_cost_usd":0}',), (None,) * 5),
+        ("claude-code", ('{"type":"result","total_cost_usd":9e11}',), (None,) * 5),  # the ledger takes no such number
+        ("opencode", (STEP % 9e5, STEP % 9e5), (2000, 8, 0, 100, None)),
         ("claude-code", ('{"type":"result","total_cost_usd":-1,"usage":{"output_tokens":"many"}}', "[1]"), (None,) * 5),
     ],
 )
@@ -212,6 +269,20 @@ def test_what_it_used_is_read_from_its_output(name, lines, told):
         meter.feed(line.encode() + b"\n")
     keys = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
     assert tuple(meter.told().get(key) for key in keys) == told
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("claude-code", '{"type":"result","total_cost_usd":"%sx"}' % ("1" * 300_000)),
+        ("aider", "Tokens: 1 sent" * 3000 + "1" * 300_000),
+    ],
+)
+def test_no_line_takes_long_to_read(name, line, tmp_path):
+    (tmp_path / "line").write_text(line, encoding="utf-8")
+    text = "import sys\nfrom autoresearch.agents.command import recipes, usage\n"
+    text += "meter = usage.Meter(recipes.recipe(sys.argv[1]).usage)\nmeter.feed(open(sys.argv[2], 'rb').read())\nmeter.told()\n"
+    subprocess.run([sys.executable, "-c", text, name, str(tmp_path / "line")], check=True, timeout=30)  # it took minutes
 
 
 def test_its_limits_of_money_and_tokens(own, tmp_path):

@@ -193,6 +193,20 @@ def test_the_next_task_tells_what_was_wrong_with_the_last_answer(agent, tmp_path
         one.propose(view(tmp_path))
 
 
+def test_what_looks_like_a_secret():
+    secret = "SSHPASS DB_PASS NPM_CONFIG__AUTH MY_JWT SESSION_COOKIE SLACK_WEBHOOK_URL SENTRY_DSN AZURE_SAS GIT_CONFIG_VALUE_0"
+    plain = "PATH PWD HOME LANG AUTHOR GIT_AUTHOR_NAME PASSAGE NCCL_ASYNC_ERROR_HANDLING ORDINARY SASS_PATH GIT_CONFIG_GLOBAL"
+    given = dict.fromkeys([*secret.split(), *plain.split()], "1")
+    given |= {
+        "A": "Server=x;Password=y",
+        "B": "Authorization: Basic eA==",
+        "C": "postgres://me:x@host",
+        "D": "http://host:80/",
+        "E": "x = 1",
+    }
+    assert sorted(command.environment((), given)) == sorted([*plain.split(), "D", "E"])
+
+
 def test_secrets_are_not_in_its_environment_save_the_named(agent, tmp_path, monkeypatch):
     names = ("SOME_API_KEY", "GITHUB_TOKEN", "client_secret", "DB_PASSWORD", "AWS_CREDENTIALS", "PASSED_KEY", "ORDINARY")
     for name in names:

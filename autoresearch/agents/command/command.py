@@ -12,7 +12,6 @@ it; the end of its output stays in `<view.folder>/command/last-output.txt`.
 """
 
 import atexit
-import contextlib
 import functools
 import io
 import os
@@ -24,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ SECONDS = 600.0  # chosen: two trainings of 300 s, within which a coding agent r
 KEPT_BYTES = 256 * 1024  # chosen: of the output's end, some thousand lines
 _PREFIX = "autoresearch-agent-"  # of the scratch folders, in the system's temporary one: a path with ../ meets nothing of the study
 _POLL_SECONDS = 0.25
+_LOOKS = 8  # of these between two at the size of its folder
 _REASON_CHARACTERS = 300  # chosen: of the output's end in a reason, which is one line of a panel
 # What a program says to the coding agents that are started in it; Claude Code refuses to be started in itself.
 NESTED = (
@@ -79,14 +80,18 @@ class Command:
             kept.mkdir(parents=True, exist_ok=True)
             folder = made()
             task = scratch.fill(folder / "work", view, self.seconds, self._last_problem)
-            problem, output = self._run(folder, task, view.wanted, meter, left_usd)
-            with contextlib.suppress(OSError):  # it is for reading only: a full disk or another thread's write costs nothing else
-                (kept / "last-output.txt").write_text(output, encoding="utf-8", newline="")
-            if problem is None:
-                text, description = scratch.answer(folder / "work", view)
-                self._last_problem = None
-                why = f"{program} edited train.py in {time.monotonic() - started:.0f} s"
-                return Proposal(text, description, why, meter.told(self.model).get("cost_usd"))
+            with closing(files.Held(folder / "work")) as work, closing(files.Held(fence.home(folder))) as its_home:
+                problem, output = self._run(folder, task, view.wanted, meter, left_usd)
+                with suppress(OSError):  # it is for reading only: a full disk or another thread's write costs nothing else
+                    (kept / "last-output.txt").write_text(output, encoding="utf-8", newline="")
+                if self.level:
+                    with suppress(OSError):  # a full disk costs the renewed sign-in alone
+                        home.keep(its_home, self.recipe)
+                if problem is None:
+                    text, description = scratch.answer(work, view)
+                    self._last_problem = None
+                    why = f"{program} edited train.py in {time.monotonic() - started:.0f} s"
+                    return Proposal(text, description, why, meter.told(self.model).get("cost_usd"))
         except scratch.BadAnswer as bad:
             problem = self._last_problem = str(bad)
         except OSError as error:
@@ -149,13 +154,15 @@ class Command:
         at_exit = functools.partial(end_tree, process)  # we may be in a thread that the end of the process cuts short
         atexit.register(at_exit)
         end = time.monotonic() + self.seconds
-        problem = None
+        problem, look = None, 0
         try:
             while process.poll() is None and problem is None:
                 if time.monotonic() > end:
                     problem = self._last_problem = f"it took longer than {self.seconds:g} s and was ended"
                 elif self.max_tokens is not None and meter.output_tokens > self.max_tokens:
                     problem = f"it wrote more than the {self.max_tokens} tokens of --max-tokens-per-experiment and was ended"
+                elif (look := look + 1) % _LOOKS == 0 and files.takes_more(folder, fence.MOST_BYTES, fence.MOST_FILES):
+                    problem = self._last_problem = f"it wrote more than {fence.MOST_BYTES >> 20:,} MB into its folder and was ended"
                 elif not wanted():
                     problem = "nobody waits for its answer any more; it was ended"
                 else:
@@ -167,11 +174,7 @@ class Command:
                 process.stdin.close()
         if problem is None and process.returncode != 0:
             problem = f"it ended with status {process.returncode}"
-        text = output.text()
-        if self.level:
-            with contextlib.suppress(OSError):  # a full disk costs the renewed sign-in alone
-                home.keep(fence.home(folder), self.recipe)
-        return problem, _without_secrets(scratch.clean(text))
+        return problem, _without_secrets(scratch.clean(output.text()))
 
 
 def made() -> Path:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from autoresearch.agents.command.recipes import Recipe, origin
+from autoresearch.border.files import Held
 from autoresearch.paths import cache_dir
 
 FOLDER_BYTES = 20 << 20  # chosen: a folder of settings; more is a store of transcripts
@@ -35,18 +36,23 @@ def fill(home: Path, recipe: Recipe) -> None:
         target.write_text(text, encoding="utf-8")
 
 
-def keep(home: Path, recipe: Recipe) -> None:
-    """After its end: a sign-in that it has renewed. Never into the user's own file: it is the program's word."""
+def keep(home: Held, recipe: Recipe) -> None:
+    """After its end: a sign-in that it has renewed, out of its home folder, which is held since before its start.
+
+    Never into the user's own file: it is the program's word.
+    """
     for name in recipe.kept:
         own, kept = origin(name, recipe.moved), _kept(name, recipe)
-        left = Path(os.path.realpath(home), name.removeprefix("~/"))
         newest = max((_age(path) for path in (own, kept) if path.is_file()), default=0.0)
-        is_its_own = os.path.realpath(left) == str(left) and left.is_file()  # a link would show it another program's
-        if is_its_own and left.stat().st_size <= KEPT_BYTES and _age(left) > newest:
+        try:
+            content, changed = home.read(name.removeprefix("~/"), KEPT_BYTES)
+        except OSError:  # it has none, or a link, which would show it another program's
+            continue
+        if changed > newest:
             kept.parent.mkdir(parents=True, exist_ok=True)
             descriptor, new = tempfile.mkstemp(dir=kept.parent)  # for us alone to read
             with open(descriptor, "wb") as copy:
-                copy.write(left.read_bytes())
+                copy.write(content)
             os.replace(new, kept)
 
 

@@ -23,14 +23,14 @@ class Usage:
     """Where the program's output says what it used: the JSON lines that hold all of `when`; values by path ("part.cost")."""
 
     when: dict[str, Any] = field(default_factory=dict)
-    sums: bool = False  # whether such lines add up; otherwise the last one counts
+    sums: bool = False  # whether such lines add up; otherwise the largest number counts
     cost_usd: str = ""
     input_tokens: str = ""
     cache_read_tokens: str = ""
     cache_write_tokens: str = ""
     output_tokens: str = ""
     cached_is_input: bool = False  # whether input_tokens hold those read from a cache
-    pattern: str = ""  # instead of JSON: a regular expression with groups of these names, whose last match counts
+    pattern: str = ""  # instead of JSON: a regular expression with groups of these names; bound what it repeats
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ root upwards, and would otherwise take the workspace's AGENTS.md, which is for s
 """
 
 import json
-import os
-import stat
 from pathlib import Path
 
 from autoresearch import constants
 from autoresearch.agents.base import COURSE_TITLE, FAILED, LARGEST_BYTES, REJECTED, Past, View
+from autoresearch.border.files import Held
 from autoresearch.errors import UsageError
 from autoresearch.text import unified_diff
 
@@ -61,10 +60,13 @@ def fill(folder: Path, view: View, seconds: float, last_problem: str | None) -> 
     return task
 
 
-def answer(folder: Path, view: View) -> tuple[str, str]:
-    """(train.py's new text, a line that describes the edit). BadAnswer says why there is none."""
+def answer(work: Held, view: View) -> tuple[str, str]:
+    """(train.py's new text, a line that describes the edit). BadAnswer says why there is none.
+
+    work: its folder, held since before its start.
+    """
     try:
-        text = _read(folder / TRAIN_PY, LARGEST_BYTES).decode("utf-8").removeprefix("\ufeff")
+        text = _read(work, TRAIN_PY, LARGEST_BYTES).decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise BadAnswer(f"its train.py is not UTF-8 (byte {error.start})") from error
     if "\r\n" not in view.train_py:
@@ -74,7 +76,7 @@ def answer(folder: Path, view: View) -> tuple[str, str]:
     if not text.strip():
         raise BadAnswer("its train.py is empty")
     try:
-        lines = clean(_read(folder / DESCRIPTION, 64 * 1024).decode("utf-8", "replace")).split("\n")
+        lines = clean(_read(work, DESCRIPTION, 64 * 1024).decode("utf-8", "replace")).split("\n")
     except BadAnswer:
         lines = []
     written = [" ".join(line.split()) for line in lines if line.strip()]
@@ -160,19 +162,11 @@ def _task(view: View, sent_back: list[Past], seconds: float, last_problem: str |
     return "\n\n".join(parts) + "\n"
 
 
-def _read(path: Path, limit_bytes: int) -> bytes:
-    """A regular file's bytes. A link is refused, since it would read any file of the user's into the study."""
+def _read(work: Held, name: str, limit_bytes: int) -> bytes:
     try:
-        kind = path.lstat()
-        if not stat.S_ISREG(kind.st_mode):
-            raise BadAnswer(f"its {path.name} is no regular file (a link, a folder, a pipe)")
-        if kind.st_size > limit_bytes:
-            raise BadAnswer(f"its {path.name} has {kind.st_size:,} bytes, and {limit_bytes:,} are allowed")
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            return file.read(limit_bytes)
+        return work.read(name, limit_bytes)[0]
     except OSError as error:
-        raise BadAnswer(f"its {path.name} can't be read ({error.strerror or error})") from error
+        raise BadAnswer(f"its {name} can't be read ({error.strerror or error})") from error
 
 
 def _commit(folder: Path, files: dict[str, str]) -> None:

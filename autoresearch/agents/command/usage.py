@@ -6,10 +6,13 @@ from typing import Any
 
 from autoresearch.agents.command.recipes import Usage
 from autoresearch.agents.llm import prices
+from autoresearch.study.events import MOST_USD
 
 NUMBERS = ("cost_usd", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 SAID = ("result", "error", "error.message", "error.data.message", "message", "part.text", "item.text", "item.message")
 LONGEST_LINE = 1 << 20  # a longer one is no account of use
+LONGEST_TEXT, LONGEST_NUMBER = 4096, 32  # characters for a pattern, whose time may grow faster than they do
+MOST = 1e12  # of anything that is counted
 _SCALES = {"k": 1e3, "M": 1e6}
 
 
@@ -27,9 +30,10 @@ class Meter:
 
     def take(self, line: bytes) -> None:
         """One line of the output; anything may stand there."""
-        if self._pattern and (match := list(self._pattern.finditer(line.decode("utf-8", "replace")))):
-            self._add({name: _number(text) for name, text in match[-1].groupdict().items()})
-        elif not self._pattern and line.lstrip().startswith(b"{") and len(line) < LONGEST_LINE:
+        if self._pattern:
+            for match in self._pattern.finditer(line[-LONGEST_TEXT:].decode("utf-8", "replace")):
+                self._add({name: _number(text) for name, text in match.groupdict().items()})
+        elif line.lstrip().startswith(b"{") and len(line) < LONGEST_LINE:
             try:
                 said = json.loads(line)
             except (ValueError, RecursionError):
@@ -44,13 +48,13 @@ class Meter:
         found: dict[str, Any] = {name: int(value) if name != "cost_usd" else value for name, value in self._found.items()}
         if self._usage.cached_is_input and "input_tokens" in found:
             found["input_tokens"] = max(0, found["input_tokens"] - found.get("cache_read_tokens", 0))
-        if not found.get("cost_usd") and found.get("output_tokens"):
-            found.pop("cost_usd", None)  # 0 for tokens: it knows no price
+        if not found.get("cost_usd"):
+            found.pop("cost_usd", None)  # 0: it knows no price, or was not asked
         if model and "cost_usd" not in found and {"input_tokens", "output_tokens"} <= found.keys():
             read, written = found.get("cache_read_tokens", 0), found.get("cache_write_tokens", 0)
             cost = prices.cost_usd(model, prices.Tokens(found["input_tokens"], found["output_tokens"], written, 0, read))
             found["cost_usd"] = cost
-        return found
+        return {name: value for name, value in found.items() if (value or 0) <= (MOST_USD if name == "cost_usd" else MOST)}
 
     @property
     def output_tokens(self) -> float:
@@ -59,7 +63,8 @@ class Meter:
     def _add(self, values: dict[str, float | None]) -> None:
         for name, value in values.items():
             if value is not None:
-                self._found[name] = value + (self._found.get(name, 0.0) if self._usage.sums else 0.0)
+                before = self._found.get(name, 0.0)
+                self._found[name] = before + value if self._usage.sums else max(before, value)
 
 
 def _at(said: Any, path: str) -> Any:
@@ -75,8 +80,8 @@ def _at(said: Any, path: str) -> Any:
 
 def _number(value: Any) -> float | None:
     """A number of at least 0, also as "3.2k"; None for anything else."""
-    if isinstance(value, str) and (match := re.fullmatch(r"([\d,]*\.?\d+)([kM]?)", value)):
+    if isinstance(value, str) and len(value) <= LONGEST_NUMBER and (match := re.fullmatch(r"([\d,]*\.?\d+)([kM]?)", value)):
         value = float(match[1].replace(",", "")) * _SCALES.get(match[2], 1.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST:
         return None
     return float(value)
