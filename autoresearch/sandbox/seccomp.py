@@ -133,7 +133,7 @@ NOT_WITH_NETWORK = (
 )  # fmt: skip
 # io_uring makes sockets that no filter sees; of clone3 none sees the flags, and C libraries fall back to clone.
 UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3")
-# By path, also of a file that it may not open: Landlock does not see it; at level 3 no such file is there. By descriptor they go on.
+# By path, also of a file that it may not open: Landlock does not see it; at level 3 none is there. By descriptor they go on.
 # Modes and times are let be without a word: `git init`, `patch` and `shutil.copy` fail on an error.
 BY_PATH = (
     "chown", "lchown", "fchownat", "setxattr", "lsetxattr", "setxattrat", "removexattr", "lremovexattr", "removexattrat",
