@@ -133,12 +133,14 @@ NOT_WITH_NETWORK = (
 )  # fmt: skip
 # io_uring makes sockets that no filter sees; of clone3 none sees the flags, and C libraries fall back to clone.
 UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3")
-# By path, of a file that it may not open: Landlock does not see it, and at level 3 no such file is there. By descriptor they go on.
+# By path, also of a file that it may not open: Landlock does not see it; at level 3 none is there. By descriptor they go on.
+# Modes and times are let be without a word: `git init`, `patch` and `shutil.copy` fail on an error.
 BY_PATH = (
-    "chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat", "utime", "utimes", "futimesat", "setxattr", "lsetxattr",
-    "setxattrat", "removexattr", "lremovexattr", "removexattrat", "file_setattr",
+    "chown", "lchown", "fchownat", "setxattr", "lsetxattr", "setxattrat", "removexattr", "lremovexattr", "removexattrat",
+    "file_setattr",
 )  # fmt: skip
-TIMES = {"utimensat": tuple(If(1, ANY, (0,), inside=False, high=high) for high in (False, True))}  # without a path: a descriptor's
+LET_BE = ("chmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat")
+TIMES = {"utimensat": tuple(If(1, ANY, (0,), inside=False, high=high, answer=NOTHING_DONE) for high in (False, True))}  # by path
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
@@ -153,9 +155,11 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
 
 
 def with_network(machine: str, has_own_root: bool) -> list[Instruction]:
-    """For a coding agent's program: all but what WITH_NETWORK and NOT_WITH_NETWORK refuse, and BY_PATH in the user's folders."""
-    refused = NOT_WITH_NETWORK + (() if has_own_root else BY_PATH)
-    return _program(machine, ((refused, EPERM), (UNSEEN, ENOSYS)), WITH_NETWORK | ({} if has_own_root else TIMES))
+    """For a coding agent's program: all but what WITH_NETWORK and NOT_WITH_NETWORK refuse; beside the user's files, these too."""
+    lists = ((NOT_WITH_NETWORK, EPERM), (UNSEEN, ENOSYS))
+    if has_own_root:
+        return _program(machine, lists, WITH_NETWORK)
+    return _program(machine, (*lists, (BY_PATH, EPERM), (LET_BE, NOTHING_DONE)), WITH_NETWORK | TIMES)
 
 
 def packed(instructions: list[Instruction]) -> bytes:

@@ -70,6 +70,15 @@ def test_nothing_gets_out(level):
 
 
 @linux
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_program_that_sets_modes_and_times_goes_on(level, own, tmp_path):
+    own("import shutil\nshutil.copy2('train.py', 'copy.py')\n" + EDIT)
+    one = command.make("mine")
+    one.level = level
+    assert one.propose(view(tmp_path)).train_py == "DEPTH = 5\n"
+
+
+@linux
 def test_without_a_fence_they_get_out():
     names = ("ssh_key", "ledger", "unix_socket", "environment", "signal_harness")
     assert all(one.is_open and not one.promised for one in fence_trial.run(0, names))

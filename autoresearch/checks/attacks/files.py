@@ -221,8 +221,12 @@ def set_uid(targets: Targets) -> str:
 
 @attempt("rights of a file outside of the cell (chmod)")
 def chmod(targets: Targets) -> str:
-    os.chmod(targets["ssh_key"], os.stat(targets["ssh_key"]).st_mode & 0o7777)
-    return "they could be changed"
+    before = os.stat(targets["ssh_key"]).st_mode & 0o7777
+    os.chmod(targets["ssh_key"], before ^ 0o100)
+    if os.stat(targets["ssh_key"]).st_mode & 0o7777 == before:
+        raise Refused("nothing changed")
+    os.chmod(targets["ssh_key"], before)
+    return "they were changed"
 
 
 @attempt("owner of a file outside of the cell (chown)")
@@ -235,8 +239,10 @@ def chown(targets: Targets) -> str:
 @attempt("times of a file outside of the cell (utime)")
 def utime(targets: Targets) -> str:
     found = os.stat(targets["bashrc"])
-    os.utime(targets["bashrc"], ns=(found.st_atime_ns, found.st_mtime_ns))
-    return "they could be changed"
+    os.utime(targets["bashrc"], ns=(found.st_atime_ns, found.st_mtime_ns - 10**9))
+    if os.stat(targets["bashrc"]).st_mtime_ns == found.st_mtime_ns:
+        raise Refused("nothing changed")
+    return "they were changed"
 
 
 @attempt("attributes of a file outside of the cell (setxattr)")
