@@ -117,7 +117,7 @@ def agent_words(context: click.Context) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def farewell(study: "Study", ending: "Ending", agent: str) -> list[str]:
+def farewell(study: "Study", ending: "Ending", agent: str = "") -> list[str]:
     """Where the study stands, and what to type next. agent: options of `run`."""
     from autoresearch.commands.best import elsewhere, gain, tested
     from autoresearch.data import sight

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import importlib.util
 import sys
 from types import SimpleNamespace
 
@@ -154,6 +155,8 @@ def hopper(monkeypatch, tmp_path):
     """The CUDA backend's runtime as it starts beside an H100: PyTorch says so, and can make no tensor there."""
     monkeypatch.setenv("KERNELS_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.version, "cuda", "13.0")
+    find = importlib.util.find_spec  # its build brings Triton, a CPU's does not
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: "there" if name == "triton" else find(name, *more))
     said = {"init": None, "get_device_capability": (9, 0), "get_arch_list": ["sm_90"]}
     for name, answer in said.items():
         monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
