@@ -235,13 +235,15 @@ def test_how_a_program_finds_its_own_files(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     package = tmp_path / ".npm/lib/node_modules/@x/client"
     package.mkdir(parents=True)
-    (package / "cli.js").write_text(f"#!{sys.executable}\n", encoding="utf-8")
+    (package / "cli.js").write_text(f"#!{os.path.realpath(sys.executable)}\n", encoding="utf-8")
     (tmp_path / ".npm/bin").mkdir()
     (tmp_path / ".npm/bin/client").symlink_to("../lib/node_modules/@x/client/cli.js")
     (tmp_path / ".local/bin").mkdir(parents=True)
     (tmp_path / ".local/bin/single").touch()
     found = recipes.folders(str(tmp_path / ".npm/bin/client"))
-    assert str(tmp_path / ".npm/lib/node_modules") in found and any(Path(sys.executable).is_relative_to(one) for one in found)
+    assert str(tmp_path / ".npm/lib/node_modules") in found and any(
+        Path(os.path.realpath(sys.executable)).is_relative_to(one) for one in found
+    )
     assert recipes.folders(str(tmp_path / ".local/bin/single")) == [str(tmp_path / ".local/bin/single")]
     assert not any(tmp_path.is_relative_to(one) for one in found)
 

@@ -281,7 +281,7 @@ def test_amd_gpus_are_read_from_the_drivers_list(tmp_path, version, name):
 
 
 def program(path: Path, text: str) -> None:
-    path.write_text(f"#!{sys.executable}\n{text}\n", encoding="utf-8")
+    path.write_text(f"#!{os.path.realpath(sys.executable)}\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
 
 
