@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoresearch.constants import Value
 from autoresearch.errors import AutoresearchError
 
 # statuses without a score, by the text's own fault
@@ -57,6 +58,20 @@ COURSE_TITLE = " | ".join(("experiment", "steps", "tokens/s", "GB", *(f"loss at 
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What the search's model of the results expects of one constant's change, everything else of the best left as it is."""
+
+    constant: str
+    now: Value
+    value: Value  # that it would try
+    change_bpb: float  # of val_bpb: below 0 is better
+    deviation_bpb: float
+
+    def line(self) -> str:
+        return f"{self.constant} {self.now} -> {self.value}: {self.change_bpb:+.4f}, give or take {self.deviation_bpb:.4f}"
+
+
+@dataclass(frozen=True)
 class Ask:
     """One request to a service, for the ledger. Tokens are None where the service does not tell."""
 
@@ -84,6 +99,8 @@ class View:
     wish: str | None = None  # what the harness asks for this time, in words; None: whatever is best
     spent_usd: float = 0.0  # by the whole study so far, as far as prices are known
     courses: tuple[Course, ...] = ()  # of the best's training and of the last ones
+    lessons: str = ""  # of lessons.md: the history in short
+    expected: tuple[Expected, ...] = ()  # of single constants, the most promising first
     wanted: Callable[[], bool] = lambda: True  # False once nobody waits for the answer: end soon
     on_ask: Callable[[Ask], None] = lambda ask: None  # to be called after each request to a service, also a failed one
 
@@ -95,10 +112,13 @@ class Proposal:
     reasoning: str  # why it should help, and where the idea comes from
     cost_usd: float | None = 0.0  # None: not known
     agent: str = ""  # who proposed it; the harness fills it in
+    others: tuple["Proposal", ...] = ()  # further ideas of the same answer, the best first: each an edit of the same train.py
 
 
 class Agent(Protocol):
-    """One that thinks may also have close(): called when the loop has no more use for it."""
+    """One that thinks may also have close(): called when the loop has no more use for it. One with a model of the constants may
+    have expects(view), a sequence of Expected: told to the one that thinks.
+    """
 
     name: str
     thinks: bool  # whether propose takes long: then it is called ahead, in a thread, while the machine trains

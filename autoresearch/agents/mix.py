@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoresearch.agents.base import REJECTED, SKIPPED, Agent, Past
-from autoresearch.agents.categories import CODE, category
+from autoresearch.agents.categories import CODE
+from autoresearch.agents.judged import STARTS, judged
 
 SHARE = 0.3  # default
 STALL = 8  # chosen: where 22 of 125 are kept (a published H100 log), eight misses in a row come by chance one time in five
 STALL_FACTOR = 2.0  # chosen
 WINDOW = 9  # proposals that the share is kept over, and the next one: tenths can be kept exactly
-_STARTS = ("keep", "baseline")
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,17 @@ def turn(history: Sequence[Past], share: float, thinker: str) -> Turn:
 
 def tallies(history: Sequence[Past]) -> dict[str, tuple[int, int]]:
     """category: (tried, kept), of every edit against the best of its time."""
-    found: dict[str, tuple[int, int]] = {}
-    best = None
-    for one in history:
-        if one.status in (REJECTED, SKIPPED):
-            continue
-        if one.status != "baseline" and best is not None:
-            kind = category(best, one.train_py)
-            tried, kept = found.get(kind, (0, 0))
-            found[kind] = tried + 1, kept + (one.status == "keep")
-        if one.status in _STARTS:
-            best = one.train_py
-    return found
+    counts: dict[str, tuple[int, int]] = {}
+    for one in judged(history):
+        if one.kind and one.past.status != SKIPPED:
+            tried, kept = counts.get(one.kind, (0, 0))
+            counts[one.kind] = tried + 1, kept + (one.past.status == "keep")
+    return counts
 
 
 def _since_keep(past: Sequence[Past]) -> int:
     for distance, one in enumerate(reversed(past)):
-        if one.status in _STARTS:
+        if one.status in STARTS:
             return distance
     return len(past)
 

@@ -18,6 +18,7 @@ from autoresearch.loop.next_step import Audit, Verdict, next_step
 from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, Stop, ending_of, stop_if_asked
 from autoresearch.propose.proposer import Proposer
+from autoresearch.propose.views import draw_lessons
 from autoresearch.run.setup import Setup
 from autoresearch.study import decide, events
 from autoresearch.study.session import PICTURE_EVERY, Listener, Session, log_tail, opened
@@ -94,6 +95,7 @@ def finish(session: Session, number: int) -> None:
         scores=list(step.scores),
     ))  # fmt: skip
     session.follow()
+    draw_lessons(session)
     check_best(session)
 
 

@@ -11,6 +11,7 @@ An answer that is ready is in the ledger (`proposed`), so a kill does not lose w
 """
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from msgspec import UNSET, UnsetType
@@ -53,9 +54,9 @@ class Proposer:
         self._end_time = end_time
         self._is_last = False
         self._base = ""  # the commit that the slow agent's present idea edits
-        waiting = session.state.waiting
-        if waiting and not (session.store.has(waiting.commit) and session.store.has(waiting.base)):
-            session.state.waiting = None  # git dropped what had no ref: it is asked again
+        # Git may have dropped what had no ref: it is asked again.
+        known = [one for one in session.state.waiting if session.store.has(one.commit) and session.store.has(one.base)]
+        session.state.waiting = known
 
     def close(self) -> None:
         if self._thinker:
@@ -153,9 +154,8 @@ class Proposer:
         return mix.turn([*history, running] if running else history, share, thinker.agent.name)
 
     def _waiting(self, thinker: Thinker) -> events.Proposed | None:
-        """Its answer that is ready; another agent's, of an earlier call, is left where it is."""
-        waiting = self._session.state.waiting
-        return waiting if waiting and waiting.agent == thinker.agent.name else None
+        """Its first idea that is ready; another agent's, of an earlier call, is left where it is."""
+        return next((one for one in self._session.state.waiting if one.agent == thinker.agent.name), None)
 
     def _wants_answer(self, thinker: Thinker) -> bool:
         """Whether it is to propose the next experiment, and has not done so."""
@@ -180,7 +180,11 @@ class Proposer:
         words = running.description if running else None
         self._base = (session.state.best or session.state.experiments[0]).commit
         wish = " ".join(filter(None, (self._warning(), turn.wish))) or None
-        thinker.think(self._views.view(session.state, self._sent_back, running=words, wish=wish))
+        view = self._views.view(session.state, self._sent_back, running=words, wish=wish)
+        if expects := getattr(self._quick, "expects", None):
+            with suppress(UsageError):  # a train.py without constants
+                view = replace(view, expected=tuple(expects(view)))
+        thinker.think(view)
 
     def _warning(self) -> str | None:
         """For an agent whose ideas were dropped: nothing of what it tries is trained."""
@@ -206,40 +210,53 @@ class Proposer:
             session.note(f"{name} can't propose: {answer}; {alone} is asked again in {thinker.wait_seconds:.0f} s")
 
     def _keep(self, thinker: Thinker, proposal: Proposal) -> None:
-        """Until its turn, in the ledger; or send it back."""
+        """Its ideas, until their turn, in the ledger; or send the first one back, where none is of use."""
+        session = self._session
+        ideas = [proposal, *(replace(other, agent=proposal.agent) for other in proposal.others)]
+        reasons = [objection(idea.train_py, session.state) for idea in ideas]
+        for idea, reason in zip(ideas, reasons, strict=True):  # before any waits: what is rejected is no longer waited for
+            if reason:
+                self._record_rejected(idea, reason)
+        useful = [idea for idea, reason in zip(ideas, reasons, strict=True) if reason is None]
+        for rank, idea in enumerate(useful):
+            self._record_proposed(idea, rank)
+        if reasons[0] and not useful:
+            self._send_back(thinker, proposal, reasons[0])
+
+    def _record_proposed(self, idea: Proposal, rank: int) -> None:
         session, base = self._session, self._base
-        if reason := objection(proposal.train_py, session.state):
-            self._record_rejected(proposal, reason)
-            self._send_back(thinker, proposal, reason)
-            return
-        message = f"{described(proposal.description)}\n\nnot tried yet\n"
-        commit, _ = session.persist(lambda: session.store.propose(base, proposal.train_py, message))
+        message = f"{described(idea.description)}\n\nnot tried yet\n"
+        commit, _ = session.persist(lambda: session.store.propose(base, idea.train_py, message))
         session.record(
             events.Proposed(
-                agent=proposal.agent, commit=commit, base=base, description=proposal.description,
-                reasoning=proposal.reasoning, cost_usd=proposal.cost_usd,
+                agent=idea.agent, commit=commit, base=base, description=idea.description,
+                reasoning=idea.reasoning, cost_usd=idea.cost_usd, rank=rank or UNSET,
             )
         )  # fmt: skip
 
     def _ready(self, thinker: Thinker) -> Proposal | None:
-        """The slow agent's proposal, on the present best."""
-        session, waiting = self._session, self._waiting(thinker)
-        if waiting is None:
-            return None
+        """The slow agent's proposal, on the present best. A further idea that is no use there is passed over."""
+        while waiting := self._waiting(thinker):
+            proposal, reason = self._on_the_best(waiting)
+            if reason is None:
+                return proposal
+            self._record_rejected(proposal, reason)
+            if waiting.rank is UNSET:
+                self._send_back(thinker, proposal, reason)
+                return None
+        return None
+
+    def _on_the_best(self, waiting: events.Proposed) -> tuple[Proposal, str | None]:
+        """(Its edit made again on the present best, why that can't be tried)."""
+        session = self._session
         assert session.state.best is not None, "the loop asks for a proposal when there is a baseline"
         text, base = session.store.text(waiting.commit), session.store.text(waiting.base)
         merged = session.store.merge(base, text, session.store.text(session.state.best.commit))
         proposal = Proposal(merged or text, waiting.description, waiting.reasoning, waiting.cost_usd, waiting.agent)
-        reason: str | None
         if merged is None:
-            reason = "the best changed meanwhile, in the lines of this edit; make it again on the new best, if it still helps"
-        else:
-            reason = objection(merged, session.state)
-        if reason is None:
-            return proposal
-        self._record_rejected(proposal, reason)
-        self._send_back(thinker, proposal, reason)
-        return None
+            changed = "the best changed meanwhile, in the lines of this edit; make it again on the new best, if it still helps"
+            return proposal, changed
+        return proposal, objection(merged, session.state)
 
     def _send_back(self, thinker: Thinker, proposal: Proposal, reason: str) -> None:
         self._sent_back.append(self._past(proposal, reason))

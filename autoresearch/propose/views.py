@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
+from autoresearch import durable
+from autoresearch.agents import lessons
 from autoresearch.agents.base import COURSE_AT, Course, Past, View
 from autoresearch.run.futility import means, read_curve
 from autoresearch.study import events
-from autoresearch.study.session import log_tail
+from autoresearch.study.session import Session, log_tail
 from autoresearch.study.state import Experiment, State
 from autoresearch.study.store import Store
 from autoresearch.study.workspace import Study
@@ -21,6 +23,13 @@ COURSES = 8  # of the last experiments; chosen: some 300 tokens
 MOST_NATS, MOST_BYTES = 100.0, 1 << 40  # that a loss and a memory may be told as
 COURSE_WIDTH = 0.1  # of the training time, that a loss is the mean of
 MOST_TOLD = 20  # chosen: of what the owner said while the study runs; what is older is said better in program.md
+
+
+def draw_lessons(session: Session) -> None:
+    """Bring lessons.md in line with the ledger."""
+    study = session.study
+    if text := lessons.text(Views(study, session.store).history(session.state)):
+        session.drawn(lessons.FILE, lambda: durable.write(study.state_folder / lessons.FILE, text))
 
 
 class Views:
@@ -34,11 +43,12 @@ class Views:
     def view(self, state: State, sent_back: Sequence[Past] = (), running: str | None = None, wish: str | None = None) -> View:
         """sent_back: proposals that the agent just got back; they stand at the end of its history. running, wish: the View's."""
         best = state.best or state.experiments[0]  # while the baseline trains it is the best that there is
+        history = self.history(state)
         return View(
             program_md=self._program_md(state.told),
             train_py=self._store.text(best.commit),
             best_val_bpb=best.val_bpb,
-            history=(*self.history(state), *sent_back),
+            history=(*history, *sent_back),
             machine=self._study.facts.to_dict(),
             folder=self._study.state_folder,
             profile=self._study.profile.to_dict(),
@@ -47,6 +57,7 @@ class Views:
             running=running,
             wish=wish,
             courses=self._shown(state, best),
+            lessons=lessons.text(history),
         )
 
     def _shown(self, state: State, best: Experiment) -> tuple[Course, ...]:

@@ -117,6 +117,7 @@ class Proposed(Event, frozen=True, kw_only=True):
     description: Description
     reasoning: Reasoning
     cost_usd: Usd | None
+    rank: Number | UnsetType = UNSET  # from 1: a further idea of the same answer
 
 
 class Rejected(Event, frozen=True, kw_only=True):

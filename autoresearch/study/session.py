@@ -197,17 +197,17 @@ class Session:
         self._tell("event", {"event": "note", "reason": text})
 
     def follow(self) -> None:
-        """Bring everything that is drawn from the ledger in line with it, as far as others let us: see `_drawn`."""
+        """Bring everything that is drawn from the ledger in line with it, as far as others let us: see `drawn`."""
         best = self.state.best
         if best is not None:
             update = partial(self.store.update, best.commit, self.state.blobs)
-            for note in self._drawn("the branch and train.py", update) or []:
+            for note in self.drawn("the branch and train.py", update) or []:
                 self.note(note)
         self._prune_runs()
         rows = table.tsv(self.state.experiments)
-        self._drawn("results.tsv", lambda: durable.write(self.study.folder / "results.tsv", rows))
+        self.drawn("results.tsv", lambda: durable.write(self.study.folder / "results.tsv", rows))
 
-    def _drawn(self, what: str, draw: Callable[[], Result]) -> Result | None:
+    def drawn(self, what: str, draw: Callable[[], Result]) -> Result | None:
         """Draw something of the ledger. Where somebody else is in the way (git's lock in an editor's hands, a table that is open in
         a spreadsheet, a file made immutable) that is a note, and it is drawn the next time: only the ledger itself stops a night.
         """

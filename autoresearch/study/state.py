@@ -180,7 +180,7 @@ class State:
     rejections: list[events.Rejected] = field(default_factory=list)  # what failed in its two steps before the clock: no experiments
     rejected_keys: dict[str, str] = field(default_factory=dict)  # program -> why it failed before its training
     lost_keys: dict[str, str] = field(default_factory=dict)  # program -> what it was, in a ledger that was lost
-    waiting: events.Proposed | None = None  # a proposal that is ready and was not tried yet
+    waiting: list[events.Proposed] = field(default_factory=list)  # proposals that are ready and were not tried yet, in their order
     mix: events.Mix | None = None
     limits: Constraints | None = None  # that the owner has set since the study began
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
@@ -326,7 +326,7 @@ class State:
                 self.cost_usd += event.cost_usd or 0.0
                 self.unpriced += event.cost_usd is None
             case events.Proposed():
-                self.waiting = event
+                self.waiting.append(event)
             case events.Mix():
                 self.mix = event
             case events.Rejected():
@@ -368,6 +368,7 @@ class State:
                 self.paused = False
             case events.Told():
                 self.told.append(event.text)
+                self.waiting = [one for one in self.waiting if one.rank is UNSET]  # further ideas knew nothing of it
             case events.Skip():
                 one = self.experiments[event.n]
                 one.skipped = one.skipped or one.verdict is None
@@ -384,8 +385,8 @@ class State:
             self.rejected_keys[event.key] = event.reason
 
     def _no_longer_waiting(self, agent: str) -> None:
-        if self.waiting and self.waiting.agent == agent:
-            self.waiting = None
+        if tried := next((one for one in self.waiting if one.agent == agent), None):
+            self.waiting.remove(tried)
         if agent == events.PERSON:
             del self.handed[:1]
 

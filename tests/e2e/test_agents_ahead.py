@@ -13,10 +13,12 @@ from studies import BETTER, BROKEN, WORSE, Recorder, check_in_line, git, state_o
 from autoresearch import constants
 from autoresearch.agents.base import COURSE_AT, REJECTED, Ask, Exhausted, Proposal, Unavailable
 from autoresearch.agents.mix import Agents
+from autoresearch.agents.search.search import Search
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.propose import thinker
 from autoresearch.run.constraints import Constraints
+from autoresearch.study import inbox
 
 ASK = Ask("model-1", "answered", 0.1, input_tokens=100, output_tokens=10, cost_usd=0.01)
 
@@ -171,12 +173,57 @@ def test_an_answer_that_is_ready_survives_a_stop(fresh):
     slow = Slow(lambda view: WORSE, lambda view: BETTER)
 
     play(study, setup, slow, None, experiments=3, recorder=Leaver(event="proposed", description="slow 2"))
-    waiting = state_of(study).waiting
+    (waiting,) = state_of(study).waiting
     assert waiting.description == "slow 2"
     again = Slow()
     play(study, setup, again, [{"DEPTH": 18}], experiments=2)
     assert [one.description for one in state_of(study).experiments[1:3]] == ["slow 1", "slow 2"]
-    assert state_of(study).experiments[2].verdict == "keep" and state_of(study).waiting is None
+    assert state_of(study).experiments[2].verdict == "keep" and not state_of(study).waiting
+
+
+class Several(Slow):
+    """Answers with an idea a step, all at once."""
+
+    def propose(self, view):
+        first, *others = [super(Several, self).propose(view) for _ in self.steps[:]]
+        return replace(first, others=tuple(others))
+
+
+def test_further_ideas_of_an_answer_are_tried_in_their_order_before_it_is_asked_again(fresh):
+    study, setup = fresh
+    slow = Several(
+        lambda view: {"MATRIX_LR": 0.05}, lambda view: {"DEPTH": 9}, lambda view: "x = (", lambda view: {"SCALAR_LR": 0.4}
+    )
+    play(study, setup, slow, None, experiments=2, recorder=Leaver(event="start", n=2))
+    assert [one.description for one in state_of(study).experiments[1:]] == ["slow 1", "slow 2"]
+    assert [(one.description, one.rank) for one in state_of(study).waiting] == [("slow 4", 2)]
+    _, recorder = play(study, setup, Slow(lambda view: {"ROPE_BASE": 9000.0}), None, experiments=3)
+    assert [one.description for one in state_of(study).experiments[2:]] == ["slow 2", "slow 4", "slow 1"]
+    assert not state_of(study).waiting and not recorder.notes
+
+
+def test_a_further_idea_that_no_longer_fits_is_passed_over_and_one_that_knew_nothing_of_a_wish_is_dropped(fresh):
+    study, setup = fresh
+    slow = Several(lambda view: BETTER, lambda view: WORSE, lambda view: {"SCALAR_LR": 0.4})
+    play(study, setup, slow, None, experiments=2)
+    assert [one.description for one in state_of(study).experiments[1:]] == ["slow 1", "slow 3"], (
+        "the second edits the lines of the first"
+    )
+    slow = Several(lambda view: {"MATRIX_LR": 0.05}, lambda view: {"MATRIX_LR": 0.06})
+    play(study, setup, slow, None, experiments=1)
+    assert len(state_of(study).waiting) == 1
+    inbox.put(study.inbox, inbox.Request(kind="tell", text="no learning rates"))
+    play(study, setup, Slow(lambda view: {"ROPE_BASE": 9000.0}), None, experiments=1)
+    assert state_of(study).experiments[-1].description == "slow 1" and not state_of(study).waiting
+
+
+def test_it_is_told_the_lessons_and_what_the_search_expects(fresh):
+    study, setup = fresh
+    slow = Slow(lambda view: WORSE, lambda view: BETTER, lambda view: {"DEPTH": 9})
+    run_study(study, setup, Agents(Search(), slow, 1.0), Until(3), Recorder())
+    assert "1 tried: 0 kept, 1 no better" in slow.views[2].lessons
+    assert (study.state_folder / "lessons.md").read_text().startswith("# Lessons of this study")
+    assert slow.views[1].expected and slow.views[1].expected[0].constant in constants.read(slow.views[1].train_py)
 
 
 @pytest.mark.slow
@@ -246,7 +293,7 @@ def test_nothing_is_asked_for_after_the_last_experiment(fresh):
     study, setup = fresh
     slow = Slow(lambda view: WORSE, lambda view: BETTER)
     play(study, setup, slow, None, experiments=1)
-    assert len(slow.views) == 1 and state_of(study).waiting is None
+    assert len(slow.views) == 1 and not state_of(study).waiting
 
 
 @pytest.mark.slow

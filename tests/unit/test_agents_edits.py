@@ -26,17 +26,18 @@ def submit(description="a change", reasoning="because") -> Call:
 def error(text, *calls) -> str:
     """The error of the one call that fails; the text stays as it was."""
     done = apply(text, text, calls)
-    assert done.failed and done.text == text and done.submitted is None and done.notes is None
+    assert done.failed and done.text == text and not done.ideas and done.notes is None
     assert len(done.results) == len(calls) and all(result.is_error for result in done.results)
     return done.results[-1].text
 
 
 def test_a_unique_text_is_replaced_and_the_rest_stays():
     done = apply(TORCH, TORCH, [replaced("F.relu(linear(x, self.up)).square()", "F.silu(linear(x, self.up))"), submit()])
-    assert done.text == TORCH.replace("F.relu(linear(x, self.up)).square()", "F.silu(linear(x, self.up))")
+    (idea,) = done.ideas
+    assert idea.text == TORCH.replace("F.relu(linear(x, self.up)).square()", "F.silu(linear(x, self.up))") and done.text == TORCH
     line = TORCH[: TORCH.index("F.relu(linear")].count("\n") + 1
     assert [result.text for result in done.results] == [f"replaced at line {line}", "submitted"]
-    assert done.submitted == ("a change", "because")
+    assert (idea.description, idea.reasoning) == ("a change", "because")
 
 
 def test_each_edit_sees_the_one_before_it():
@@ -50,7 +51,7 @@ def test_a_replacement_is_text_and_no_pattern():
 
 def test_one_wrong_edit_undoes_all_and_says_which():
     done = apply(SHORT, SHORT, [replaced("A = 1", "A = 5"), replaced("nowhere", "x"), submit()])
-    assert done.text == SHORT and done.submitted is None
+    assert done.text == SHORT and not done.ideas
     assert "call 2 of this answer failed" in done.results[0].text and "call 2" in done.results[2].text
     assert "old_str is not in train.py" in done.results[1].text
 
@@ -130,17 +131,29 @@ def test_submit_needs_an_edit_and_a_description_of_one_line():
     assert "does not differ from the best" in error(SHORT, submit())
     assert "submit needs a description" in error(SHORT, submit("\x1b \n"))
     done = apply(SHORT, SHORT, [replaced("A = 1", "A = 2"), submit("a\tb\n\x1b[31mc\u202e" + 200 * "d")])
-    description, _ = done.submitted
+    description = done.ideas[0].description
     assert description.startswith("a b [31mc d") and len(description) == DESCRIPTION_CHARACTERS and description.isprintable()
 
 
 def test_the_reasoning_is_for_a_terminal_too():
     done = apply(SHORT, SHORT, [replaced("A = 1", "A = 2"), submit(reasoning="one\n\x1b[2Jtwo\u202e" + 9999 * "x")])
-    assert done.submitted[1].startswith("one\n[2Jtwox") and len(done.submitted[1]) == edits.REASONING_CHARACTERS
+    reasoning = done.ideas[0].reasoning
+    assert reasoning.startswith("one\n[2Jtwox") and len(reasoning) == edits.REASONING_CHARACTERS
 
 
 def test_an_earlier_edit_counts_for_submit():
-    assert apply(SHORT.replace("A = 1", "A = 2"), SHORT, [submit()]).submitted
+    assert apply(SHORT.replace("A = 1", "A = 2"), SHORT, [submit()]).ideas
+
+
+def test_several_ideas_of_one_answer_are_edits_of_the_best_each_and_ranked_by_what_they_promise():
+    calls = []
+    for value, gain in (("2", 0.001), ("3", 0.004), ("4", "much")):
+        calls += [replaced("A = 1", f"A = {value}"), Call("9", "submit", dict(description=value, reasoning="", expected_gain=gain))]
+    done = apply(SHORT, SHORT, calls)
+    assert [idea.text for idea in done.ranked] == [SHORT.replace("A = 1", f"A = {value}") for value in "324"]
+    assert done.text == SHORT
+    assert f"at most {edits.IDEAS} ideas in one answer" in error(SHORT, *calls, replaced("A = 1", "A = 5"), submit())
+    assert "each another edit" in error(SHORT, *calls[:2], *calls[:2])
 
 
 def test_a_whole_file_in_a_fenced_block():

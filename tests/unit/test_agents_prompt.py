@@ -7,7 +7,8 @@ import pytest
 from wire.server import PromptCache
 
 from autoresearch import constants, paths
-from autoresearch.agents.base import COURSE_TITLE, REJECTED, Course, Past, View
+from autoresearch.agents.base import COURSE_TITLE, REJECTED, Course, Expected, Past, View
+from autoresearch.agents.judged import STARTS
 from autoresearch.agents.llm import edits, prices, prompt
 
 TORCH = (paths.shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def night(count: int, keeps=(), texts=None) -> tuple[Past, ...]:
 
 
 def view(history, **changes) -> View:
-    kept = [one for one in history if one.status in prompt.KEPT]
+    kept = [one for one in history if one.status in STARTS]
     best = kept[-1] if kept else Past(0, "", "", None, TORCH)
     usual = {"program_md": "Be bold.", "train_py": best.train_py, "best_val_bpb": best.val_bpb, "history": history}
     return View(**{**usual, **changes})
@@ -110,8 +111,13 @@ def test_every_experiment_is_one_line_with_its_kind_and_its_distance_from_the_be
     assert "\n1 | learning rates | MATRIX_LR 1 | 1.5020 (+0.0020) | discard | claude\n" in said
     assert "\n2 | learning rates | MATRIX_LR 2 | 1.4900 (-0.0100) | keep | claude\n" in said
     assert "\n3 | learning rates | MATRIX_LR 3 | 1.4920 (+0.0020) | discard | claude\n" in said
-    assert "Tried/kept by kind: learning rates 4/1" in said and "scores val_bpb 1.4900" in said
-    assert "Tried/kept by kind: learning rates 4/1" in prompt.content(view(night(5, keeps=(2,))), "")[-1]["text"]
+    assert "scores val_bpb 1.4900" in said
+
+
+def test_lessons_and_what_the_search_expects_are_told_last():
+    expected = (Expected("MATRIX_LR", 0.04, 0.05, -0.0021, 0.001),)
+    said = prompt.content(view(night(12), lessons="# Lessons of this study", expected=expected), "")[-1]["text"]
+    assert "# Lessons of this study" in said and "\nMATRIX_LR 0.04 -> 0.05: -0.0021, give or take 0.0010\n" in said
 
 
 def test_a_thousand_experiments_are_a_thousand_lines():

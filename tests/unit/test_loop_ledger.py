@@ -121,7 +121,7 @@ def test_the_state_is_the_fold_of_the_events(path):
         ledger.append("asked", agent="a", model="m", outcome="answered", seconds=1.0, cost_usd=cost, **tokens)
     words = {"agent": "a", "description": "d", "reasoning": "", "cost_usd": 0.25}
     ledger.append("proposed", commit="p", base="c0", **words)
-    assert State.from_events(ledger.events).waiting.commit == "p"
+    assert State.from_events(ledger.events).waiting[0].commit == "p"
     ledger.append("rejected", n=2, **words, reason="no room", state="oom", commit="p", key="kp", log="l")
     ledger.append("rejected", n=2, **words, reason="does not parse")
     ledger.append("proposed", commit="q", base="c0", **words)
@@ -132,7 +132,7 @@ def test_the_state_is_the_fold_of_the_events(path):
     assert state.counts() == {"keep": 0, "discard": 0, "crash": 1}
     assert state.pending.number == 2 and state.pending.runs[0].result is None
     assert (state.lost, state.results, state.next_seed(), state.cost_usd, state.asked) == (1, 2, 9, 0.25, 2)
-    assert state.waiting is None and state.rejected == 2
+    assert not state.waiting and state.rejected == 2
     assert [(one.n, one.commit, one.state) for one in state.rejections] == [(2, "p", "oom")]
     assert state.rejected_keys == {"kp": "no room"}
     assert state.keys == {"ka": 0, "kb": 1, "kc": 2} and state.noise is None

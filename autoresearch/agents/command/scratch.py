@@ -1,6 +1,7 @@
 """The folder in which a coding agent makes one edit: what is put in it, and what is taken out again.
 
-In: train.py (the best text), TASK.md (what to do), program.md, history.md, machine.md, and rejected.py when a text was sent back.
+In: train.py (the best text), TASK.md (what to do), program.md, history.md, lessons.md, machine.md, and rejected.py when a text was
+sent back.
 Out: train.py's text, and the last line of description.txt. Nothing else that happens in the folder counts.
 
 What others wrote (descriptions, reasons, ends of logs) goes into these files line by line behind a bar, without control
@@ -12,13 +13,14 @@ import json
 from pathlib import Path
 
 from autoresearch import constants
+from autoresearch.agents import lessons
 from autoresearch.agents.base import COURSE_TITLE, FAILED, LARGEST_BYTES, REJECTED, Past, View
 from autoresearch.border.files import Held
 from autoresearch.errors import UsageError
 from autoresearch.text import unified_diff
 
 TRAIN_PY, TASK, DESCRIPTION = "train.py", "TASK.md", "description.txt"
-NOTES = ("program.md", "history.md", "machine.md")
+NOTES = ("program.md", "history.md", lessons.FILE, "machine.md")
 _LINE = 240  # chosen: characters of a reason in a table; the whole one is in the ledger
 _ERROR_LINES, _LOG_LINES = 40, 15  # chosen: a traceback's useful end
 _LOGS, _SENT_BACK = 3, 3  # chosen: the newest failures and refusals; older ones are in the table
@@ -27,8 +29,8 @@ _INSTRUCTIONS = """# Task
 Edit the file `train.py` in this folder so that a training of fixed time reaches a lower `val_bpb` (bits per byte on text that the
 training never sees). The best so far is {best}, by the train.py that lies here. Make one change whose effect can be told.
 
-Read first: `program.md` (what the owner wants; it goes before this file), `history.md` (all that was tried, and what came of it),
-`machine.md` (the machine, the profile, limits).
+Read first: `program.md` (what the owner wants; it goes before this file), `lessons.md` (what the experiments taught, in short),
+`history.md` (all that was tried, and what came of it), `machine.md` (the machine, the profile, limits).
 
 - Only the new text of `train.py` is taken from this folder. It must be a plain UTF-8 file; every other change is ignored.
 - Don't train and don't run train.py: there is no data here, and the machine is busy. The harness trains, scores and decides.
@@ -49,6 +51,7 @@ def fill(folder: Path, view: View, seconds: float, last_problem: str | None) -> 
         TRAIN_PY: view.train_py,
         "program.md": view.program_md,
         "history.md": history_text(view),
+        lessons.FILE: _lessons(view),
         "machine.md": _machine(view),
         TASK: task,
     }
@@ -135,6 +138,13 @@ def _row(past: Past, best: float | None) -> str:
     against = "n/a" if past.val_bpb is None or best is None else f"{past.val_bpb - best:+.6f}"
     cells = (past.number, past.status or "running", score, against, past.agent or "n/a", past.description, past.reason or "")
     return "| " + " | ".join(" ".join(clean(str(cell)).split())[:_LINE].replace("|", "/") for cell in cells) + " |"
+
+
+def _lessons(view: View) -> str:
+    told = clean(view.lessons) or "# No lessons yet: nothing was tried\n"
+    expected = [f"- {clean(one.line())}" for one in view.expected]
+    title = "## What the search's model expects of single constants (val_bpb, and its doubt): it tunes them itself"
+    return "\n".join([told, *([title, *expected] if expected else [])]) + "\n"
 
 
 def _machine(view: View) -> str:

@@ -7,6 +7,7 @@ of its edits is another idea, which nobody had. An error says what to do next an
 import difflib
 import io
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,12 +22,14 @@ Kind = TypeVar("Kind")
 EDITOR = "str_replace_based_edit_tool"
 FILE = "train.py"
 NOTES_CHARACTERS = 8000  # of notes.md; chosen: about 2,000 tokens, read with every request
+IDEAS = 3  # in one answer; chosen: the results of an hour are known before the next request
 REASONING_CHARACTERS = 4000  # of what the ledger keeps; chosen: two pages
 
 _PLACES = 20  # chosen: of a text that is there many times, the places that are named
 _COMPARED, _SEARCHED = 160, 3000  # characters of a line, lines: the nearest is looked for in, since the time grows as their square
 
 _ONE_LINE = {"type": "string", "description": "one line, the change itself: 'MATRIX_LR 0.04 -> 0.06', 'SwiGLU for relu**2'"}
+_GAIN = {"type": "number", "description": "how far you expect it to lower val_bpb, in bits per byte: 0.004. It ranks your ideas"}
 _WHY = {"type": "string", "description": "two or three sentences: why it should lower val_bpb here, and where the idea is from"}
 _COMMANDS = {
     "command": {"type": "string", "enum": ["view", "str_replace", "insert", "create"]},
@@ -56,10 +59,11 @@ _OWN_TOOLS: tuple[dict[str, Any], ...] = (
     },
     {
         "name": "submit",
-        "description": "Propose train.py as it is now for one experiment. Call it after the edits, in the same answer if you can.",
+        "description": "Propose train.py as it is now for one experiment. Call it after the edits, in the same answer if you can. "
+        f"Then train.py is the best again, for a further idea in the same answer: at most {IDEAS}.",
         "input_schema": {
             "type": "object",
-            "properties": {"description": _ONE_LINE, "reasoning": _WHY},
+            "properties": {"description": _ONE_LINE, "reasoning": _WHY, "expected_gain": _GAIN},
             "required": ["description", "reasoning"],
         },
     },
@@ -96,13 +100,26 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Idea:
+    text: str  # of train.py
+    description: str
+    reasoning: str
+    expected_gain: float = 0.0  # bits per byte that val_bpb should fall
+
+
+@dataclass(frozen=True)
 class Edited:
     """What the calls of one answer came to."""
 
     text: str  # train.py after them; unchanged when one of them failed
     results: tuple[Result, ...]  # one for each call
     notes: str | None = None  # the new notes.md
-    submitted: tuple[str, str] | None = None  # (description, reasoning)
+    ideas: tuple[Idea, ...] = ()  # that were submitted
+
+    @property
+    def ranked(self) -> list[Idea]:
+        """What is expected to gain most comes first."""
+        return sorted(self.ideas, key=lambda idea: -idea.expected_gain)
 
     @property
     def failed(self) -> bool:
@@ -169,7 +186,12 @@ def _apply(done: Edited, best: str, call: Call) -> Edited:
         raise ValueError("submit needs a description: one line that says what the change is")
     if done.text == best:
         raise ValueError("train.py does not differ from the best, so there is nothing to try; edit it, then submit")
-    return replace(done, submitted=(description, reasoning), results=(*done.results, Result(call.id, "submitted")))
+    if len(done.ideas) == IDEAS or done.text in (idea.text for idea in done.ideas):
+        raise ValueError(f"at most {IDEAS} ideas in one answer, each another edit of the best train.py")
+    gain = call.arguments.get("expected_gain")
+    expected = float(gain) if constants.is_number(gain) and 0 <= gain < math.inf else 0.0
+    ideas = (*done.ideas, Idea(done.text, description, reasoning, expected))
+    return replace(done, text=best, ideas=ideas, results=(*done.results, Result(call.id, "submitted")))
 
 
 def _edit(text: str, arguments: dict[str, Any]) -> tuple[str, str]:

@@ -48,6 +48,7 @@ class Conversation:
     system: list[dict[str, Any]]
     messages: list[dict[str, Any]]
     text: str  # train.py with the edits so far
+    proposed: tuple[str, ...] = ()  # train.py texts
     output_tokens: int = 0
     # Results of the last answer's calls, which the next turn begins with
     unanswered: list[dict[str, Any]] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Conversation:
         ]
         if done.failed:
             return done, "answered: edit refused"
-        return done, "answered" if done.submitted else "answered: not submitted yet"
+        return done, "answered" if done.ideas else "answered: not submitted yet"
 
     def _take_prose(self, prose: str) -> tuple[edits.Edited, str]:
         """An answer without a call: a whole file, the end of a conversation with edits, or no edit at all."""
@@ -90,7 +91,7 @@ class Conversation:
             return edits.Edited(self.text, ()), "answered without an edit"
         first = next((line.strip("#*` \t") for line in prose.split("```")[0].splitlines() if line.strip("#*` \t")), "")
         description = one_line(first) or f"edit of {category(self.best, self.text)}"
-        return edits.Edited(self.text, (), submitted=(description, edits.plain(prose))), "answered"
+        return edits.Edited(self.text, (), ideas=(edits.Idea(self.text, description, edits.plain(prose)),)), "answered"
 
 
 class LLM:
@@ -136,9 +137,10 @@ class LLM:
             if done.notes is not None:
                 outcome += self._keep_notes(view, done.notes)
             view.on_ask(replace(reply.ask, outcome=outcome))
-            if done.submitted:
-                self._last = talk
-                return Proposal(talk.text, *done.submitted, spent_usd if is_priced else None)
+            if done.ideas:
+                self._last, talk.proposed = talk, tuple(idea.text for idea in done.ideas)
+                first, *others = (Proposal(idea.text, idea.description, idea.reasoning) for idea in done.ranked)
+                return replace(first, cost_usd=spent_usd if is_priced else None, others=tuple(others))
             talk.say("" if talk.unanswered else NO_EDIT)
         raise Unavailable(f"no proposal in {TURNS} answers (the last one: {outcome})")
 
@@ -154,10 +156,12 @@ class LLM:
     def _continued(self, view: View) -> Conversation | None:
         """The last conversation, when what was just sent back is what it proposed."""
         talk, sent_back = self._last, prompt.trailing(view.history)
-        if not (talk and sent_back and sent_back[-1].train_py == talk.text and talk.best == view.train_py):
+        if not (talk and sent_back and sent_back[-1].train_py in talk.proposed and talk.best == view.train_py):
             return None
+        talk.text = sent_back[-1].train_py
         error = prompt.as_data(sent_back[-1].reason or "n/a", prompt.REASON_CHARACTERS)
-        talk.say(f"Your proposal was sent back without a training:\n{error}\ntrain.py is as you left it. Correct it and submit.")
+        what = f"Your proposal was sent back without a training ({sent_back[-1].description}):\n{error}"
+        talk.say(f"{what}\ntrain.py is as you submitted it. Correct it and submit.")
         return talk
 
     def _learns(self, error: TooLong) -> bool:

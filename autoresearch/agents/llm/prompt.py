@@ -3,7 +3,8 @@
     1  rules, program.md, the machine, the profile, the limits     changes when the owner edits program.md
     2  the best train.py                                           changes with a keep
     3  the history in chunks of CHUNK experiments                  grows by a block every CHUNK experiments
-    4  the rest of the history, trainings, failures, notes, wish   changes every time
+    4  the rest of the history, lessons, what the search expects,
+       trainings, failures, notes, wish                            changes every time
 
 A cache breakpoint stands after each of the first three; the fourth that the service allows moves with the conversation
 (llm.py). A discard changes nothing before part 4. The best comes before the history, which is cheaper
@@ -15,12 +16,11 @@ What agent code wrote (logs, errors, descriptions) is data: without control char
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from autoresearch.agents.base import COURSE_TITLE, REJECTED, Past, View
-from autoresearch.agents.categories import category
-from autoresearch.agents.mix import tallies
+from autoresearch.agents.judged import STARTS, Judged, judged
 from autoresearch.text import harmless, one_line
 
 CHUNK = 10  # experiments in a block of history; about 500 tokens, so that a new block is worth its write to the cache
@@ -29,7 +29,6 @@ LOG_CHARACTERS = 1500  # of each log: its end, where the error stands
 REASON_CHARACTERS = 2000  # of the exact error of a proposal that was sent back
 MARGIN_CHARACTERS = 400  # titles and fences, where characters are counted
 NEWEST = 5  # experiments that stay longer than better ones of long ago
-KEPT = ("baseline", "keep")
 ONE_HOUR = {"type": "ephemeral", "ttl": "1h"}  # an experiment takes 5 minutes or more: the default lifetime would be over
 
 RULES = """You do research on the training of a small language model, on one computer, alone, through a night. A harness trains \
@@ -41,7 +40,11 @@ How to answer
 there is no need to view it.
 - str_replace_based_edit_tool edits code (path train.py). set_constants changes numbers. The edits of one answer are made all \
 or none; an error tells you why, and then you send all of them again.
-- One idea an experiment, so that its effect can be told. Give it a fair chance: change what has to change with it.
+- Think of several ideas and weigh them against each other before you edit. One idea an experiment, so that its effect can be \
+told. Give it a fair chance: change what has to change with it; the search tunes its numbers afterwards.
+- Where you have further good ideas that do not hang on the first, submit up to three in one answer: edits, submit, edits, submit. \
+After a submit train.py is the best again. State honestly what you expect each to gain: they are tried in that order, and you are \
+asked again after the last.
 - Read the history first. Don't repeat what was tried; say to yourself why the last ones failed, and what that rules out.
 - An edit that does not parse, does not differ, repeats an earlier one or breaks a limit is sent back with the error.
 - The device's side is in a module `runtime` that you can't see or change. train.py keeps build_model, Trainer and main as the \
@@ -70,13 +73,13 @@ def content(view: View, notes: str, characters: int | None = None) -> list[dict[
     by far, the oldest first; what was kept and the last ones stay longest. No line is cut.
     """
     past = [one for one in view.history if one.status != REJECTED]
-    judged = list(_judged(past))
-    lines = [_line(one, kind, delta) for one, kind, delta in judged]
+    outcomes = list(judged(view.history))
+    lines = list(map(_line, outcomes))
     last = [*_sent_back(view.history), *([f"# notes.md, by you\n\n{notes}"] if notes else []), _request(view)]
-    details = [_tally(past), *_courses(view), *_failures(past)]
+    details = [view.lessons, *_expected(view), *_courses(view), *_failures(past)]
     if characters is not None:
         left = characters - len(view.train_py) - sum(map(len, last)) - MARGIN_CHARACTERS
-        lines = _most_telling(judged, lines, left)
+        lines = _most_telling(outcomes, lines, left)
         details = details if sum(map(len, (*lines, *details))) <= left else []
     whole = len(lines) - len(lines) % CHUNK
     title = "# History: number | kind of edit | what | val_bpb (against the best before it) | verdict | agent\n"
@@ -103,23 +106,13 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 # ---------------------------------------------------------------------------------------------------------- history
 
 
-def _judged(past: Sequence[Past]) -> Iterator[tuple[Past, str, float | None]]:
-    """Each experiment with its kind of edit and its distance from the best before it (None without both scores)."""
-    best: Past | None = None
-    for one in past:
-        kind = category(best.train_py, one.train_py) if best and one.status != "baseline" else ""
-        before = best.val_bpb if best else None
-        yield one, kind, None if one.val_bpb is None or before is None else one.val_bpb - before
-        if one.status in KEPT:
-            best = one
-
-
-def _most_telling(judged: Sequence[tuple[Past, str, float | None]], lines: list[str], characters: int) -> list[str]:
+def _most_telling(outcomes: Sequence[Judged], lines: list[str], characters: int) -> list[str]:
     """As many of the lines, in their order, as fit; with a word on those that do not."""
 
     def worth(index: int) -> tuple[bool, bool, float, int]:
-        one, _, delta = judged[index]
-        return one.status in KEPT, index >= len(judged) - NEWEST, -math.inf if delta is None else -abs(delta), index
+        one = outcomes[index]
+        distance = -math.inf if one.delta is None else -abs(one.delta)
+        return one.past.status in STARTS, index >= len(outcomes) - NEWEST, distance, index
 
     found: set[int] = set()
     for index in sorted(range(len(lines)), key=worth, reverse=True):
@@ -131,17 +124,20 @@ def _most_telling(judged: Sequence[tuple[Past, str, float | None]], lines: list[
     return [*words, *(lines[index] for index in sorted(found))]
 
 
-def _line(one: Past, kind: str, delta: float | None) -> str:
-    score = "n/a" if one.val_bpb is None else f"{one.val_bpb:.4f}"
-    score += "" if delta is None else f" ({delta:+.4f})"
-    verdict = one.status if one.status in ("keep", "discard", "baseline") else one_line(f"{one.status}: {one.reason or 'n/a'}")
-    return " | ".join([str(one.number), kind or "-", one_line(one.description), score, verdict, one_line(one.agent) or "n/a"])
+def _line(one: Judged) -> str:
+    past = one.past
+    score = "n/a" if past.val_bpb is None else f"{past.val_bpb:.4f}"
+    score += "" if one.delta is None else f" ({one.delta:+.4f})"
+    verdict = past.status if past.status in ("keep", "discard", "baseline") else one_line(f"{past.status}: {past.reason or 'n/a'}")
+    return " | ".join(
+        [str(past.number), one.kind or "-", one_line(past.description), score, verdict, one_line(past.agent) or "n/a"]
+    )
 
 
-def _tally(past: Sequence[Past]) -> str:
-    counts = sorted(tallies(past).items(), key=lambda entry: -entry[1][0])
-    shown = [f"{kind} {tried}/{kept}" for kind, (tried, kept) in counts]
-    return f"Tried/kept by kind: {', '.join(shown)}" if shown else ""
+def _expected(view: View) -> list[str]:
+    rows = "\n".join(expected.line() for expected in view.expected)
+    title = "# What the search's model expects of single constants (val_bpb, and its doubt): it tunes them itself"
+    return [f"{title}\n{rows}"] if rows else []
 
 
 def _courses(view: View) -> list[str]:

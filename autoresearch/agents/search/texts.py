@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoresearch import constants
 from autoresearch.agents.base import Past
@@ -30,7 +31,6 @@ class Text:
 class Texts:
     def __init__(self) -> None:
         self.first_values: dict[str, Value] = {}  # of each constant, where it first appeared
-        self._texts: dict[str, Text | None] = {}
         self._keys: set[Key] = set()
         self._tried: list[dict[str, Value]] = []
         self._learnt: set[tuple[int, str]] = set()
@@ -41,17 +41,11 @@ class Texts:
             if (past.number, past.train_py) in self._learnt:  # a text that was sent back has its successor's number
                 continue
             self._learnt.add((past.number, past.train_py))
-            text = self.text(past.train_py)
+            text = parsed(past.train_py)
             if text is not None:
                 self._keys.add(text.key())
                 self._tried.append(text.values)
                 self.first_values = text.values | self.first_values
-
-    def text(self, source: str) -> Text | None:
-        """None for a text that does not parse."""
-        if source not in self._texts:
-            self._texts[source] = _parse(source)
-        return self._texts[source]
 
     def knows(self, text: Text, changes: Mapping[str, Value]) -> bool:
         """Whether text with these changes is an experiment of the past."""
@@ -62,8 +56,12 @@ class Texts:
         return any(changes.items() <= values.items() for values in self._tried)
 
 
-def _parse(source: str) -> Text | None:
-    """Only what stands before the first function or block is parsed, where constants are: ten times faster than all of it."""
+@lru_cache(maxsize=8192)
+def parsed(source: str) -> Text | None:
+    """A train.py as the search sees it; None for a text that does not parse.
+
+    Only what stands before the first function or block is parsed, where constants are: ten times faster than all of it.
+    """
     block = _FIRST_BLOCK.search(source)
     head = source[: block.start()] if block else source
     try:

@@ -1,0 +1,35 @@
+"""What became of each experiment against the best of its time: what prompts, tallies, lessons and the search read. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from autoresearch.agents.base import REJECTED, Past
+from autoresearch.agents.categories import category
+
+STARTS = ("keep", "baseline")
+
+
+@dataclass(frozen=True)
+class Judged:
+    past: Past
+    best: Past | None  # of its time; None for the first baseline
+    kind: str  # of the edit (categories.py); "" for a baseline
+
+    @property
+    def delta(self) -> float | None:
+        """Its val_bpb above the best's; None without both scores."""
+        if self.best is None or self.past.val_bpb is None or self.best.val_bpb is None:
+            return None
+        return self.past.val_bpb - self.best.val_bpb
+
+
+def judged(history: Sequence[Past]) -> Iterator[Judged]:
+    """Every experiment, in its order; not what was sent back."""
+    best: Past | None = None
+    for past in history:
+        if past.status == REJECTED:
+            continue
+        kind = category(best.train_py, past.train_py) if best and past.status != "baseline" else ""
+        yield Judged(past, best, kind)
+        if past.status in STARTS:
+            best = past

@@ -1,0 +1,67 @@
+"""lessons.md: what the results of a study say in short."""
+
+from autoresearch import constants
+from autoresearch.agents import lessons
+from autoresearch.agents.base import REJECTED, SKIPPED, Past
+
+TRAIN = """
+# Learning rates: of AdamW
+MATRIX_LR = 0.04  # matrices
+SCALAR_LR = 0.5  # scalars
+
+class Attention(Module):
+    def forward(self, x):
+        return x
+"""
+
+
+def changed(**values) -> str:
+    return constants.write(TRAIN, values)
+
+
+CODE = TRAIN.replace("return x", "return norm(x)")
+NIGHT = (
+    Past(0, "baseline", "baseline", 1.5, TRAIN),
+    Past(1, "rate 0.06", "discard", 1.52, changed(MATRIX_LR=0.06)),
+    Past(2, "rate 0.03", "keep", 1.49, changed(MATRIX_LR=0.03)),
+    Past(3, "norm", "inconclusive", 1.4895, CODE),
+    Past(3, "sent back", REJECTED, None, "x = ("),
+    Past(4, "rate 0.02", "discard", 1.495, changed(MATRIX_LR=0.02)),
+    Past(5, "both rates", "discard", 1.6, changed(MATRIX_LR=0.01, SCALAR_LR=0.1)),
+    Past(6, "large", "oom", None, changed(SCALAR_LR=9.0), "out of memory"),
+    Past(7, "ended by a person", SKIPPED, None, changed(SCALAR_LR=3.0)),
+)
+
+
+def test_what_was_kept_missed_unclear_and_failed_stand_apart():
+    said = lessons.text(NIGHT)
+    assert "6 tried: 1 kept, 3 no better, 1 too near to tell, 1 without a score." in said
+    assert (
+        "## Kept: what each gained over the best of its time, the last first\n- -0.0100 learning rates, experiment 2: rate 0.03\n"
+        in said
+    )
+    assert "- -0.0005 attention, experiment 3: norm\n" in said
+    assert "- learning rates: 5, 1, +0.0050 by experiment 4: rate 0.02\n- attention: 1, 0\n" in said
+    assert "- oom, 1 times, at last experiment 6: large\n" in said and "person" not in said and "sent back" not in said
+
+
+def test_constants_that_were_changed_alone_show_each_values_effect():
+    said = lessons.text(NIGHT)
+    assert "- MATRIX_LR: 0.06 +0.0200, 0.03 -0.0100 kept, 0.02 +0.0050\n" in said and "SCALAR_LR" not in said
+
+
+def test_it_stays_short_and_harmless_however_long_the_night():
+    names = [f"{letter}_RATE" for letter in "ABCDEFGHIJKLMNOPQRST"]
+    train = "".join(f"{name} = 1.0\n" for name in names) + TRAIN
+    history = [Past(0, "baseline", "baseline", 1.5, train)]
+    for number in range(1, 400):
+        status = ("discard", "keep", "inconclusive", "crash", "oom")[number % 5]
+        text = constants.write(history[-1].train_py, {names[number % 20]: 1.0 + number / 100})
+        score = None if status in ("crash", "oom") else 1.5 - number / 1000
+        history.append(Past(number, f"\x1b[31m{number} " + 300 * "d", status, score, text))
+    said = lessons.text(history)
+    assert len(said) < 5000 and "\x1b" not in said
+
+
+def test_without_an_experiment_there_is_none():
+    assert lessons.text(NIGHT[:1]) == ""
