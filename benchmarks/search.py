@@ -67,8 +67,15 @@ def study(name: str, seed: int, rule: str) -> list[float]:
     return play(make(seed), seed, rule, experiments)
 
 
-def play(agent, seed: int, rule: str, experiments: int) -> list[float]:
-    """The true excess of the best after 0, 1, ... experiments. agent.author, where it has one: who made the last proposal."""
+def excess_bpb(text: str) -> float:
+    return landscape.excess_bpb(values_of(text))
+
+
+def play(agent, seed: int, rule: str, experiments: int, excess=excess_bpb) -> list[float]:
+    """The true excess of the best after 0, 1, ... experiments. agent.author, where it has one: who made the last proposal.
+
+    excess: of a train.py over the optimum, without noise, in bits per byte.
+    """
     start = (NULL / "train.py").read_text(encoding="utf-8")
     start = constants.write(start, {"LANDSCAPE": seed + 1})
     runs = 0
@@ -76,12 +83,11 @@ def play(agent, seed: int, rule: str, experiments: int) -> list[float]:
     def measure(text: str) -> float:
         nonlocal runs
         runs += 1
-        values = values_of(text)
-        return LEVEL_BPB + landscape.excess_bpb(values) + landscape.noise_bpb(values, 1000 * seed + runs)
+        return LEVEL_BPB + excess(text) + landscape.noise_bpb(values_of(text), 1000 * seed + runs)
 
     night = Night(rule, measure, start)
     history = [Past(0, "baseline", "baseline", mean(night.reported), start)]
-    curve = [landscape.excess_bpb(values_of(start))]
+    curve = [excess(start)]
     for number in range(1, experiments + 1):
         view = View("", night.best, mean(night.reported), tuple(history))
         text = agent.propose(view).train_py
@@ -89,7 +95,7 @@ def play(agent, seed: int, rule: str, experiments: int) -> list[float]:
         author = getattr(agent, "author", "")
         shown = night.reported if status == "keep" else fair_scores(night.last, [], was_chosen=True)
         history.append(Past(number, "", status, mean(shown), text, agent=author))
-        curve.append(landscape.excess_bpb(values_of(night.best)))
+        curve.append(excess(night.best))
     return curve
 
 

@@ -18,6 +18,7 @@ import contextlib
 import functools
 import os
 import platform
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -54,6 +55,7 @@ REMOVED = (
     "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
     "DOCKER_HOST", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "OLDPWD",
 )  # fmt: skip
+KEEPER_SECONDS = 5.0  # that a keeper has for its end
 NICE = 10  # chosen: a tenth of what a training's process gets
 MOST_BYTES, MOST_FILES = 2 << 30, 50_000  # chosen, of its folder: far more than an edit takes
 _LAUNCHER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from autoresearch.sandbox import fence; fence.main()"
@@ -137,9 +139,17 @@ def output(process: subprocess.Popen[bytes], limit_seconds: float) -> str:
     except subprocess.TimeoutExpired as late:
         return (late.stdout or b"").decode("utf-8", "replace")
     finally:
-        end_tree(process)
-        if line:
-            line.close()
+        process.stdin = line
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End the program with all that it started: by its keeper, who can let nobody start anything more, and where there is none."""
+    if process.stdin:
+        process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(KEEPER_SECONDS)
+    end_tree(process)
 
 
 def _bubblewrap(one: Cell) -> tuple[list[str], list[int]]:
@@ -167,12 +177,15 @@ def main() -> None:
     one = Cell.from_json(text)
     said = os.dup(1)  # the keeper closes its own, so that the end of the output shows
     os.set_inheritable(said, False)
+    ours, theirs = socket.socketpair()
     try:
-        keeper.stay(2, said)
+        keeper.stay(2, said, theirs.fileno(), asks=ours)
         _stand_back()
         os.dup2(os.open(stdin, os.O_RDONLY | os.O_CLOEXEC), 0)
+        ours.close()
         if one.level == 2:
-            linux.apply_with_network(one)
+            linux.apply_with_network(one, theirs)
+        theirs.close()
         os.execv(arguments[0], arguments)
     except OSError as error:
         with contextlib.suppress(OSError):

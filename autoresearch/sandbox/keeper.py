@@ -2,21 +2,33 @@
 
 It is a subreaper: what leaves its parent becomes its child. It ends everything when the worker's first process ends, and when the
 harness is gone, even by kill -9.
+
+A process that starts another and ends, again and again, would be killed too late each time. Where nobody else is asked for new
+processes (fence.py; in a cell it is the harness), the keeper is: it allows them until the end, then none, and then kills. Who ended
+is taken away at once, so that no such chain fills the list of processes, and a crowd gets no larger than MOST_PROCESSES.
 """
 
 import contextlib
 import ctypes
+import errno
 import os
 import select
 import signal
+import socket
+
+from autoresearch.sandbox import lookups
 
 SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+MOST_PROCESSES, LOOK_EVERY = 1000, 32  # chosen: more on this machine than at the start; starts between two counts
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def stay(*doors: int) -> None:
-    """Fork: the parent stays behind as the keeper and never returns, the child goes on with the work. doors: not kept here."""
+def stay(*doors: int, asks: socket.socket | None = None) -> None:
+    """Fork: the parent stays behind as the keeper and never returns, the child goes on with the work.
+
+    doors: not kept here. asks: over which the child hands the listener over that tells of new processes, or closes.
+    """
     if _libc.prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "no subreaper")
     worker = os.fork()
@@ -27,17 +39,33 @@ def stay(*doors: int) -> None:
     try:
         for ours in (1, *doors):  # the worker's lines to the harness: their end must show there
             os.close(ours)
-        _keep(worker)
+        _keep(worker, asks)
     finally:
         os._exit(1)
 
 
-def _keep(worker: int) -> None:
+def _keep(worker: int, asks: socket.socket | None) -> None:
+    wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     line = select.poll()
     line.register(0, 0)  # the harness's end closed: POLLHUP, though nothing is read here
-    ended = os.pidfd_open(worker)
-    line.register(ended, select.POLLIN)
-    line.poll()
+    line.register(os.pidfd_open(worker), select.POLLIN)
+    line.register(wake, select.POLLIN)
+    handed = socket.recv_fds(asks, 1, 1)[1] if asks else []
+    crowd = _Crowd(handed[0]) if handed else None
+    if crowd:
+        line.register(crowd.listener, select.POLLIN)
+    quiet = {wake, crowd.listener if crowd else wake}
+    while (turned := {descriptor for descriptor, _ in line.poll()}) <= quiet:
+        if wake in turned:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, 4096)
+            _take_away(worker)
+        if crowd and crowd.listener in turned:
+            crowd.answer()
+    if crowd:
+        os.close(crowd.listener)  # from now on nobody starts anything: ENOSYS
     status = None
     while True:
         with contextlib.suppress(OSError):  # without a descriptor or memory: while we are here, the harness finds them below us
@@ -53,6 +81,28 @@ def _keep(worker: int) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+class _Crowd:
+    """What the keeper lets be started."""
+
+    def __init__(self, listener: int):
+        self.listener = listener
+        self._started, self._most = 0, len(os.listdir("/proc")) + MOST_PROCESSES
+
+    def answer(self) -> None:
+        self._started += 1
+        is_full = self._started % LOOK_EVERY == 0 and len(os.listdir("/proc")) > self._most
+        self._started -= is_full  # the next one is looked at again
+        with contextlib.suppress(OSError):  # the one who asked is gone
+            lookups.answer(self.listener, errno.EAGAIN if is_full else 0)
+
+
+def _take_away(worker: int) -> None:
+    """Those that have ended, but the worker, whose end is told by its own descriptor."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != worker:
+            os.waitpid(ended.si_pid, 0)
 
 
 def _children() -> list[int]:

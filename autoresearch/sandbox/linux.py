@@ -33,10 +33,13 @@ def apply(cell: Cell, door: int) -> None:
     _prove(machine)
 
 
-def apply_with_network(cell: Cell) -> None:
-    """The same for a program that needs the network (fence.py): nobody is asked, and sockets are the internet's alone."""
+def apply_with_network(cell: Cell, to_keeper: socket.socket) -> None:
+    """The same for a program that needs the network (fence.py): its keeper is asked for new processes alone, and sockets are the
+    internet's.
+    """
     machine, _ = _restrict(cell, has_network=True)
-    _load(seccomp.with_network(machine, has_own_root=False), machine)
+    listener = _load(seccomp.with_network(machine, has_own_root=False), machine, NEW_LISTENER)
+    lookups.hand_over(listener, to_keeper)
     _prove(machine)
 
 

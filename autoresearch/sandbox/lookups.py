@@ -39,6 +39,14 @@ def hand_over(listener: int, door: socket.socket) -> None:
     door.close()
 
 
+def answer(listener: int, code: int) -> None:
+    """Take a call and have it made, or refuse it with an error's code. Raises OSError when who asked is gone."""
+    asked = bytearray(80)
+    fcntl.ioctl(listener, RECEIVE, asked)
+    key = int.from_bytes(asked[:8], "little")
+    fcntl.ioctl(listener, SEND, ANSWER.pack(key, 0, -code, 0 if code else CONTINUE))
+
+
 class Lookups:
     """The harness's side: `door` is a descriptor for the child, `start` comes once the child has it, `close` once it has ended."""
 

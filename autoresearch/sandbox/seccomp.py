@@ -156,10 +156,12 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
 
 def with_network(machine: str, has_own_root: bool) -> list[Instruction]:
     """For a coding agent's program: all but what WITH_NETWORK and NOT_WITH_NETWORK refuse; beside the user's files, these too."""
-    lists = ((NOT_WITH_NETWORK, EPERM), (UNSEEN, ENOSYS))
-    if has_own_root:
-        return _program(machine, lists, WITH_NETWORK)
-    return _program(machine, (*lists, (BY_PATH, EPERM), (LET_BE, NOTHING_DONE)), WITH_NETWORK | TIMES)
+    both = ((NOT_WITH_NETWORK, EPERM), (UNSEEN, ENOSYS))
+    if has_own_root:  # and names of its processes, which end together
+        return _program(machine, both, WITH_NETWORK)
+    asked = {"clone": (*WITH_NETWORK["clone"], If(0, THREAD, (THREAD,), inside=False, answer=ASK))}
+    lists = (*both, (BY_PATH, EPERM), (LET_BE, NOTHING_DONE), (("fork", "vfork"), ASK))
+    return _program(machine, lists, WITH_NETWORK | TIMES | asked)
 
 
 def packed(instructions: list[Instruction]) -> bytes:

@@ -105,6 +105,20 @@ def test_it_ends_with_a_harness_that_is_killed(level, tmp_path):
 
 
 @linux
+@pytest.mark.parametrize("level", LEVELS)
+def test_processes_that_start_one_another_without_end_end_with_it_and_fill_no_list(level, own, tmp_path):
+    """Each starts the next and ends: a look at the list of processes finds only who is gone already."""
+    chain = "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        end = time.time() + 30\n"
+    chain += "        while time.time() < end:\n            if os.fork():\n                os._exit(0)\n        os._exit(0)\n"
+    own(chain + "time.sleep(1)\nprint(sum(name.isdecimal() for name in os.listdir('/proc')))\n" + EDIT)
+    made = command.make("mine")
+    made.level = level
+    assert made.propose(view(tmp_path)).train_py == "DEPTH = 5\n"
+    assert int(said(tmp_path).split()[0]) < 1000
+    assert not processes_with("client.py")
+
+
+@linux
 def test_a_keeper_that_can_open_nothing_more_stays(own, tmp_path):
     mark = f"left-behind-{os.getpid()}-keeper"
     text = "import os, resource, subprocess, sys\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))\n"

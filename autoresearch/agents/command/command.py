@@ -33,7 +33,7 @@ from autoresearch.agents.command.recipes import OWN, Recipe, find_recipe, folder
 from autoresearch.agents.command.usage import Meter
 from autoresearch.border import files
 from autoresearch.errors import UsageError, nearest
-from autoresearch.processes import end_tree, has_password, is_secret
+from autoresearch.processes import has_password, is_secret
 from autoresearch.sandbox import fence
 from autoresearch.sandbox.policy import Cell
 
@@ -151,7 +151,7 @@ class Command:
             return f"it could not be started ({error.strerror or error})", ""
         assert isinstance(process.stdout, io.BufferedReader), "a pipe of bytes with the usual buffer is one"
         output = _End(process.stdout, meter)
-        at_exit = functools.partial(end_tree, process)  # we may be in a thread that the end of the process cuts short
+        at_exit = functools.partial(fence.end, process)  # we may be in a thread that the end of the process cuts short
         atexit.register(at_exit)
         end = time.monotonic() + self.seconds
         problem, look = None, 0
@@ -168,10 +168,8 @@ class Command:
                 else:
                     time.sleep(_POLL_SECONDS)
         finally:
-            end_tree(process)  # also after a good end: what it left in the background would slow the training
+            fence.end(process)  # also after a good end: what it left in the background would slow the training
             atexit.unregister(at_exit)
-            if process.stdin:
-                process.stdin.close()
         if problem is None and process.returncode != 0:
             problem = f"it ended with status {process.returncode}"
         return problem, _without_secrets(scratch.clean(output.text()))

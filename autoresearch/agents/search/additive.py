@@ -45,7 +45,6 @@ class Additive:
                     if evidence > best_evidence:
                         best_evidence = evidence
                         self.variance, self.steepness = (unit * amplitude) ** 2, unit * amplitude * steepness
-                        self.noise = unit * noise  # standard deviation of a score
                         self._root, self._weights = root, np.linalg.solve(root.T, white)
 
     def change(self, candidates: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
