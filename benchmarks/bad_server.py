@@ -37,14 +37,15 @@ ENDLESS = "endless " * 40_000
 # Of Anthropic's: transcripts. A stream that never stops talking and one that stops in the middle of a word are among them.
 CLAUDE = (
     "empty", "blank", "refusal", "too_long", "malformed_call", "cut_clean", "cut_abrupt", "cut_at_once", "overloaded_later",
-    "garbage", "other_events", "web_page", "rate_limit", "overloaded", "server_error", "rejected_key", "forbidden", "no_credit", "payment",
-    "spend_limit", "bad_request", "no_model", "no_edit", "other_file", "only_talk",
+    "garbage", "other_events", "web_page", "rate_limit", "overloaded", "server_error", "rejected_key", "forbidden", "no_credit",
+    "payment", "spend_limit", "bad_request", "no_model", "no_edit", "other_file", "only_talk",
 )  # fmt: skip
 OPENAI = (
     openai_server.say(""), openai_server.say("x", reason="length"), openai_server.say("x", reason="content_filter"),
     openai_server.say("x" * 2000, cut=True), openai_server.say("", raw=b"<html>welcome</html>"),
     openai_server.say("", raw=b"data: {not json\n\n"),
-    openai_server.say("", raw=b'data: {"error": {"message": "slot is gone"}}\n\n'), openai_server.say(ENDLESS), openai_server.say("学习率太高了。" * 500), openai_server.say("", raw=b"\xff\xfe" * 5000),
+    openai_server.say("", raw=b'data: {"error": {"message": "slot is gone"}}\n\n'), openai_server.say(ENDLESS),
+    openai_server.say("El ritmo de aprendizaje es demasiado alto. " * 500), openai_server.say("", raw=b"\xff\xfe" * 5000),
     *(openai_server.fail(status, "no") for status in (400, 401, 402, 403, 404, 405, 409, 413, 422, 429, 500, 502, 503, 504, 529)),
     openai_server.fail(400, "maximum context length is 9000 tokens"), openai_server.fail(400, "max_tokens must be at most 512"),
     openai_server.fail(404, 'model "small" not found'), openai_server.fail(429, "later", {"retry-after": "86400"}),
