@@ -10,18 +10,15 @@ import anthropic
 import pytest
 from anthropic._data import DEPRECATED_MODELS
 from wire.server import KEY, WireServer, answers
+from wire.talk import BASELINE, BEST, EDITED, Talk
 
-from autoresearch import constants, paths
-from autoresearch.agents.base import REJECTED, Past, Unavailable, View
+from autoresearch import constants
+from autoresearch.agents.base import REJECTED, Past, Unavailable
 from autoresearch.agents.claude import claude
 from autoresearch.agents.claude.service import Service
 from autoresearch.agents.llm import edits, llm, prices, reply
 from autoresearch.agents.llm.reply import BadRequest
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError
-
-BEST = (paths.shipped("backends") / "null" / "train.py").read_text(encoding="utf-8")
-EDITED = constants.write(BEST, {"MATRIX_LR": 0.06})
-BASELINE = Past(0, "baseline", "baseline", 1.5, BEST)
 
 
 @pytest.fixture
@@ -30,10 +27,7 @@ def talk(monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
 
-    class Talk:
-        def __init__(self):
-            self.asks, self.server, self.agent = [], None, None
-
+    class ClaudeTalk(Talk):
         def open(self, script, model=claude.DEFAULT_MODEL, read_seconds=10.0, **settings):
             self.close()
             self.server = WireServer(script).__enter__()
@@ -41,26 +35,12 @@ def talk(monkeypatch):
             self.agent = llm.LLM("claude", Service(model, read_seconds), **settings)
             return self
 
-        def close(self):
-            for one in (self.agent and self.agent.close, self.server and self.server.__exit__):
-                if one:
-                    one()
-            self.agent = self.server = None
-
-        def propose(self, **changes):
-            view = View("Be bold.", BEST, 1.5, (BASELINE,), on_ask=self.asks.append)
-            return self.agent.propose(dataclasses.replace(view, **changes))
-
-        @property
-        def outcomes(self):
-            return [ask.outcome for ask in self.asks]
-
         def said(self, number):
             """The last user's turn of a request, as text."""
             blocks = self.server.requests[number]["body"]["messages"][-1]["content"]
             return "\n".join(block.get("text") or block.get("content", "") for block in blocks)
 
-    talk = Talk()
+    talk = ClaudeTalk()
     yield talk
     talk.close()
 
