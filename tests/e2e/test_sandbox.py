@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import studies
+from waiting import wait_for
 
 from autoresearch.border import messages
 from autoresearch.checks import trial
@@ -168,11 +168,9 @@ def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
     root = str(Path(policy.PACKAGE).parent)
     harness = subprocess.Popen([sys.executable, "-c", code, root], env=os.environ | {"PYTHONPATH": root})
     log = tmp_path / "log.txt"
-    end = time.monotonic() + 20
-    while not (log.exists() and "started" in log.read_text()) and time.monotonic() < end:
-        time.sleep(0.02)
+    wait_for(lambda: log.exists() and "started" in log.read_text())
     family = psutil.Process(harness.pid).children(recursive=True)
-    assert len(family) >= 3 and "started" in log.read_text()
+    assert len(family) >= 3
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
