@@ -144,6 +144,16 @@ def test_it_has_copies_of_what_its_recipe_names_and_nothing_else_of_the_home_fol
 
 
 @linux
+@pytest.mark.skipif(REACH < 2, reason="no fence here")
+def test_a_sign_in_that_it_has_not_renewed_is_kept_nowhere(own, tmp_path):
+    (tmp_path / "home" / ".mine").mkdir()
+    (tmp_path / "home" / ".mine" / "key").write_text("a key", encoding="utf-8")
+    own(EDIT, 'config = ["~/.mine/key"]\nkept = ["~/.mine/key"]\n')
+    command.make("mine").propose(view(tmp_path))
+    assert not (tmp_path / "cache" / "agents").exists()
+
+
+@linux
 @pytest.mark.parametrize("level", LEVELS)
 def test_it_stands_back_for_the_training_and_fills_no_disk(level, own, tmp_path, monkeypatch):
     text = "import os, resource, time\nprint(open('/proc/self/oom_score_adj').read().strip(), os.nice(0))\n"
@@ -206,12 +216,13 @@ def test_its_environment(own, tmp_path, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://me:secret@host/db")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:1")
     monkeypatch.setenv("MINE_HOME", "/elsewhere")
-    names = "['CLAUDECODE', 'MAX_THINKING_TOKENS', 'DATABASE_URL', 'HTTPS_PROXY', 'MINE_SET', 'MINE_HOME']"
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/docker.sock")
+    names = "['CLAUDECODE', 'MAX_THINKING_TOKENS', 'DATABASE_URL', 'HTTPS_PROXY', 'MINE_SET', 'MINE_HOME', 'DOCKER_HOST']"
     own(f"import os\nprint([name for name in {names} if name in os.environ])\n" + EDIT,
         'variables = ["MAX_THINKING_TOKENS"]\nenvironment = {MINE_SET = "1"}\nmoved = {MINE_HOME = "~/.mine"}\n')  # fmt: skip
     command.make("mine").propose(view(tmp_path))
-    moved = [] if REACH else ["MINE_HOME"]
-    assert said(tmp_path).strip() == str(["MAX_THINKING_TOKENS", "HTTPS_PROXY", "MINE_SET", *moved])
+    outside = [] if REACH else ["MINE_HOME", "DOCKER_HOST"]  # they point at what is not there
+    assert said(tmp_path).strip() == str(["MAX_THINKING_TOKENS", "HTTPS_PROXY", "MINE_SET", *outside])
 
 
 def test_where_no_fence_can_be_made_a_person_has_to_say_so(own, monkeypatch):
@@ -225,6 +236,19 @@ def test_where_no_fence_can_be_made_a_person_has_to_say_so(own, monkeypatch):
     options = dict.fromkeys(("model", "max_cost", "mix", "max_tokens_per_experiment"), None)
     _, lines = agents.choose(options | {"agent": "command", "agent_command": "mine", "command_env": ()}, 1)
     assert lines[1] == f"fence 0, {fence.WORDS[0]} (no Landlock); its own mode"
+
+
+def test_a_program_that_would_wait_for_a_sign_in_is_not_started(own, tmp_path, monkeypatch):
+    own(EDIT, 'needs = ["MINE_KEY", "~/.mine/key"]\n')
+    options = dict.fromkeys(("model", "max_cost", "mix", "max_tokens_per_experiment"), None)
+    with pytest.raises(UsageError, match=r"Mine has nothing to sign in with; set one of MINE_KEY, ~/\.mine/key"):
+        agents.choose(options | {"agent": "command", "agent_command": "mine", "command_env": ()}, 1)
+    monkeypatch.setenv("MINE_KEY", "x")
+    assert recipes.recipe("mine").can_sign_in
+    monkeypatch.delenv("MINE_KEY")
+    (tmp_path / "home" / ".mine").mkdir()
+    (tmp_path / "home" / ".mine" / "key").touch()
+    assert recipes.recipe("mine").can_sign_in
 
 
 def test_a_recipe_with_a_fault_is_named(own, tmp_path):

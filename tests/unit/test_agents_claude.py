@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import threading
 import time
 import typing
@@ -12,7 +13,7 @@ from anthropic._data import DEPRECATED_MODELS
 from wire.server import KEY, WireServer, answers
 from wire.talk import BASELINE, BEST, EDITED, Talk
 
-from autoresearch import constants
+from autoresearch import agents, constants
 from autoresearch.agents.base import REJECTED, Past, Unavailable
 from autoresearch.agents.claude import claude
 from autoresearch.agents.claude.service import Service
@@ -424,6 +425,16 @@ def test_make_takes_the_default_model_which_the_sdk_knows(monkeypatch):
     assert claude.make(model="claude-sonnet-5-5").service.model == "claude-sonnet-5-5"
     assert all(prices.is_known(model) for model in known if "mythos" not in model)
     assert agent.service.knows_editor
+
+
+def test_the_limit_of_a_call_counts_from_what_the_study_has_spent(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    options = dict.fromkeys(("model", "mix", "max_tokens_per_experiment", "context", "agent_command"))
+    limits = ((None, 8.0, "5 USD this time"), (4.0, 4.0, "4 USD for the whole study"), (math.inf, None, "no limit"))
+    for asked, most, words in limits:
+        both, lines = agents.choose(options | {"agent": "claude", "max_cost": asked}, 1, spent_usd=3.0)
+        both.slow.close()
+        assert both.slow.max_cost_usd == most and words in lines[-1]
 
 
 def test_the_editor_is_the_newest_that_the_sdk_knows():
