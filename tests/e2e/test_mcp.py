@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import studies
+from waiting import wait_for
 
 from autoresearch import constants
 from autoresearch.study import ledger
@@ -61,10 +62,7 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
             assert set(tools) == {"try", "results", "show", "best", "status"}
             for tool in tools.values():
                 assert all(one["description"] for one in tool.input_schema["properties"].values()), tool.name
-                assert (tool.annotations.destructive_hint, tool.annotations.open_world_hint) == (
-                    False,
-                    False,
-                )  # Codex asks for both
+                assert tool.annotations.destructive_hint is tool.annotations.open_world_hint is False  # Codex asks for both
                 assert tool.annotations.read_only_hint == tool.annotations.idempotent_hint == (tool.name != "try")
             assert (await ask("status"))["best_val_bpb"] is None
             assert "no baseline yet; `autoresearch run` trains it" in await ask("best")
@@ -122,7 +120,7 @@ WRONG = (
 
 
 def better(study) -> str:
-    return constants.write((study.folder / "train.py").read_text(encoding="utf-8"), studies.BETTER)
+    return constants.write(studies.text_of(study), studies.BETTER)
 
 
 class Wire:
@@ -205,17 +203,13 @@ def test_a_call_that_is_cancelled_ends_its_training_and_goes_on_when_it_is_made_
 
     def await_begin(count: int) -> None:
         """Of experiment 1, in the ledger: a beat may miss a short training."""
-        for _ in range(600):
-            if sum(one["event"] == "begin" and one["n"] == 1 for one in ledger.read(study.events)) == count:
-                return
-            threading.Event().wait(0.1)
-        raise AssertionError("it did not begin")
+        wait_for(lambda: sum(one["event"] == "begin" and one["n"] == 1 for one in ledger.read(study.events)) == count)
 
     with Wire(study) as wire:
         wire.call(2, "try", description="patience", train_py=better(study))
         await_begin(1)
         wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "enough"})
-        edit = (study.folder / "train.py").read_text(encoding="utf-8")
+        edit = studies.text_of(study)
         wire.call(3, "try", description="the next, for which the first is finished", train_py=constants.write(edit, studies.WORSE))
         await_begin(2)
         wire.send(method="notifications/cancelled", params={"requestId": 3, "reason": "enough"})
