@@ -294,12 +294,12 @@ def test_a_file_of_the_present_folder_is_asked_for_in_full(tmp_path, monkeypatch
 
 def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert command.find_recipe() is None
+    assert recipes.find_recipe() is None
     with pytest.raises(UsageError, match="npm install -g @openai/codex"):
         command.make("codex")
     program = tmp_path / ("codex.exe" if os.name == "nt" else "codex")
     program.touch(mode=0o755)
-    assert command.find_recipe().name == "codex"
+    assert recipes.find_recipe().name == "codex"
     made = command.make("codex", variables=("MORE_KEY",))
     assert made.arguments[:2] == [str(program), "exec"]
     assert made.variables == ("CODEX_API_KEY", "OPENAI_API_KEY", "MORE_KEY")

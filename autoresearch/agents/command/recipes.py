@@ -32,6 +32,10 @@ class Usage:
     cached_is_input: bool = False  # whether input_tokens hold those read from a cache
     pattern: str = ""  # instead of JSON: a regular expression with groups of these names; bound what it repeats
 
+    def tells(self, name: str) -> bool:
+        """name: of one of the numbers above."""
+        return bool(getattr(self, name)) or f"<{name}>" in self.pattern
+
 
 @dataclass(frozen=True)
 class Wire:
@@ -71,7 +75,7 @@ class Recipe:
 
     @property
     def tells_cost(self) -> bool:
-        return bool(self.usage.cost_usd or "<cost_usd>" in self.usage.pattern)
+        return self.usage.tells("cost_usd")
 
     @property
     def can_sign_in(self) -> bool:
