@@ -113,6 +113,7 @@ def profile(cell: Cell) -> str:
 
 
 def text(lines: Iterable[Rule]) -> str:
+    """As sandbox-exec takes it."""
     return "\n".join(["(version 1)", *map(str, lines)])
 
 

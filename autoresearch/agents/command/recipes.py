@@ -49,6 +49,8 @@ class Wire:
 
 @dataclass(frozen=True)
 class Recipe:
+    """One program: how it is called, what it needs of the computer, what it says of itself."""
+
     name: str
     title: str = ""
     executable: str = ""  # looked for on PATH

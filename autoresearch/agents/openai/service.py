@@ -29,10 +29,12 @@ OPENAI = "api.openai.com"
 
 
 class Service:
+    """See llm/reply.py, Service."""
+
     knows_editor = False
 
     def __init__(self, model: str | None, base_url: str | None, read_seconds: float = READ_SECONDS):
-        """model: None takes the only one that the server has."""
+        """model: None takes the only one that the server has. read_seconds: without a byte. Raises UsageError."""
         import openai
 
         self._sdk, self._read_seconds = openai, read_seconds
