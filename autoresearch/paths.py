@@ -9,8 +9,8 @@ from pathlib import Path
 from autoresearch.errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parent
-# Windows's 259, less the longest that is written below a study, by Triton: a file of 19 characters in
-# /.autoresearch/runs/0001-1/work/compile/inductor/triton/0/ (59), a hash (53) and a folder for the time being (53).
+# Windows's 259, less the longest that is written below a study, by Triton: in a run's folder (27 characters) its work/compile/ (13)
+# and inductor/triton/0/ (19), there a hash (53), a folder for the time being (53) and a file (19).
 LONGEST_STUDY = 75
 
 

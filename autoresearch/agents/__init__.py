@@ -85,17 +85,18 @@ def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: i
     tokens, command = options["max_tokens_per_experiment"], options["agent_command"] or _installed()
     if (known := recipe(command or "")) and not known.can_sign_in:
         raise UsageError(f"{known.title} has nothing to sign in with", f"set one of {', '.join(known.needs)}")
+    is_off = options.get("agent_fence") == "off"
     agent = make(
-        "command", command=command, variables=options["command_env"], seed=seed,
-        fenced=options.get("agent_fence") != "off", model=options["model"], max_cost_usd=cap_usd, max_tokens=tokens,
+        "command", command=command, variables=options["command_env"], seed=seed, fenced=not is_off, model=options["model"],
+        max_cost_usd=cap_usd, max_tokens=tokens,
     )  # fmt: skip
     assert isinstance(agent, Command), "that module makes it"
-    lines = [f"fence {agent.level}, {fence.WORDS[agent.level]}"]
+    lines, why = [f"fence {agent.level}, {fence.WORDS[agent.level]}"], "--agent-fence off" if is_off else fence.reach()[1]
     if agent.level == 0:
-        why = "--agent-fence off" if options.get("agent_fence") == "off" else fence.reach()[1]
         lines[0] += f" ({why}); {agent.recipe.own or 'no such mode is known of it'}"
     else:
-        lines += [f"its network is open: it may reach any host, servers on this machine too; {_rest(fence.reach())}".rstrip("; ")]
+        stronger = f"; no stronger fence: {why}" if why else ""
+        lines.append(f"its network is open: it may reach any host, servers on this machine too{stronger}")
     agent.max_asks = None if options["max_cost"] == math.inf else NIGHT_ASKS
     asks = f"at most {NIGHT_ASKS} that do not tell it, this time" if agent.max_asks else "no limit for those that do not tell it"
     if agent.recipe.tells_cost:
@@ -104,13 +105,9 @@ def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: i
         )
     else:
         lines.append(f"what {agent.recipe.title} costs can't be read, so that --max-cost does not hold; of proposals {asks}")
-    if tokens and not agent.recipe.usage.output_tokens and "<output_tokens>" not in agent.recipe.usage.pattern:
+    if tokens and not agent.recipe.usage.tells("output_tokens"):
         lines.append("how many tokens it writes can't be read: --max-tokens-per-experiment does not hold")
     return agent, lines
-
-
-def _rest(reach: tuple[int, str]) -> str:
-    return f"no stronger fence: {reach[1]}" if reach[1] else ""
 
 
 def _cap(asked: float | None, spent_usd: float) -> float | None:

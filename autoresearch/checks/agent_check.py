@@ -64,10 +64,10 @@ def exchange(made: Command) -> dict[str, Any]:
         ModelServer([("train.py", BEFORE, AFTER), (f"../../{OUTSIDE}", "", "outside\n")]) as server,
     ):
         wire = made.recipe.wire
-        told, files = (
+        variables, texts = (
             {name: value.replace("{url}", server.url) for name, value in table.items()} for table in (wire.variables, wire.files)
         )
-        known = replace(made.recipe, config=(), kept=(), environment=made.recipe.environment | told, files=files)
+        known = replace(made.recipe, config=(), kept=(), environment=made.recipe.environment | variables, files=texts)
         arguments = [*made.arguments, *(one.replace("{url}", server.url) for one in wire.arguments)]
         tried = Command(arguments, EXCHANGE_SECONDS, (), known, made.level)
         view = View("Lower val_bpb.\n", BEFORE, 1.0, (), folder=Path(folder), on_ask=asks.append)

@@ -59,11 +59,8 @@ class ModelServer:
         tools = _tools(asked)
         self.requests.append(Request(path, body, tuple(tools)))
         if self._status != 200:
-            return (
-                self._status,
-                "application/json",
-                json.dumps({"error": {"type": "authentication_error", "message": "no such key"}}),
-            )
+            fault = {"type": "authentication_error", "message": "no such key"}
+            return self._status, "application/json", json.dumps({"error": fault})
         if wire is None or "count_tokens" in path:
             return 200, "application/json", json.dumps({"object": "list", "data": [], "models": [], "input_tokens": 1000})
         done, events = wire(self._next(body, tools), asked.get("model", "check-model"), len(self.requests))
@@ -152,12 +149,8 @@ def _chat(call: Call, model: str, number: int) -> tuple[Table, list[Table]]:
     stop = "stop" if isinstance(call, str) else "tool_calls"
     base: Table = {"id": f"chat_{number}", "created": 1, "model": model}
     chunk = {**base, "object": "chat.completion.chunk"}
-    return {
-        **base,
-        "object": "chat.completion",
-        "choices": [{"index": 0, "message": message, "finish_reason": stop}],
-        "usage": usage,
-    }, [
+    choices = [{"index": 0, "message": message, "finish_reason": stop}]
+    return {**base, "object": "chat.completion", "choices": choices, "usage": usage}, [
         {**chunk, "choices": [{"index": 0, "delta": message, "finish_reason": None}]},
         {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": stop}], "usage": usage},
     ]
@@ -173,14 +166,8 @@ def _responses(call: Call, model: str, number: int) -> tuple[Table, list[Table]]
     else:
         item = {"type": "function_call", "id": f"fc_{number}", "call_id": f"call_{number}", "status": "completed"}
         item |= {"name": call[0], "arguments": json.dumps(call[1])}
-    base: Table = {
-        "id": f"resp_{number}",
-        "object": "response",
-        "created_at": 1,
-        "model": model,
-        "status": "in_progress",
-        "output": [],
-    }
+    base: Table = {"id": f"resp_{number}", "object": "response", "created_at": 1, "model": model}
+    base |= {"status": "in_progress", "output": []}
     whole = {**base, "status": "completed", "output": [item], "usage": usage}
     return whole, [
         {"type": "response.created", "response": base},

@@ -24,13 +24,9 @@ MANUAL_AGENT = "try"
 
 
 def try_edit(
-    study: Study,
-    setup: Setup,
-    description: str,
-    listener: Listener,
-    train_py: str | None = None,
+    study: Study, setup: Setup, description: str, listener: Listener, train_py: str | None = None,
     interrupts: Interrupts | None = None,
-) -> tuple[Experiment | None, Ending]:
+) -> tuple[Experiment | None, Ending]:  # fmt: skip
     """The experiment when it was decided, and how the call ended.
 
     train_py: the edit's whole text, which is put into the work tree first; None: what lies there. A text that is refused, or fails

@@ -28,6 +28,8 @@ class Skipped(Exception):
 
 
 class Steering:
+    """For the process that has the study's lock."""
+
     def __init__(self, session: Session):
         self._session, self._next_look = session, 0.0
         inbox.tidy(session.study.inbox)

@@ -30,8 +30,8 @@ from autoresearch.run.scoring import BITS, digest, evaluate, seal
 from autoresearch.run.setup import OnProgress, Progress, Setup, job_for
 from autoresearch.sandbox import workdir
 
-# Past the budget, for a last step that took longer than those before: a share of it, in bounds. Then the process tree is stopped.
 STILL_SECONDS = 2.0  # chosen: from the word that its weights are saved until it is held; 5 to 80 ms are usual
+# Past the budget, for a last step that took longer than those before: a share of it, in bounds. Then the process tree is stopped.
 GRACE_SHARE, GRACE_LEAST_SECONDS, GRACE_MOST_SECONDS = 0.01, 0.5, 2.0
 EXIT_SECONDS = 20.0  # after the checkpoint, for an orderly end
 SPEED_KNOWN = 0.1  # chosen: after this share of the budget a training that is too slow ends

@@ -94,6 +94,7 @@ def cell(level: int, folder: Path, reads: Iterable[str | Path]) -> Cell:
 
 
 def home(folder: Path) -> Path:
+    """Its home folder there. folder: as `cell`'s."""
     return folder / "home"
 
 

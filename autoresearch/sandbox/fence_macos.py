@@ -9,32 +9,36 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from autoresearch.sandbox import macos
+from autoresearch.sandbox.macos import Rule, named, place
 from autoresearch.sandbox.policy import Cell
 
-PROGRAM = "/usr/bin/sandbox-exec"
 TRY_SECONDS = 5.0
-HIDDEN = ("/Users", "/Volumes", "/private/var/folders", "/private/tmp", "/private/var/root")
-HEAD = (
-    "(version 1)", "(allow default)", "(deny file-write*)", "(deny signal)", "(allow signal (target same-sandbox))",
-    "(deny process-info*)", "(allow process-info* (target same-sandbox))", "(deny lsopen)", "(deny appleevent-send)",
-    "(deny job-creation)", '(deny network-outbound (remote unix-socket))',
-    '(allow network-outbound (literal "/private/var/run/mDNSResponder"))',
-    '(deny mach-lookup (global-name "com.apple.SecurityServer" "com.apple.securityd.xpc" "com.apple.pasteboard.1"))',
+RULES = (
+    Rule("allow", ("default",)),
+    Rule("deny", ("file-write*", "signal", "process-info*", "lsopen", "appleevent-send", "job-creation")),
+    Rule("allow", ("signal", "process-info*"), ("(target same-sandbox)",)),
+    Rule("deny", ("network-outbound",), ("(remote unix-socket)",)),
+    Rule("allow", ("network-outbound",), named("literal", "/private/var/run/mDNSResponder")),
+    Rule("deny", ("mach-lookup",), named(
+        "global-name", "com.apple.SecurityServer", "com.apple.securityd.xpc", "com.apple.pasteboard.1",
+    )),
+    Rule("deny", ("file-read-data",), named(
+        "subpath", "/Users", "/Volumes", "/private/var/folders", "/private/tmp", "/private/var/root",
+    )),
 )  # fmt: skip
+DEVICES = ("/dev/null", "/dev/tty", "/dev/dtracehelper")
 
 
 def profile(cell: Cell) -> str:
-    """The last rule that fits counts."""
-    return "\n".join([
-        *HEAD,
-        *(f"(deny file-read-data {_place(path)})" for path in HIDDEN),
-        *(f"(allow file-read* {_place(path)})" for path in cell.reads),
-        *(f"(allow file-write* {_place(path)})" for path in (*cell.writes, "/dev/null", "/dev/tty", "/dev/dtracehelper")),
-    ])  # fmt: skip
+    """As macos.rules: of two rules with a filter the later one counts, and either before one without."""
+    reads = (Rule("allow", ("file-read*",), place(path)) for path in cell.reads)
+    writes = (Rule("allow", ("file-write*",), place(path)) for path in (*cell.writes, *DEVICES))
+    return macos.text([*RULES, *reads, *writes])
 
 
 def prefix(cell: Cell) -> list[str]:
-    return [PROGRAM, "-p", profile(cell)]
+    return [macos.PROGRAM, "-p", profile(cell)]
 
 
 def why_not() -> str | None:
@@ -47,8 +51,3 @@ def why_not() -> str | None:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"sandbox-exec does not start: {error}"
     return f"sandbox-exec does not hold: {tried.stderr.strip()}" if tried.returncode else None
-
-
-def _place(path: str) -> str:
-    quoted = path.replace("\\", "\\\\").replace('"', '\\"')
-    return f'(subpath "{quoted}")'

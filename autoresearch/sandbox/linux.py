@@ -44,7 +44,7 @@ def apply_with_network(cell: Cell, to_keeper: socket.socket) -> None:
 
 
 def _restrict(cell: Cell, has_network: bool = False) -> tuple[str, int]:
-    """(machine, Landlock's version)."""
+    """Landlock, without rights of root: (machine, Landlock's version). Raises OSError."""
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"no filter of system calls is written for {machine}")

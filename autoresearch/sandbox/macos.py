@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,14 @@ class Rule(NamedTuple):
         return f"({' '.join((self.verdict, *self.operations, *self.filters))})"
 
 
-def _named(kind: str, *names: str) -> tuple[str, ...]:
+def named(kind: str, *names: str) -> tuple[str, ...]:
+    """Filters, one a name. kind: literal, subpath, global-name ..."""
     return tuple(f"({kind} {_quoted(name)})" for name in names)
+
+
+def place(path: str) -> tuple[str, ...]:
+    """The filter of a file, or of a folder with all that is in it."""
+    return named("subpath" if os.path.isdir(path) else "literal", path)
 
 
 def _quoted(text: str) -> str:
@@ -37,17 +44,17 @@ def _quoted(text: str) -> str:
 
 
 SYSTEM_READS = (
-    *_named(
+    *named(
         "subpath", "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/usr", "/bin", "/sbin",
         "/opt/homebrew", "/opt/local", "/private/var/db/dyld", "/private/var/db/timezone", "/Applications/Xcode.app", "/dev/fd",
     ),
-    *_named("literal", "/", "/private/etc/localtime", "/dev/random", "/dev/urandom", "/dev/zero", "/dev/null"),
+    *named("literal", "/", "/private/etc/localtime", "/dev/random", "/dev/urandom", "/dev/zero", "/dev/null"),
 )  # fmt: skip
 # Facts of the hardware and of the system's version. Not kern.proc* (other processes, with their environment), and nothing that
 # counts since boot (vm, net): one run could read there what another one did.
 SYSCTLS = (
-    *_named("sysctl-name-prefix", "hw.", "machdep.cpu.", "iogpu."),
-    *_named("sysctl-name", *(f"kern.{name}" for name in (
+    *named("sysctl-name-prefix", "hw.", "machdep.cpu.", "iogpu."),
+    *named("sysctl-name", *(f"kern.{name}" for name in (
         "argmax", "boottime", "hostname", "hv_vmm_present", "iossupportversion", "maxfiles", "maxfilesperproc", "maxproc",
         "ngroups", "osproductversion", "osrelease", "ostype", "osvariant_status", "osversion", "secure_kernel", "usrstack64",
         "version",
@@ -72,17 +79,17 @@ BEFORE_PLACES = (
     Rule("allow", ("sysctl-read",), SYSCTLS),
     OPENMP,
     # Metal: the GPU's user client, a virtual machine's too; the service that compiles kernels.
-    Rule("allow", ("iokit-open",), _named(
+    Rule("allow", ("iokit-open",), named(
         "iokit-user-client-class", "AGXDeviceUserClient", "AGXSharedUserClient", "IOGPUDeviceUserClient", "IOSurfaceRootUserClient",
         "AppleParavirtDeviceUserClient",
     )),
     Rule("allow", ("iokit-get-properties",)),
     Rule("allow", ("mach-lookup",), (
-        *_named("global-name", "com.apple.MTLCompilerService", "com.apple.system.opendirectoryd.libinfo"),
-        *_named("xpc-service-name", "com.apple.MTLCompilerService"),
+        *named("global-name", "com.apple.MTLCompilerService", "com.apple.system.opendirectoryd.libinfo"),
+        *named("xpc-service-name", "com.apple.MTLCompilerService"),
     )),
     Rule("allow", ("file-read*",), SYSTEM_READS),
-    Rule("deny", ("file-read-data",), _named("subpath", "/System/Volumes/Data")),  # the user's files under their other name
+    Rule("deny", ("file-read-data",), named("subpath", "/System/Volumes/Data")),  # the user's files under their other name
 )  # fmt: skip
 TEMPORARY_AND_CACHE = (65537, 65538)  # _CS_DARWIN_USER_TEMP_DIR, _CS_DARWIN_USER_CACHE_DIR of unistd.h
 
@@ -93,16 +100,21 @@ def rules(cell: Cell) -> list[Rule]:
     writes = [path for path in cell.writes if not path.startswith("/proc")]
     return [
         *BEFORE_PLACES,
-        *(Rule("allow", ("file-read*",), _place(path)) for path in reads),
-        *(Rule("allow", ("file-write*",), _place(path)) for path in writes),
-        *(Rule("allow", ("file-read*", "file-write*"), _named("subpath", path)) for path in own_folders(cell)),
-        Rule("deny", ("file-write-setugid",), _named("subpath", "/")),
+        *(Rule("allow", ("file-read*",), place(path)) for path in reads),
+        *(Rule("allow", ("file-write*",), place(path)) for path in writes),
+        *(Rule("allow", ("file-read*", "file-write*"), named("subpath", path)) for path in own_folders(cell)),
+        Rule("deny", ("file-write-setugid",), named("subpath", "/")),
     ]
 
 
 def profile(cell: Cell) -> str:
     """The Seatbelt profile, as text. No rule for the network, for Mach services beside Metal's, or for other processes."""
-    return "\n".join(["(version 1)", *map(str, rules(cell))])
+    return text(rules(cell))
+
+
+def text(lines: Iterable[Rule]) -> str:
+    """As sandbox-exec takes it."""
+    return "\n".join(["(version 1)", *map(str, lines)])
 
 
 def prefix(cell: Cell) -> list[str]:
@@ -156,7 +168,3 @@ def reach() -> Reach:
     if Path(PROGRAM).exists():
         return Reach(2, "Seatbelt", ("sandbox-exec is there; the profile was not run on a Mac yet",), False)
     return Reach(0, "none", (f"there is no {PROGRAM}",), False)
-
-
-def _place(path: str) -> tuple[str, ...]:
-    return _named("subpath" if os.path.isdir(path) else "literal", path)

@@ -18,22 +18,26 @@ NOTHING_DONE = 0x00050000  # the call is not made and answers 0
 X32_BIT = 0x40000000
 LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # linux/bpf_common.h
 
+# Refused to agent code and to a coding agent alike: what looks into other processes, the user's keyring, memory and queues that
+# others see, clocks, modules and names of the machine.
+FOR_NOBODY = (
+    "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "ptrace",
+    "kcmp", "open_by_handle_at", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
+    "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
+    "unshare", "setns", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "swapon",
+    "swapoff", "acct", "settimeofday", "clock_settime", "sethostname",
+)  # fmt: skip
 # A pair of connected sockets may be made; a datagram one could be pointed at another socket's name, and is not allowed below.
 FORBIDDEN = (
-    "connect", "accept", "accept4",
+    *FOR_NOBODY,
     "timer_create",  # its signal wakes a process that is held
-    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
-    "pidfd_getfd", "kcmp", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
-    "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
-    "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd", "modify_ldt", "migrate_pages", "mount",
+    "connect", "accept", "accept4", "process_madvise", "process_mrelease", "userfaultfd", "modify_ldt", "migrate_pages", "mount",
     "umount2", "pivot_root", "chroot", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick",
-    "mount_setattr", "unshare", "setns", "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "chmod", "fchmod",
-    "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat", "utime", "utimes", "futimesat", "utimensat",
-    "file_setattr", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr",
-    "removexattrat", "mknod", "mknodat", "swapon", "swapoff", "reboot", "kexec_load", "kexec_file_load", "init_module",
-    "finit_module", "delete_module", "acct", "quotactl", "quotactl_fd", "sethostname", "setdomainname", "iopl", "ioperm",
-    "syslog", "vhangup", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "fanotify_mark", "lookup_dcookie",
-    "mincore", "cachestat", "move_pages", "inotify_init", "inotify_init1", "inotify_add_watch",
+    "mount_setattr", "adjtimex", "clock_adjtime", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown",
+    "fchownat", "utime", "utimes", "futimesat", "utimensat", "file_setattr", "setxattr", "lsetxattr", "fsetxattr", "setxattrat",
+    "removexattr", "lremovexattr", "fremovexattr", "removexattrat", "mknod", "mknodat", "quotactl", "quotactl_fd", "setdomainname",
+    "iopl", "ioperm", "syslog", "vhangup", "name_to_handle_at", "fanotify_init", "fanotify_mark", "lookup_dcookie", "mincore",
+    "cachestat", "move_pages", "inotify_init", "inotify_init1", "inotify_add_watch",
 )  # fmt: skip
 NAMED_SOCKETS = ("socket", "bind")  # in a cell with devices see SOCKET
 # glibc falls back to clone, whose flags a filter can read; programs fall back from io_uring and aio, which no filter sees through.
@@ -124,13 +128,6 @@ WITH_NETWORK = {
     **{name: CONDITIONS[name] for name in ("socketpair", "setpriority", "ioprio_set", "prlimit64")},
     **{name: CONDITIONS[name] for name in ("sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity")},
 }
-NOT_WITH_NETWORK = (
-    "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "ptrace",
-    "kcmp", "open_by_handle_at", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
-    "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
-    "unshare", "setns", "kexec_load", "kexec_file_load", "init_module",
-    "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct", "settimeofday", "clock_settime", "sethostname",
-)  # fmt: skip
 # io_uring makes sockets that no filter sees; of clone3 none sees the flags, and C libraries fall back to clone.
 UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3")
 # By path, also of a file that it may not open: Landlock does not see it; at level 3 none is there. By descriptor they go on.
@@ -155,9 +152,13 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
 
 
 def with_network(machine: str, has_own_root: bool) -> list[Instruction]:
-    """For a coding agent's program: all but what WITH_NETWORK and NOT_WITH_NETWORK refuse; beside the user's files, these too."""
-    both = ((NOT_WITH_NETWORK, EPERM), (UNSEEN, ENOSYS))
-    if has_own_root:  # and names of its processes, which end together
+    """For a coding agent's program: all but what FOR_NOBODY, UNSEEN and WITH_NETWORK refuse.
+
+    has_own_root: and names of its processes, which end together. Else the user's files are there, and what changes them by path is
+    shut as well (BY_PATH, LET_BE, TIMES), and new processes are asked for.
+    """
+    both = ((FOR_NOBODY, EPERM), (UNSEEN, ENOSYS))
+    if has_own_root:
         return _program(machine, both, WITH_NETWORK)
     asked = {"clone": (*WITH_NETWORK["clone"], If(0, THREAD, (THREAD,), inside=False, answer=ASK))}
     lists = (*both, (BY_PATH, EPERM), (LET_BE, NOTHING_DONE), (("fork", "vfork"), ASK))

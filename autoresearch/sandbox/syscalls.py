@@ -2,8 +2,7 @@
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "accept": (43, 202), "accept4": (288, 242),
-    "timer_create": (222, 107),
-        "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "timer_create": (222, 107), "ptrace": (101, 117), "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271), "process_madvise": (440, 440), "process_mrelease": (448, 448), "pidfd_getfd": (438, 438),
     "kcmp": (312, 272), "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197), "semget": (64, 190),
     "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
@@ -42,9 +41,8 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "linkat": (265, 37), "symlink": (88, None), "symlinkat": (266, 36), "getxattr": (191, 8), "lgetxattr": (192, 9),
     "getxattrat": (464, 464), "listxattr": (194, 11), "llistxattr": (195, 12), "listxattrat": (465, 465),
     "file_getattr": (468, 468), "uselib": (134, None), "setsid": (112, 157), "pipe": (22, None), "vfork": (58, None),
-    "fork": (57, None), "flock": (73, 32),
-    "recvmsg": (47, 212), "recvmmsg": (299, 243),
-    "close_range": (436, 436), "mmap": (9, 222),
+    "fork": (57, None), "flock": (73, 32), "recvmsg": (47, 212), "recvmmsg": (299, 243), "close_range": (436, 436),
+    "mmap": (9, 222),
 }  # fmt: skip
 
 # uname's machine: (column above, AUDIT_ARCH_* of linux/audit.h)

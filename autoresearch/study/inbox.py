@@ -28,6 +28,8 @@ Kind = Literal["tell", "pause", "resume", "skip", "propose"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file holds. Others may write there too: text is cut and made harmless where it becomes an event (loop/steering.py)."""
+
     kind: Kind
     text: str = ""  # of tell: what; of propose: the train.py
     description: Annotated[str, Meta(max_length=events.CHARACTERS["description"])] = ""

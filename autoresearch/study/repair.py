@@ -55,10 +55,8 @@ def _said(line: bytes) -> str:
         return f"not readable, {len(line):,} bytes"
     try:
         entry = json.loads(line)
-        words = [
-            str(entry["event"]),
-            *(f"{name} {entry[name]}" for name in ("n", "k", "verdict", "val_bpb", "text") if name in entry),
-        ]
+        shown = ("n", "k", "verdict", "val_bpb", "text")
+        words = [str(entry["event"]), *(f"{name} {entry[name]}" for name in shown if name in entry)]
         return one_line(", ".join(words), 120)
     except (ValueError, KeyError, TypeError, RecursionError):
         return "not readable"

@@ -191,11 +191,11 @@ class State:
     rejected: int = 0
     asked: int = 0
     cost_usd: float = 0.0  # of all requests whose price is known
+    unpriced: int = 0  # requests whose price is not
     requests: set[str] = field(default_factory=set)  # ids of those that were taken
     told: list[str] = field(default_factory=list)  # what was added to program.md
     handed: list[events.Handed] = field(default_factory=list)  # train.py texts of a person's, to be tried next
     paused: bool = False  # by a person
-    unpriced: int = 0  # requests whose price is not
     last_stop: str | None = None
     last_startup_seconds: float | None = None  # of the last run that has a result
     skipped: list[Skipped] = field(default_factory=list)

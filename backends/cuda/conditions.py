@@ -18,8 +18,8 @@ SLOWDOWNS = {
     0x40: "hardware thermal slowdown",
     0x80: "the power supply's brake",
 }
-# The same field: its name since driver 535, and the one before, which later drivers may drop.
 STATE = "temperature.gpu,clocks.sm,power.draw"  # °C, MHz, W
+# The same field: its name since driver 535, and the one before, which later drivers may drop.
 FIELDS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 
 

@@ -24,6 +24,7 @@ def in_use(found: list[Gpu]) -> Gpu | None:
 
 
 def told(root: Path) -> dict:
+    """In the form that accelerator.py describes, with °C, MHz and W in the reason. root: under which /sys and /proc are."""
     gpu = in_use(gpus(root))
     if gpu is None:
         return {"throttled": None, "reason": "which GPU is used is not known", "others": None}

@@ -36,6 +36,7 @@ def gpus(root: Path) -> list[Gpu]:
 
 
 def listed(root: Path) -> list[dict]:
+    """In the form that cards.py describes, the fastest first. root: under which /sys is."""
     found = []
     for index, gpu in enumerate(gpus(root)):
         total, used = (readings.number(gpu.folder / f"mem_info_vram_{name}") for name in ("total", "used"))

@@ -35,6 +35,7 @@ def in_use(found: list[Path]) -> Path | None:
 
 
 def told(root: Path, sleep=time.sleep, clock=time.monotonic) -> dict:
+    """In the form that accelerator.py describes, with °C, MHz and W in the reason. root: under which /sys is."""
     device = in_use(gpus(root))
     if device is None:
         return {"throttled": None, "reason": "which GPU is used is not known", "others": None}

@@ -17,7 +17,7 @@ needs_level_2 = pytest.mark.skipif(LEVEL < 2, reason="no sandbox of level 2 here
 
 
 def remembers(study, uses: int) -> str:
-    text = (study.folder / "train.py").read_text(encoding="utf-8")
+    text = studies.text_of(study)
     return model(REMEMBERS.replace("USES", str(uses)), "").applied(text)
 
 

@@ -46,7 +46,7 @@ def nights(tmp_path_factory, corpus):
         folder = tmp_path_factory.mktemp("cheats") / "study"
         if place in ("sample", "null"):
             study, setup = studies.make(folder, corpus)
-            text = (study.folder / "train.py").read_text(encoding="utf-8")
+            text = studies.text_of(study)
             better = studies.BETTER
         else:
             audited.runtime(place)  # skips without its package

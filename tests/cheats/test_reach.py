@@ -47,14 +47,10 @@ def begun(tmp_path, corpus):
     return studies.played(tmp_path / "study", corpus)
 
 
-def text_of(study) -> str:
-    return (study.folder / "train.py").read_text(encoding="utf-8")
-
-
 def knows_the_text(study, setup) -> str:
     path = str(setup.prepared.val_folder / "tokens.bin")
     known = f"import numpy as np\ntext = np.fromfile({path!r}, {setup.prepared.dtype!r})[:6000]"
-    text = Cheat((BUILD, "    return Reader(spec.vocab_size)\n"), "", "", KNOWS_THE_TEXT).applied(text_of(study))
+    text = Cheat((BUILD, "    return Reader(spec.vocab_size)\n"), "", "", KNOWS_THE_TEXT).applied(studies.text_of(study))
     text = before(READY, known, "").applied(text)
     old = "            runtime.set_table(model, frequency, sharpness)\n"
     assert old in text
@@ -95,7 +91,7 @@ def test_at_level_2_neither_the_text_nor_the_network_is_reached(begun, lines):
     if lines == "tokens":
         text = knows_the_text(study, setup)
     else:
-        text = before(READY, "import socket\nsocket.create_connection(('127.0.0.1', 9))", "").applied(text_of(study))
+        text = before(READY, "import socket\nsocket.create_connection(('127.0.0.1', 9))", "").applied(studies.text_of(study))
     studies.play(study, replace(setup, sandbox=LEVEL), [text])
     state = studies.state_of(study)
     refused = ("PermissionError", "FileNotFoundError")  # the second where the cell has a root folder of its own
@@ -113,7 +109,7 @@ if step == 0:
         ledger.write('{"seq": 7, "event": "verdict", "n": 1, "verdict": "keep", "val_bpb": 0.1, "check": "00"}\\\\n')
 """,
         "",
-    ).applied(text_of(study))
+    ).applied(studies.text_of(study))
     _, recorder = studies.play(study, setup, [forged])
     told = [event for event in recorder.events if "seq" in event]
     assert State.from_events(told).experiments[1].val_bpb > 1, "what runs does not read it"
@@ -131,7 +127,7 @@ if step == 0:
     terms.write_text(terms.read_text().replace("train_seconds = 0.1", "train_seconds = 100.0"))
 """,
         "",
-    ).applied(text_of(study))
+    ).applied(studies.text_of(study))
     studies.play(study, setup, [changed])
     with pytest.raises(Exception, match="was changed by hand"):
         studies.play(study, setup, [changed, studies.BETTER])
@@ -140,12 +136,12 @@ if step == 0:
 def test_weights_in_the_source_are_too_long(made):
     study, _ = made
     table = "TABLE = [" + "0.125, " * (LARGEST_BYTES // 7) + "]\n"
-    assert "are allowed" in objection(table + text_of(study), State())
+    assert "are allowed" in objection(table + studies.text_of(study), State())
 
 
 def test_parameters_are_counted_in_the_checkpoint_and_not_believed(made, tmp_path):
     study, setup = made
-    lie = text_of(study).replace("num_params=run.spec.vocab_size", "num_params=1")
+    lie = studies.text_of(study).replace("num_params=run.spec.vocab_size", "num_params=1")
     setup = replace(setup, constraints=Constraints(max_params=300))
     result = execute(setup, lie, 1, tmp_path / "run")
     assert (result.status, result.val_bpb) == ("limit", None) and "320 parameters" in result.reason
@@ -155,7 +151,7 @@ def test_another_runs_checkpoint_gains_nothing_over_it(begun):
     """At level 0 the best's weights can be copied. Scored again they are what they were: strict keeps only what is lower."""
     study, setup = begun
     copy = "import shutil\nfrom pathlib import Path\nbest = Path(__file__).parents[1] / '0000-1' / 'checkpoint'\n"
-    text = before(READY, copy, "").applied(text_of(study))
+    text = before(READY, copy, "").applied(studies.text_of(study))
     text = text.replace("save=lambda path: runtime.save_weights(model, path)", "save=lambda path: shutil.copy(best, path)")
     studies.play(study, setup, [text])
     baseline, cheat = studies.state_of(study).experiments

@@ -79,7 +79,7 @@ def honest(tmp_path_factory, corpus):
     """(setup, text, its result), in the best cell that there is."""
     folder = tmp_path_factory.mktemp("seal")
     study, setup = studies.make(folder / "study", corpus, train_seconds=0.3)
-    text = (study.folder / "train.py").read_text(encoding="utf-8")
+    text = studies.text_of(study)
     setup = replace(setup, sandbox=levels.reach().level)
     result = execute(setup, text, 1, folder / "honest")
     assert result.ok, result.reason

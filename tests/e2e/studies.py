@@ -138,6 +138,10 @@ def run(study, setup, steps, listener, experiments: int | None = None):
     return run_study(study, setup, Agents(Scripted(steps)), Until(experiments), listener)
 
 
+def text_of(study) -> str:
+    return (study.folder / "train.py").read_text(encoding="utf-8")
+
+
 def state_of(study) -> State:
     return State.from_events(read(study.events))
 

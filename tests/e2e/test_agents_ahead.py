@@ -23,11 +23,6 @@ from autoresearch.study import inbox
 ASK = Ask("model-1", "answered", 0.1, input_tokens=100, output_tokens=10, cost_usd=0.01)
 
 
-@pytest.fixture
-def fresh(tmp_path, corpus):
-    return studies.make(tmp_path / "study", corpus)
-
-
 class Slow:
     """Thinks ahead. Each step is a function of the view, which gives values for constants, a whole text, or raises."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from waiting import wait_for
 
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import registry
@@ -197,22 +198,13 @@ def test_the_worker_ends_when_the_harness_is_killed(setup, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", harness, *map(str, arguments)])
     log = tmp_path / "run" / "log.txt"
     try:
-        worker = psutil.Process(_wait_for(lambda: log.exists() and "pid " in log.read_text() and int(log.read_text().split()[1])))
-        _wait_for(lambda: (tmp_path / "run" / "curve.jsonl").exists())
+        worker = psutil.Process(wait_for(lambda: log.exists() and "pid " in log.read_text() and int(log.read_text().split()[1])))
+        wait_for(lambda: (tmp_path / "run" / "curve.jsonl").exists())
     finally:
         process.kill()
         process.wait()
     worker.wait(timeout=20)
     assert not worker.is_running()
-
-
-def _wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise TimeoutError(f"not within {seconds} s")
 
 
 @pytest.mark.slow

@@ -7,13 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import studies
+from waiting import wait_for
 
 from autoresearch import constants
+from autoresearch.errors import UsageError
 from autoresearch.study import ledger
+from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.workspace import load
 
@@ -61,10 +66,7 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
             assert set(tools) == {"try", "results", "show", "best", "status"}
             for tool in tools.values():
                 assert all(one["description"] for one in tool.input_schema["properties"].values()), tool.name
-                assert (tool.annotations.destructive_hint, tool.annotations.open_world_hint) == (
-                    False,
-                    False,
-                )  # Codex asks for both
+                assert tool.annotations.destructive_hint is tool.annotations.open_world_hint is False  # Codex asks for both
                 assert tool.annotations.read_only_hint == tool.annotations.idempotent_hint == (tool.name != "try")
             assert (await ask("status"))["best_val_bpb"] is None
             assert "no baseline yet; `autoresearch run` trains it" in await ask("best")
@@ -85,9 +87,9 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
             assert (await ask("try", description="by hand"))["number"] == 3
 
             assert "there are 0 to 3" in await ask("show", number=4)
-            for tool, arguments in WRONG:
+            for tool, arguments, words in WRONG:
                 told = await ask(tool, **arguments)
-                assert isinstance(told, str) and "\n" not in told and "pydantic" not in told and "validation error" not in told
+                assert isinstance(told, str) and words in told and "\n" not in told and "pydantic" not in told
             report = (await client.read_resource("autoresearch://report")).contents[0].text
             assert "smaller" in report and f"# Study {study.tag}" in report
             picture = (await client.read_resource("autoresearch://progress.png")).contents[0]
@@ -115,14 +117,17 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
 
 # Each from what a model has really sent, or pydantic's own words once came back for.
 WRONG = (
-    ("results", {"last": "many"}), ("results", {"lst": 3}), ("results", {"fields": ["loss"]}), ("show", {}),
-    ("show", {"number": -1}), ("best", {"from_line": 10**5}), ("try", {"train_py": "x = 1"}), ("try", {"description": 5}),
-    ("no_such_tool", {}), ("try", {"description": "a bell \a"}), ("try", {"description": "x", "train_py": "x = 1\0"}),
+    ("results", {"last": "many"}, "last must be how many experiments"), ("results", {"lst": 3}, "did you mean last?"),
+    ("results", {"fields": ["loss"]}, "a list of the fields wanted"), ("show", {}, "the key 'number' is missing"),
+    ("show", {"number": -1}, "as `results` has it"), ("best", {"from_line": 10**5}, "give another from_line"),
+    ("try", {"train_py": "x = 1"}, "the key 'description' is missing"), ("try", {"description": 5}, "one line of 1 to 1,000"),
+    ("no_such_tool", {}, "there are try, status"), ("try", {"description": "a bell \a"}, "U+0007 at 7"),
+    ("try", {"description": "x", "train_py": "x = 1\0"}, "train_py holds the character U+0000 at 5"),
 )  # fmt: skip
 
 
 def better(study) -> str:
-    return constants.write((study.folder / "train.py").read_text(encoding="utf-8"), studies.BETTER)
+    return constants.write(studies.text_of(study), studies.BETTER)
 
 
 class Wire:
@@ -205,17 +210,13 @@ def test_a_call_that_is_cancelled_ends_its_training_and_goes_on_when_it_is_made_
 
     def await_begin(count: int) -> None:
         """Of experiment 1, in the ledger: a beat may miss a short training."""
-        for _ in range(600):
-            if sum(one["event"] == "begin" and one["n"] == 1 for one in ledger.read(study.events)) == count:
-                return
-            threading.Event().wait(0.1)
-        raise AssertionError("it did not begin")
+        wait_for(lambda: sum(one["event"] == "begin" and one["n"] == 1 for one in ledger.read(study.events)) == count)
 
     with Wire(study) as wire:
         wire.call(2, "try", description="patience", train_py=better(study))
         await_begin(1)
         wire.send(method="notifications/cancelled", params={"requestId": 2, "reason": "enough"})
-        edit = (study.folder / "train.py").read_text(encoding="utf-8")
+        edit = studies.text_of(study)
         wire.call(3, "try", description="the next, for which the first is finished", train_py=constants.write(edit, studies.WORSE))
         await_begin(2)
         wire.send(method="notifications/cancelled", params={"requestId": 3, "reason": "enough"})
@@ -226,6 +227,29 @@ def test_a_call_that_is_cancelled_ends_its_training_and_goes_on_when_it_is_made_
     state = studies.state_of(study)
     assert state.lost == 2 and len(state.experiments) == 2
     studies.check_in_line(study)
+
+
+def test_a_step_begins_when_the_processes_of_a_cancelled_one_are_gone(tmp_path, corpus):
+    from autoresearch.commands import mcp_server
+
+    study, _ = studies.make(tmp_path / "study", corpus)
+    trying, cancelled = mcp_server.Trying(study, "none", True, None), Interrupts()
+    cancelled.end("the client")
+    trying._steps.add(cancelled)  # whose end takes its time
+
+    def step() -> None:
+        with pytest.raises(UsageError, match="does not differ"):
+            trying.step(Interrupts(), "no edit", None)
+
+    with ThreadPoolExecutor() as pool:
+        again = pool.submit(step)
+        time.sleep(0.2)
+        assert trying.words == "", "it has not begun"
+        with trying._changed:
+            trying._steps.clear()
+            trying._changed.notify_all()
+        again.result(60)
+    assert trying.words.startswith("looking at the machine")
 
 
 def test_every_line_is_answered_also_one_that_is_no_message(tmp_path, corpus):

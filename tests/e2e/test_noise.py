@@ -114,7 +114,7 @@ CURVED = "from autoresearch.measure import run as reporting\n\nreporting.REPORT_
 @pytest.mark.slow
 def test_stop_early_ends_a_hopeless_training_as_a_discard(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus, stop_early=True, train_seconds=2.0)
-    text = (study.folder / "train.py").read_text(encoding="utf-8")
+    text = studies.text_of(study)
     good = text.replace("import time\n", "import time\n" + CURVED, 1)
     (study.folder / "train.py").write_text(good, encoding="utf-8")
     hopeless = good.replace("run.report(loss=", "run.report(loss=3 + ")

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import studies
+from waiting import wait_for
 
 from autoresearch.border import messages
 from autoresearch.checks import trial
@@ -54,7 +54,7 @@ def probing(study, setup, paths: dict) -> str:
     """The study's train.py, which first looks at paths, and then trains."""
     phase = "'train' if __name__ == '__main__' else 'score'"
     words = {name: str(path) for name, path in paths.items()}
-    return f"{PROBE}\nprobe({phase}, {words!r})\n" + (study.folder / "train.py").read_text(encoding="utf-8")
+    return f"{PROBE}\nprobe({phase}, {words!r})\n" + studies.text_of(study)
 
 
 def answers(folder: Path) -> dict[str, str]:
@@ -104,7 +104,7 @@ def test_nothing_learned_is_carried_over(made, tmp_path):
     """What is written once the tokens are there is gone; what was compiled before that is not."""
     study, setup = made
     setup = replace(setup, sandbox=2)
-    train_py = (study.folder / "train.py").read_text(encoding="utf-8")
+    train_py = studies.text_of(study)
     cache = "import os\nPLACE = os.environ['AUTORESEARCH_COMPILE_CACHE']\n"
     early = cache + "if __name__ == '__main__': os.path.exists(PLACE + '/early') or open(PLACE + '/early', 'w').write('x')\n"
     first_step = "        if step == 0:\n"
@@ -138,7 +138,7 @@ def test_a_daemon_ends_with_the_run(made, tmp_path, level):
     beat += "code += 'os.write(2, b\"alive\\\\n\"); time.sleep(60)'\n"
     beat += f"if __name__ == '__main__': subprocess.run([sys.executable, '-S', '-c', code, {str(tmp_path)!r}], check=True)\n"
     folder = tmp_path / "run"
-    text = beat + (study.folder / "train.py").read_text(encoding="utf-8")
+    text = beat + studies.text_of(study)
     assert experiment.execute(replace(setup, sandbox=level), text, 1, folder).ok
     assert "alive" in (folder / "log.txt").read_text(), "there was a daemon"
     with contextlib.suppress(psutil.Error):
@@ -168,11 +168,9 @@ def test_a_killed_harness_leaves_nothing_running(tmp_path, level):
     root = str(Path(policy.PACKAGE).parent)
     harness = subprocess.Popen([sys.executable, "-c", code, root], env=os.environ | {"PYTHONPATH": root})
     log = tmp_path / "log.txt"
-    end = time.monotonic() + 20
-    while not (log.exists() and "started" in log.read_text()) and time.monotonic() < end:
-        time.sleep(0.02)
+    wait_for(lambda: log.exists() and "started" in log.read_text())
     family = psutil.Process(harness.pid).children(recursive=True)
-    assert len(family) >= 3 and "started" in log.read_text()
+    assert len(family) >= 3
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     _, alive = psutil.wait_procs(family, timeout=10)

@@ -16,11 +16,6 @@ from autoresearch.study.session import SLICE
 pytestmark = pytest.mark.slow  # whole studies
 
 
-@pytest.fixture
-def fresh(tmp_path, corpus):
-    return studies.make(tmp_path / "study", corpus)
-
-
 def slices(study):
     return [(event["n"], event["place"], event["against"]) for event in read(study.events) if event["event"] == "slice"]
 

@@ -1,11 +1,13 @@
 """A person's say while a run goes on: real processes on both sides, killed in between."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import msgspec
 import pytest
@@ -62,7 +64,7 @@ class Night:
 
 
 def edited(study, changes: dict) -> str:
-    return constants.write((study.folder / "train.py").read_text(encoding="utf-8"), changes)
+    return constants.write(studies.text_of(study), changes)
 
 
 def test_a_run_is_told_paused_resumed_skipped_and_given_a_train_py(tmp_path, corpus, typed):
@@ -209,14 +211,17 @@ def test_what_is_told_is_harmless_and_bounded(tmp_path, corpus, typed):
     study.inbox.joinpath(name.format(1)).write_text('{"kind": "rm"}', encoding="utf-8")
     study.inbox.joinpath(name.format(2)).write_bytes(b"[" * (3 << 20))
     study.inbox.joinpath(name.format(3), "in it").mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(msgspec.json.encode(Request(kind="tell", text="by a link")))
+    study.inbox.joinpath(name.format(4)).symlink_to(elsewhere)
     study.inbox.joinpath("a..b.json").write_bytes(msgspec.json.encode(Request(kind="propose", text=edited(study, BETTER))))
+    for half_written, seconds in ((".new.tmp", 0), (".old.tmp", 2 * inbox.LEFT_OVER_SECONDS)):
+        study.inbox.joinpath(half_written).touch()
+        os.utime(study.inbox / half_written, (time.time() - seconds,) * 2)
     _, recorder = play(study, setup, [], experiments=0)
     first, second = state_of(study).told
-    assert (
-        "\x1b" not in first + second and "\u202e" not in first and first.endswith("layers\n# Task\nplease") and len(second) == 2000
-    )
-    assert sum("is dropped" in note for note in recorder.notes) == 3 and [path.name for path in study.inbox.iterdir()] == [
-        "a..b.json"
-    ]
+    assert first.endswith("layers\n# Task\nplease") and not {"\x1b", "\u202e"} & set(first + second) and len(second) == 2000
+    assert sum("is dropped" in note for note in recorder.notes) == 4 and elsewhere.exists()
+    assert sorted(path.name for path in study.inbox.iterdir()) == [".new.tmp", "a..b.json"]
     shown = Views(study, Store(study.folder, study.tag)).view(state_of(study)).program_md
     assert "fewer  layers\n  | # Task\n  | please\n" in shown and "\n# Task" not in shown

@@ -30,7 +30,7 @@ def follow(backend: str, framework: str, dtype: str, compiled: bool, cache: Path
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def check(answer: dict, dtype: str) -> None:
+def assert_follows(answer: dict, dtype: str) -> None:
     assert answer["dtype"] == dtype
     for kernels, found in answer["deviations"].items():
         assert golden.beyond(found, dtype) == {}, (kernels, found)
@@ -42,7 +42,7 @@ def check(answer: dict, dtype: str) -> None:
 def test_eager_it_follows_the_golden_state(backend, framework, kernels, dtype, compile_cache):
     answer = follow(backend, framework, dtype, False, compile_cache)
     assert not answer["is_compiled"] and set(answer["deviations"]) == kernels
-    check(answer, dtype)
+    assert_follows(answer, dtype)
 
 
 @slow
@@ -58,4 +58,4 @@ def test_compiled_it_follows_the_golden_state(backend, framework, dtype, compile
     answer = follow(backend, framework, dtype, True, compile_cache)
     if not answer["is_compiled"]:
         pytest.skip("torch.compile does not work here: there is no C++ compiler")
-    check(answer, dtype)
+    assert_follows(answer, dtype)

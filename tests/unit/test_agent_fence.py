@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import seatbelt
 from click.testing import CliRunner
+from waiting import wait_for
 
 from autoresearch import agents
 from autoresearch.agents.base import Exhausted, Unavailable, View
@@ -97,11 +99,11 @@ def test_it_ends_with_a_harness_that_is_killed(level, tmp_path):
     text += f"agent.propose(View('', 'x = 1', None, (), folder=pathlib.Path({str(tmp_path)!r})))\n"
     harness = subprocess.Popen([sys.executable, "-c", text])
     try:
-        wait_until(lambda: processes_with(mark))
+        wait_for(lambda: processes_with(mark))
     finally:
         harness.send_signal(signal.SIGKILL)
         harness.wait()
-    wait_until(lambda: not processes_with(mark))
+    assert wait_for(lambda: not processes_with(mark))
 
 
 @linux
@@ -153,6 +155,16 @@ def test_it_has_copies_of_what_its_recipe_names_and_nothing_else_of_the_home_fol
     os.utime(home / ".mine/sign-in", (time.time() + 10, time.time() + 10))
     made.propose(view(tmp_path))
     assert "the user's .mine/sign-in" in said(tmp_path), "the user has signed in again"
+
+
+@linux
+@pytest.mark.skipif(REACH < 2, reason="no fence here")
+def test_a_sign_in_that_it_has_not_renewed_is_kept_nowhere(own, tmp_path):
+    (tmp_path / "home" / ".mine").mkdir()
+    (tmp_path / "home" / ".mine" / "key").write_text("a key", encoding="utf-8")
+    own(EDIT, 'config = ["~/.mine/key"]\nkept = ["~/.mine/key"]\n')
+    command.make("mine").propose(view(tmp_path))
+    assert not (tmp_path / "cache" / "agents").exists()
 
 
 @linux
@@ -218,12 +230,13 @@ def test_its_environment(own, tmp_path, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://me:secret@host/db")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:1")
     monkeypatch.setenv("MINE_HOME", "/elsewhere")
-    names = "['CLAUDECODE', 'MAX_THINKING_TOKENS', 'DATABASE_URL', 'HTTPS_PROXY', 'MINE_SET', 'MINE_HOME']"
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/docker.sock")
+    names = "['CLAUDECODE', 'MAX_THINKING_TOKENS', 'DATABASE_URL', 'HTTPS_PROXY', 'MINE_SET', 'MINE_HOME', 'DOCKER_HOST']"
     own(f"import os\nprint([name for name in {names} if name in os.environ])\n" + EDIT,
         'variables = ["MAX_THINKING_TOKENS"]\nenvironment = {MINE_SET = "1"}\nmoved = {MINE_HOME = "~/.mine"}\n')  # fmt: skip
     command.make("mine").propose(view(tmp_path))
-    moved = [] if REACH else ["MINE_HOME"]
-    assert said(tmp_path).strip() == str(["MAX_THINKING_TOKENS", "HTTPS_PROXY", "MINE_SET", *moved])
+    outside = [] if REACH else ["MINE_HOME", "DOCKER_HOST"]  # they point at what is not there
+    assert said(tmp_path).strip() == str(["MAX_THINKING_TOKENS", "HTTPS_PROXY", "MINE_SET", *outside])
 
 
 def test_where_no_fence_can_be_made_a_person_has_to_say_so(own, monkeypatch):
@@ -237,6 +250,19 @@ def test_where_no_fence_can_be_made_a_person_has_to_say_so(own, monkeypatch):
     options = dict.fromkeys(("model", "max_cost", "mix", "max_tokens_per_experiment"), None)
     _, lines = agents.choose(options | {"agent": "command", "agent_command": "mine", "command_env": ()}, 1)
     assert lines[1] == f"fence 0, {fence.WORDS[0]} (no Landlock); its own mode"
+
+
+def test_a_program_that_would_wait_for_a_sign_in_is_not_started(own, tmp_path, monkeypatch):
+    own(EDIT, 'needs = ["MINE_KEY", "~/.mine/key"]\n')
+    options = dict.fromkeys(("model", "max_cost", "mix", "max_tokens_per_experiment"), None)
+    with pytest.raises(UsageError, match=r"Mine has nothing to sign in with; set one of MINE_KEY, ~/\.mine/key"):
+        agents.choose(options | {"agent": "command", "agent_command": "mine", "command_env": ()}, 1)
+    monkeypatch.setenv("MINE_KEY", "x")
+    assert recipes.recipe("mine").can_sign_in
+    monkeypatch.delenv("MINE_KEY")
+    (tmp_path / "home" / ".mine").mkdir()
+    (tmp_path / "home" / ".mine" / "key").touch()
+    assert recipes.recipe("mine").can_sign_in
 
 
 def test_a_recipe_with_a_fault_is_named(own, tmp_path):
@@ -306,8 +332,10 @@ def test_what_it_used_is_read_from_its_output(name, lines, told):
 def test_no_line_takes_long_to_read(name, line, tmp_path):
     (tmp_path / "line").write_text(line, encoding="utf-8")
     text = "import sys\nfrom autoresearch.agents.command import recipes, usage\n"
-    text += "meter = usage.Meter(recipes.recipe(sys.argv[1]).usage)\nmeter.feed(open(sys.argv[2], 'rb').read())\nmeter.told()\n"
-    subprocess.run([sys.executable, "-c", text, name, str(tmp_path / "line")], check=True, timeout=30)  # it took minutes
+    text += "meter = usage.Meter(recipes.recipe(sys.argv[1]).usage)\nmeter.feed(open(sys.argv[2], 'rb').read())\n"
+    text += "print(meter.told())\n"
+    said = subprocess.check_output([sys.executable, "-c", text, name, str(tmp_path / "line")], text=True, timeout=30)
+    assert said == "{}\n", "within the limit: it took minutes"
 
 
 def test_its_limits_of_money_and_tokens(own, tmp_path):
@@ -383,11 +411,21 @@ def test_agents_are_listed_with_what_is_missing(own, monkeypatch, tmp_path):
 
 def test_the_profile_for_macos(tmp_path):
     (tmp_path / "work").mkdir()
-    cell = fence.cell(1, tmp_path, ["/opt/client"])
-    lines = fence_macos.profile(cell).split("\n")
-    for rule in ("(deny file-write*)", '(deny file-read-data (subpath "/Users"))', "(deny network-outbound (remote unix-socket))"):
-        assert rule in lines
-    assert lines.index(f'(allow file-write* (subpath "{cell.work}"))') > lines.index("(deny file-write*)")
+    (tmp_path / "client").touch()
+    cell = fence.cell(1, tmp_path, [tmp_path / "client"])
+    rules = seatbelt.rules(fence_macos.profile(cell))
+
+    def allowed(operation: str, *subjects: str) -> list[str]:
+        return [one for one in subjects if seatbelt.allows(rules, operation, one, [])]
+
+    own, client, private = f"{cell.work}/train.py", str(tmp_path / "client"), "/Users/me/.ssh/id"
+    assert allowed("file-write-data", own, "/dev/null", client, "/usr/lib/x", private) == [own, "/dev/null"]
+    assert allowed("file-read-data", own, client, "/usr/lib/x", private, "/Volumes/disk/x") == [own, client, "/usr/lib/x"]
+    names = "/private/var/run/mDNSResponder"
+    assert allowed("network-outbound", "tcp", names, "unix-socket") == ["tcp", names]
+    assert allowed("mach-lookup", "com.apple.trustd", "com.apple.SecurityServer") == ["com.apple.trustd"]
+    for operation in ("signal", "process-info-pidinfo"):
+        assert allowed(operation, "same-sandbox", "others") == ["same-sandbox"]
 
 
 def processes_with(mark: str) -> list[int]:
@@ -399,10 +437,3 @@ def processes_with(mark: str) -> list[int]:
         except psutil.Error:
             pass
     return found
-
-
-def wait_until(what) -> None:
-    end = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)

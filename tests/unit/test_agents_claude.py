@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import threading
 import time
 import typing
@@ -10,18 +11,15 @@ import anthropic
 import pytest
 from anthropic._data import DEPRECATED_MODELS
 from wire.server import KEY, WireServer, answers
+from wire.talk import BASELINE, BEST, EDITED, Talk
 
-from autoresearch import constants, paths
-from autoresearch.agents.base import REJECTED, Past, Unavailable, View
+from autoresearch import agents, constants
+from autoresearch.agents.base import REJECTED, Past, Unavailable
 from autoresearch.agents.claude import claude
 from autoresearch.agents.claude.service import Service
 from autoresearch.agents.llm import edits, llm, prices, reply
 from autoresearch.agents.llm.reply import BadRequest
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError
-
-BEST = (paths.shipped("backends") / "null" / "train.py").read_text(encoding="utf-8")
-EDITED = constants.write(BEST, {"MATRIX_LR": 0.06})
-BASELINE = Past(0, "baseline", "baseline", 1.5, BEST)
 
 
 @pytest.fixture
@@ -30,10 +28,7 @@ def talk(monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
 
-    class Talk:
-        def __init__(self):
-            self.asks, self.server, self.agent = [], None, None
-
+    class ClaudeTalk(Talk):
         def open(self, script, model=claude.DEFAULT_MODEL, read_seconds=10.0, **settings):
             self.close()
             self.server = WireServer(script).__enter__()
@@ -41,26 +36,12 @@ def talk(monkeypatch):
             self.agent = llm.LLM("claude", Service(model, read_seconds), **settings)
             return self
 
-        def close(self):
-            for one in (self.agent and self.agent.close, self.server and self.server.__exit__):
-                if one:
-                    one()
-            self.agent = self.server = None
-
-        def propose(self, **changes):
-            view = View("Be bold.", BEST, 1.5, (BASELINE,), on_ask=self.asks.append)
-            return self.agent.propose(dataclasses.replace(view, **changes))
-
-        @property
-        def outcomes(self):
-            return [ask.outcome for ask in self.asks]
-
         def said(self, number):
             """The last user's turn of a request, as text."""
             blocks = self.server.requests[number]["body"]["messages"][-1]["content"]
             return "\n".join(block.get("text") or block.get("content", "") for block in blocks)
 
-    talk = Talk()
+    talk = ClaudeTalk()
     yield talk
     talk.close()
 
@@ -444,6 +425,16 @@ def test_make_takes_the_default_model_which_the_sdk_knows(monkeypatch):
     assert claude.make(model="claude-sonnet-5-5").service.model == "claude-sonnet-5-5"
     assert all(prices.is_known(model) for model in known if "mythos" not in model)
     assert agent.service.knows_editor
+
+
+def test_the_limit_of_a_call_counts_from_what_the_study_has_spent(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    options = dict.fromkeys(("model", "mix", "max_tokens_per_experiment", "context", "agent_command"))
+    limits = ((None, 8.0, "5 USD this time"), (4.0, 4.0, "4 USD for the whole study"), (math.inf, None, "no limit"))
+    for asked, most, words in limits:
+        both, lines = agents.choose(options | {"agent": "claude", "max_cost": asked}, 1, spent_usd=3.0)
+        both.slow.close()
+        assert both.slow.max_cost_usd == most and words in lines[-1]
 
 
 def test_the_editor_is_the_newest_that_the_sdk_knows():

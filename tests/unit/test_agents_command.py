@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import wait_for
 
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
 from autoresearch.agents.command import command, recipes, scratch
@@ -109,7 +110,7 @@ def test_a_tree_that_outlives_the_time_limit_is_ended(agent, tmp_path):
         one.propose(view(tmp_path))
     known = [int(pid) for pid in pids.read_text().split()]
     assert len(known) == 3
-    _all_gone(known)
+    assert wait_for(lambda: not alive(known))
     assert left(tmp_path) == ["last-output.txt"]
 
 
@@ -120,7 +121,8 @@ def test_what_it_leaves_in_the_background_is_ended_too(agent, tmp_path):
     text = f"import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}])\n"
     text += f"while not os.path.exists({str(pids)!r}): time.sleep(0.05)\n"
     assert agent(text + EDIT, fenced=False).propose(view(tmp_path)).train_py == EDITED
-    _all_gone([int(pids.read_text())])
+    (child,) = map(int, pids.read_text().split())
+    assert wait_for(lambda: not alive([child]))
 
 
 def test_it_does_not_outlive_the_harness(tmp_path):
@@ -133,7 +135,8 @@ def test_it_does_not_outlive_the_harness(tmp_path):
     text += "threading.Thread(target=agent.propose, args=(view,), daemon=True).start()\n"
     text += f"while not (os.path.exists({str(pids)!r}) and os.path.getsize({str(pids)!r})): time.sleep(0.05)\n"
     subprocess.run([sys.executable, "-c", text], check=True, timeout=60)
-    _all_gone([int(pids.read_text())])
+    (child,) = map(int, pids.read_text().split())
+    assert wait_for(lambda: not alive([child]))
 
 
 def test_it_ends_soon_when_nobody_waits(agent, tmp_path):
@@ -291,12 +294,12 @@ def test_a_file_of_the_present_folder_is_asked_for_in_full(tmp_path, monkeypatch
 
 def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert command.find_recipe() is None
+    assert recipes.find_recipe() is None
     with pytest.raises(UsageError, match="npm install -g @openai/codex"):
         command.make("codex")
     program = tmp_path / ("codex.exe" if os.name == "nt" else "codex")
     program.touch(mode=0o755)
-    assert command.find_recipe().name == "codex"
+    assert recipes.find_recipe().name == "codex"
     made = command.make("codex", variables=("MORE_KEY",))
     assert made.arguments[:2] == [str(program), "exec"]
     assert made.variables == ("CODEX_API_KEY", "OPENAI_API_KEY", "MORE_KEY")
@@ -316,8 +319,5 @@ def test_windows_paths_keep_their_backslashes():
     assert command.split(text, windows=True) == [r"C:\Program Files\agent.exe", r"C:\new\task", "--say", "two words"]
 
 
-def _all_gone(pids: list[int]) -> None:
-    end = time.monotonic() + 20
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
-        assert time.monotonic() < end, "it is still there"
-        time.sleep(0.05)
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]

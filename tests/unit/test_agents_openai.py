@@ -1,21 +1,18 @@
 """The agent openai through the real SDK, against a server on loopback that speaks its wire formats."""
 
-import dataclasses
 import json
 
 import pytest
 from wire.openai_server import KEY, OpenAIServer, call, fail, say
+from wire.talk import BASELINE, EDITED, Talk
 
-from autoresearch import agents, constants, paths
-from autoresearch.agents.base import REJECTED, Past, Unavailable, View
+from autoresearch import agents
+from autoresearch.agents.base import REJECTED, Past, Unavailable
 from autoresearch.agents.llm import llm
 from autoresearch.agents.llm.reply import BadRequest, TooLong
 from autoresearch.agents.openai import openai
 from autoresearch.errors import AutoresearchError, EnvironmentFailure, UsageError
 
-BEST = (paths.shipped("backends") / "null" / "train.py").read_text(encoding="utf-8")
-EDITED = constants.write(BEST, {"MATRIX_LR": 0.06})
-BASELINE = Past(0, "baseline", "baseline", 1.5, BEST)
 SET = call("set_constants", {"values": {"MATRIX_LR": 0.06}})
 SUBMIT = call("submit", {"description": "MATRIX_LR 0.04 -> 0.06", "reasoning": "to see"})
 WRONG_EDIT = call(
@@ -28,32 +25,17 @@ def talk(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 
-    class Talk:
-        def __init__(self):
-            self.asks, self.server, self.agent = [], None, None
-
+    class OpenAITalk(Talk):
         def open(self, script, model="small", settings=None, **server):
+            self.close()
             self.server = OpenAIServer(script, **server).__enter__()
             self.agent = openai.make(model, self.server.url, **(settings or {}))
             return self
 
-        def close(self):
-            for one in (self.agent and self.agent.close, self.server and self.server.__exit__):
-                if one:
-                    one()
-
-        def propose(self, **changes):
-            view = View("Be bold.", BEST, 1.5, (BASELINE,), on_ask=self.asks.append)
-            return self.agent.propose(dataclasses.replace(view, **changes))
-
-        @property
-        def outcomes(self):
-            return [ask.outcome for ask in self.asks]
-
         def sent(self, number):
             return json.dumps(self.server.requests[number]["body"])
 
-    talk = Talk()
+    talk = OpenAITalk()
     yield talk
     talk.close()
 

@@ -414,3 +414,19 @@ def test_what_is_removed_is_never_reached_through_a_link_that_took_a_folders_pla
     monkeypatch.undo()
     assert (victim / "precious").read_text() == "mine" and (victim / "sub").is_dir()
     assert stat.S_IMODE(victim.stat().st_mode) == 0o755 and not work.exists() and not list(tmp_path.glob("*.removed"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are held open there by their paths")
+def test_a_folder_whose_content_is_too_deep_to_be_counted_takes_more_than_it_may(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(100))
+    (tmp_path / "deep").mkdir()
+    assert [files.takes_more(tmp_path, *most) for most in ((100, 2), (99, 2), (100, 1))] == [False, True, True]
+    folder = os.open(tmp_path / "deep", os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=folder)
+        inside = os.open("d" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inside
+    os.close(folder)
+    assert files.takes_more(tmp_path, 100, 1000)
+    files.remove(tmp_path / "deep")

@@ -22,7 +22,7 @@ def test_the_job_object_ends_everything_with_its_last_handle():
 
 def test_a_process_that_windows_takes_into_no_job_is_set_going_all_the_same(monkeypatch):
     """Started suspended, it would wait for ever. What happens with a job: tests/windows."""
-    kernel = SimpleNamespace(CreateJobObjectW=CreateNothing())
+    kernel = SimpleNamespace(CreateJobObjectW=lambda *_: None)
     system = SimpleNamespace(WinDLL=lambda *_, **__: kernel, WinError=OSError, get_last_error=lambda: 5)
     monkeypatch.setattr(windows, "SYSTEM", system)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
@@ -31,11 +31,6 @@ def test_a_process_that_windows_takes_into_no_job_is_set_going_all_the_same(monk
         assert windows.hold(process) is None
         process.communicate(b"\n", timeout=60)
     assert process.returncode == 0
-
-
-class CreateNothing:
-    def __call__(self, *_):
-        return None
 
 
 def test_windows_says_that_it_has_no_sandbox():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from waiting import wait_for
 
 from autoresearch.errors import RunFailed
 from autoresearch.sandbox import locking
@@ -80,13 +81,13 @@ def test_nothing_of_a_tree_goes_on_while_it_is_held(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", COUNTS, str(tmp_path)])
     files = [tmp_path / name for name in ("own", "child")]
     try:
-        wait_until(lambda: all(path.exists() and path.stat().st_size for path in files))
+        wait_for(lambda: all(path.exists() and path.stat().st_size for path in files))
         with locking.held(process.pid, frozenset(), NOBODY_ASKS) as stopped:
             before = [path.stat().st_size for path in files]
             assert len(stopped) == 2
             time.sleep(0.1)
             assert [path.stat().st_size for path in files] == before
-        wait_until(lambda: all(path.stat().st_size > size for path, size in zip(files, before, strict=True)))
+        wait_for(lambda: all(path.stat().st_size > size for path, size in zip(files, before, strict=True)))
         went_on = pytest.raises(RunFailed, match="went on while they were held")
         with went_on, locking.held(process.pid, frozenset(), NOBODY_ASKS) as stopped:
             os.kill(stopped[-1], signal.SIGCONT)  # as a timer of its own would
@@ -128,10 +129,3 @@ def test_a_path_that_the_worker_chose_is_not_opened(tmp_path):
         locking._warm([process.pid], {process.pid: {"/proc/self/pagemap": "endless"}}, str(work))  # 0 bytes: nothing to read
     finally:
         process.communicate()
-
-
-def wait_until(holds, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -31,21 +31,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (str(ROOT / "autoresearch") + os.sep, str(ROOT / "backends") + os.sep)
-MISSING = {
-    "fcntl",
-    "resource",
-    "termios",
-    "pwd",
-    "grp",
-    "tty",
-    "pty",
-    "posix",
-    "syslog",
-    "_posixsubprocess",
-    "spwd",
-    "crypt",
-    "nis",
-}
+MISSING = (
+    "fcntl", "resource", "termios", "pwd", "grp", "tty", "pty", "posix", "syslog", "_posixsubprocess", "spwd", "crypt", "nis",
+)  # fmt: skip
 
 
 def pattern(names: str) -> re.Pattern:

@@ -100,19 +100,10 @@ class Service:
 
     def _translated(self, error: Exception) -> tuple[str, AutoresearchError]:
         """(outcome in a few words, our error). Never raises."""
-        import httpx2  # the SDK's HTTP library, whose own errors come through while a stream is read
-
-        sdk, host = self._sdk, self.host
-        if isinstance(error, sdk.APIStatusError):
+        if isinstance(error, self._sdk.APIStatusError):
             return self._status(error)
-        if isinstance(error, sdk.APITimeoutError | httpx2.TimeoutException):
-            return "timed out", Unavailable(f"no word from {host} within {self._read_seconds:g} s")
-        if isinstance(error, sdk.APIConnectionError):
-            return "no connection", Unavailable(f"no connection to {host}: {self._shown(str(error.__cause__ or error))}")
-        if isinstance(error, httpx2.TransportError):
-            return "cut off", Unavailable(f"the answer of {host} was cut off")
-        kind = type(error).__name__
-        return "malformed answer", Unavailable(f"a malformed answer of {host} ({kind})")
+        said = self._shown(str(error.__cause__ or error))
+        return reply.broken_off(error, self._sdk, self.host, self._read_seconds, said)
 
     def _status(self, error: "APIStatusError") -> tuple[str, AutoresearchError]:
         status, kind = error.status_code, error.type or ""

@@ -32,6 +32,10 @@ class Usage:
     cached_is_input: bool = False  # whether input_tokens hold those read from a cache
     pattern: str = ""  # instead of JSON: a regular expression with groups of these names; bound what it repeats
 
+    def tells(self, name: str) -> bool:
+        """name: of one of the numbers above."""
+        return bool(getattr(self, name)) or f"<{name}>" in self.pattern
+
 
 @dataclass(frozen=True)
 class Wire:
@@ -45,27 +49,24 @@ class Wire:
 
 @dataclass(frozen=True)
 class Recipe:
+    """One program: how it is called, what it needs of the computer, what it says of itself."""
+
     name: str
     title: str = ""
     executable: str = ""  # looked for on PATH
-    command: str = (
-        ""  # {task_file}: the task's path; split without a shell. A sentence about the file keeps the line short (Windows)
-    )
+    # {task_file}: the task's path; split without a shell. A sentence about the file keeps the line short (Windows)
+    command: str = ""
     unfenced: str = ""  # the command where there is no fence of ours, if it is another: the program's strictest own mode
     own: str = ""  # that mode, in words
     version: str = ""  # that it was run with, or "not tried"
     source: str = ""  # where its options are described
     install: str = ""  # the line to type
     rank: int = 0  # for `--agent auto`: the highest that is installed; 0: only by name
-    variables: tuple[
-        str, ...
-    ] = ()  # that look like secrets and are passed on when set: it signs in with them, or is set up by them
+    variables: tuple[str, ...] = ()  # that look like secrets, passed on when set: it signs in with them, or is set up by them
     environment: dict[str, str] = field(default_factory=dict)  # that is set
     config: tuple[str, ...] = ()  # files and folders of the home folder of which it gets a copy
     kept: tuple[str, ...] = ()  # of these: sign-ins that it renews; the newer of its copy and the user's own counts the next time
-    moved: dict[str, str] = field(
-        default_factory=dict
-    )  # a variable of the user's that names another place for a path, and the path
+    moved: dict[str, str] = field(default_factory=dict)  # a variable by which the user has a path elsewhere, and the path
     files: dict[str, str] = field(default_factory=dict)  # what is written into its home folder besides: `~/...` and the text
     needs: tuple[str, ...] = ()  # variables and files of which it wants one, or else waits for a person
     reads: tuple[str, ...] = ()  # what it reads beside its own folder
@@ -76,7 +77,7 @@ class Recipe:
 
     @property
     def tells_cost(self) -> bool:
-        return bool(self.usage.cost_usd or "<cost_usd>" in self.usage.pattern)
+        return self.usage.tells("cost_usd")
 
     @property
     def can_sign_in(self) -> bool:
@@ -140,17 +141,8 @@ def origin(path: str, moved: dict[str, str]) -> Path:
 # What a program needs of the disk to start
 
 MANAGERS = (
-    ".volta",
-    ".asdf",
-    ".local/share/mise",
-    ".proto",
-    ".nodenv",
-    ".pyenv",
-    ".fnm",
-    ".local/share/fnm",
-    ".cargo/bin",
-    ".bun/bin",
-)
+    ".volta", ".asdf", ".local/share/mise", ".proto", ".nodenv", ".pyenv", ".fnm", ".local/share/fnm", ".cargo/bin", ".bun/bin",
+)  # fmt: skip
 LINKS_AT_MOST = 40
 
 

@@ -17,12 +17,15 @@ _SCALES = {"k": 1e3, "M": 1e6}
 
 
 class Meter:
+    """Takes the output as it comes, from the thread that reads it; `told` once it has ended."""
+
     def __init__(self, usage: Usage):
         self._usage, self._found = usage, dict[str, float]()
         self._pattern = re.compile(usage.pattern) if usage.pattern else None
         self._rest, self.said = b"", ""  # said: the last words that are meant for people
 
     def feed(self, chunk: bytes) -> None:
+        """The next of the output; lines may be torn between two."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             self.take(line)
@@ -58,6 +61,7 @@ class Meter:
 
     @property
     def output_tokens(self) -> float:
+        """So far."""
         return self._found.get("output_tokens", 0)
 
     def _add(self, values: dict[str, float | None]) -> None:

@@ -148,6 +148,23 @@ class Ended(Exception):
         self.outcome, self.error = outcome, error
 
 
+def broken_off(error: Exception, sdk: Any, host: str, read_seconds: float, said: str) -> tuple[str, AutoresearchError]:
+    """(outcome in a few words, our error) of what ended a request without a status.
+
+    sdk: Anthropic's or OpenAI's, whose errors have the same names. read_seconds: without a byte. said: the error's text, fit to be
+    shown.
+    """
+    import httpx2  # the SDKs' HTTP library, whose own errors come through while a stream is read
+
+    if isinstance(error, sdk.APITimeoutError | httpx2.TimeoutException):
+        return "timed out", Unavailable(f"no word from {host} within {read_seconds:g} s")
+    if isinstance(error, sdk.APIConnectionError):
+        return "no connection", Unavailable(f"no connection to {host}: {said}")
+    if isinstance(error, httpx2.TransportError):
+        return "cut off", Unavailable(f"the answer of {host} was cut off")
+    return "malformed answer", Unavailable(f"a malformed answer of {host} ({type(error).__name__})")
+
+
 def bounded(events: Iterable[Event], host: str, max_tokens: int, seconds: float, wanted: Callable[[], bool]) -> Iterator[Event]:
     """The events of a stream. Raises Ended when nobody waits any more, after `seconds`, or for a stream without an end."""
     end = time.monotonic() + seconds

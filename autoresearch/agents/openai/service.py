@@ -29,10 +29,12 @@ OPENAI = "api.openai.com"
 
 
 class Service:
+    """See llm/reply.py, Service."""
+
     knows_editor = False
 
     def __init__(self, model: str | None, base_url: str | None, read_seconds: float = READ_SECONDS):
-        """model: None takes the only one that the server has."""
+        """model: None takes the only one that the server has. read_seconds: without a byte. Raises UsageError."""
         import openai
 
         self._sdk, self._read_seconds = openai, read_seconds
@@ -153,20 +155,12 @@ class Service:
 
     def _translated(self, error: Exception) -> tuple[str, AutoresearchError]:
         """(outcome in a few words, our error). Never raises."""
-        import httpx2  # the SDK's HTTP library, whose own errors come through while a stream is read
-
-        sdk, host = self._sdk, self.host
-        if isinstance(error, sdk.APIStatusError):
+        if isinstance(error, self._sdk.APIStatusError):
             return self._status(error)
-        if isinstance(error, sdk.APITimeoutError | httpx2.TimeoutException):
-            return "timed out", Unavailable(f"no word from {host} within {self._read_seconds:g} s")
-        if isinstance(error, sdk.APIConnectionError):
-            return "no connection", Unavailable(f"no connection to {host}: {self._shown(str(error.__cause__ or error))}")
-        if isinstance(error, sdk.APIError):  # an error event in the stream
+        if isinstance(error, self._sdk.APIError) and not isinstance(error, self._sdk.APIConnectionError):  # an event of the stream
             return "error in the answer", reply.refusal(self._asked(), 500, self._shown(error.message))
-        if isinstance(error, httpx2.TransportError):
-            return "cut off", Unavailable(f"the answer of {host} was cut off")
-        return "malformed answer", Unavailable(f"a malformed answer of {host} ({type(error).__name__})")
+        said = self._shown(str(error.__cause__ or error))
+        return reply.broken_off(error, self._sdk, self.host, self._read_seconds, said)
 
     def _status(self, error: "APIStatusError") -> tuple[str, AutoresearchError]:
         body = error.body if isinstance(error.body, dict) else {}

@@ -21,6 +21,8 @@ submit as the last. The tools and what they take:
 
 @dataclass(frozen=True)
 class Block:
+    """A part of an answer, with the names of Anthropic's blocks."""
+
     type: str  # text, tool_use, raw
     text: str = ""
     id: str = ""
@@ -52,6 +54,7 @@ def tools(nested: bool) -> list[dict[str, Any]]:
 
 
 def texts(content: list[Any], kind: str) -> str:
+    """What the blocks of that type say."""
     return "\n\n".join(block["text"] for block in content if block["type"] == kind)
 
 
@@ -63,6 +66,7 @@ class Chat:
         self.has_tools, self._size_name = has_tools, size_name
 
     def request(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What chat.completions.create takes besides the model."""
         system = texts(request["system"], "text")
         if not self.has_tools:
             system += WITHOUT_TOOLS + "\n".join(json.dumps(tool["function"]) for tool in tools(nested=True))
@@ -125,6 +129,7 @@ class Responses:
     has_tools = True
 
     def request(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What responses.create takes besides the model."""
         given: list[dict[str, Any]] = []
         for message in request["messages"]:
             if message["role"] == "assistant":
