@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/etc", "/proc", "/sys", "/dev", "/run", "/nix", "/System", "/Library")
 
@@ -43,7 +43,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("agent", metavar="NAME|COMMAND")
+@click.argument("agent", type=Text(), metavar="NAME|COMMAND")
 @options("agent_fence")
 @click.option("--attack", is_flag=True, help="Also try to get out of the fence in every known way; about a minute.")
 @options("json")

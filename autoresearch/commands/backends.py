@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 
 if TYPE_CHECKING:
     from autoresearch.hardware.devices.registry import Backend
@@ -52,7 +52,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("backend", metavar="NAME|FOLDER")
+@click.argument("backend", type=Text(), metavar="NAME|FOLDER")
 @options("device", "json")
 @click.pass_context
 def check(context: click.Context, backend: str, device: str | None, as_json: bool) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 
 
 @click.command("propose")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
-@click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
+@click.option("-m", "--message", required=True, type=Text(), metavar="TEXT", help="What the edit is, in one line.")
 @options("study")
 def command(file: Path, message: str, workspace: Path | None) -> None:
     """Have FILE, a whole train.py, tried next: before what the agents propose, with every check that their proposals pass.

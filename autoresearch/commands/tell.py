@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 
 
 @click.command("tell")
-@click.argument("text", metavar="TEXT")
+@click.argument("text", type=Text(), metavar="TEXT")
 @options("study")
 def command(text: str, workspace: Path | None) -> None:
     """Add TEXT to the study's program while it runs.

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 from autoresearch.commands.say import say, say_device
 from autoresearch.text import without_colours
 
 
 @click.command("try")
-@click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
+@click.option("-m", "--message", required=True, type=Text(), metavar="TEXT", help="What the edit is, in one line.")
 @options("study", "device", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
 def command(
