@@ -29,7 +29,7 @@ from typing import Any
 
 from autoresearch.agents.base import Ask, Exhausted, Proposal, Unavailable, View
 from autoresearch.agents.command import home, scratch
-from autoresearch.agents.command.recipes import OWN, Recipe, find_recipe, folders, recipe, recipes
+from autoresearch.agents.command.recipes import OWN, Recipe, folders, recipe, recipes
 from autoresearch.agents.command.usage import Meter
 from autoresearch.border import files
 from autoresearch.errors import UsageError, nearest
@@ -37,7 +37,6 @@ from autoresearch.processes import end_tree, has_password, is_secret
 from autoresearch.sandbox import fence
 from autoresearch.sandbox.policy import Cell
 
-__all__ = ["Command", "find_recipe", "make", "recipe"]
 SECONDS = 600.0  # chosen: two trainings of 300 s, within which a coding agent reads, thinks and edits
 KEPT_BYTES = 256 * 1024  # chosen: of the output's end, some thousand lines
 _PREFIX = "autoresearch-agent-"  # of the scratch folders, in the system's temporary one: a path with ../ meets nothing of the study
