@@ -35,7 +35,7 @@ from autoresearch.loop import edit
 from autoresearch.report import answers, picture
 from autoresearch.run.setup import Progress
 from autoresearch.sandbox import levels
-from autoresearch.study import terms
+from autoresearch.study import lock, terms
 from autoresearch.study.interrupts import SIGNALS, Interrupts
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
@@ -91,6 +91,7 @@ class Trying:
             self._steps.add(interrupts)
         try:
             power.refuse_on_battery(power.supply(), self._on_battery)
+            lock.check(self._study.lock)
             self.words = "looking at the machine and the prepared text"
             setup = terms.ready(self._study, levels.choose(self._sandbox), device=self._device)
             tried, ending = edit.try_edit(self._study, setup, description, self, train_py, interrupts)
