@@ -27,7 +27,7 @@ PANEL_SECONDS = 1.0  # between two drawings
 PLAIN_SECONDS = 30.0  # between two progress lines
 JSON_SECONDS = 5.0
 _LAST_RESULTS = 6
-_STYLES = {"baseline": "blue", "keep": "green", "discard": "dim", "crash": "red"}
+_STYLES = {"baseline": "blue", "keep": "green", "discard": "dim", "skip": "dim", "crash": "red"}
 
 
 def choose(
@@ -150,7 +150,7 @@ class Panel:
                 self._progress, self._note = None, words.sentence(event, self._state) or ""
             case "verdict":
                 self._progress, self._note = None, ""
-            case "check":
+            case "check" | "wait":
                 self._idle = words.sentence(event, self._state) or ""
             case kind if kind != "study":  # a note, a pause, a rejected proposal: it stays to be read until the next verdict
                 self._note = words.sentence(event, self._state) or self._note

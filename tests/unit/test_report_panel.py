@@ -110,6 +110,13 @@ def test_the_panel_shows_the_night(terminal):
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", tty.getvalue())  # NO_COLOR
 
 
+def test_a_skipped_experiment_is_called_so(terminal):
+    tty, events = terminal(60), study([0.79, None])
+    events[-1] |= {"verdict": "discard", "state": "skip"}
+    show(choose(False, False, tty), events)
+    assert re.findall(r"^│ +(\d)  (\w+)", screens(tty)[-1], re.M) == [("0", "baseline"), ("1", "keep"), ("2", "skip")]
+
+
 @pytest.mark.parametrize("columns, lines", [(8, 4), (20, 10), (40, 12), (80, 24), (300, 90)])
 def test_the_panel_fits_every_terminal(terminal, columns, lines):
     from rich.cells import cell_len
