@@ -150,7 +150,7 @@ def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
     if found:
         return "command", f"{found} is installed{passed}; `--agent search` does without"
     offer = f"; Ollama is here: `--agent openai --base-url {OLLAMA}/v1` asks it" if _serves(OLLAMA) else ""
-    return "search", f"no {KEYS[0]} and no coding agent here that can be asked{passed}{offer}"
+    return "search", f"no {' or '.join(KEYS)}, and no coding agent here that can be asked{passed}{offer}"
 
 
 def _serves(url: str) -> bool:

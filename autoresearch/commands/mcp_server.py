@@ -146,7 +146,7 @@ class Served:
         try:
             text, is_error = tools.as_text(await self._answer(context, call.name, call.arguments or {})), False
         except (AutoresearchError, OSError) as error:
-            text, is_error = one_line(str(error), _ERROR_CHARACTERS), True
+            text, is_error = one_line(tools.refused(str(error)), _ERROR_CHARACTERS), True
         except Exception as error:  # a fault of ours ends no client's session
             text, is_error = one_line(told(error), _ERROR_CHARACTERS), True
         return types.CallToolResult(content=[types.TextContent(text=text)], is_error=is_error)
@@ -210,7 +210,7 @@ class Served:
             else:
                 raise MCPError(types.INVALID_PARAMS, f"there is no resource {uri!r:.80}; there are {_REPORT}, {_PICTURE}")
         except (AutoresearchError, OSError) as error:
-            raise MCPError(types.INTERNAL_ERROR, one_line(str(error), _ERROR_CHARACTERS)) from error
+            raise MCPError(types.INTERNAL_ERROR, one_line(tools.refused(str(error)), _ERROR_CHARACTERS)) from error
         return types.ReadResourceResult(contents=[contents])
 
     def _picture(self) -> bytes:

@@ -117,7 +117,8 @@ _OPTIONS = {
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "search", "claude", "openai", "command"]),
-        help="What proposes the edits. auto: claude with ANTHROPIC_API_KEY, else an installed coding agent, else the search. "
+        help="What proposes the edits. auto: claude with ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN (ANTHROPIC_BASE_URL names "
+        "a server of your own), else a coding agent that is installed and signed in, else the search. "
         "openai: any server that speaks OpenAI's protocol.",
     ),
     "base_url": click.option(

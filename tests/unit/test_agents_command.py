@@ -305,7 +305,10 @@ def test_a_name_alone_is_a_recipe_and_what_is_installed_and_signed_in_is_found(t
     for name in agents.KEYS:
         monkeypatch.delenv(name, raising=False)
     (said,) = agents.choose({"agent": "auto", "command_env": (), **options}, 3)[1]
-    assert said.startswith("search: no ANTHROPIC_API_KEY") and "; Codex CLI is passed over, it has nothing to sign in with" in said
+    assert (
+        said.startswith("search: no ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, and no coding agent")
+        and "; Codex CLI is passed over, it has nothing to sign in with" in said
+    )
     with pytest.raises(
         UsageError, match=r"Codex CLI has nothing to sign in with in the fence; sign in with codex, or give it one of"
     ):
