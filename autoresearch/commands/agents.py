@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from autoresearch.commands.options import Text, options
+from autoresearch.commands.say import say_table
 from autoresearch.text import harmless
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/etc", "/proc", "/sys", "/dev", "/run", "/nix", "/System", "/Library")
@@ -30,19 +31,23 @@ def command(context: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"agents": rows, "fence": fence.told(level), "folder": str(own_folder())}, indent=2))
         return
-    for row in rows:
-        by_name = "" if row["rank"] else " (only by name)"
-        click.echo(f"{row['name']:<12} {row['title']}{by_name}")
-        missing = f"not found: no {row['executable']} on PATH; to do: {row['install'] or 'install it'}"
-        click.echo(f"{'':12} {'found: ' + row['program'] if row['program'] else missing}")
-        cost = "what it costs is read from its output" if row["tells_cost"] else "what it costs can't be read"
-        if row["program"] and row["sign_in"]:
-            click.echo(f"{'':12} not signed in; to do: {row['sign_in']}")
-        click.echo(f"{'':12} {tried(row['version'])}; {cost}")
-    click.echo(f"fence {level}, {fence.WORDS[level]}" + (f" ({fence.reach()[1]})" if fence.reach()[1] else ""))
+    say_table(line for row in rows for line in _row_lines(row))
+    say_table([f"fence {level}, {fence.WORDS[level]}" + (f" ({fence.reach()[1]})" if fence.reach()[1] else "")])
     if level == 0:
-        click.echo("without one each is held by its own strictest mode; `autoresearch agents check NAME` says which")
+        say_table(["without one each is held by its own strictest mode; `autoresearch agents check NAME` says which"])
     click.echo(f"your own recipes: {own_folder()}/NAME.toml, in the form of {FOLDER}/*.toml")
+
+
+def _row_lines(row: dict[str, Any]) -> list[str]:
+    by_name = "" if row["rank"] else " (only by name)"
+    missing = f"not found: no {row['executable']} on PATH; to do: {row['install'] or 'install it'}"
+    cost = "what it costs is read from its output" if row["tells_cost"] else "what it costs can't be read"
+    return [
+        f"{row['name']:<12} {row['title']}{by_name}",
+        f"{'':12} {'found: ' + row['program'] if row['program'] else missing}",
+        *([f"{'':12} not signed in; to do: {row['sign_in']}"] if row["program"] and row["sign_in"] else []),
+        f"{'':12} {tried(row['version'])}; {cost}",
+    ]
 
 
 @command.command()
@@ -78,8 +83,7 @@ def check(context: click.Context, agent: str, agent_fence: str | None, attack: b
     if as_json:
         click.echo(json.dumps(found | {"attempts": [one.to_dict() for one in tried], "ok": is_ok}, indent=2))
     else:
-        for line in lines(found):
-            click.echo(line)
+        say_table(lines(found))
         if attack:
             click.echo(f"attack     {len(tried)} attempts to get out, {sum(bool(one.is_open) for one in tried)} got through")
         for one in tried:

@@ -163,3 +163,17 @@ def test_what_the_documents_tell_one_to_type_exists(pages, document):
             assert option in pages[path]["options"] or option == "--help", f"{document}: `autoresearch {path}` has no {option}"
     if document == "README.md":
         assert {path.split()[0] for path in pages if path} == {name for name, _ in calls}
+
+
+def test_a_table_is_folded_under_its_last_column_and_what_is_typed_is_not():
+    from autoresearch.commands.say import folded
+
+    row = "   12  0123456   0.912345  discard       MATRIX_LR 0.04 -> 0.06, DEPTH 8 -> 9"
+    assert folded(row, None) == folded(row, 100) == [row]
+    column = row.index("MATRIX")
+    assert folded(row, 72) == [row[: row.rindex(" ->")], " " * column + "-> 9"]
+    assert all(len(part) <= 60 for part in folded(row, 60))
+    assert folded(f"{'':9}to do: pip install 'torch>=2.9,<2.14' --index-url x", 40) == [
+        f"{'':9}to do: pip install 'torch>=2.9,<2.14' --index-url x"
+    ]
+    assert folded("", 10) == [""]
