@@ -69,6 +69,10 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if error.ctx is None and (command := self.get_command(ctx, ctx.invoked_subcommand or "")):
+                error.ctx = click.Context(command, parent=ctx, info_name=ctx.invoked_subcommand)  # click's parser leaves it out
+            raise
         except BrokenPipeError:  # the reader went away (`autoresearch results | head`): nothing left to say, and no failure
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush fails
             return 0
@@ -108,7 +112,9 @@ def main() -> None:
     except KeyboardInterrupt:
         status = 130
     except click.ClickException as error:
-        say(f"error: {_with_cure(error)}", err=True)
+        from autoresearch.commands.refusal import told as refused
+
+        say(f"error: {refused(error)}", err=True)
         status = error.exit_code
     except AutoresearchError as error:
         say(f"error: {error}", err=True)
@@ -123,12 +129,6 @@ def main() -> None:
         say(told(error), err=True)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _with_cure(error: click.ClickException) -> str:
-    """click's message, and where to look next."""
-    context = getattr(error, "ctx", None)
-    return f"{error.format_message().rstrip('.')}; `{context.command_path if context else 'autoresearch'} --help` says more"
 
 
 if __name__ == "__main__":

@@ -82,10 +82,11 @@ def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: i
     from autoresearch.agents.command.recipes import recipe
     from autoresearch.sandbox import fence
 
-    tokens, command = options["max_tokens_per_experiment"], options["agent_command"] or _installed()
-    if (known := recipe(command or "")) and not known.can_sign_in:
-        raise UsageError(f"{known.title} has nothing to sign in with", f"set one of {', '.join(known.needs)}")
     is_off = options.get("agent_fence") == "off"
+    tokens, command = options["max_tokens_per_experiment"], options["agent_command"] or _installed()[0]
+    if (known := recipe(command or "")) and not known.can_sign_in and not is_off:
+        problem = f"{known.title} has nothing to sign in with in the fence"
+        raise UsageError(problem, f"{known.sign_in}, or start it with your rights: --agent-fence off")
     agent = make(
         "command", command=command, variables=options["command_env"], seed=seed, fenced=not is_off, model=options["model"],
         max_cost_usd=cap_usd, max_tokens=tokens,
@@ -133,18 +134,20 @@ def _proposals(options: dict[str, Any], share: float) -> int:
 
 def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
     """(agent, why)."""
-    if asked == "command" and not (options["agent_command"] or _installed()):
-        raise UsageError("--agent command needs a program; name it, as in --command 'claude-code' or --command 'my-agent {prompt}'")
+    if asked == "command" and not (options["agent_command"] or _installed()[0]):
+        problem = f"--agent command needs a program{_installed()[1]}"
+        raise UsageError(problem, "name it, as in --command 'claude-code' or --command 'my-agent {prompt}'")
     if asked != "auto":
         return asked, "asked for by name"
     if options["agent_command"]:
         return "command", "--command names it"
     if key := next(filter(os.environ.get, KEYS), None):
         return "claude", f"{key} is set"
-    if found := _installed():
-        return "command", f"{found} is installed; `--agent search` does without"
+    found, passed = _installed()
+    if found:
+        return "command", f"{found} is installed{passed}; `--agent search` does without"
     offer = f"; Ollama is here: `--agent openai --base-url {OLLAMA}/v1` asks it" if _serves(OLLAMA) else ""
-    return "search", f"no {KEYS[0]} and no coding agent here{offer}"
+    return "search", f"no {' or '.join(KEYS)}, and no coding agent here that can be asked{passed}{offer}"
 
 
 def _serves(url: str) -> bool:
@@ -158,9 +161,10 @@ def _serves(url: str) -> bool:
         return False
 
 
-def _installed() -> str | None:
-    """The name of the recipe of a coding agent that is on this machine."""
+def _installed() -> tuple[str | None, str]:
+    """(the name of the recipe of a coding agent that is on this machine, words about those that were passed over)."""
     from autoresearch.agents.command.recipes import find_recipe
 
-    recipe = find_recipe()
-    return recipe.name if recipe else None
+    found, passed = find_recipe()
+    words = (f"; {one.title} is passed over, it has nothing to sign in with: {one.sign_in}" for one in passed)
+    return (found.name if found else None), "".join(words)

@@ -18,6 +18,7 @@ from autoresearch.checks.conformance import suite
 from autoresearch.child import RunFailed
 from autoresearch.data import corpora
 from autoresearch.data.prepare import prepare
+from autoresearch.data.progress import OnProgress
 from autoresearch.errors import AutoresearchError
 from autoresearch.hardware.devices.detect import Choice
 from autoresearch.hardware.now import conditions
@@ -28,17 +29,28 @@ from autoresearch.sandbox import levels
 KIND, FORMAT = "autoresearch hardware report", 1
 TRAIN_SECONDS = 60.0  # chosen: a speed that holds, and a whole report in under 8 minutes on a card that compiles
 
+DOING = {
+    "doctor": "asking every backend, up to a minute",
+    "attack": "trying every known way out of the sandbox, about a minute",
+    "contracts": "holding the backend to its contracts, a few minutes where it compiles",
+    "bench": "preparing the text and training",
+}
+SAY_EVERY = 20  # attempts
+
 Say = Callable[[str], None]
 
 
-def make(choice: Choice, profile: str, corpus: str, level: int, train_seconds: float, say: Say) -> dict[str, Any]:
-    """The report. level: of the sandbox. say: is told each part as it begins and what came of it."""
+def make(
+    choice: Choice, profile: str, corpus: str, level: int, train_seconds: float, say: Say, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
+    """The report. level: of the sandbox. say: is told each part as it begins, how far it is and what came of it. on_progress: of
+    the text's preparation. Ctrl-C ends it: `interrupted` names the part, and what follows is not in it."""
     index = None if choice.backend.card is None else str(choice.backend.card.index)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "doctor": lambda: checkup.examine(choice.backend.name, profile, corpus, device=index),
-        "attack": lambda: _attack(level),
+        "attack": lambda: _attack(level, say),
         "contracts": lambda: _contracts(choice, say),
-        "bench": lambda: _bench(choice, profile, corpus, train_seconds, say),
+        "bench": lambda: _bench(choice, profile, corpus, train_seconds, say, on_progress),
     }
     found: dict[str, Any] = {
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "revision": card.revision(),
@@ -46,13 +58,16 @@ def make(choice: Choice, profile: str, corpus: str, level: int, train_seconds: f
         "device": choice.facts.device, "backend": choice.backend.name, "seconds": {}, "failed": {},
     }  # fmt: skip
     for name, part in parts.items():
-        say(f"{name} ...")
+        say(f"{name}: {DOING[name]}")
         start = awake_seconds()
         try:
             found[name] = part()
             problem = _problem(name, found[name])
         except (AutoresearchError, RunFailed, OSError) as error:
             found[name], problem = None, str(error)
+        except KeyboardInterrupt:
+            found["interrupted"] = name
+            break
         found["seconds"][name] = round(awake_seconds() - start, 1)
         if problem:
             found["failed"][name] = problem
@@ -79,12 +94,20 @@ def _problem(name: str, part: dict[str, Any]) -> str | None:
             return ", ".join(f"{one['profile']}: {one['reason']}" for one in part["failed"]) or None
 
 
-def _attack(level: int) -> dict[str, Any]:
+def _attack(level: int, say: Say) -> dict[str, Any]:
     if not levels.has_fence():
         return {"level": level, "attempts": 0, "open": [], "broken": []}
     from autoresearch.checks import trial
 
-    found = trial.run(level)
+    done = 0
+
+    def on_result(_: trial.Result) -> None:
+        nonlocal done
+        done += 1
+        if done % SAY_EVERY == 0:
+            say(f"  {done} tried")
+
+    found = trial.run(level, on_result=on_result)
     return {
         "level": level,
         "attempts": len(found),
@@ -101,10 +124,12 @@ def _contracts(choice: Choice, say: Say) -> dict[str, Any]:
     return {"results": results}
 
 
-def _bench(choice: Choice, profile: str, corpus: str, train_seconds: float, say: Say) -> dict[str, Any]:
+def _bench(
+    choice: Choice, profile: str, corpus: str, train_seconds: float, say: Say, on_progress: OnProgress | None
+) -> dict[str, Any]:
     made = plan.from_choice(choice, profile)
     timed = made.profile.with_train_seconds(train_seconds)
-    prepared = prepare(corpora.choose(corpus, timed.data.corpus)[0], timed.data.vocab_size)
+    prepared = prepare(corpora.choose(corpus, timed.data.corpus)[0], timed.data.vocab_size, on_progress)
     now = conditions.look(choice.backend)
     rows, limits, failed = [], [], []
     try:

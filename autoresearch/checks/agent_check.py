@@ -31,7 +31,8 @@ def listed() -> list[dict[str, Any]]:
 
 def _facts(one: Recipe) -> dict[str, Any]:
     keys = ("name", "title", "executable", "version", "rank", "own", "install", "source")
-    return {key: getattr(one, key) for key in keys} | {"tells_cost": one.tells_cost}
+    to_do = None if one.can_sign_in else one.sign_in
+    return {key: getattr(one, key) for key in keys} | {"tells_cost": one.tells_cost, "sign_in": to_do}
 
 
 def examine(name: str, fenced: bool = True) -> dict[str, Any]:

@@ -173,7 +173,10 @@ def _shared_memory(secret: str) -> Iterator[dict[str, str]]:
 def _victim(secret: str) -> Iterator[dict[str, int]]:
     """A process with the secret in its environment, memory, arguments and an open file."""
     command = [sys.executable, "-S", "-c", VICTIM, secret]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"API_KEY": secret}, text=True)
+    process = subprocess.Popen(
+        command, env=os.environ | {"API_KEY": secret}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # its traceback at Ctrl-C
+    )  # fmt: skip
     assert process.stdout is not None, "a pipe was asked for"
     try:
         fd, address = process.stdout.readline().split()

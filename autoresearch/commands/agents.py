@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
+from autoresearch.commands.say import say_table
+from autoresearch.text import harmless
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/etc", "/proc", "/sys", "/dev", "/run", "/nix", "/System", "/Library")
 
@@ -29,21 +31,27 @@ def command(context: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"agents": rows, "fence": fence.told(level), "folder": str(own_folder())}, indent=2))
         return
-    for row in rows:
-        by_name = "" if row["rank"] else " (only by name)"
-        click.echo(f"{row['name']:<12} {row['title']}{by_name}")
-        missing = f"not found: no {row['executable']} on PATH; to do: {row['install'] or 'install it'}"
-        click.echo(f"{'':12} {'found: ' + row['program'] if row['program'] else missing}")
-        cost = "what it costs is read from its output" if row["tells_cost"] else "what it costs is n/a"
-        click.echo(f"{'':12} run with {row['version']}; {cost}" if row["version"] else f"{'':12} {cost}")
-    click.echo(f"fence {level}, {fence.WORDS[level]}" + (f" ({fence.reach()[1]})" if fence.reach()[1] else ""))
+    say_table(line for row in rows for line in _row_lines(row))
+    say_table([f"fence {level}, {fence.WORDS[level]}" + (f" ({fence.reach()[1]})" if fence.reach()[1] else "")])
     if level == 0:
-        click.echo("without one each is held by its own strictest mode; `autoresearch agents check NAME` says which")
+        say_table(["without one each is held by its own strictest mode; `autoresearch agents check NAME` says which"])
     click.echo(f"your own recipes: {own_folder()}/NAME.toml, in the form of {FOLDER}/*.toml")
 
 
+def _row_lines(row: dict[str, Any]) -> list[str]:
+    by_name = "" if row["rank"] else " (only by name)"
+    missing = f"not found: no {row['executable']} on PATH; to do: {row['install'] or 'install it'}"
+    cost = "what it costs is read from its output" if row["tells_cost"] else "what it costs can't be read"
+    return [
+        f"{row['name']:<12} {row['title']}{by_name}",
+        f"{'':12} {'found: ' + row['program'] if row['program'] else missing}",
+        *([f"{'':12} not signed in; to do: {row['sign_in']}"] if row["program"] and row["sign_in"] else []),
+        f"{'':12} {tried(row['version'])}; {cost}",
+    ]
+
+
 @command.command()
-@click.argument("agent", metavar="NAME|COMMAND")
+@click.argument("agent", type=Text(), metavar="NAME|COMMAND")
 @options("agent_fence")
 @click.option("--attack", is_flag=True, help="Also try to get out of the fence in every known way; about a minute.")
 @options("json")
@@ -75,8 +83,7 @@ def check(context: click.Context, agent: str, agent_fence: str | None, attack: b
     if as_json:
         click.echo(json.dumps(found | {"attempts": [one.to_dict() for one in tried], "ok": is_ok}, indent=2))
     else:
-        for line in lines(found):
-            click.echo(line)
+        say_table(lines(found))
         if attack:
             click.echo(f"attack     {len(tried)} attempts to get out, {sum(bool(one.is_open) for one in tried)} got through")
         for one in tried:
@@ -87,13 +94,31 @@ def check(context: click.Context, agent: str, agent_fence: str | None, attack: b
     context.exit(0 if is_ok else 1)
 
 
+def tried(version: str) -> str:
+    """What the recipe says of the version that it was tried with."""
+    return f"its recipe was tried with version {version}" if version[:1].isdigit() else "its recipe has not been tried"
+
+
+def _variables(found: dict[str, bool]) -> str:
+    if not found:
+        return "it gets no secret of yours"
+    is_set = [name for name, is_there in found.items() if is_there]
+    others = ", ".join(name for name in found if name not in is_set)
+    return f"it gets {', '.join(is_set) or 'none'}" + (f"; it would get {others}, which you have not set" if others else "")
+
+
+def _said(found: dict[str, Any]) -> str:
+    """Of its --version."""
+    if found["version_status"] == 0:
+        return harmless(found["says_version"] or "it says none")
+    said = f": {harmless(found['says_version'])}" if found["says_version"] else " and said nothing"
+    return f"--version ended with status {found['version_status']}{said}"
+
+
 def lines(found: dict[str, Any]) -> list[str]:
     """The facts as text."""
-    from autoresearch.text import harmless
-
     held = found["fence"]
     there = [path for path, is_there in found["config"].items() if is_there]
-    is_set = [name for name, is_there in found["variables"].items() if is_there]
     own = [path for path in found["reads"] if not path.startswith(SYSTEM)]
     told = [f"agent      {found['title']}, {found['program']}", f"command    {' '.join(found['command'])}"]
     told += [f"fence      {held['level']}, {held['meaning']}" + (f" ({held['reason']})" if held["reason"] else "")]
@@ -106,12 +131,12 @@ def lines(found: dict[str, Any]) -> list[str]:
     else:
         told.append(f"held by    {found['own'] or 'nothing that is known'}")
     told += [
-        f"variables  {', '.join(is_set) or 'none'} (of {', '.join(found['variables']) or 'none'}: those that are set)",
+        f"variables  {_variables(found['variables'])}",
         f"sets       {', '.join(found['environment']) or 'nothing'}",
         "cost       "
         + ("read from its output" if found["tells_cost"] else "not told: --max-cost does not hold, a number of proposals does"),
-        f"version    {harmless(found['says_version'] or 'n/a')} (status {found['version_status']}); the recipe was run with "
-        f"{found['version'] or 'n/a'}",
+        f"version    {_said(found)}; {tried(found['version'])}",
+        *([f"sign-in    nothing found; to do: {found['sign_in']}"] if found["sign_in"] else []),
     ]
     one = found["exchange"]
     if one is None:

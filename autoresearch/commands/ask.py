@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from autoresearch.study.workspace import Study
 
 
+def is_paused(study: "Study") -> bool:
+    """Or is to be, once a run takes what waits."""
+    from autoresearch.report import answers
+    from autoresearch.study import inbox
+
+    asked = [request.kind for _, request in inbox.waiting(study.inbox) if request and request.kind in ("pause", "resume")]
+    return asked[-1] == "pause" if asked else answers.state_of(study).paused
+
+
 def ask(study: "Study", request: "Request", done: str, else_: str) -> None:
     """done: what a run does that is at work; else_: what the next one does."""
     from autoresearch.study import inbox, lock

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
+from autoresearch.commands.say import say_table
 
 if TYPE_CHECKING:
     from autoresearch.hardware.devices.registry import Backend
@@ -44,15 +45,17 @@ def command(context: click.Context, as_json: bool) -> None:
         return
     for one in backends.values():
         found = facts[one.name]
-        click.echo(f"{one.name:<8} {one.title}" + ("" if one.auto or one.problem else " (only by name)"))
-        click.echo(f"         {'works: ' + checkup.describe(found) if found.ok else 'not here: ' + str(found.reason)}")
-        if not found.ok and found.cure:
-            click.echo(f"         to do: {found.cure}")
-        click.echo(f"         needs: {one.install or 'nothing more'}")
+        told = [
+            f"{one.name:<8} {one.title}" + ("" if one.auto or one.problem else " (only by name)"),
+            f"         {'works: ' + checkup.describe(found) if found.ok else 'not here: ' + str(found.reason)}",
+            *([f"         to do: {found.cure}"] if not found.ok and found.cure else []),
+            f"         needs: {one.install or 'nothing more'}",
+        ]
+        say_table(told)
 
 
 @command.command()
-@click.argument("backend", metavar="NAME|FOLDER")
+@click.argument("backend", type=Text(), metavar="NAME|FOLDER")
 @options("device", "json")
 @click.pass_context
 def check(context: click.Context, backend: str, device: str | None, as_json: bool) -> None:
@@ -71,9 +74,9 @@ def check(context: click.Context, backend: str, device: str | None, as_json: boo
     for outcome in suite.check(placed):
         outcomes.append(outcome)
         if not as_json:
-            click.echo(f"{outcome.contract:<{_WIDTH}} {outcome.result:<4}  {outcome.figure or outcome.detail or ''}".rstrip())
+            say_table([f"{outcome.contract:<{_WIDTH}} {outcome.result:<4}  {outcome.figure or outcome.detail or ''}".rstrip()])
             if outcome.result == suite.FAIL:
-                click.echo(f"{'':<{_WIDTH}} to do: {outcome.detail}")
+                say_table([f"{'':<{_WIDTH}} to do: {outcome.detail}"])
     if as_json:
         click.echo(json.dumps([outcome.to_dict() for outcome in outcomes], indent=2))
     context.exit(1 if any(outcome.result == suite.FAIL for outcome in outcomes) else 0)

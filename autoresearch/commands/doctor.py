@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autoresearch.commands.options import options
-from autoresearch.text import harmless
+from autoresearch.commands.say import say_table
 
 if TYPE_CHECKING:
     from autoresearch.hardware.devices.facts import Facts
@@ -38,10 +38,7 @@ def command(
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
-        for line in lines(report):
-            heading = line and not line.startswith(" ")
-            shown = harmless(line)  # it may name another program's process
-            click.echo(click.style(shown, bold=True) if heading and not plain else shown)
+        say_table(lines(report), headings=not plain)
     if report["problem"]:
         context.exit(1)
 

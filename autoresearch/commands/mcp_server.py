@@ -35,7 +35,7 @@ from autoresearch.loop import edit
 from autoresearch.report import answers, picture
 from autoresearch.run.setup import Progress
 from autoresearch.sandbox import levels
-from autoresearch.study import terms
+from autoresearch.study import lock, terms
 from autoresearch.study.interrupts import SIGNALS, Interrupts
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
@@ -91,6 +91,7 @@ class Trying:
             self._steps.add(interrupts)
         try:
             power.refuse_on_battery(power.supply(), self._on_battery)
+            lock.check(self._study.lock)
             self.words = "looking at the machine and the prepared text"
             setup = terms.ready(self._study, levels.choose(self._sandbox), device=self._device)
             tried, ending = edit.try_edit(self._study, setup, description, self, train_py, interrupts)
@@ -145,7 +146,7 @@ class Served:
         try:
             text, is_error = tools.as_text(await self._answer(context, call.name, call.arguments or {})), False
         except (AutoresearchError, OSError) as error:
-            text, is_error = one_line(str(error), _ERROR_CHARACTERS), True
+            text, is_error = one_line(tools.refused(str(error)), _ERROR_CHARACTERS), True
         except Exception as error:  # a fault of ours ends no client's session
             text, is_error = one_line(told(error), _ERROR_CHARACTERS), True
         return types.CallToolResult(content=[types.TextContent(text=text)], is_error=is_error)
@@ -209,7 +210,7 @@ class Served:
             else:
                 raise MCPError(types.INVALID_PARAMS, f"there is no resource {uri!r:.80}; there are {_REPORT}, {_PICTURE}")
         except (AutoresearchError, OSError) as error:
-            raise MCPError(types.INTERNAL_ERROR, one_line(str(error), _ERROR_CHARACTERS)) from error
+            raise MCPError(types.INTERNAL_ERROR, one_line(tools.refused(str(error)), _ERROR_CHARACTERS)) from error
         return types.ReadResourceResult(contents=[contents])
 
     def _picture(self) -> bytes:

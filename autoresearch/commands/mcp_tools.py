@@ -29,6 +29,7 @@ WHOLE: tuple[Field, ...] = (*BRIEF, "state", "agent", "reasoning", "scores", "ag
 RESULTS = 20  # experiments of the report, and of a page
 _WORDS = 200  # chosen: characters of a text in a list
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_COMMAND = re.compile(r"`(autoresearch|git|pip) (\w*)[^`]*`")
 Arguments = TypeVar("Arguments")
 Table = dict[str, Any]
 
@@ -160,6 +161,16 @@ TRY = (
 def tried(table: Table) -> Table:
     """The answer of `try`, of what answers.tried says."""
     return _short(table, (*WHOLE, "ref"))
+
+
+def refused(message: str) -> str:
+    """An error for a client that has the tools alone: a command becomes the tool that does the same, any other is the owner's."""
+
+    def told(command: re.Match[str]) -> str:
+        tool = "try" if command[2] == "run" else command[2]  # which trains the baseline too
+        return f"the tool `{tool}`" if tool in ("try", *READERS) else f"{command[0]} (the study's owner has to type that)"
+
+    return _COMMAND.sub(told, message)
 
 
 def as_text(table: Table) -> str:

@@ -37,7 +37,7 @@ def command(
     from autoresearch.loop import measure_noise
     from autoresearch.report import answers, panel
     from autoresearch.sandbox import levels
-    from autoresearch.study import terms
+    from autoresearch.study import lock, terms
     from autoresearch.study.workspace import find
 
     study = find(workspace)
@@ -45,6 +45,7 @@ def command(
     if measure_noise.missing(answers.state_of(study), runs, is_new):
         power.refuse_on_battery(power.supply(), on_battery)
         level = levels.choose(sandbox, unattended=True)
+        lock.check(study.lock)
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress, device)
         say_device(setup, as_json)

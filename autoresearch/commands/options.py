@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from autoresearch.text import harmless
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -18,11 +20,13 @@ class _Amount(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
-        return self.fail(f"{value} is not a number", param, ctx) if math.isnan(number) else number
+        return self.fail(f"{value!r} is not a valid number", param, ctx) if math.isnan(number) else number
 
 
 class _Limit(_Amount):
     """A number, or "none" (infinity), which lifts a limit that was set before."""
+
+    or_else = ", or none"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return math.inf if value in ("none", math.inf) else super().convert(value, param, ctx)
@@ -32,18 +36,24 @@ class _Autotune(_Amount):
     """Seconds, "off" or "again"."""
 
     name = "autotune"
+    or_else = " (seconds), or off or again"
 
     def __init__(self) -> None:
         super().__init__(high=86_400)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value in ("off", "again"):
-            return value
-        try:
-            float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither seconds nor off or again", param, ctx)
-        return super().convert(value, param, ctx)
+        return value if value in ("off", "again") else super().convert(value, param, ctx)
+
+
+class Text(click.ParamType[str]):
+    """Words that can be seen: an empty one, or of blanks alone, is a variable of a shell that was not set."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        left_out = "" if param is None or param.required else ", or leave it out"
+        return text if harmless(text).strip() else self.fail(f"is empty: give it a value{left_out}", param, ctx)
 
 
 MOST_SEED = 2**53  # every framework and JSON reader takes it
@@ -65,6 +75,7 @@ _OPTIONS = {
     ),
     "profile": click.option(
         "--profile",
+        type=Text(),
         default="auto",
         show_default=True,
         metavar="NAME|FILE.toml|auto",
@@ -72,6 +83,7 @@ _OPTIONS = {
     ),
     "backend": click.option(
         "--backend",
+        type=Text(),
         default="auto",
         show_default=True,
         metavar="NAME|auto",
@@ -79,6 +91,7 @@ _OPTIONS = {
     ),
     "device": click.option(
         "--device",
+        type=Text(),
         metavar="N|NAME",
         help="Which of several cards, by its number or a part of its name. Default: the study's own, or one that is free.",
     ),
@@ -91,6 +104,7 @@ _OPTIONS = {
     ),
     "corpus": click.option(
         "--corpus",
+        type=Text(),
         default="auto",
         show_default=True,
         metavar="NAME|PATH|auto",
@@ -103,22 +117,26 @@ _OPTIONS = {
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "search", "claude", "openai", "command"]),
-        help="What proposes the edits. auto: claude with ANTHROPIC_API_KEY, else an installed coding agent, else the search. "
+        help="What proposes the edits. auto: claude with ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN (ANTHROPIC_BASE_URL names "
+        "a server of your own), else a coding agent that is installed and signed in, else the search. "
         "openai: any server that speaks OpenAI's protocol.",
     ),
     "base_url": click.option(
         "--base-url",
+        type=Text(),
         metavar="URL",
         help="The server of --agent openai, such as http://127.0.0.1:11434/v1 (Ollama). Default: OPENAI_BASE_URL, or OpenAI.",
     ),
     "command": click.option(
         "--command",
         "agent_command",
+        type=Text(),
         metavar="COMMAND",
         help="The program of --agent command: a recipe's name (`autoresearch agents` lists them) or a command line.",
     ),
     "command_env": click.option(
         "--command-env",
+        type=Text(),
         multiple=True,
         metavar="NAME",
         help="A secret of your environment that --command may see, such as OPENAI_API_KEY. May be given again. Default: those that "
@@ -137,6 +155,7 @@ _OPTIONS = {
     ),
     "model": click.option(
         "--model",
+        type=Text(),
         metavar="NAME",
         help="The model that the agent asks. Default: a strong one of Anthropic's, the only one of --base-url, a program's own.",
     ),
@@ -177,7 +196,9 @@ _OPTIONS = {
         metavar="N|none",
         help="Refuse what trains fewer tokens a second. Default: no limit, or the study's; none lifts it.",
     ),
-    "tag": click.option("--tag", metavar="TAG", help="The study's name, and its branch autoresearch/TAG. Default: today's date."),
+    "tag": click.option(
+        "--tag", type=Text(), metavar="TAG", help="The study's name, and its branch autoresearch/TAG. Default: today's date."
+    ),
     "experiments": click.option(
         "--experiments",
         type=click.IntRange(min=0),

@@ -17,8 +17,12 @@ def command(workspace: Path | None) -> None:
 
     Example: `autoresearch pause`
     """
-    from autoresearch.commands.ask import ask
+    from autoresearch.commands.ask import ask, is_paused
+    from autoresearch.errors import UsageError
     from autoresearch.study.inbox import Request
     from autoresearch.study.workspace import find
 
-    ask(find(workspace), Request(kind="pause"), "it finishes what it trains, then waits for `autoresearch resume`", "begins paused")
+    study = find(workspace)
+    if is_paused(study):
+        raise UsageError(f"the study {study.tag} is paused already; `autoresearch resume` goes on")
+    ask(study, Request(kind="pause"), "it finishes what it trains, then waits for `autoresearch resume`", "begins paused")

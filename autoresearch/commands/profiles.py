@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 
 
 @click.group(invoke_without_command=True)
@@ -34,7 +34,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name", metavar="NAME|FILE.toml")
+@click.argument("name", type=Text(), metavar="NAME|FILE.toml")
 @options("json")
 def show(name: str, as_json: bool) -> None:
     """Print one profile: its file, with the source of every number, or with --json its values."""

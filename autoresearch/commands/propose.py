@@ -1,15 +1,19 @@
 """`autoresearch propose`: a train.py of one's own, for a run that is at work."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
+
+if TYPE_CHECKING:
+    from autoresearch.study.workspace import Study
 
 
 @click.command("propose")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
-@click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
+@click.option("-m", "--message", required=True, type=Text(), metavar="TEXT", help="What the edit is, in one line.")
 @options("study")
 def command(file: Path, message: str, workspace: Path | None) -> None:
     """Have FILE, a whole train.py, tried next: before what the agents propose, with every check that their proposals pass.
@@ -36,5 +40,17 @@ def command(file: Path, message: str, workspace: Path | None) -> None:
         raise UsageError(f"{file} is not UTF-8 (byte {error.start}); save it as that") from error
     if reason := objection(text, answers.state_of(study)):
         raise UsageError(f"{reason}; edit {file}, then `autoresearch propose` again")
+    if text in _waiting(study):
+        raise UsageError(f"{file} as it is waits to be tried already; edit it, or leave it: `autoresearch status` shows what waits")
     words = described(message)
     ask(study, Request(kind="propose", text=text, description=words), f"it is tried next: {words}", f"tries it first: {words}")
+
+
+def _waiting(study: "Study") -> list[str]:
+    """The texts that were handed in and not tried yet, taken by a run or not."""
+    from autoresearch.report import answers
+    from autoresearch.study import inbox
+    from autoresearch.study.store import text_of
+
+    asked = [request.text for _, request in inbox.waiting(study.inbox) if request and request.kind == "propose"]
+    return asked + [text_of(study.folder, one.commit) for one in answers.state_of(study).handed]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,13 @@ def command(
 
     What doctor says, the ways out of the sandbox, the contracts of the backend, and a training of 60 s. The file holds no home
     folder, no user's name and none of your texts; look through it before you send it. Exit status: 0 when all passed, 1 when
-    something failed; the file is written all the same.
+    something failed; the file is written all the same. Ctrl-C ends it, and what is known by then is written.
 
     Example: `autoresearch report-hardware --corpus stdlib`
     """
     from autoresearch import durable
     from autoresearch.bench import hardware_report
-    from autoresearch.commands.prepare import looking
+    from autoresearch.commands.prepare import bars
     from autoresearch.data import corpora
     from autoresearch.errors import UsageError
     from autoresearch.hardware.devices import detect
@@ -46,15 +47,23 @@ def command(
 
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox)
-    with looking(quiet=False, plain=plain):
+    say("looking at the machine: every framework is imported, up to a minute", err=True)
+    try:
         choice = detect.detect(backend, device=device)
+    except KeyboardInterrupt:
+        say("interrupted before anything was tried; nothing was written: run it again", err=True)
+        context.exit(130)
     corpora.choose(corpus, plan.from_choice(choice, profile).profile.data.corpus)  # what is wrong with the call is said at once
     path = output or Path(f"hardware-{_name(choice)}.json")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; make it, or name another file by --output")
     seconds = hardware_report.TRAIN_SECONDS if train_seconds is None else train_seconds
-    found: dict[str, Any] = hardware_report.make(choice, profile, corpus, level, seconds, say)
+    with bars(quiet=False, plain=True) as on_progress:
+        found: dict[str, Any] = hardware_report.make(choice, profile, corpus, level, seconds, partial(say, err=True), on_progress)
     durable.write(path, json.dumps(found, indent=1).encode() + b"\n")
+    if part := found.get("interrupted"):
+        say(f"interrupted in {part}; what is known by then is written to {path}: run it again for the rest")
+        context.exit(130)
     say(f"written to {path}; attach it to an issue (template: a hardware report)")
     context.exit(1 if found["failed"] else 0)
 

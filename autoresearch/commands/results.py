@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autoresearch.commands.options import options
-from autoresearch.commands.say import say
+from autoresearch.commands.say import say, say_table
 from autoresearch.text import one_line
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def command(workspace: Path | None, as_json: bool, last: int | None) -> None:
     experiments = state.experiments[-(last or 0) :]
     if not experiments:
         click.echo("no experiment yet; `autoresearch run` trains the first")
-    for experiment in experiments:
-        say(line(experiment))
+    say_table(map(line, experiments))
 
 
 def line(experiment: "Experiment") -> str:

@@ -14,8 +14,12 @@ def command(workspace: Path | None) -> None:
 
     Example: `autoresearch resume`
     """
-    from autoresearch.commands.ask import ask
+    from autoresearch.commands.ask import ask, is_paused
+    from autoresearch.errors import UsageError
     from autoresearch.study.inbox import Request
     from autoresearch.study.workspace import find
 
-    ask(find(workspace), Request(kind="resume"), "it goes on", "begins without a pause")
+    study = find(workspace)
+    if not is_paused(study):
+        raise UsageError(f"the study {study.tag} is not paused; one that was stopped goes on with `autoresearch run`")
+    ask(study, Request(kind="resume"), "it goes on", "begins without a pause")

@@ -67,8 +67,7 @@ def command(
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
-        with lock.hold(study.lock):  # said before the machine is looked at, which would disturb who is at work
-            pass
+        lock.check(study.lock)
         terms.check_options(study, chosen)
         spent_usd = State.from_events(read(study.events)).cost_usd
         proposers, reasons = agents.choose(asked, study.seed, spent_usd)

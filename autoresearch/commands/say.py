@@ -1,7 +1,11 @@
 """The edge to a terminal: whatever a command prints for people goes through here, since an agent may have written a part of it."""
 
 import os
+import re
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +15,30 @@ from autoresearch.text import harmless
 if TYPE_CHECKING:
     from autoresearch.run.setup import Setup
 
+_COLUMNS = re.compile(r" *(?:\S+(?: \S+)* {2,})*")
+_TYPED = re.compile(r"to do: |needs: |^command ")
+
 
 def say(text: object, err: bool = False, nl: bool = True) -> None:
     """click.echo of a harmless text; of a very long one the beginning."""
     click.echo(harmless(str(text)), err=err, nl=nl)
+
+
+def say_table(lines: Iterable[str], headings: bool = False) -> None:
+    """Lines of columns, each harmless, folded where a terminal is too narrow. headings: those at the margin are bold."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in lines:
+        for part in folded(harmless(line), width):
+            click.echo(click.style(part, bold=True) if headings and line[:1].strip() else part)
+
+
+def folded(line: str, width: int | None) -> list[str]:
+    """What goes on stands under the last column, or far enough right; what is to be copied and typed stays in one piece."""
+    if width is None or len(line) <= width or _TYPED.search(line):
+        return [line]
+    found = _COLUMNS.match(line)
+    indent = min(found.end() if found else 0, 6 * width // 10)
+    return textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def say_on(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from autoresearch.commands.options import options
-from autoresearch.commands.say import say
+from autoresearch.commands.say import say_table
 from autoresearch.data.sight import IN_SIGHT
 
 
@@ -25,8 +25,7 @@ def command(workspace: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    for line in lines(facts):
-        say(line)
+    say_table(lines(facts))
 
 
 def lines(facts: dict[str, Any]) -> list[str]:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 
 
 @click.command("tell")
-@click.argument("text", metavar="TEXT")
+@click.argument("text", type=Text(), metavar="TEXT")
 @options("study")
 def command(text: str, workspace: Path | None) -> None:
     """Add TEXT to the study's program while it runs.
@@ -26,6 +26,12 @@ def command(text: str, workspace: Path | None) -> None:
     from autoresearch.text import harmless
 
     most = events.CHARACTERS["text"]
-    if len(text) > most or not (said := harmless(text).strip()):
-        raise UsageError(f"TEXT has {len(text):,} characters that can be shown, and 1 to {most:,} are allowed; type another")
-    ask(find(workspace), Request(kind="tell", text=said), "the agents see it from their next proposal on", "shows it to the agents")
+    if len(text) > most:
+        problem = f"TEXT has {len(text):,} characters, and at most {most:,} are shown"
+        raise UsageError(problem, "shorten it, or write it into the study's program.md")
+    ask(
+        find(workspace),
+        Request(kind="tell", text=harmless(text).strip()),
+        "the agents see it from their next proposal on",
+        "shows it to the agents",
+    )

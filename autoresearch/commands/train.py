@@ -37,12 +37,13 @@ def command(
     from autoresearch.hardware.now import power
     from autoresearch.report import answers
     from autoresearch.sandbox import levels
-    from autoresearch.study import terms
+    from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
     from autoresearch.study.session import conditions_for, log_tail, train_outside
 
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
+    lock.check(study.lock)
     with bars(quiet=as_json, plain=plain) as on_progress:
         setup = terms.ready(study, levels.choose(sandbox), on_progress, device)
     say_device(setup, as_json)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from autoresearch.commands.options import options
+from autoresearch.commands.options import Text, options
 from autoresearch.commands.say import say, say_device
 from autoresearch.text import without_colours
 
 
 @click.command("try")
-@click.option("-m", "--message", required=True, metavar="TEXT", help="What the edit is, in one line.")
+@click.option("-m", "--message", required=True, type=Text(), metavar="TEXT", help="What the edit is, in one line.")
 @options("study", "device", "sandbox", "on_battery", "json", "plain")
 @click.pass_context
 def command(
@@ -35,11 +35,12 @@ def command(
     from autoresearch.paths import git
     from autoresearch.report import answers, panel
     from autoresearch.sandbox import levels
-    from autoresearch.study import terms
+    from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
 
     power.refuse_on_battery(power.supply(), on_battery)
     study = workspaces.find(workspace)
+    lock.check(study.lock)
     with bars(quiet=as_json, plain=plain) as on_progress:
         setup = terms.ready(study, levels.choose(sandbox), on_progress, device)
     say_device(setup, as_json)

@@ -5,6 +5,7 @@ constraints: in the process that then trains, so that a good one loses no time b
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import TypedDict
 
@@ -21,6 +22,8 @@ from autoresearch.run import experiment
 from autoresearch.study import events
 from autoresearch.study.session import Begun, Session, log_tail
 from autoresearch.text import described, for_message
+
+SAY_SECONDS = 180.0  # between two lines while an agent is waited for
 
 
 class Failure(TypedDict):
@@ -40,7 +43,7 @@ def begin(session: Session, proposer: Proposer) -> int:
     """
     while True:
         stop_if_asked(session)
-        with _ends_the_study():
+        with _ends_the_study(), _said_while_waiting(session):
             proposal = handed(session) or proposer.next()
         begun = warm_up(session, proposal)
         if isinstance(begun, Begun):
@@ -68,6 +71,28 @@ def handed(session: Session) -> Proposal | None:
             return proposal
         record_rejected(session, proposal, reason)
     return None
+
+
+@contextlib.contextmanager
+def _said_while_waiting(session: Session) -> Iterator[None]:
+    """Where nobody fills in for an agent that thinks, nothing trains, and the session's tick is all that goes on: it says so."""
+    tick, start, due = session.tick, time.monotonic(), 0.0
+
+    def say_too() -> None:
+        nonlocal due
+        tick()
+        if time.monotonic() >= due:
+            due = time.monotonic() + SAY_SECONDS
+            with session.interrupts.whole():
+                minutes = (time.monotonic() - start) / 60
+                so_far = f" ({minutes:.0f} minutes so far)" if minutes >= 1 else ""
+                session.show_wait(f"waiting for a proposal{so_far}; nothing trains meanwhile")
+
+    session.tick = say_too
+    try:
+        yield
+    finally:
+        session.tick = tick
 
 
 @contextlib.contextmanager

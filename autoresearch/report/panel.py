@@ -8,6 +8,7 @@ can't move the cursor, colour the screen or break a line.
 
 import json
 import os
+import textwrap
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -27,7 +28,8 @@ PANEL_SECONDS = 1.0  # between two drawings
 PLAIN_SECONDS = 30.0  # between two progress lines
 JSON_SECONDS = 5.0
 _LAST_RESULTS = 6
-_STYLES = {"baseline": "blue", "keep": "green", "discard": "dim", "crash": "red"}
+_TALL = 16  # lines of a terminal in which what is long may be folded
+_STYLES = {"baseline": "blue", "keep": "green", "discard": "dim", "skip": "dim", "crash": "red"}
 
 
 def choose(
@@ -150,7 +152,7 @@ class Panel:
                 self._progress, self._note = None, words.sentence(event, self._state) or ""
             case "verdict":
                 self._progress, self._note = None, ""
-            case "check":
+            case "check" | "wait":
                 self._idle = words.sentence(event, self._state) or ""
             case kind if kind != "study":  # a note, a pause, a rejected proposal: it stays to be read until the next verdict
                 self._note = words.sentence(event, self._state) or self._note
@@ -170,29 +172,37 @@ class Panel:
         self._live.update(self.renderable(), refresh=True)
 
     def renderable(self) -> "Group":
-        """The panel for the console's present size; every line is one line, however narrow it is."""
+        """The panel for the console's present size; what matters is folded, other lines are cut, however narrow it is."""
         from rich import box
         from rich.console import Group
         from rich.panel import Panel as Frame
         from rich.text import Text
 
         state = self._state
-        room = max(1, self._console.height - 10)  # for the last results
         lines = [
             Text(self._shown(self._machine), style="dim"),
-            Text(self._shown(words.running(state) or self._idle), style="bold"),
+            *self._folded(words.running(state) or self._idle, "bold"),
             self._bar(),
-            *([Text(self._shown(self._note), style="yellow")] if self._note else []),
-            Text(self._shown(words.best(state)), style="green"),
-            Text(self._shown(words.tally(state))),
-            *(self._result(e) for e in state.decided[-min(_LAST_RESULTS, room) :]),
+            *self._folded(self._note, "yellow"),
+            *self._folded(words.best(state), "green"),
+            *self._folded(words.tally(state), ""),
         ]
+        room = max(1, self._console.height - 4 - len(lines))  # for the last results
+        lines += [self._result(e) for e in state.decided[-min(_LAST_RESULTS, room) :]]
         for line in lines:
             line.no_wrap, line.overflow = True, "crop" if self._ascii else "ellipsis"
         title = Text(self._shown(f"autoresearch {state.study.tag if state.study else ''}".strip()))
         frame = Frame(Group(*lines), title=title, title_align="left", box=box.ASCII if self._ascii else box.ROUNDED)
         # The cursor rests on an empty line: the terminal's own "^C" after a full one would fold it and spoil the next drawing.
         return Group(frame, Text(""))
+
+    def _folded(self, text: str, style: str) -> "list[Text]":
+        """A line for each part of text that fits; three at most, and one where there is little room."""
+        from rich.text import Text
+
+        most = 3 if self._console.height >= _TALL else 1
+        width, end = max(8, self._console.width - 4), " ..." if self._ascii else " …"
+        return [Text(part, style=style) for part in textwrap.wrap(self._shown(text), width, max_lines=most, placeholder=end)]
 
     @property
     def _ascii(self) -> bool:

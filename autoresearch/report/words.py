@@ -48,7 +48,7 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             return f"{event['state']}: {event['reason']}{wait}" if event["reason"] else None
         case "rejected":
             return f"proposal rejected: {event['reason']}"
-        case "note":
+        case "note" | "wait":
             return str(event["reason"])
         case "check":
             return f"checking what may be experiment {number}: {event['description']}"

@@ -31,6 +31,12 @@ def hold(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def check(path: Path) -> None:
+    """UsageError when another process holds it: before the machine is looked at, which takes seconds and would disturb that one."""
+    with hold(path):
+        pass
+
+
 def holder(path: Path) -> str | None:
     """The id of the process that holds the lock now, or None when nobody does."""
     if not path.exists():

@@ -193,6 +193,10 @@ class Session:
         """For the listener only: a proposal is checked, and may become experiment `number`."""
         self._tell("event", {"event": "check", "n": number, "description": described(description)})
 
+    def show_wait(self, text: str) -> None:
+        """For the listener only: nothing trains, and why."""
+        self._tell("event", {"event": "wait", "reason": text})
+
     def note(self, text: str) -> None:
         self._tell("event", {"event": "note", "reason": text})
 

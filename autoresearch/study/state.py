@@ -99,7 +99,9 @@ class Experiment(Scored):
 
     @property
     def outcome(self) -> str | None:
-        """What a reader calls it: its verdict, and baseline for the one that all are held against."""
+        """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended."""
+        if self.state == events.SKIPPED:
+            return events.SKIPPED
         return "baseline" if self.number == 0 and self.verdict == "keep" else self.verdict
 
     @property

@@ -77,8 +77,12 @@ def logits(model: Table, ids: np.ndarray, out: np.ndarray) -> None:
 
 
 def probe() -> dict:
-    played = {one["index"]: one["name"] for one in json.loads(os.environ.get("AUTORESEARCH_NULL_DEVICES") or "[]")}
-    taken = int(os.environ.get("AUTORESEARCH_NULL_DEVICE") or 0)
+    try:
+        played = {one["index"]: one["name"] for one in json.loads(os.environ.get("AUTORESEARCH_NULL_DEVICES") or "[]")}
+    except (ValueError, TypeError, KeyError):
+        return {"ok": False, "reason": "AUTORESEARCH_NULL_DEVICES is no JSON list of devices", "cure": "mend it, or unset it"}
+    taken = os.environ.get("AUTORESEARCH_NULL_DEVICE") or "0"
+    taken = int(taken) if taken.isdecimal() else taken
     if played and taken not in played:
         return {"ok": False, "reason": f"it plays no device {taken}", "cure": "set AUTORESEARCH_NULL_DEVICE to one of its devices"}
     unknown = dict.fromkeys(["memory_bytes", "capability", "cores", "matmul_tflops", "peak_flops", "peak_source"])

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import studies
@@ -15,10 +16,13 @@ from autoresearch.agents.base import COURSE_AT, REJECTED, Ask, Exhausted, Propos
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.search.search import Search
 from autoresearch.errors import EnvironmentFailure
+from autoresearch.loop import begin
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.propose import thinker
+from autoresearch.report import words
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import inbox
+from autoresearch.study.state import State
 
 ASK = Ask("model-1", "answered", 0.1, input_tokens=100, output_tokens=10, cost_usd=0.01)
 
@@ -45,6 +49,25 @@ def play(study, setup, slow, quick, experiments, share=1.0, recorder=None):
     recorder = recorder or Recorder()
     outcome = run_study(study, setup, Agents(quick and Scripted(quick), slow, share), Until(experiments), recorder)
     return outcome, recorder
+
+
+def test_where_nobody_fills_in_the_wait_is_said_again_and_again(fresh, monkeypatch):
+    monkeypatch.setattr(begin, "SAY_SECONDS", 0.3)
+    recorder, seen = Recorder(), threading.Event()
+
+    def slowly(view):
+        assert seen.wait(60)
+        return BETTER
+
+    def event(one):
+        recorder.events.append(one)
+        if sum(known["event"] == "wait" for known in recorder.events) >= 2:
+            seen.set()
+
+    play(*fresh, Slow(slowly), None, 1, recorder=SimpleNamespace(event=event, progress=recorder.progress))
+    waits = [words.sentence(one, State()) for one in recorder.events if one["event"] == "wait"]
+    assert len(waits) >= 2 and set(waits) == {"waiting for a proposal; nothing trains meanwhile"}
+    assert state_of(fresh[0]).experiments[1].verdict == "keep"
 
 
 def test_an_ask_that_the_ledger_refuses_ends_no_night(fresh):

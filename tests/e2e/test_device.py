@@ -64,7 +64,10 @@ def test_a_wrong_device_is_one_line_that_says_what_there_is(typed, monkeypatch):
             "error: there is no device 'h100' (there are: 0 card, 1 card); name one of these by its number\n"
         )
     status, _, complaint = typed("bench", "--backend", "cpu", "--device", "0")
-    assert (status, complaint) == (2, "error: the backend cpu has no devices to choose from here; leave --device out\n")
+    assert (status, complaint) == (2, "error: the backend cpu has one device and none to choose; leave --device out\n")
+    monkeypatch.setenv("AUTORESEARCH_NULL_DEVICES", "")
+    complaint = typed("bench", "--backend", "null", "--device", "0")[2]
+    assert "null (Null (simulated, trains nothing)) was asked for its devices and lists none; leave --device out; " in complaint
 
 
 def test_the_report_names_the_device_and_not_its_id(typed, monkeypatch):

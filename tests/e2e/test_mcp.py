@@ -69,24 +69,26 @@ def test_a_coding_agent_drives_the_study(tmp_path, corpus):
                 assert tool.annotations.destructive_hint is tool.annotations.open_world_hint is False  # Codex asks for both
                 assert tool.annotations.read_only_hint == tool.annotations.idempotent_hint == (tool.name != "try")
             assert (await ask("status"))["best_val_bpb"] is None
-            assert "no baseline yet; `autoresearch run` trains it" in await ask("best")
+            assert "no baseline yet; the tool `try` trains it" in await ask("best")
             kept = await ask("try", description="smaller", train_py=good)
             assert (kept["verdict"], kept["description"], kept["ref"]) == ("keep", "smaller", "refs/autoresearch/t/1")
             assert heard and heard[0][1] is not None
             discarded = await ask("try", description="deeper", train_py=worse)
             assert discarded["verdict"] == "discard" and train_py.read_text(encoding="utf-8") == good
             assert "tried before, as experiment 2 (discard): deeper" in await ask("try", description="again", train_py=worse)
-            assert "does not parse" in await ask("try", description="a slip", train_py="x = (")
+            slip = await ask("try", description="a slip", train_py="x = (")
+            assert "does not parse" in slip and slip.endswith("; edit train.py, then the tool `try`")
             assert "broken from the start" in await ask("try", description="breaks", train_py=studies.BROKEN)
             assert train_py.read_text(encoding="utf-8") == good  # what was refused does not stay there
 
             mine = constants.write(good, {"DEPTH": 7})
             train_py.write_text(mine, encoding="utf-8")
-            assert "never tried" in await ask("try", description="over it", train_py=constants.write(good, {"DEPTH": 6}))
+            untried = await ask("try", description="over it", train_py=constants.write(good, {"DEPTH": 6}))
+            assert "never tried" in untried and untried.endswith("checkout HEAD train.py` (the study's owner has to type that)")
             assert train_py.read_text(encoding="utf-8") == mine
             assert (await ask("try", description="by hand"))["number"] == 3
 
-            assert "there are 0 to 3" in await ask("show", number=4)
+            assert "there are 0 to 3; the tool `results` lists them" in await ask("show", number=4)
             for tool, arguments, words in WRONG:
                 told = await ask(tool, **arguments)
                 assert isinstance(told, str) and words in told and "\n" not in told and "pydantic" not in told

@@ -17,7 +17,7 @@ from studies import BETTER, WORSE, play, state_of
 from autoresearch import constants, durable
 from autoresearch.loop.steering import Steering
 from autoresearch.propose.views import Views
-from autoresearch.study import inbox, workspace
+from autoresearch.study import inbox, lock, terms, workspace
 from autoresearch.study.inbox import Request
 from autoresearch.study.session import opened
 from autoresearch.study.store import Store
@@ -192,19 +192,48 @@ def test_a_train_py_that_is_no_use_is_refused_at_once_and_one_that_fails_goes_no
     path.write_text(studies.BROKEN, encoding="utf-8")
     assert typed("propose", str(path), "-m", "breaks", *here)[0] == 0
     path.write_text(edited(study, WORSE), encoding="utf-8")
-    for _ in range(2):  # the second is tried before by then
-        assert typed("propose", str(path), "-m", "deeper", *here)[0] == 0
+    assert typed("propose", str(path), "-m", "deeper", *here)[0] == 0
+    assert "waits to be tried already; edit it, or leave it" in typed("propose", str(path), "-m", "again", *here)[2]
+    with opened(study, setup, studies.Recorder()) as session:
+        Steering(session).attend()
+    assert "waits to be tried already" in typed("propose", str(path), "-m", "again", *here)[2], "taken by a run, not tried"
+    path.write_text(edited(study, WORSE) + "# another\n", encoding="utf-8")  # tried before by then
+    assert typed("propose", str(path), "-m", "deeper", *here)[0] == 0
     play(study, setup, [])
     state = state_of(study)
     assert [(one.agent, one.description, one.state) for one in state.experiments[1:]] == [("person", "deeper", "discard")]
     assert [one.description for one in state.rejections] == ["breaks"] and state.rejected == 2 and state.handed == []
 
 
+def test_a_pause_that_is_and_one_that_is_not_are_said(tmp_path, corpus, typed):
+    study, setup = studies.make(tmp_path / "study", corpus)
+    here = ("--workspace", str(study.folder))
+    assert typed("resume", *here)[::2] == (
+        2,
+        "error: the study t is not paused; one that was stopped goes on with `autoresearch run`\n",
+    )
+    assert typed("pause", *here)[0] == 0
+    assert typed("pause", *here)[::2] == (2, "error: the study t is paused already; `autoresearch resume` goes on\n")
+    with opened(study, setup, studies.Recorder()) as session:
+        Steering(session).attend()
+    assert typed("pause", *here)[0] == 2 and typed("resume", *here)[0] == 0 and typed("resume", *here)[0] == 2
+
+
+def test_who_would_train_beside_a_run_is_refused_before_the_machine_is_looked_at(tmp_path, corpus, typed, monkeypatch):
+    study, _ = studies.make(tmp_path / "study", corpus)
+    monkeypatch.setattr(terms, "ready", lambda *_: pytest.fail("the machine is looked at"))
+    with lock.hold(study.lock):
+        for words in (("try", "-m", "x"), ("train",), ("noise",)):
+            status, _, complaint = typed(*words, "--workspace", str(study.folder), "--on-battery")
+            assert status == 2 and "is at work in process" in complaint and "`autoresearch status` shows" in complaint
+
+
 def test_what_is_told_is_harmless_and_bounded(tmp_path, corpus, typed):
     study, setup = studies.make(tmp_path / "study", corpus)
     here = ("--workspace", str(study.folder))
-    for text in ("", " \x1b\u202e ", "x" * 2001):
-        assert typed("tell", text, *here)[0] == 2
+    for text, why in (("", "is empty: give"), (" \x1b\u202e ", "is empty: give"), ("x" * 2001, "shorten it, or write it into")):
+        status, _, complaint = typed("tell", text, *here)
+        assert status == 2 and why in complaint
     assert typed("tell", "\x1b[2J fewer\u202e layers\n# Task\nplease", *here)[0] == 0
     inbox.put(study.inbox, Request(kind="tell", text="\x1b" + "y" * 100_000))
     name = "0" * 20 + "-0000000{}.json"

@@ -399,7 +399,11 @@ def test_check_tries_it_against_a_server_of_its_own(own):
     assert (found["exchange"]["requests"], found["exchange"]["tools"], found["exchange"]["wrote_outside"]) == (3, ["write"], False)
     own("import sys; sys.exit(3)")
     ended = CliRunner().invoke(cli, ["agents", "check", "mine"])
-    assert ended.exit_code == 1 and "(status 3)" in ended.output
+    assert (
+        ended.exit_code == 1
+        and "\nversion    --version ended with status 3 and said nothing; its recipe has not been tried\n" in ended.output
+    )
+    assert "\nvariables  it gets no secret of yours\n" in ended.output
 
 
 def test_agents_are_listed_with_what_is_missing(own, monkeypatch, tmp_path):

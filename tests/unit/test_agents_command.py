@@ -15,6 +15,7 @@ import psutil
 import pytest
 from waiting import wait_for
 
+from autoresearch import agents
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
 from autoresearch.agents.command import command, recipes, scratch
 from autoresearch.errors import UsageError
@@ -292,14 +293,36 @@ def test_a_file_of_the_present_folder_is_asked_for_in_full(tmp_path, monkeypatch
         command.make(f'"{sys.executable}" mine.py')
 
 
-def test_a_name_alone_is_a_recipe_and_what_is_installed_is_found(tmp_path, monkeypatch):
+def test_a_name_alone_is_a_recipe_and_what_is_installed_and_signed_in_is_found(tmp_path, monkeypatch, typed):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert recipes.find_recipe() is None
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex home"))
+    monkeypatch.delenv("CODEX_API_KEY", raising=False)
+    assert recipes.find_recipe() == (None, [])
     with pytest.raises(UsageError, match="npm install -g @openai/codex"):
         command.make("codex")
     program = tmp_path / ("codex.exe" if os.name == "nt" else "codex")
     program.touch(mode=0o755)
-    assert recipes.find_recipe().name == "codex"
+    codex = recipes.recipe("codex")
+    assert recipes.find_recipe() == (None, [codex])
+    options = dict.fromkeys(("model", "base_url", "agent_command", "mix", "max_cost", "max_tokens_per_experiment", "context"))
+    for name in agents.KEYS:
+        monkeypatch.delenv(name, raising=False)
+    (said,) = agents.choose({"agent": "auto", "command_env": (), **options}, 3)[1]
+    assert (
+        said.startswith("search: no ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, and no coding agent")
+        and "; Codex CLI is passed over, it has nothing to sign in with" in said
+    )
+    with pytest.raises(
+        UsageError, match=r"Codex CLI has nothing to sign in with in the fence; sign in with codex, or give it one of"
+    ):
+        agents.choose({"agent": "command", "command_env": (), **options, "agent_command": "codex"}, 3)
+    assert "not signed in; to do: sign in with codex, or give it one of CODEX_API_KEY, " in typed("agents")[1]
+    settings = tmp_path / "codex home" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text('model = "own"\n')
+    assert not codex.can_sign_in
+    settings.write_text('model_provider = "mine"\n')
+    assert recipes.find_recipe() == (codex, [])
     made = command.make("codex", variables=("MORE_KEY",))
     assert made.arguments[:2] == [str(program), "exec"]
     assert made.variables == ("CODEX_API_KEY", "OPENAI_API_KEY", "MORE_KEY")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -81,10 +82,9 @@ def test_every_command_and_every_option_is_explained(pages):
         (["report", "--outptu", "a.png"], "--output"),
         (["report", "--output", "a.jpg"], "name one that ends in .png"),
         (["show"], "`autoresearch show --help`"),
-        (["run", "--hours", "nan"], "nan is not a number"),
-        (["init", "--train-seconds", "inf"], "0.05<=x<=604800"),
+        (["run", "--hours", "nan"], "takes a number above 0 and at most 100,000, not 'nan'"),
+        (["init", "--train-seconds", "inf"], "a number of at least 0.05 and at most 604,800, not 'inf'"),
         (["status", "--workspace", "~nobody-of-that-name/study"], "no study in"),
-        (["prepare", "--vocab-size", "300", "--corpus", ""], "no corpus ''"),
         (["prepare", "--vocab-size", "300", "--corpus", 300 * "a"], "no corpus"),
     ],
 )
@@ -93,6 +93,35 @@ def test_a_wrong_call_is_one_line_and_status_2(typed, arguments, said):
     assert status == 2
     assert said in complaint
     assert complaint.startswith("error: ") and len(complaint.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        ("run --experiments 1.5", "--experiments N takes a whole number of at least 0, not '1.5'; `autoresearch run --help`"),
+        (
+            "run --max-params -3",
+            "--max-params N|none takes a number above 0 and at most 1,000,000,000,000,000, or none, not '-3'; ",
+        ),
+        ("run --autotune soon", "takes a number above 0 and at most 86,400 (seconds), or off or again, not 'soon'; "),
+        ("run --agent claud", "--agent takes one of auto, search, claude, openai, command, not 'claud'; did you mean claude?; "),
+        ("run --experimens 1", "there is no option --experimens; did you mean --experiments?; `autoresearch run --help`"),
+        ("run --hours", "--hours needs a value behind it; `autoresearch run --help` says more"),
+        ("status x y", "nothing is taken beyond what is named in the help: leave out 'x y'; `autoresearch status --help`"),
+        ("show", "N is missing; `autoresearch show --help` says more"),
+        ("try", "--message TEXT is missing: What the edit is, in one line; `autoresearch try --help` says more"),
+        ("propose nowhere.py -m x", "FILE takes a file that is there and can be read, not 'nowhere.py'; `autoresearch propose "),
+        ("status --workspace README.md", "--workspace DIR takes a folder, not 'README.md'; "),
+        ("doctor --device ''", "--device N|NAME is empty: give it a value, or leave it out; `autoresearch doctor --help`"),
+        ("tell ' '", "TEXT is empty: give it a value; `autoresearch tell --help` says more"),
+        ("propose README.md -m ''", "--message TEXT is empty: give it a value; `autoresearch propose --help` says more"),
+        ("backends look", "no such command 'look'; `autoresearch backends --help` says more"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_says_what_is_taken(typed, monkeypatch, pytestconfig, call, line):
+    monkeypatch.chdir(pytestconfig.rootpath)
+    status, said, complaint = typed(*shlex.split(call))
+    assert (status, said, complaint.count("\n")) == (2, "", 1) and complaint.startswith("error: ") and line in complaint
 
 
 def test_no_command_at_all_prints_the_help_and_version_the_version():
@@ -134,3 +163,17 @@ def test_what_the_documents_tell_one_to_type_exists(pages, document):
             assert option in pages[path]["options"] or option == "--help", f"{document}: `autoresearch {path}` has no {option}"
     if document == "README.md":
         assert {path.split()[0] for path in pages if path} == {name for name, _ in calls}
+
+
+def test_a_table_is_folded_under_its_last_column_and_what_is_typed_is_not():
+    from autoresearch.commands.say import folded
+
+    row = "   12  0123456   0.912345  discard       MATRIX_LR 0.04 -> 0.06, DEPTH 8 -> 9"
+    assert folded(row, None) == folded(row, 100) == [row]
+    column = row.index("MATRIX")
+    assert folded(row, 72) == [row[: row.rindex(" ->")], " " * column + "-> 9"]
+    assert all(len(part) <= 60 for part in folded(row, 60))
+    assert folded(f"{'':9}to do: pip install 'torch>=2.9,<2.14' --index-url x", 40) == [
+        f"{'':9}to do: pip install 'torch>=2.9,<2.14' --index-url x"
+    ]
+    assert folded("", 10) == [""]

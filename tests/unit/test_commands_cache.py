@@ -38,9 +38,9 @@ def test_nothing_is_removed_while_a_text_is_prepared(cache, typed):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "--train-seconds", "1e-9"], "1e-09 is not in the range"),
-        (["run", "--seed", "1" + 30 * "0"], "is not in the range"),
-        (["cache", "--clean", "everything"], "is not one of"),
+        (["run", "--train-seconds", "1e-9"], "--train-seconds S takes a number of at least 0.05"),
+        (["run", "--seed", "1" + 30 * "0"], "--seed N takes a whole number of at least 0"),
+        (["cache", "--clean", "everything"], "--clean KIND|all takes one of downloads, "),
     ],
 )
 def test_numbers_that_can_not_be_are_refused(typed, arguments, words):

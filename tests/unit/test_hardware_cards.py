@@ -109,10 +109,27 @@ def test_a_study_goes_on_where_it_began_and_is_told_where_that_is_gone(null):
     assert cards.pick(moved, "0", known="GPU-9").card.id == "GPU-1"
 
 
-def test_a_list_that_breaks_the_contract_is_none(null, monkeypatch):
-    for text in ("", "no JSON", "{}", '[{"index": -1, "id": "a", "name": "b"}]', '[{"index": 0}]', "[1]"):
+def test_a_list_that_breaks_the_contract_is_none_and_is_said(null, monkeypatch):
+    backend = null()
+    assert cards.listed(backend) == ([], None)
+    for text in ("no JSON", "{}", '[{"index": -1, "id": "a", "name": "b"}]', '[{"index": 0}]', "[1]"):
         monkeypatch.setenv("AUTORESEARCH_NULL_DEVICES", text)
-        assert cards.listed(registry.scan()["null"]) == []
+        assert cards.listed(backend)[0] == []
+        assert "the first that is found; the backend's devices.py gave an unusable answer (" in cards.pick(backend).card_reason
+        with pytest.raises(UsageError, match=r"null can't be listed: .*unusable answer.*; leave --device out"):
+            cards.pick(backend, "0")
+
+
+def test_a_list_or_a_number_in_a_variable_that_is_none_is_the_backends_reason(null, monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_NULL_DEVICES", "[{")
+    with pytest.raises(UsageError, match=r"AUTORESEARCH_NULL_DEVICES is no JSON list of devices; to do: mend it, or unset it"):
+        detect.detect("null")
+    null(IDLE)
+    monkeypatch.setenv("AUTORESEARCH_NULL_DEVICE", "x")
+    with pytest.raises(
+        UsageError, match=r"plays no device x \(with AUTORESEARCH_NULL_DEVICE=x, which was set by hand\); to do: set "
+    ):
+        detect.detect("null")
 
 
 def test_the_probe_sees_the_device_that_was_picked(null):
@@ -153,7 +170,7 @@ def test_a_backend_that_has_not_the_device_leaves_the_place_to_one_that_has(null
     monkeypatch.setattr(detect, "why_not_asked", lambda backend: None)
     monkeypatch.setattr(detect, "ask", lambda backend, *others: Facts(ok=True, device=backend.name))
     _, facts = detect.survey(backends, device="1")
-    assert facts["null"].ok and "has no devices to choose from" in facts["cpu"].reason
+    assert facts["null"].ok and facts["cpu"].reason == "the backend cpu has one device and none to choose"
     with pytest.raises(UsageError, match="there is no device '9' "):
         detect.survey(backends, device="9")
 
@@ -345,6 +362,6 @@ def test_each_backend_declares_what_takes_one_device(name, selected, monkeypatch
     backend = registry.scan()[name]
     for variable in (backend.selector.variable, *backend.selector.also):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(cards, "listed", lambda backend: [Card(**DESKTOP), Card(**IDLE)])
+    monkeypatch.setattr(cards, "listed", lambda backend: ([Card(**DESKTOP), Card(**IDLE)], None))
     picked = cards.pick(backend)
     assert picked.selected == selected and selected.items() <= picked.variables.items()

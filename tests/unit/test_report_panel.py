@@ -110,6 +110,23 @@ def test_the_panel_shows_the_night(terminal):
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", tty.getvalue())  # NO_COLOR
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_what_one_has_to_know_is_whole_on_a_narrow_terminal(terminal, columns):
+    note = "train.py holds an edit of your own, which is left alone; judge it with `autoresearch try -m TEXT`, or drop it with git"
+    tty = terminal(columns, 24)
+    show(choose(False, False, tty), [*study([0.79]), {"event": "note", "reason": note}])
+    said = " ".join(line.strip("│ ") for line in screens(tty)[-1].splitlines())
+    best = "best val_bpb 0.7900 by experiment 1, 0.0100 +- 0.0012 (1.3 %) below the baseline"
+    assert note in said and best in said and "1 keep, 0 discard, 0 crash; 5:00 each, at this pace" in said and "…" not in said
+
+
+def test_a_skipped_experiment_is_called_so(terminal):
+    tty, events = terminal(60), study([0.79, None])
+    events[-1] |= {"verdict": "discard", "state": "skip"}
+    show(choose(False, False, tty), events)
+    assert re.findall(r"^│ +(\d)  (\w+)", screens(tty)[-1], re.M) == [("0", "baseline"), ("1", "keep"), ("2", "skip")]
+
+
 @pytest.mark.parametrize("columns, lines", [(8, 4), (20, 10), (40, 12), (80, 24), (300, 90)])
 def test_the_panel_fits_every_terminal(terminal, columns, lines):
     from rich.cells import cell_len

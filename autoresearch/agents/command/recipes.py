@@ -68,7 +68,7 @@ class Recipe:
     kept: tuple[str, ...] = ()  # of these: sign-ins that it renews; the newer of its copy and the user's own counts the next time
     moved: dict[str, str] = field(default_factory=dict)  # a variable by which the user has a path elsewhere, and the path
     files: dict[str, str] = field(default_factory=dict)  # what is written into its home folder besides: `~/...` and the text
-    needs: tuple[str, ...] = ()  # variables and files of which it wants one, or else waits for a person
+    needs: tuple[str, ...] = ()  # variables and files (`~/... with WORD`: that hold it) of which it wants one to sign in with
     reads: tuple[str, ...] = ()  # what it reads beside its own folder
     model: tuple[str, ...] = ()  # arguments for --model, with {model}
     budget: tuple[str, ...] = ()  # arguments that tell it how much money it may spend, with {usd}
@@ -82,9 +82,19 @@ class Recipe:
     @property
     def can_sign_in(self) -> bool:
         """As far as its needs tell."""
-        return not self.needs or any(
-            os.environ.get(one) or (one[0] == "~" and origin(one, self.moved).exists()) for one in self.needs
-        )
+        return not self.needs or any(os.environ.get(one) or (one[0] == "~" and self._holds(one)) for one in self.needs)
+
+    @property
+    def sign_in(self) -> str:
+        """What to do where it can't."""
+        return f"sign in with {self.executable}, or give it one of {', '.join(self.needs)}"
+
+    def _holds(self, need: str) -> bool:
+        path, _, word = need.partition(" with ")
+        try:
+            return word in origin(path, self.moved).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
 
 
 OWN = Recipe("own", "a command of your own")  # no file: what is not told by one can't be read
@@ -123,10 +133,11 @@ def recipe(name: str) -> Recipe | None:
     return recipes().get(name)
 
 
-def find_recipe() -> Recipe | None:
-    """The best recipe whose program is on PATH, for `--agent auto`."""
-    likely = (one for one in recipes().values() if one.rank and one.can_sign_in)
-    return next((one for one in likely if shutil.which(one.executable)), None)
+def find_recipe() -> tuple[Recipe | None, list[Recipe]]:
+    """For `--agent auto`: (the best recipe whose program is on PATH, better ones that have nothing to sign in with)."""
+    here = [one for one in recipes().values() if one.rank and shutil.which(one.executable)]
+    found = next((one for one in here if one.can_sign_in), None)
+    return found, here[: here.index(found)] if found else here
 
 
 def origin(path: str, moved: dict[str, str]) -> Path:

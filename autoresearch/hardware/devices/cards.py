@@ -27,10 +27,16 @@ LIKE_SHARE = 0.9  # of the memory of the largest: its equal
 
 
 class NoDevices(UsageError):
-    """Of a backend that has one device, or does not say which it has."""
+    """Of a backend that has one device, or does not say which it has. why: its list can't be read."""
 
-    def __init__(self, backend: Backend):
-        super().__init__(f"the backend {backend.name} has no devices to choose from here", "leave --device out")
+    def __init__(self, backend: Backend, why: str | None = None):
+        if backend.selector is None:
+            super().__init__(f"the backend {backend.name} has one device and none to choose", "leave --device out")
+            return
+        found = f"the driver of the backend {backend.name} ({backend.title}) was asked for its devices and lists none"
+        if why:
+            found = f"the devices of the backend {backend.name} can't be listed: {why}"
+        super().__init__(found, "leave --device out; `autoresearch doctor` says what is here and what is missing")
 
 
 def pick(backend: Backend, wanted: str | None = None, known: str | None = None) -> Backend:
@@ -44,30 +50,38 @@ def pick(backend: Backend, wanted: str | None = None, known: str | None = None) 
         if wanted is not None:
             raise NoDevices(backend)
         return backend
-    by_hand = [f"{name}={os.environ[name]}" for name in (selector.variable, *selector.also) if name in os.environ]
-    if by_hand:
-        words = " and ".join(by_hand)
+    if words := by_hand(backend):
         if wanted is not None:
             raise UsageError(f"{words} chooses the device already", "unset that, or leave --device out")
         return replace(backend, card_reason=f"as {words} says, which was set by hand")
-    cards = listed(backend)
+    cards, fault = listed(backend)
     if not cards:
         if wanted is not None:
-            raise NoDevices(backend)
-        return backend
-    card, why = _wanted(cards, wanted) if wanted else _known(cards, known) if known else _free(cards)
+            raise NoDevices(backend, fault)
+        return replace(backend, card_reason=fault and f"the first that is found; {fault}")
+    card, why = _wanted(cards, wanted) if wanted is not None else _known(cards, known) if known else _free(cards)
     selected = {**selector.fixed, selector.variable: str(card.index)} if len(cards) > 1 else {}
     return replace(backend, card=card, card_reason=f"{_head(card, cards)}: {why}", selected=selected)
 
 
-def listed(backend: Backend) -> list[Card]:
-    """In the backend's own order; none where it does not answer or breaks the contract."""
-    line, _ = Question(backend, FILE).line()
+def by_hand(backend: Backend) -> str:
+    """The variables by which a person has taken devices already, as `NAME=VALUE and ...`; empty: none."""
+    names = (backend.selector.variable, *backend.selector.also) if backend.selector else ()
+    return " and ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+
+
+def listed(backend: Backend) -> tuple[list[Card], str | None]:
+    """(its devices in the backend's own order, why there are none where it does not answer or breaks the contract)."""
+    line, fault = Question(backend, FILE).line()
+    if fault:
+        return [], fault
     try:
         table = json.loads(line)
-        return [records.read_own(Card, one) for one in table] if isinstance(table, list) else []
-    except ValueError:
-        return []
+        if not isinstance(table, list):
+            raise ValueError("it is no list")
+        return [records.read_own(Card, one) for one in table], None
+    except ValueError as error:
+        return [], f"the backend's {FILE} gave an unusable answer ({error}): {line[:80]!r}"
 
 
 def free(cards: Sequence[Card]) -> Card:

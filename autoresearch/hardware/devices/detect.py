@@ -45,9 +45,13 @@ def probe(backend: Backend, timeout_seconds: float = PROBE_LIMIT_SECONDS, variab
     if (obstacle := why_not_asked(backend)) is not None:
         return obstacle
     try:
-        return ask(backend, timeout_seconds, variables)
+        facts = ask(backend, timeout_seconds, variables)
     except ProbeFault as fault:
-        return Facts(ok=False, reason=str(fault))
+        anew = f"install what it needs anew ({backend.install}), or " if backend.install else ""
+        facts = Facts(ok=False, reason=str(fault), cure=f"{anew}report it with what `autoresearch doctor` says")
+    if not facts.ok and (words := cards.by_hand(backend)):
+        return replace(facts, reason=f"{facts.reason} (with {words}, which was set by hand)")
+    return facts
 
 
 def why_not_asked(backend: Backend) -> Facts | None:
