@@ -50,6 +50,7 @@ def play(study, setup, slow, quick, experiments, share=1.0, recorder=None):
     return outcome, recorder
 
 
+@pytest.mark.slow
 def test_an_ask_that_the_ledger_refuses_ends_no_night(fresh):
     slow = Slow(lambda view: view.on_ask(replace(ASK, cost_usd=9e11)) or BETTER)
     _, recorder = play(*fresh, slow, None, 1)
@@ -97,6 +98,7 @@ def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, co
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_it_is_shown_how_trainings_went(fresh):
     study, setup = fresh
     slow = Slow(lambda view: WORSE, lambda view: BETTER)

@@ -311,6 +311,7 @@ def test_real_load_makes_a_real_run_contended(tmp_path, corpus, monkeypatch, bus
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_any_write_beside_an_invalid_run_it_ends_the_same(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus)
     machine = Machine()
