@@ -103,7 +103,7 @@ def test_an_honest_model_passes_and_an_open_tolerance_leaves_the_direction(frame
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", ["torch", pytest.param("mlx", marks=pytest.mark.thorough)])
 def test_in_real_processes(framework, tmp_path, corpus):
     """Trained, scored and audited each in a process of its own, by the shipped backend."""
     audited.runtime(framework)  # skips without its package

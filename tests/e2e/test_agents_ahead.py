@@ -70,6 +70,7 @@ def test_where_nobody_fills_in_the_wait_is_said_again_and_again(fresh, monkeypat
     assert state_of(fresh[0]).experiments[1].verdict == "keep"
 
 
+@pytest.mark.slow
 def test_an_ask_that_the_ledger_refuses_ends_no_night(fresh):
     slow = Slow(lambda view: view.on_ask(replace(ASK, cost_usd=9e11)) or BETTER)
     _, recorder = play(*fresh, slow, None, 1)
@@ -117,6 +118,7 @@ def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, co
     check_in_line(study)
 
 
+@pytest.mark.slow
 def test_it_is_shown_how_trainings_went(fresh):
     study, setup = fresh
     slow = Slow(lambda view: WORSE, lambda view: BETTER)

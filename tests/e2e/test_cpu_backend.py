@@ -152,6 +152,7 @@ def test_the_score_is_that_of_a_slow_scorer_at_any_batch_size(setup, text, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_compiled_gradients_are_the_eager_ones(setup, text, compile_cache, tmp_path):
     """At widths where products are split over threads: there, compiled transposed copies once came out as garbage.
 

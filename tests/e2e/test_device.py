@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import studies
 
 from autoresearch.hardware.autotune import tune
@@ -14,6 +15,7 @@ BUSY = {"id": "A", "name": "card", "memory_bytes": 24 << 30, "free_bytes": 1 << 
 IDLE = {"id": "B", "name": "card", "memory_bytes": 24 << 30, "free_bytes": 23 << 30, "busy": 0.0, "display": False}
 
 
+@pytest.mark.slow
 def test_a_study_stays_on_the_device_that_it_began_on(tmp_path, corpus, typed, monkeypatch):
     def plays(*cards):
         found = [{"index": index} | card for index, card in enumerate(cards)]

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,10 @@ class Wire:
                 self._more.notify_all()
 
 
-@pytest.mark.parametrize("leave", ["closes stdin", "SIGTERM", "SIGINT"])
+SIGNALS = [pytest.param(name, marks=pytest.mark.thorough) for name in ("SIGTERM", "SIGINT")]
+
+
+@pytest.mark.parametrize("leave", ["closes stdin", *SIGNALS])
 def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_path, corpus, leave):
     study, _ = studies.make(tmp_path / "study", corpus, train_seconds=3600)
 
@@ -207,8 +211,8 @@ def test_only_protocol_on_stdout_and_a_client_that_leaves_ends_the_training(tmp_
 
 
 def test_a_call_that_is_cancelled_ends_its_training_and_goes_on_when_it_is_made_again(tmp_path, corpus):
-    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=5)
-    studies.play(study, setup, [], experiments=0)
+    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=3)
+    studies.play(study, replace(setup, train_seconds=0.1), [], experiments=0)
 
     def await_begin(count: int) -> None:
         """Of experiment 1, in the ledger: a beat may miss a short training."""

@@ -69,7 +69,7 @@ def check_study(tmp_path, backend: str, profile: str, path: str = "", experiment
     "backend, line",
     [
         ("mlx", r"depth 1, width 16, .* mlx\.core\.float32 on .*by MLX"),
-        ("jax", r"depth 1, width 16, .* on .*by JAX"),
+        pytest.param("jax", r"depth 1, width 16, .* on .*by JAX", marks=pytest.mark.thorough),
     ],
 )
 def test_a_study_with_another_framework_trains_and_scores(backend, line, tmp_path):

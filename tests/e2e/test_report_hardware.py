@@ -17,7 +17,9 @@ CALL = ("report-hardware", "--backend", "null", "--profile", "null", "--corpus",
 
 @pytest.fixture
 def few(monkeypatch, tmp_path):
-    """The attempts and the contracts have tests of their own, and take a minute."""
+    """The attempts, the contracts and the probes of other backends have tests of their own, and take a minute."""
+    null = registry.scan()["null"]
+    monkeypatch.setattr(registry, "scan", lambda: {"null": null})
     monkeypatch.setattr(trial, "run", lambda level, on_result: [trial.Result("a", "one", False, "closed", True)])
     monkeypatch.setattr(suite, "check", lambda backend: iter([Checked("probe", "pass", "0.1 s"), Checked("golden", "n/a")]))
     monkeypatch.chdir(tmp_path)
@@ -50,8 +52,6 @@ def test_what_fails_is_named_and_the_rest_is_made_all_the_same(few, typed, monke
     def fails(*_):
         raise RunFailed("oom", "no room on the card")
 
-    null = registry.scan()["null"]
-    monkeypatch.setattr(registry, "scan", lambda: {"null": null})  # the test above probes them all
     monkeypatch.setattr(measure, "measure", fails)
     monkeypatch.setattr(trial, "run", lambda level, on_result: [trial.Result("a", "one", True, "open", True)])
     monkeypatch.setattr(suite, "check", lambda backend: iter([Checked("trains", "fail", "crash", "mend it")]))

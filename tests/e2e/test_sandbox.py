@@ -295,6 +295,7 @@ OPEN = {2: {"standard_library", "metadata", "access_time", "log_length"}, 3: {"s
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(REACH.level < 3, reason="doctor tries the highest level")
 def test_what_level_2_promises_it_keeps():
     found = trial.run(2)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -69,7 +70,7 @@ def edited(study, changes: dict) -> str:
 
 def test_a_run_is_told_paused_resumed_skipped_and_given_a_train_py(tmp_path, corpus, typed):
     study, setup = studies.make(tmp_path / "study", corpus, train_seconds=3)
-    play(study, setup, [], experiments=0)
+    play(study, replace(setup, train_seconds=0.1), [], experiments=0)
     here = ("--workspace", str(study.folder))
 
     def ask(*words: str) -> None:
@@ -113,7 +114,7 @@ def test_a_run_is_told_paused_resumed_skipped_and_given_a_train_py(tmp_path, cor
 
 def test_a_run_that_is_killed_beside_a_request_takes_it_once(tmp_path, corpus, typed):
     study, setup = studies.make(tmp_path / "study", corpus, train_seconds=3)
-    play(study, setup, [], experiments=0)
+    play(study, replace(setup, train_seconds=0.1), [], experiments=0)
     here = ("--workspace", str(study.folder))
     with Night(study) as night:
         night.wait("begin", n=1)

@@ -18,12 +18,13 @@ def watch(name, folder, **values):
     return Stopwatch(backend, train_py, VOCAB_SIZE, SEQ_LEN, folder, variables=eager)
 
 
-def needs(package):
-    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+def needing(package, *marks):
+    absent = pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+    return pytest.param(package, marks=[absent, *marks])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cpu", pytest.param("mlx", marks=needs("mlx")), pytest.param("jax", marks=needs("jax"))])
+@pytest.mark.parametrize("name", ["cpu", needing("mlx"), needing("jax", pytest.mark.thorough)])
 def test_pieces_of_a_step_are_timed(name, tmp_path):
     with watch(name, tmp_path / "one") as one:
         assert set(one.offers) == {*LIMITS, *PARTS}

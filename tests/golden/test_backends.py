@@ -13,7 +13,6 @@ import pytest
 from autoresearch.hardware.devices import registry
 
 CHILD = Path(__file__).with_name("child.py")
-slow = pytest.mark.slow
 
 
 def follow(backend: str, framework: str, dtype: str, compiled: bool, cache: Path) -> dict:
@@ -37,7 +36,7 @@ def assert_follows(answer: dict, dtype: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=slow), pytest.param("float16", marks=slow)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", pytest.param("float16", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("backend, framework, kernels", [("cpu", "torch", {"own", "generic"}), ("mlx", "mlx", {"own"})])
 def test_eager_it_follows_the_golden_state(backend, framework, kernels, dtype, compile_cache):
     answer = follow(backend, framework, dtype, False, compile_cache)
@@ -45,11 +44,12 @@ def test_eager_it_follows_the_golden_state(backend, framework, kernels, dtype, c
     assert_follows(answer, dtype)
 
 
-@slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend, framework, dtype",
     [
-        ("cpu", "torch", "float32"),  # compiled bfloat16 is held against eager in tests/e2e/test_cpu_backend.py
+        # Compiled bfloat16 is held against eager in tests/e2e/test_cpu_backend.py, which in the plain run trains by it in a cell.
+        pytest.param("cpu", "torch", "float32", marks=pytest.mark.thorough),
         ("mlx", "mlx", "float32"),
         ("jax", "jax", "float32"),
     ],

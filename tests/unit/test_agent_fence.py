@@ -63,6 +63,7 @@ def said(folder: Path) -> str:
     return (folder / "command" / "last-output.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("level", LEVELS)
 def test_nothing_gets_out(level):
@@ -80,6 +81,7 @@ def test_a_program_that_sets_modes_and_times_goes_on(level, own, tmp_path):
     assert one.propose(view(tmp_path)).train_py == "DEPTH = 5\n"
 
 
+@pytest.mark.slow
 @linux
 def test_without_a_fence_they_get_out():
     names = ("ssh_key", "ledger", "unix_socket", "environment", "signal_harness")

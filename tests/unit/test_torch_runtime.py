@@ -146,6 +146,7 @@ def test_a_compiler_that_does_not_work_is_told_before_a_training_breaks(monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32" or not runtime.can_compile, reason="needs a compiler; on Windows PyTorch quotes")
 def test_an_environment_and_a_study_in_folders_with_a_space_and_an_apostrophe(tmp_path):
     """PyTorch joins the compiler's line without quotes, and splits it at spaces."""
