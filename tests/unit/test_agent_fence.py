@@ -257,7 +257,7 @@ def test_where_no_fence_can_be_made_a_person_has_to_say_so(own, monkeypatch):
 def test_a_program_that_would_wait_for_a_sign_in_is_not_started(own, tmp_path, monkeypatch):
     own(EDIT, 'needs = ["MINE_KEY", "~/.mine/key"]\n')
     options = dict.fromkeys(("model", "max_cost", "mix", "max_tokens_per_experiment"), None)
-    with pytest.raises(UsageError, match=r"Mine has nothing to sign in with; set one of MINE_KEY, ~/\.mine/key"):
+    with pytest.raises(UsageError, match=r"Mine has nothing to sign in with in the fence; sign in with mine, or give it one of MINE_KEY, ~/\.mine/key"):
         agents.choose(options | {"agent": "command", "agent_command": "mine", "command_env": ()}, 1)
     monkeypatch.setenv("MINE_KEY", "x")
     assert recipes.recipe("mine").can_sign_in
