@@ -62,6 +62,7 @@ def choose(options: dict[str, Any], seed: int, spent_usd: float = 0.0) -> "tuple
 def _llm(name: str, options: dict[str, Any], seed: int, cap_usd: float | None, count: int) -> "tuple[Agent, list[str]]":
     from autoresearch.agents.llm import prices
     from autoresearch.agents.llm.llm import LLM
+    from autoresearch.agents.llm.reply import is_at_home
 
     own = {option: options[option] for option in _OF_OPENAI if name == "openai"}
     agent = make(
@@ -72,7 +73,10 @@ def _llm(name: str, options: dict[str, Any], seed: int, cap_usd: float | None, c
     model = agent.service.model
     expected = prices.cost_usd(model, prices.proposal())
     if expected is None:
-        return agent, [f"the price of {model} is not known here: what it costs is n/a, and no limit holds"]
+        is_free = options["max_cost"] == math.inf or is_at_home(agent.service.host)
+        agent.max_asks = None if is_free else NIGHT_ASKS
+        limit = "no limit holds" if is_free else f"at most {NIGHT_ASKS} answers whose cost it does not tell, this time"
+        return agent, [f"the price of {model} is not known here: what it costs is n/a, and {limit}"]
     agent.max_cost_usd = cap_usd
     return agent, [f"expected {count * expected:.2f} USD for {count} proposals by {model}; {_cap_words(options, cap_usd)}"]
 

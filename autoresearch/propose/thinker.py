@@ -17,6 +17,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 600.0  # chosen: of the back-of
 # The same where waiting mends nothing by itself (a rejected key, no such model) or what is proposed is no use: each try may cost.
 FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 60.0, 3600.0
 JITTER = 0.3
+ABANDON_SECONDS = 3 * 3600.0  # chosen: an agent that gives no word for longer is asked anew; the longest request takes two hours
 LEAVE_SECONDS = 5.0  # that an agent has to end once nobody wants its answer
 
 
@@ -30,7 +31,7 @@ class Thinker:
         self._thread: threading.Thread | None = None
         self._wanted = True
         self._failures = 0
-        self._not_before = 0.0  # time.monotonic
+        self._begun = self._not_before = 0.0  # time.monotonic
         self._random = random.Random(seed)
 
     @property
@@ -48,20 +49,26 @@ class Thinker:
 
     def think(self, view: View) -> None:
         assert self._thread is None, "one proposal at a time"
-        view = replace(view, wanted=lambda: self._wanted, on_ask=self.asks.put)
+        answers: queue.SimpleQueue[Proposal | BaseException] = queue.SimpleQueue()
+        self._answers, self._begun = answers, time.monotonic()
+        view = replace(view, wanted=lambda: self._wanted and self._answers is answers, on_ask=self.asks.put)
         # A daemon: an agent that does not end keeps no program alive.
-        self._thread = threading.Thread(target=self._work, args=(view,), name=f"agent {self.agent.name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(view, answers), name=f"agent {self.agent.name}", daemon=True)
         self._thread.start()
 
     def take(self, wait_seconds: float = 0.0) -> Proposal | BaseException | None:
         """The proposal, or the error that ended its making, once it is there."""
         if self._thread is None:
             return None
+        answer: Proposal | BaseException
         try:
             answer = self._answers.get(timeout=wait_seconds) if wait_seconds else self._answers.get_nowait()
+            self._thread.join()
         except queue.Empty:
-            return None
-        self._thread.join()
+            if time.monotonic() - self._begun < ABANDON_SECONDS:
+                return None
+            answer = Unavailable(f"no word from it for {ABANDON_SECONDS / 3600:g} hours")
+            self._answers = queue.SimpleQueue()  # what that thread still brings, nobody reads
         self._thread = None
         if isinstance(answer, Unavailable):
             self._back_off(min(answer.retry_seconds or 0.0, LONGEST_REST_SECONDS))
@@ -91,7 +98,7 @@ class Thinker:
         seconds = max(own, asked_seconds) * self._random.uniform(1 - JITTER, 1 + JITTER)
         self._not_before = time.monotonic() + max(seconds, asked_seconds)
 
-    def _work(self, view: View) -> None:
+    def _work(self, view: View, answers: "queue.SimpleQueue[Proposal | BaseException]") -> None:
         answer: Proposal | BaseException
         try:
             answer = replace(self.agent.propose(view), agent=self.agent.name)
@@ -99,4 +106,4 @@ class Thinker:
             answer = error
         except Exception as error:  # a bug of the agent's ends no night: the machine goes on with the search
             answer = Unavailable(f"{type(error).__name__}: {error}")
-        self._answers.put(answer)
+        answers.put(answer)

@@ -163,7 +163,9 @@ def _bubblewrap(one: Cell) -> tuple[list[str], list[int]]:
     os.lseek(code, 0, os.SEEK_SET)
     names = [name for name in bubblewrap.NAMESPACES if name != "--unshare-net"]
     # Where we are root: no rights of root, and no setting of the kernel, which its owner may write without any.
-    inside = [*bubblewrap.in_memory("/tmp"), *bubblewrap.root(one), "--ro-bind", "/proc/sys", "/proc/sys", "--cap-drop", "ALL"]
+    # Nor its own place among those that go first when memory is short, nor files in /dev, which is memory without a bound.
+    shut = ["--remount-ro", "/proc", "--remount-ro", "/dev", "--ro-bind", "/proc/sys", "/proc/sys"]
+    inside = [*bubblewrap.in_memory("/tmp"), *bubblewrap.root(one), *shut, "--cap-drop", "ALL"]
     inside += ["--seccomp", str(code), "--chdir", one.work, "--"]
     return [bubblewrap.program(), *names, *inside], [code]
 

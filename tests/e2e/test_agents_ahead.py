@@ -308,6 +308,24 @@ def test_a_night_ends_in_time_when_only_one_that_does_not_answer_is_left(fresh):
     assert outcome.exit_status == 0 and outcome.reason == "the time is over, and slow had no answer"
 
 
+def test_one_that_gives_no_word_is_given_up_and_asked_anew(fresh, monkeypatch):
+    study, setup = fresh
+    monkeypatch.setattr(thinker, "ABANDON_SECONDS", 0.5)
+    monkeypatch.setattr(thinker, "FIRST_WAIT_SECONDS", 0.01)
+    end, wanted = threading.Event(), []
+
+    def silent(view):
+        wanted.append(view.wanted)
+        assert end.wait(60)
+        return WORSE
+
+    _, recorder = play(study, setup, Slow(silent, lambda view: BETTER), None, experiments=1)
+    assert not wanted[0]()
+    end.set()
+    assert [one.description for one in state_of(study).experiments[1:]] == ["slow 2"]
+    assert any("no word from it for" in note for note in recorder.notes)
+
+
 @pytest.mark.slow
 def test_nothing_is_asked_for_after_the_last_experiment(fresh):
     study, setup = fresh

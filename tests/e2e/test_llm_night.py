@@ -118,7 +118,11 @@ def test_the_agent_is_chosen_by_what_is_there(monkeypatch, tmp_path):
     assert re.search(r"expected 2\.\d\d USD for 27 proposals by claude-opus-5-5; at most 5 USD this time", said[1])
     assert agents.choose(OPTIONS | {"max_cost": math.inf}, 3)[0].slow.max_cost_usd is None
     both, said = agents.choose(OPTIONS | {"model": "a-server-s-own"}, 3)
-    assert both.slow.max_cost_usd is None and "no limit holds" in said[1]
+    assert both.slow.max_asks == agents.NIGHT_ASKS and "at most 60 answers whose cost it does not tell" in said[1]
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://localhost:11434")
+    both, said = agents.choose(OPTIONS | {"model": "a-server-s-own"}, 3)
+    assert both.slow.max_asks is None and "no limit holds" in said[1]
+    monkeypatch.delenv("ANTHROPIC_BASE_URL")
     for wrong, words in (
         ({"agent": "search", "model": "x"}, "--model is not for the agent search"),
         ({"agent": "search", "mix": 0.5}, "--mix is not for the agent search"),

@@ -172,7 +172,9 @@ def test_a_sign_in_that_it_has_not_renewed_is_kept_nowhere(own, tmp_path):
 @linux
 @pytest.mark.parametrize("level", LEVELS)
 def test_it_stands_back_for_the_training_and_fills_no_disk(level, own, tmp_path, monkeypatch):
-    text = "import os, resource, time\nprint(open('/proc/self/oom_score_adj').read().strip(), os.nice(0))\n"
+    text = "import os, resource, time\nfor path in ('/proc/self/oom_score_adj', '/dev/filled'):\n"
+    text += "    try:\n        open(path, 'w').write('0')\n    except OSError:\n        pass\n"
+    text += "print(open('/proc/self/oom_score_adj').read().strip(), os.nice(0), os.path.exists('/dev/filled'))\n"
     text += "tmp = os.statvfs('/tmp')\n"
     text += "print(resource.getrlimit(resource.RLIMIT_FSIZE)[1], tmp.f_blocks * tmp.f_frsize, flush=True)\n"
     own(text + "for n in range(3):\n    open(str(n), 'wb').write(bytes(1 << 20))\ntime.sleep(600)\n")
@@ -181,9 +183,10 @@ def test_it_stands_back_for_the_training_and_fills_no_disk(level, own, tmp_path,
     one.level = level
     with pytest.raises(Unavailable, match="wrote more than 2 MB into its folder"):
         one.propose(view(tmp_path))
-    adjusted, nice, file_bytes, in_memory = map(int, said(tmp_path).split())
-    assert (adjusted, nice, file_bytes) == (1000, min(19, os.nice(0) + fence.NICE), 2 << 30)
-    assert level < 3 or in_memory == bubblewrap.IN_MEMORY_BYTES or "--size" not in bubblewrap._options()
+    adjusted, nice, is_filled, file_bytes, in_memory = said(tmp_path).split()
+    assert is_filled == "False", "/dev is memory without a bound"
+    assert (int(adjusted), int(nice), int(file_bytes)) == (1000, min(19, os.nice(0) + fence.NICE), 2 << 30)
+    assert level < 3 or int(in_memory) == bubblewrap.IN_MEMORY_BYTES or "--size" not in bubblewrap._options()
 
 
 @linux
@@ -257,7 +260,10 @@ def test_where_no_fence_can_be_made_a_person_has_to_say_so(own, monkeypatch):
 def test_a_program_that_would_wait_for_a_sign_in_is_not_started(own, tmp_path, monkeypatch):
     own(EDIT, 'needs = ["MINE_KEY", "~/.mine/key"]\n')
     options = dict.fromkeys(("model", "max_cost", "mix", "max_tokens_per_experiment"), None)
-    with pytest.raises(UsageError, match=r"Mine has nothing to sign in with in the fence; sign in with mine, or give it one of MINE_KEY, ~/\.mine/key"):
+    with pytest.raises(
+        UsageError,
+        match=r"Mine has nothing to sign in with in the fence; sign in with mine, or give it one of MINE_KEY, ~/\.mine/key",
+    ):
         agents.choose(options | {"agent": "command", "agent_command": "mine", "command_env": ()}, 1)
     monkeypatch.setenv("MINE_KEY", "x")
     assert recipes.recipe("mine").can_sign_in

@@ -385,6 +385,21 @@ def test_the_money_is_counted_before_each_request(talk):
     assert len(talk.server.requests) == 1 and talk.asks[0].cost_usd > 0.001
 
 
+def test_a_figure_beyond_belief_is_no_cost_and_an_answer_without_one_counts_at_most(talk):
+    """One number of a server's once ended the night, and answers that told none were free."""
+    huge = [{**answer, "output_tokens": 2**62} for answer in answers("one_answer")]
+    talk.open(huge, max_cost_usd=1.0)
+    assert talk.propose().cost_usd is None and talk.asks[0].cost_usd is None and talk.asks[0].output_tokens is None
+    with pytest.raises(llm.BudgetSpent, match=r"1\.\d\d USD are spent \(up to 0\.\d\d by answers that do not say what they took\)"):
+        talk.propose(spent_usd=0.6)
+    assert len(talk.server.requests) == 1
+    talk.open(huge * 2, model="some-other-model")
+    talk.agent.max_asks = 1
+    talk.propose()
+    with pytest.raises(llm.BudgetSpent, match="it gave 1 answers whose cost is not known; `--max-cost none`"):
+        talk.propose()
+
+
 def test_the_tokens_of_an_experiment_are_shared_by_its_answers_and_its_repair(talk):
     steps = [{**answer, "output_tokens": 3000} for answer in answers("three_answers")]
     talk.open([*steps, *answers("repaired")], max_tokens_per_experiment=9500)

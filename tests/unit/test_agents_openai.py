@@ -161,6 +161,13 @@ def test_without_a_key_it_needs_an_address(monkeypatch):
         openai.make("gpt", "localhost:11434")
 
 
+def test_a_model_s_name_is_a_line_or_is_left_out(talk):
+    talk.open([], models=({"id": "evil\x1b[2J\nerror: a line"}, {"id": "n" * 999}, {"id": "small"}))
+    talk.agent.close()
+    talk.agent = openai.make(None, talk.server.url)
+    assert talk.agent.service.model == "small"
+
+
 def test_ollama_is_offered_and_not_taken(monkeypatch, tmp_path, talk):
     for name in agents.KEYS:
         monkeypatch.delenv(name, raising=False)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from autoresearch.agents.base import Ask, Unavailable
-from autoresearch.agents.llm import prices, reply
+from autoresearch.agents.llm import http, prices, reply
 from autoresearch.agents.llm.reply import Asked, Reply
 from autoresearch.errors import AutoresearchError, UsageError
 
@@ -34,10 +34,10 @@ class Service:
         """read_seconds: without a byte; None: as the host is."""
         import anthropic
 
-        self.model, self._sdk = model, anthropic
+        self.model, self._sdk, self._watch = model, anthropic, http.Watch()
         try:
             # The loop backs off, and trains meanwhile. The SDK's own HTTP client complains from its __del__ if it can't be made.
-            self._client = anthropic.Anthropic(max_retries=0, http_client=anthropic.DefaultHttpxClient())
+            self._client = anthropic.Anthropic(max_retries=0, http_client=http.client(anthropic, self._watch))
         except anthropic.AnthropicError as error:
             raise UsageError(f"the key can't be read: {reply.shown(str(error))}", KEYS) from None
         except Exception as error:  # of its HTTP library: a proxy or a certificate that is not there
@@ -66,14 +66,14 @@ class Service:
         """request: what messages.stream takes besides the model. Raises nothing: errors are in the reply."""
         started, stream, ended = time.monotonic(), None, False
         error: tuple[str, AutoresearchError] | None = None
+        self._watch.begin(self._request_seconds, wanted)
         try:
             with self._client.messages.stream(model=self.model, **request) as stream:
-                for event in reply.bounded(stream, self.host, request["max_tokens"], self._request_seconds, wanted):
+                for event in reply.bounded(stream, self.host, request["max_tokens"]):
                     ended = ended or event.type == "message_stop"
-        except reply.Ended as end:
-            error = end.outcome, end.error
         except Exception as raised:  # not only the SDK's: what its parser and its HTTP library raise comes through as it is
-            error = self._translated(raised)
+            ours = reply.ended(raised)
+            error = (ours.outcome, ours.error) if ours else self._translated(raised)
         message = _snapshot(stream)
         if error is None:
             error = _fault(message, ended, request["max_tokens"])
@@ -118,9 +118,7 @@ class Service:
 
 
 def _count(usage: object, name: str) -> int | None:
-    """None for what a server leaves out, or fills with something else."""
-    value = getattr(usage, name, None)
-    return value if type(value) is int and value >= 0 else None
+    return prices.count(getattr(usage, name, None))
 
 
 def _snapshot(stream: "MessageStream[None] | None") -> "ParsedMessage[None] | None":

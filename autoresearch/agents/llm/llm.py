@@ -107,6 +107,8 @@ class LLM:
         self.name, self.service, self.max_cost_usd, self.context = name, service, max_cost_usd, context
         self.max_tokens = max_tokens_per_experiment or TOKENS_PER_EXPERIMENT
         self.max_output = TOKENS_PER_ANSWER  # that the service takes
+        self.max_asks: int | None = None  # answers without a known cost
+        self._untold, self._untold_usd = 0, 0.0  # such answers, and what they may have cost at most
         self._last: Conversation | None = None  # the one that the last proposal came from
 
     def close(self) -> None:
@@ -125,6 +127,10 @@ class LLM:
             spent_usd += reply.ask.cost_usd or 0.0
             is_priced = is_priced and reply.ask.cost_usd is not None
             talk.output_tokens += reply.ask.output_tokens or 0
+            if reply.content and reply.ask.cost_usd is None:
+                asked = int(_size([*talk.system, *talk.messages]) / CHARACTERS_PER_TOKEN)
+                self._untold += 1
+                self._untold_usd += prices.cost_usd(self.service.model, prices.Tokens(asked, left)) or 0.0
             if reply.error is not None:
                 view.on_ask(reply.ask)
                 if isinstance(reply.error, TooLong) and self._learns(reply.error):
@@ -173,10 +179,13 @@ class LLM:
 
     def _tokens_left(self, view: View, talk: Conversation, spent_usd: float) -> int:
         """For the next answer; raises when there is no money or no room for one."""
-        total = view.spent_usd + spent_usd
+        total = view.spent_usd + spent_usd + self._untold_usd
         if self.max_cost_usd is not None and total >= self.max_cost_usd:
-            spent = f"{total:.2f} USD are spent, and --max-cost is {self.max_cost_usd:g}"
+            untold = f" (up to {self._untold_usd:.2f} by answers that do not say what they took)" if self._untold_usd else ""
+            spent = f"{total:.2f} USD are spent{untold}, and --max-cost is {self.max_cost_usd:g}"
             raise BudgetSpent(f"{spent}; raise it to go on with {self.name}")
+        if self.max_asks is not None and self._untold >= self.max_asks:
+            raise BudgetSpent(f"it gave {self._untold} answers whose cost is not known; `--max-cost none` sets no limit")
         if not view.wanted():
             raise Unavailable("nobody waits for the answer any more")
         left = min(self.max_tokens - talk.output_tokens, self.max_output)

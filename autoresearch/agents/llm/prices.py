@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+MOST_TOKENS = 10**9  # of one kind in one request; chosen: a thousand times the largest context
+MOST_USD = 10_000.0  # of one request; chosen: a thousand times the dearest
 PRICES = Path(__file__).with_name("prices.toml")
 
 
@@ -38,12 +40,18 @@ def is_known(model: str) -> bool:
 
 
 def cost_usd(model: str, tokens: Tokens) -> float | None:
+    """US dollars; None where the price is not known, or the tokens are beyond belief."""
     for price in _fitting(model):
         if tokens.all_input <= price.get("up_to_input", tokens.all_input):
             kinds = ("input", "output", "write_5m", "write_1h", "read")
-            millionths: float = sum(getattr(tokens, kind) * price[kind] for kind in kinds)
-            return millionths / 1e6
+            usd = float(sum(getattr(tokens, kind) * price[kind] for kind in kinds)) / 1e6
+            return usd if usd <= MOST_USD else None  # no service bills that: it says something else
     return None
+
+
+def count(value: object) -> int | None:
+    """Tokens as a service tells them; None for what it leaves out, or fills with something else."""
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def proposal() -> Tokens:

@@ -8,6 +8,7 @@ None of them ends a night: the search goes on, and the panel says why it goes on
 """
 
 import email.utils
+import ipaddress
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,11 @@ class Service(Protocol):
     model: str
     knows_editor: bool  # Anthropic's editor by its type, without a schema
 
+    @property
+    def host(self) -> str:
+        """Its name, and its port where the address has one."""
+        ...
+
     def ask(self, request: dict[str, Any], wanted: Callable[[], bool]) -> Reply:
         """Raises nothing: errors are in the reply."""
         ...
@@ -67,9 +73,20 @@ class Asked:
     known: Sequence[str] = ()  # models that it may have
 
 
+def is_at_home(host: str) -> bool:
+    """Whether a host, with its port or without, is this machine or a neighbour, where answers cost nothing."""
+    name = host.rpartition(":")[0].strip("[]") if re.search(r"(^[^:]*|\]):\d+$", host) else host.strip("[]")
+    try:
+        return ipaddress.ip_address(name).is_private
+    except ValueError:
+        return "." not in name or name.endswith((".local", ".lan", ".home.arpa"))
+
+
 def refusal(asked: Asked, status: int, said: str, words: str = "", retry_seconds: float | None = None) -> AutoresearchError:
     """The error for an HTTP status. said: the service's sentence, fit to be shown. words: its kind and code of the error."""
     host, told = asked.host, f"{words} {said}".lower()
+    if 300 <= status < 400:
+        return EnvironmentFailure(f"{host} sends requests elsewhere ({status}), which is not followed; mend {asked.address}")
     if status == 402 or "billing_error" in words or (status in (400, 403, 429) and any(one in told for one in NO_CREDIT_WORDS)):
         return EnvironmentFailure(f"no credit at {host}: {said}; add credit there, or use --agent search")
     if status == 401 or "authentication_error" in words:
@@ -141,7 +158,7 @@ def cut_short(max_tokens: int) -> Unavailable:
 
 
 class Ended(Exception):
-    """We ended a stream. outcome: in a few words."""
+    """We ended an answer. outcome: in a few words."""
 
     def __init__(self, outcome: str, error: Unavailable):
         super().__init__(outcome)
@@ -165,14 +182,14 @@ def broken_off(error: Exception, sdk: Any, host: str, read_seconds: float, said:
     return "malformed answer", Unavailable(f"a malformed answer of {host} ({type(error).__name__})")
 
 
-def bounded(events: Iterable[Event], host: str, max_tokens: int, seconds: float, wanted: Callable[[], bool]) -> Iterator[Event]:
-    """The events of a stream. Raises Ended when nobody waits any more, after `seconds`, or for a stream without an end."""
-    end = time.monotonic() + seconds
+def bounded(events: Iterable[Event], host: str, max_tokens: int) -> Iterator[Event]:
+    """The events of a stream. Raises Ended for a stream without an end."""
     for number, event in enumerate(events):
-        if not wanted():
-            raise Ended("ended early", Unavailable("nobody waits for the answer any more"))
-        if time.monotonic() > end:
-            raise Ended("timed out", Unavailable(f"no whole answer within {seconds:g} s"))
         if number > EVENTS_PER_TOKEN * max_tokens + PINGS:
             raise Ended("endless answer", Unavailable(f"{host} answers without an end"))
         yield event
+
+
+def ended(error: Exception) -> Ended | None:
+    """Where we ended it: while its head is read the SDK makes it the cause of an error of its own."""
+    return next((one for one in (error, error.__cause__) if isinstance(one, Ended)), None)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autoresearch.agents.base import Ask, Unavailable
-from autoresearch.agents.llm import prices, reply
+from autoresearch.agents.llm import http, prices, reply
 from autoresearch.agents.llm.reply import Asked, Reply
 from autoresearch.agents.openai import wires
 from autoresearch.errors import AutoresearchError, UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 LIST_SECONDS = 10.0  # for a list of models
+LONGEST_NAME = 200  # chosen: of a model
 READ_SECONDS, REQUEST_SECONDS = 1800, 7200  # a model at home reads a prompt for minutes before its first word
 KEYS = "set OPENAI_API_KEY, or use --agent search"
 ADDRESS = "--base-url"
@@ -37,7 +38,7 @@ class Service:
         """model: None takes the only one that the server has. read_seconds: without a byte. Raises UsageError."""
         import openai
 
-        self._sdk, self._read_seconds = openai, read_seconds
+        self._sdk, self._read_seconds, self._watch = openai, read_seconds, http.Watch()
         url = base_url or os.environ.get("OPENAI_BASE_URL") or f"https://{OPENAI}/v1"
         key = os.environ.get("OPENAI_API_KEY")
         is_openai = OPENAI in url
@@ -45,7 +46,7 @@ class Service:
             raise UsageError("the agent openai needs a key, or the address of a server of your own", f"{KEYS}, or give {ADDRESS}")
         try:
             self._client = openai.OpenAI(
-                api_key=key or "none", base_url=url, max_retries=0, http_client=openai.DefaultHttpxClient(),
+                api_key=key or "none", base_url=url, max_retries=0, http_client=http.client(openai, self._watch),
                 timeout=openai.Timeout(read_seconds, connect=CONNECT_SECONDS),
             )  # fmt: skip
         except Exception as error:  # of its HTTP library: a proxy or a certificate that is not there
@@ -70,14 +71,16 @@ class Service:
 
     def list_models(self) -> None:
         """Fill `known`. Raises AutoresearchError where nobody answers."""
+        self._watch.begin(LIST_SECONDS)
         try:
             listed = self._client.with_options(timeout=LIST_SECONDS).models.list()
-            for one in list(listed.data or [])[:10_000]:
-                extra = one.model_extra or {}
+            for model in list(listed.data or [])[:10_000]:
+                name, extra = str(model.id), model.model_extra or {}
                 sizes = (extra.get("max_model_len"), extra.get("context_length"), (extra.get("meta") or {}).get("n_ctx"))
-                self.known[str(one.id)] = next((size for size in sizes if type(size) is int and size > 0), None)
+                if name.isprintable() and len(name) <= LONGEST_NAME:
+                    self.known[name] = next((size for size in sizes if type(size) is int and size > 0), None)
         except Exception as error:
-            raise self._translated(error)[1] from None
+            raise (ours.error if (ours := reply.ended(error)) else self._translated(error)[1]) from None
 
     def _only_model(self) -> str:
         try:
@@ -97,18 +100,17 @@ class Service:
         while True:
             wire, started, answer = self._wires[0], time.monotonic(), wires.Answer()
             error: tuple[str, AutoresearchError] | None = None
+            self._watch.begin(REQUEST_SECONDS, wanted)
             try:
                 made = wire.request(request)
                 api: Any = self._client.responses if isinstance(wire, wires.Responses) else self._client.chat.completions
                 with api.create(model=self.model, stream=True, **made) as stream:
-                    bounded = reply.bounded(stream, self.host, request["max_tokens"], REQUEST_SECONDS, wanted)
-                    answer = wire.take(bounded)
-            except reply.Ended as ended:
-                error = ended.outcome, ended.error
+                    answer = wire.take(reply.bounded(stream, self.host, request["max_tokens"]))
             except Exception as raised:
                 if self._other_wire(raised):
                     continue
-                error = self._translated(raised)
+                ours = reply.ended(raised)
+                error = (ours.outcome, ours.error) if ours else self._translated(raised)
             error = error or self._fault(answer, request["max_tokens"])
             ask = self._ask(answer, "answered" if error is None else error[0], time.monotonic() - started)
             return Reply(ask, error=error[1]) if error else Reply(ask, tuple(answer.blocks))

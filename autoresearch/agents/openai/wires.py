@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch.agents.llm import edits
+from autoresearch.agents.llm import edits, prices
 
 # For a model, or a server, without tools: the same calls, written out.
 WITHOUT_TOOLS = """
@@ -199,12 +199,11 @@ def _count(answer: Answer, usage: object, given: str, made: str, details: str) -
     answer.input_tokens, answer.output_tokens = _number(usage, given), _number(usage, made)
     answer.cached_tokens = _number(getattr(usage, details, None), "cached_tokens")
     cost = (getattr(usage, "model_extra", None) or {}).get("cost")
-    answer.cost_usd = float(cost) if isinstance(cost, int | float) and 0 <= cost < 1e6 else None
+    answer.cost_usd = float(cost) if isinstance(cost, int | float) and 0 <= cost <= prices.MOST_USD else None
 
 
 def _number(table: object, name: str) -> int | None:
-    value = getattr(table, name, None)
-    return value if type(value) is int and value >= 0 else None
+    return prices.count(getattr(table, name, None))
 
 
 def _error(found: object) -> str | None:
