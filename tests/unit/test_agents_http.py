@@ -125,10 +125,9 @@ def test_a_list_of_models_has_a_limit_too(serve, monkeypatch):
         service.list_models()
 
 
-@pytest.mark.parametrize(
-    ("host", "home"),
-    [("localhost:11434", True), ("127.0.0.1", True), ("[::1]:8080", True), ("192.168.1.7:80", True), ("gpu-box", True)]
-    + [("box.local", True), ("api.openai.com", False), ("8.8.8.8:443", False)],
-)
-def test_which_servers_are_at_home(host, home):
-    assert is_at_home(host) is home
+AT_HOME = ("localhost:11434", "127.0.0.1", "[::1]:8080", "192.168.1.7:80", "gpu-box", "box.local")
+
+
+@pytest.mark.parametrize("host", [*AT_HOME, "api.openai.com", "8.8.8.8:443"])
+def test_which_servers_are_at_home(host):
+    assert is_at_home(host) == (host in AT_HOME)
