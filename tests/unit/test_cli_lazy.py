@@ -168,6 +168,11 @@ def test_what_the_documents_tell_one_to_type_exists(pages, document):
         assert {path.split()[0] for path in pages if path} == {name for name, _ in calls}
 
 
+def test_the_help_names_all_that_claude_takes(typed):
+    said = typed("run", "--help")[1]
+    assert all(name in said for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"))
+
+
 def test_a_table_is_folded_under_its_last_column_and_what_is_typed_is_not():
     from autoresearch.commands.say import folded
 
