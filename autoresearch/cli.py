@@ -121,7 +121,8 @@ def main() -> None:
         status = error.exit_status
     except OSError as error:
         # The edge: a folder or a file of the user's that the system refuses. What is ours to handle was handled below.
-        say(f"error: {error}; mend that (a path, permissions, space) and run again", err=True)
+        what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
+        say(f"error: {what}; mend that (a path, permissions, space) and run again", err=True)
         status = 1
     except Exception as error:
         from autoresearch.unexpected import told

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from autoresearch.commands.options import CONSTRAINTS, options
+from autoresearch.commands.options import CONSTRAINTS, Folder, options
 
 
 @click.command("init")
-@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
+@click.argument("folder", required=False, type=Folder(), metavar="[DIR]")
 @options(
     "tag", "profile", "autotune", "backend", "device", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS,
     "plain",

@@ -56,6 +56,16 @@ class Text(click.ParamType[str]):
         return text if harmless(text).strip() else self.fail(f"is empty: give it a value{left_out}", param, ctx)
 
 
+class Folder(click.Path):
+    """A folder, there or not; an empty name would be the current one."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value, param, ctx) if str(value) else self.fail("'' is not a valid folder", param, ctx)
+
+
 MOST_SEED = 2**53  # every framework and JSON reader takes it
 LEAST_TRAIN_SECONDS = 0.05  # chosen: less than a step of the smallest model
 CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforced by run/constraints.py
@@ -63,13 +73,13 @@ CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforc
 _OPTIONS = {
     "workspace": click.option(
         "--workspace",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Folder(),
         metavar="DIR",
         help="The study's folder. Default: the current folder when it is one, else a new autoresearch-<tag>.",
     ),
     "study": click.option(
         "--workspace",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Folder(),
         metavar="DIR",
         help="The study's folder. Default: the current folder when it is one, else the newest autoresearch-<tag> in it.",
     ),

@@ -38,6 +38,8 @@ def command(file: Path, message: str, workspace: Path | None) -> None:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 (byte {error.start}); save it as that") from error
+    if not text.strip():
+        raise UsageError(f"{file} is empty; write a whole train.py into it, then `autoresearch propose` again")
     if reason := objection(text, answers.state_of(study)):
         raise UsageError(f"{reason}; edit {file}, then `autoresearch propose` again")
     if text in _waiting(study):

@@ -30,7 +30,7 @@ def _problem(error: click.ClickException) -> str:
             return f"{_name(parameter)} is missing" + (f": {parameter.help}" if getattr(parameter, "help", None) else "").rstrip(
                 "."
             )
-        case click.BadParameter(param=click.Parameter() as parameter) if takes := _taken(parameter.type):
+        case click.BadParameter(param=click.Parameter() as parameter) if takes := _taken(parameter.type, error.message):
             given = _GIVEN.match(error.message)
             value = one_line(given[1].strip("'").removesuffix(".0"), _CHARACTERS) if given else ""
             close = nearest(value, parameter.type.choices) if isinstance(parameter.type, click.Choice) else ""
@@ -51,11 +51,11 @@ def _name(parameter: click.Parameter) -> str:
     """As it is typed: `-m TEXT`."""
     if isinstance(parameter, click.Option):
         return " ".join([parameter.opts[-1], *([parameter.metavar] if parameter.metavar else [])])
-    return parameter.human_readable_name
+    return parameter.human_readable_name.strip("[]")
 
 
-def _taken(kind: click.ParamType[Any]) -> str | None:
-    """What a value of it may be, in words; None: not known."""
+def _taken(kind: click.ParamType[Any], message: str) -> str | None:
+    """What a value of it may be, in words; None: not known. message: click's."""
     match kind:
         case click.Choice():
             return "one of " + ", ".join(map(str, kind.choices))
@@ -65,6 +65,6 @@ def _taken(kind: click.ParamType[Any]) -> str | None:
             most = "" if kind.max is None else f" and at most {kind.max:,.16g}"
             return number + least + most + getattr(kind, "or_else", "")
         case click.Path():
-            there = " that is there and can be read" if kind.exists else ""
+            there = " that is there and can be read" if kind.exists or "readable" in message else ""
             return ("a file" if not kind.dir_okay else "a folder" if not kind.file_okay else "a path") + there
     return "a whole number" if kind is click.INT else None

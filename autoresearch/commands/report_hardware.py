@@ -1,6 +1,7 @@
 """`autoresearch report-hardware`: one file for us from a machine that we never had."""
 
 import json
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,8 @@ def command(
     path = output or Path(f"hardware-{_name(choice)}.json")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; make it, or name another file by --output")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"nothing can be written into the folder {path.parent}; name another file by --output")
     seconds = hardware_report.TRAIN_SECONDS if train_seconds is None else train_seconds
     with bars(quiet=False, plain=True) as on_progress:
         found: dict[str, Any] = hardware_report.make(choice, profile, corpus, level, seconds, partial(say, err=True), on_progress)

@@ -169,7 +169,8 @@ def find(requested: str) -> Corpus:
     name, text_field = sight.split(str(paths.expanded(requested)))
     if not requested or not os.path.exists(name):  # unlike Path.exists it raises nothing, however odd the name
         raise UsageError(
-            f"no corpus {requested!r}{nearest(requested, NAMED)} (named: {', '.join(NAMED)}; or a file or folder that exists)"
+            f"no corpus {requested!r}{nearest(requested, NAMED)} (named: {', '.join(NAMED)}; or a file or folder that exists)",
+            "name one",
         )
     return _at(Path(name).resolve(), text_field)
 

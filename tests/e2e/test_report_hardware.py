@@ -1,6 +1,7 @@
 """`autoresearch report-hardware`: one file with all that a machine itself can show, also where a part of it fails."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,9 @@ def test_what_is_known_at_ctrl_c_is_written(few, typed, monkeypatch):
     assert status == 130 and "nothing was written: run it again\n" in told and not (few / "none.json").exists()
 
 
-def test_a_wrong_call_is_told_at_once(few, typed):
+def test_a_wrong_call_is_told_at_once(few, typed, monkeypatch):
     status, _, complaint = typed(*CALL, "--output", "no/such/folder/x.json")
     assert status == 2 and "there is no folder no/such/folder; make it, or name another file by --output" in complaint
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    assert "can be written into the folder .; name another file by --output" in typed(*CALL)[2]
     assert typed(*CALL[:-2], "0")[0] == 2 and not list(few.glob("*.json"))

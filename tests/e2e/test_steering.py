@@ -186,7 +186,12 @@ def test_a_train_py_that_is_no_use_is_refused_at_once_and_one_that_fails_goes_no
     play(study, setup, [], experiments=0)
     here = ("--workspace", str(study.folder))
     path = tmp_path / "mine.py"
-    for text, why in ((edited(study, {}), "does not differ"), ("x = (", "does not parse"), ("x = 1\0", "U+0000")):
+    for text, why in (
+        (edited(study, {}), "does not differ"),
+        ("x = (", "does not parse"),
+        (" \n", "is empty; write a whole train.py into it"),
+        ("x = 1\0", "U+0000"),
+    ):
         path.write_text(text, encoding="utf-8")
         status, said, complaint = typed("propose", str(path), "-m", "x", *here)
         assert (status, said) == (2, "") and why in complaint

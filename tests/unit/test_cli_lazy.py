@@ -112,6 +112,9 @@ def test_a_wrong_call_is_one_line_and_status_2(typed, arguments, said):
         ("try", "--message TEXT is missing: What the edit is, in one line; `autoresearch try --help` says more"),
         ("propose nowhere.py -m x", "FILE takes a file that is there and can be read, not 'nowhere.py'; `autoresearch propose "),
         ("status --workspace README.md", "--workspace DIR takes a folder, not 'README.md'; "),
+        ("status --workspace ''", "--workspace DIR takes a folder, not ''; `autoresearch status --help` says more"),
+        ("init README.md", "error: DIR takes a folder, not 'README.md'; `autoresearch init --help` says more"),
+        ("profiles show cpuu", "; a file of your own must end in .toml); name one"),
         ("doctor --device ''", "--device N|NAME is empty: give it a value, or leave it out; `autoresearch doctor --help`"),
         ("tell ' '", "TEXT is empty: give it a value; `autoresearch tell --help` says more"),
         ("propose README.md -m ''", "--message TEXT is empty: give it a value; `autoresearch propose --help` says more"),
@@ -163,6 +166,11 @@ def test_what_the_documents_tell_one_to_type_exists(pages, document):
             assert option in pages[path]["options"] or option == "--help", f"{document}: `autoresearch {path}` has no {option}"
     if document == "README.md":
         assert {path.split()[0] for path in pages if path} == {name for name, _ in calls}
+
+
+def test_the_help_names_all_that_claude_takes(typed):
+    said = typed("run", "--help")[1]
+    assert all(name in said for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"))
 
 
 def test_a_table_is_folded_under_its_last_column_and_what_is_typed_is_not():

@@ -177,7 +177,7 @@ def detect(
 
 def _named(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts]) -> Backend:
     if name not in backends:
-        raise UsageError(f"no backend {name!r}{nearest(name, backends)} (there are: {', '.join(backends)})")
+        raise UsageError(f"no backend {name!r}{nearest(name, backends)} (there are: {', '.join(backends)}); name one")
     if not facts[name].ok:
         cure = facts[name].cure or "`--backend auto` takes one that does"
         raise UsageError(f"the backend {name} does not work here: {facts[name].reason}; to do: {cure}")

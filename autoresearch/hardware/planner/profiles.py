@@ -33,7 +33,8 @@ def load(name_or_path: str | Path) -> Profile:
     files = _files()
     if text not in files:
         raise UsageError(
-            f"no profile {text!r}{nearest(text, files)} (there are: {', '.join(files)}; a file of your own must end in .toml)"
+            f"no profile {text!r}{nearest(text, files)} (there are: {', '.join(files)}; a file of your own must end in .toml)",
+            "name one",
         )
     return read(files[text])
 
