@@ -1,6 +1,6 @@
 """What the agent claude sends in a night, and what that costs: a simulated night through the real SDK.
 
-    python benchmarks/llm_requests.py [--experiments 100] [--seed 0] [--write]
+    python benchmarks/llm_requests.py [--experiments 100] [--seed 0] [--ideas 1] [--write]
 
 A simulated model answers over a server on loopback (tests/wire/server.py), which counts what a prompt cache like the service's
 would read and write of exactly these requests. The same requests are then counted again for other ways to place the
@@ -8,7 +8,8 @@ breakpoints. --write: add the figures to benchmarks/results/llm_requests.json.
 
 Assumed, as nothing was asked of the real service: 3 characters a token; an answer has 1,500 to 3,500 tokens, thinking included;
 of the first 100 experiments 14 are kept on average, 8 of each 100 later, and 6 crash with a log; of 100 answers 10 hold an edit
-that does not match and 20 don't submit at once; of 100 proposals 5 are sent back. An experiment takes 330 s, an answer 40 s.
+that does not match and 20 don't submit at once; of 100 proposals 5 are sent back. An experiment takes 330 s, an answer 40 s. With
+--ideas N an answer that submits brings N ideas, at 600 tokens for each further one, and all are tried before the next request.
 """
 
 import argparse
@@ -27,6 +28,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from wire.server import CHARACTERS_PER_TOKEN, KEY, PromptCache, WireServer  # noqa: E402
 
 from autoresearch import paths  # noqa: E402
+from autoresearch.agents import lessons  # noqa: E402
 from autoresearch.agents.base import REJECTED, Past, View  # noqa: E402
 from autoresearch.agents.claude import claude  # noqa: E402
 from autoresearch.agents.llm import prices  # noqa: E402
@@ -35,6 +37,7 @@ from autoresearch.agents.llm.prices import Tokens  # noqa: E402
 RESULTS = Path(__file__).with_name("results") / "llm_requests.json"
 MODELS = ("claude-opus-5-5", "claude-fable-5-2", "claude-sonnet-5-5", "claude-haiku-5-5")
 EXPERIMENT_SECONDS, ANSWER_SECONDS = 330.0, 40.0
+IDEA_TOKENS = 600  # of an edit and its reasoning
 FACTS = {
     "machine": {"device": "NVIDIA GeForce RTX 4090", "memory_bytes": 25_757_220_864, "capability": [8, 9], "dtype": "bfloat16"},
     "profile": {"data": {"corpus": "climbmix", "vocab_size": 8192, "seq_len": 1024}, "budget": {"train_seconds": 300}},
@@ -48,8 +51,8 @@ LOG = "step {n}  loss 5.123456  lr 0.0400\n" * 20 + (
 class Model:
     """A simulated LLM: edits that are real edits of the train.py that it is shown."""
 
-    def __init__(self, rng: random.Random, now: list[float]):
-        self.rng, self.now, self.count = rng, now, 0
+    def __init__(self, rng: random.Random, now: list[float], ideas: int):
+        self.rng, self.now, self.ideas, self.count = rng, now, ideas, 0
 
     def __call__(self, body: dict) -> dict:
         self.now[0] += ANSWER_SECONDS
@@ -61,13 +64,18 @@ class Model:
         if chance < 0.10:
             wrong = {"command": "str_replace", "path": "train.py", "old_str": "x = self.norm(x)", "new_str": "x = x"}
             return self._answer([{"type": "tool_use", "name": "str_replace_based_edit_tool", "input": wrong}, self._submit()])
-        return self._answer([self._edit()] if chance < 0.30 else [self._edit(), self._submit()])
+        if chance < 0.30:
+            return self._answer([self._edit()])
+        calls = [call for _ in range(self.ideas) for call in (self._edit(), self._submit())]
+        answer = self._answer(calls)
+        return {**answer, "output_tokens": answer["output_tokens"] + IDEA_TOKENS * (self.ideas - 1)}
 
     def _edit(self) -> dict:
         if self.rng.random() < 0.5:
             values = {"MATRIX_LR": self.rng.uniform(0.01, 0.1), "WARMDOWN_RATIO": self.rng.uniform(0.3, 0.9)}
             return {"type": "tool_use", "name": "set_constants", "input": {"values": values}}
-        added = {"command": "insert", "path": "train.py", "insert_line": 22, "insert_text": f"SCALE_{self.count} = 0.5"}
+        number = self.rng.randrange(10**6)
+        added = {"command": "insert", "path": "train.py", "insert_line": 22, "insert_text": f"SCALE_{number} = 0.5"}
         return {"type": "tool_use", "name": "str_replace_based_edit_tool", "input": added}
 
     def _submit(self) -> dict:
@@ -79,14 +87,14 @@ class Model:
         return {"content": [{"type": "thinking"}, *calls], "output_tokens": self.rng.randint(1500, 3500)}
 
 
-def night(experiments: int, seed: int) -> tuple[list[dict], list[float], list[int], list[int], int]:
+def night(experiments: int, seed: int, ideas: int = 1) -> tuple[list[dict], list[float], list[int], list[int], int]:
     """(requests as sent, when, output tokens of each, answers that each experiment took, how many experiments were kept)."""
     rng, now, times = random.Random(seed), [0.0], []
-    model = Model(rng, now)
+    model = Model(rng, now, ideas)
     text = (paths.shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
     program = (ROOT / "program.md").read_text(encoding="utf-8")
     history = [Past(0, "baseline", "baseline", 1.2, text, agent="")]
-    best, answers, asks = history[0], [], []
+    best, answers, asks, waiting = history[0], [], [], []
 
     def script(body: dict) -> dict:
         times.append(now[0])
@@ -98,8 +106,12 @@ def night(experiments: int, seed: int) -> tuple[list[dict], list[float], list[in
         for number in range(1, experiments + 1):
             start, before = now[0], len(asks)
             view = View(program, best.train_py, best.val_bpb, tuple(history), on_ask=asks.append, **FACTS)
-            proposal = agent.propose(replace(view, running="SwiGLU in place of relu**2"))
-            if rng.random() < 0.05:
+            is_asked = not waiting
+            if is_asked:
+                first = agent.propose(replace(view, running="SwiGLU in place of relu**2", lessons=lessons.text(history)))
+                waiting = [first, *first.others]
+            proposal = waiting.pop(0)
+            if is_asked and rng.random() < 0.05:
                 sent_back = Past(number, proposal.description, REJECTED, None, proposal.train_py, "IndentationError: line 119")
                 proposal = agent.propose(replace(view, history=(*history, sent_back)))
             answers.append(len(asks) - before)
@@ -175,9 +187,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ideas", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
-    bodies, times, outputs, answers, kept = night(chosen.experiments, chosen.seed)
+    bodies, times, outputs, answers, kept = night(chosen.experiments, chosen.seed, chosen.ideas)
     sent = count(bodies, times, outputs, as_sent)
     sizes, total = [one.all_input for one in sent], sum(one.all_input for one in sent)
     figures = {
@@ -199,7 +212,8 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     if chosen.write:
         stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        stored[f"{chosen.experiments} experiments, seed {chosen.seed}"] = figures
+        many = f", {chosen.ideas} ideas an answer" if chosen.ideas > 1 else ""
+        stored[f"{chosen.experiments} experiments, seed {chosen.seed}{many}"] = figures
         RESULTS.write_text(json.dumps(stored, indent=1) + "\n")
 
 

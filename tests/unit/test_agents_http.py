@@ -1,4 +1,4 @@
-"""The bounds of a request that no SDK has: bytes, time, packed answers, other servers. Both SDKs, against raw servers on loopback."""
+"""The bounds of a request that no SDK has: bytes, time, packing, other servers. Both SDKs, against raw servers on loopback."""
 
 import contextlib
 import gzip
