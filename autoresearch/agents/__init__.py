@@ -143,9 +143,9 @@ def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
         return "command", "--command names it"
     if key := next(filter(os.environ.get, KEYS), None):
         return "claude", f"{key} is set"
-    found, passed = _installed()
-    if found:
-        return "command", f"{found} is installed{passed}; `--agent search` does without"
+    recipe, passed = _installed()
+    if recipe:
+        return "command", f"{recipe} is installed{passed}; `--agent search` does without"
     offer = f"; Ollama is here: `--agent openai --base-url {OLLAMA}/v1` asks it" if _serves(OLLAMA) else ""
     return "search", f"no {' or '.join(KEYS)}, and no coding agent here that can be asked{passed}{offer}"
 
@@ -165,6 +165,6 @@ def _installed() -> tuple[str | None, str]:
     """(the name of the recipe of a coding agent that is on this machine, words about those that were passed over)."""
     from autoresearch.agents.command.recipes import find_recipe
 
-    found, passed = find_recipe()
-    words = (f"; {one.title} is passed over, it has nothing to sign in with: {one.sign_in}" for one in passed)
-    return (found.name if found else None), "".join(words)
+    best, passed = find_recipe()
+    words = (f"; {recipe.title} is passed over, it has nothing to sign in with: {recipe.sign_in}" for recipe in passed)
+    return (best.name if best else None), "".join(words)
