@@ -42,11 +42,11 @@ def damage(path: Path) -> Damage | None:
     return None if known.damaged is None else Damage(path, known.damaged, known.size, data)
 
 
-def repair(found: Damage) -> Path:
+def repair(damage: Damage) -> Path:
     """Cut the ledger before the bad line. Only while the study's lock is held. Returns where the old file is."""
-    aside = found.aside
-    durable.write(aside, found.data)
-    durable.cut(found.path, found.size)
+    aside = damage.aside
+    durable.write(aside, damage.data)
+    durable.cut(damage.path, damage.size)
     return aside
 
 

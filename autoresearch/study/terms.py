@@ -55,9 +55,9 @@ def ready(study: "Study", sandbox: int, on_progress: OnProgress | None = None, d
     on_progress(detect.LOOKING, 0, None)
     choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype), device, study.facts.device_id)
     check_machine(study, choice.backend, choice.facts)
-    found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
-    policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
-    return found
+    built = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
+    policy.check_hidden(sandbox, cells.hidden(built.prepared), choice.backend.sandbox)
+    return built
 
 
 def setup(study: "Study", backend: Backend, prepared: Prepared, sandbox: int) -> Setup:

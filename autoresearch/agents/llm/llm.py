@@ -61,8 +61,8 @@ class Conversation:
 
     def say(self, text: str = "") -> None:
         """The user's next turn."""
-        said = [{"type": "text", "text": text}] if text else []
-        self.messages.append({"role": "user", "content": [*self.unanswered, *said]})
+        blocks = [{"type": "text", "text": text}] if text else []
+        self.messages.append({"role": "user", "content": [*self.unanswered, *blocks]})
         self.unanswered = []
 
     def take(self, content: tuple[Any, ...]) -> tuple[edits.Edited, str]:
