@@ -111,9 +111,9 @@ def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: i
     return agent, lines
 
 
-def _cap(asked: float | None, spent_usd: float) -> float | None:
-    """Of the whole study. asked: --max-cost, where infinity stands for none."""
-    return spent_usd + NIGHT_USD if asked is None else None if asked == math.inf else asked
+def _cap(max_cost: float | None, spent_usd: float) -> float | None:
+    """Of the whole study. max_cost: --max-cost, where infinity stands for none."""
+    return spent_usd + NIGHT_USD if max_cost is None else None if max_cost == math.inf else max_cost
 
 
 def _cap_words(options: dict[str, Any], cap_usd: float | None) -> str:
@@ -132,13 +132,13 @@ def _proposals(options: dict[str, Any], share: float) -> int:
     return math.ceil(share * experiments)
 
 
-def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
+def _name(agent: str, options: dict[str, Any]) -> tuple[str, str]:
     """(agent, why)."""
-    if asked == "command" and not (options["agent_command"] or _installed()[0]):
+    if agent == "command" and not (options["agent_command"] or _installed()[0]):
         problem = f"--agent command needs a program{_installed()[1]}"
         raise UsageError(problem, "name it, as in --command 'claude-code' or --command 'my-agent {prompt}'")
-    if asked != "auto":
-        return asked, "asked for by name"
+    if agent != "auto":
+        return agent, "asked for by name"
     if options["agent_command"]:
         return "command", "--command names it"
     if key := next(filter(os.environ.get, KEYS), None):

@@ -90,7 +90,7 @@ class Proposer:
                 return proposal
             if self._quick:
                 try:
-                    return self._quick_one(self._quick)
+                    return self._quick_proposal(self._quick)
                 except NoMore as end:
                     if thinker is None:
                         raise
@@ -126,7 +126,7 @@ class Proposer:
 
     # The quick agent
 
-    def _quick_one(self, agent: Agent) -> Proposal:
+    def _quick_proposal(self, agent: Agent) -> Proposal:
         sent_back: list[Past] = []
         while len(sent_back) < TRIES:
             try:

@@ -104,10 +104,10 @@ class Session:
         bounds = Bounds.of(setup.train_seconds, baseline.results, has_device)
         return replace(setup, baseline=self.store.text(baseline.commit), bounds=bounds)
 
-    def limit(self, asked: Mapping[str, float]) -> None:
+    def limit(self, limits: Mapping[str, float]) -> None:
         """Take the owner's limits over, where they are others than before; infinity lifts one. What was decided stays."""
         before = self.setup.constraints
-        now = Constraints.asked({**vars(before), **asked})
+        now = Constraints.asked({**vars(before), **limits})
         if now != before:
             self.record(events.Limits(**asdict(now)))
             options = ", ".join(f"--{name.replace('_', '-')} {value:,.10g}" for name, value in now.to_dict().items())

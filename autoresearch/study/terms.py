@@ -174,10 +174,10 @@ def _check_profile(study: "Study", name: str) -> None:
         raise _locked(study, "profile", name, study.profile.name)
 
 
-def _locked(study: "Study", name: str, given: object, locked: object) -> UsageError:
+def _locked(study: "Study", name: str, value: object, locked: object) -> UsageError:
     option, kept = f"--{name.replace('_', '-')}", "none" if locked is None else locked
     return UsageError(
-        f"{option} {given}: the study in {study.folder} has {kept} and keeps it; leave {option} out to go on with it, {_NEW}"
+        f"{option} {value}: the study in {study.folder} has {kept} and keeps it; leave {option} out to go on with it, {_NEW}"
     )
 
 

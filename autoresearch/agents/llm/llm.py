@@ -183,8 +183,8 @@ class LLM:
         if left < LEAST_TOKENS:
             raise Unavailable(f"the {self.max_tokens} tokens of --max-tokens-per-experiment brought no proposal")
         if self.context is not None:
-            asked = _size([*talk.system, *talk.messages, *edits.tools(True)]) / CHARACTERS_PER_TOKEN
-            left = min(left, int(self.context - asked))
+            tokens = _size([*talk.system, *talk.messages, *edits.tools(True)]) / CHARACTERS_PER_TOKEN
+            left = min(left, int(self.context - tokens))
         if left < LEAST_TOKENS:
             size = f"a context of {self.context} tokens has no room for train.py and an answer"
             raise Unavailable(f"{size}; start the server with a larger one, and say so by --context")

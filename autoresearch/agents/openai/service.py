@@ -98,9 +98,9 @@ class Service:
             wire, started, answer = self._wires[0], time.monotonic(), wires.Answer()
             error: tuple[str, AutoresearchError] | None = None
             try:
-                made = wire.request(request)
+                body = wire.request(request)
                 api: Any = self._client.responses if isinstance(wire, wires.Responses) else self._client.chat.completions
-                with api.create(model=self.model, stream=True, **made) as stream:
+                with api.create(model=self.model, stream=True, **body) as stream:
                     bounded = reply.bounded(stream, self.host, request["max_tokens"], REQUEST_SECONDS, wanted)
                     answer = wire.take(bounded)
             except reply.Ended as ended:

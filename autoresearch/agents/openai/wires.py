@@ -72,20 +72,20 @@ class Chat:
             system += WITHOUT_TOOLS + "\n".join(json.dumps(tool["function"]) for tool in tools(nested=True))
         messages: list[dict[str, Any]] = [{"role": "system", "content": system}]
         for message in request["messages"]:
-            messages += self._answered(message["content"]) if message["role"] == "assistant" else self._said(message["content"])
-        made = {"messages": messages, self._size_name: request["max_tokens"], "stream_options": {"include_usage": True}}
-        return made | ({"tools": tools(nested=True)} if self.has_tools else {})
+            messages += self._assistant(message["content"]) if message["role"] == "assistant" else self._user(message["content"])
+        body = {"messages": messages, self._size_name: request["max_tokens"], "stream_options": {"include_usage": True}}
+        return body | ({"tools": tools(nested=True)} if self.has_tools else {})
 
-    def _said(self, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _user(self, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
         results = [block for block in content if block["type"] == "tool_result"]
         text = texts(content, "text")
         if not self.has_tools:
             parts = [f"Result of {block['tool_use_id']}: {block['content']}" for block in results]
             return [{"role": "user", "content": "\n\n".join(filter(None, (*parts, text)))}]
-        made = [{"role": "tool", "tool_call_id": block["tool_use_id"], "content": block["content"]} for block in results]
-        return made + ([{"role": "user", "content": text}] if text else [])
+        messages = [{"role": "tool", "tool_call_id": block["tool_use_id"], "content": block["content"]} for block in results]
+        return messages + ([{"role": "user", "content": text}] if text else [])
 
-    def _answered(self, blocks: list[Block]) -> list[dict[str, Any]]:
+    def _assistant(self, blocks: list[Block]) -> list[dict[str, Any]]:
         text = "\n\n".join(block.text for block in blocks if block.type == "text")
         calls = [
             {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": json.dumps(block.input)}}
