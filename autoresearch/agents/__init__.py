@@ -115,9 +115,9 @@ def _command(options: dict[str, Any], seed: int, cap_usd: float | None, count: i
     return agent, lines
 
 
-def _cap(asked: float | None, spent_usd: float) -> float | None:
-    """Of the whole study. asked: --max-cost, where infinity stands for none."""
-    return spent_usd + NIGHT_USD if asked is None else None if asked == math.inf else asked
+def _cap(max_cost: float | None, spent_usd: float) -> float | None:
+    """Of the whole study. max_cost: --max-cost, where infinity stands for none."""
+    return spent_usd + NIGHT_USD if max_cost is None else None if max_cost == math.inf else max_cost
 
 
 def _cap_words(options: dict[str, Any], cap_usd: float | None) -> str:
@@ -136,20 +136,20 @@ def _proposals(options: dict[str, Any], share: float) -> int:
     return math.ceil(share * experiments)
 
 
-def _name(asked: str, options: dict[str, Any]) -> tuple[str, str]:
+def _name(agent: str, options: dict[str, Any]) -> tuple[str, str]:
     """(agent, why)."""
-    if asked == "command" and not (options["agent_command"] or _installed()[0]):
+    if agent == "command" and not (options["agent_command"] or _installed()[0]):
         problem = f"--agent command needs a program{_installed()[1]}"
         raise UsageError(problem, "name it, as in --command 'claude-code' or --command 'my-agent {prompt}'")
-    if asked != "auto":
-        return asked, "asked for by name"
+    if agent != "auto":
+        return agent, "asked for by name"
     if options["agent_command"]:
         return "command", "--command names it"
     if key := next(filter(os.environ.get, KEYS), None):
         return "claude", f"{key} is set"
-    found, passed = _installed()
-    if found:
-        return "command", f"{found} is installed{passed}; `--agent search` does without"
+    recipe, passed = _installed()
+    if recipe:
+        return "command", f"{recipe} is installed{passed}; `--agent search` does without"
     offer = f"; Ollama is here: `--agent openai --base-url {OLLAMA}/v1` asks it" if _serves(OLLAMA) else ""
     return "search", f"no {' or '.join(KEYS)}, and no coding agent here that can be asked{passed}{offer}"
 
@@ -169,6 +169,6 @@ def _installed() -> tuple[str | None, str]:
     """(the name of the recipe of a coding agent that is on this machine, words about those that were passed over)."""
     from autoresearch.agents.command.recipes import find_recipe
 
-    found, passed = find_recipe()
-    words = (f"; {one.title} is passed over, it has nothing to sign in with: {one.sign_in}" for one in passed)
-    return (found.name if found else None), "".join(words)
+    best, passed = find_recipe()
+    words = (f"; {recipe.title} is passed over, it has nothing to sign in with: {recipe.sign_in}" for recipe in passed)
+    return (best.name if best else None), "".join(words)

@@ -25,8 +25,8 @@ def category(before: str, after: str) -> str:
     places, old = _places(before)
     new = after.splitlines()
     start = next((i for i, (was, now) in enumerate(zip(old, new, strict=False)) if was != now), min(len(old), len(new)))
-    room = min(len(old), len(new)) - start
-    end = next((i for i in range(room) if old[-1 - i] != new[-1 - i]), room)  # lines that are the same at the end
+    rest = min(len(old), len(new)) - start
+    end = next((i for i in range(rest) if old[-1 - i] != new[-1 - i]), rest)  # lines that are the same at the end
     was = list(_code(zip(places[start : len(old) - end], old[start : len(old) - end], strict=True)))
     there, line_before = (places[start - 1], old[start - 1]) if start else (_Place(), "")
     now = list(_code(_placed(new[start : len(new) - end], there, line_before)))

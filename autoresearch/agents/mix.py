@@ -39,36 +39,36 @@ class Turn:
 
 def turn(history: Sequence[Past], share: float, thinker: str) -> Turn:
     """history: every experiment and what failed before its training, in order. thinker: the name of the LLM's agent."""
-    past = [one for one in history if one.status not in (REJECTED, SKIPPED)]
-    since = _since_keep(past)
+    experiments = [past for past in history if past.status not in (REJECTED, SKIPPED)]
+    since = _since_keep(experiments)
     wish, reason = None, "as asked for"
     if since >= STALL:
         share = min(1.0, STALL_FACTOR * share)
-        wish, reason = _structural(past, since), f"nothing was kept in the last {since} experiments"
-    proposals = [one for one in past if one.status != "baseline"][-WINDOW:]
-    own = sum(one.agent == thinker for one in proposals)
+        wish, reason = _structural(experiments, since), f"nothing was kept in the last {since} experiments"
+    proposals = [past for past in experiments if past.status != "baseline"][-WINDOW:]
+    own = sum(past.agent == thinker for past in proposals)
     return Turn(own < share * (len(proposals) + 1) - 1e-9, share, wish, reason)
 
 
 def tallies(history: Sequence[Past]) -> dict[str, tuple[int, int]]:
     """category: (tried, kept), of every edit against the best of its time."""
     counts: dict[str, tuple[int, int]] = {}
-    for one in judged(history):
-        if one.kind and one.past.status != SKIPPED:
-            tried, kept = counts.get(one.kind, (0, 0))
-            counts[one.kind] = tried + 1, kept + (one.past.status == "keep")
+    for outcome in judged(history):
+        if outcome.kind and outcome.past.status != SKIPPED:
+            tried, kept = counts.get(outcome.kind, (0, 0))
+            counts[outcome.kind] = tried + 1, kept + (outcome.past.status == "keep")
     return counts
 
 
-def _since_keep(past: Sequence[Past]) -> int:
-    for distance, one in enumerate(reversed(past)):
-        if one.status in STARTS:
+def _since_keep(history: Sequence[Past]) -> int:
+    for distance, past in enumerate(reversed(history)):
+        if past.status in STARTS:
             return distance
-    return len(past)
+    return len(history)
 
 
-def _structural(past: Sequence[Past], since: int) -> str:
-    tried = tallies(past)
+def _structural(history: Sequence[Past], since: int) -> str:
+    tried = tallies(history)
     total = sum(tried.get(kind, (0, 0))[0] for kind in CODE)
 
     def bound(kind: str) -> float:

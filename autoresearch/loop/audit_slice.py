@@ -38,23 +38,25 @@ def of_baseline(session: Session, baseline: Experiment, intact: Intact) -> None:
     elif not baseline.slices and (run := next(intact(session, baseline), None)):
         start = awake_seconds()
         try:
-            found = _score(session, baseline, run)
+            texts = _score(session, baseline, run)
         except RunFailed as failure:
             return session.note(f"the baseline was not scored on the audit slice: {failure.reason}")
-        reason = unlike(found)
+        reason = unlike(texts)
         if reason:
             session.note(f"{reason}; so nothing is held for gaining on val alone")
-        _record(session, baseline, run, "baseline", found, start, reason=reason)
+        _record(session, baseline, run, "baseline", texts, start, reason=reason)
 
 
-def objection(session: Session, one: Experiment, than: Experiment, place: Literal["keep", "end"], intact: Intact) -> str | None:
-    """Why `one`, which is better than `than` on the validation text, gains there alone; None: it doesn't, or nobody knows.
+def objection(
+    session: Session, experiment: Experiment, than: Experiment, place: Literal["keep", "end"], intact: Intact
+) -> str | None:
+    """Why `experiment`, which is better than `than` on the validation text, gains there alone; None: it doesn't, or nobody knows.
 
     What the ledger has already is not done again.
     """
     if not session.setup.prepared.slice_documents:
         return None
-    known = next((found for found in one.slices if (found.place, found.against) == (place, than.number)), None)
+    known = next((entry for entry in experiment.slices if (entry.place, entry.against) == (place, than.number)), None)
     if known:
         return known.reason
     try:
@@ -62,69 +64,71 @@ def objection(session: Session, one: Experiment, than: Experiment, place: Litera
     except RunFailed:
         before = None
     if before is None:
-        session.note(f"experiment {one.number} is not compared on the audit slice: {than.number} has no weights and no figures")
+        session.note(
+            f"experiment {experiment.number} is not compared on the audit slice: {than.number} has no weights and no figures"
+        )
         return None
-    start, run = awake_seconds(), _unscored(session, one, intact)
+    start, run = awake_seconds(), _unscored(session, experiment, intact)
     after: Texts | None = None
     if run is None:
-        after = _known(session, one)
-        run = _last_scored(one) if after else next(intact(session, one), None)
+        after = _known(session, experiment)
+        run = _last_scored(experiment) if after else next(intact(session, experiment), None)
     if after is None and run is not None:
         try:
-            after = _score(session, one, run)
+            after = _score(session, experiment, run)
         except RunFailed as failure:
             failed = f"it could not be scored on the audit slice: {failure.reason}"
-            _record(session, one, run, place, None, start, than, reason=failed)
+            _record(session, experiment, run, place, None, start, than, reason=failed)
             return failed
     if after is None or run is None:
-        session.note(f"experiment {one.number} was not scored on the audit slice: its weights are gone")
+        session.note(f"experiment {experiment.number} was not scored on the audit slice: its weights are gone")
         return None
-    found = compare(before, after)
-    reason = found.reason if _decides(session) else None
-    _record(session, one, run, place, after, start, than, found, reason)
+    comparison = compare(before, after)
+    reason = comparison.reason if _decides(session) else None
+    _record(session, experiment, run, place, after, start, than, comparison, reason)
     return reason
 
 
 def _decides(session: Session) -> bool:
     """Unless the baseline has shown that the texts don't compare."""
-    return all(found.reason is None for found in session.state.experiments[0].slices)
+    return all(entry.reason is None for entry in session.state.experiments[0].slices)
 
 
-def _unscored(session: Session, one: Experiment, intact: Intact) -> Run | None:
+def _unscored(session: Session, experiment: Experiment, intact: Intact) -> Run | None:
     """Weights that have not been scored on it yet."""
-    scored = {found.k for found in one.slices if found.documents}
-    return next((run for run in intact(session, one) if run.k not in scored), None)
+    scored = {entry.k for entry in experiment.slices if entry.documents}
+    return next((run for run in intact(session, experiment) if run.k not in scored), None)
 
 
-def _last_scored(one: Experiment) -> Run:
-    k = [found.k for found in one.slices if found.documents][-1]
-    return next(run for run in one.runs if run.k == k)
+def _last_scored(experiment: Experiment) -> Run:
+    k = [entry.k for entry in experiment.slices if entry.documents][-1]
+    return next(run for run in experiment.runs if run.k == k)
 
 
-def _known(session: Session, one: Experiment) -> Texts | None:
+def _known(session: Session, experiment: Experiment) -> Texts | None:
     """The figures of the last of its runs that was scored, from the run's folder."""
-    for found in reversed([found for found in one.slices if found.documents]):
-        run = next((run for run in one.runs if run.k == found.k), None)
+    for entry in reversed([entry for entry in experiment.slices if entry.documents]):
+        run = next((run for run in experiment.runs if run.k == entry.k), None)
         path = session.study.runs / run.folder / SLICE if run else None
-        if path and path.is_file() and scoring.digest(path) == found.documents:
+        if path and path.is_file() and scoring.digest(path) == entry.documents:
             with np.load(path, allow_pickle=False) as figures:
                 return Texts(*(Documents(figures[f"{name}_bits"], figures[f"{name}_bytes"]) for name in ("val", "slice")))
     return None
 
 
-def _anew(session: Session, one: Experiment, intact: Intact) -> Texts | None:
-    start, run = awake_seconds(), next(intact(session, one), None)
+def _anew(session: Session, experiment: Experiment, intact: Intact) -> Texts | None:
+    start, run = awake_seconds(), next(intact(session, experiment), None)
     if run is None:
         return None
-    found = _score(session, one, run)
-    _record(session, one, run, "again", found, start)
-    return found
+    texts = _score(session, experiment, run)
+    _record(session, experiment, run, "again", texts, start)
+    return texts
 
 
-def _score(session: Session, one: Experiment, run: Run) -> Texts:
+def _score(session: Session, experiment: Experiment, run: Run) -> Texts:
     """A run's weights on both texts; the figures are in its folder then, and durable. Raises RunFailed when they fail twice."""
     setup, folder = session.setup, session.study.runs / run.folder
-    on_progress = session.progress_to(one.number, run.k)
+    on_progress = session.progress_to(experiment.number, run.k)
     for attempt in range(1, TRIES + 1):
         try:
             with session.interrupts.breakable(), disk.errors(folder):
@@ -148,14 +152,14 @@ def _score(session: Session, one: Experiment, run: Run) -> Texts:
 
 
 def _record(
-    session: Session, one: Experiment, run: Run, place: events.Occasion, figures: Texts | None, start: float,
-    than: Experiment | None = None, found: Comparison | None = None, reason: str | None = None,
+    session: Session, experiment: Experiment, run: Run, place: events.Occasion, figures: Texts | None, start: float,
+    than: Experiment | None = None, comparison: Comparison | None = None, reason: str | None = None,
 ) -> None:  # fmt: skip
     folder = session.study.runs / run.folder
     session.record(events.Slice(
-        n=one.number, k=run.k, place=place, against=than.number if than else None,
+        n=experiment.number, k=run.k, place=place, against=than.number if than else None,
         bpb=figures.slice.bpb if figures else None, documents=scoring.digest(folder / SLICE) if figures else None,
-        gain_val=(found.val.bpb, found.val.error) if found else None,
-        gain_slice=(found.slice.bpb, found.slice.error) if found else None,
+        gain_val=(comparison.val.bpb, comparison.val.error) if comparison else None,
+        gain_slice=(comparison.slice.bpb, comparison.slice.error) if comparison else None,
         reason=reason, seconds=round(awake_seconds() - start, 3),
     ))  # fmt: skip

@@ -44,9 +44,9 @@ def of_keep(session: Session, subject: Experiment, keep: Verdict) -> Verdict | R
     was revoked; then it runs once more. Raises Stop and KeyboardInterrupt."""
     while True:
         try:
-            found = _of_keep(session, subject, keep)
+            outcome = _of_keep(session, subject, keep)
             session.machine_failures = 0
-            return found
+            return outcome
         except BestRevoked:
             session.machine_failures = 0
             session.follow()
@@ -87,7 +87,7 @@ def of_end(session: Session) -> None:
     try:
         while (best := session.state.best) is not None and best.number > 0:
             try:
-                if all(one.cuts < FINAL_CUTS for one in best.audits):
+                if all(entry.cuts < FINAL_CUTS for entry in best.audits):
                     _again(session, best, FINAL_CUTS)
                 _gains_elsewhere(session, best)
                 if not best.tests:
@@ -127,8 +127,8 @@ def _of_baseline(session: Session, baseline: Experiment, run: Run, count: int) -
         for _ in range(ROUNDS):
             looks.append(_cuts(session, run, count))
             bits.append(ask(looks[-1]))
-    rounds = [audit.compare(cuts, scored, found) for cuts, found in zip(looks, bits, strict=True)]
-    worst = max(rounds, key=lambda one: one.worst_nats)
+    rounds = [audit.compare(cuts, scored, answers) for cuts, answers in zip(looks, bits, strict=True)]
+    worst = max(rounds, key=lambda difference: difference.worst_nats)
     try:
         allowed, reason, closer = Tolerance.of_baseline(rounds), None, None
     except ValueError as error:
@@ -139,64 +139,66 @@ def _of_baseline(session: Session, baseline: Experiment, run: Run, count: int) -
     _record(session, baseline, run, count * ROUNDS, Finding(worst, closer, reason), allowed, start)
 
 
-def _of_run(session: Session, one: Experiment, run: Run, count: int) -> None:
+def _of_run(session: Session, experiment: Experiment, run: Run, count: int) -> None:
     """Audit a run's weights; how it ended is in the ledger."""
     allowed = Tolerance(*session.state.experiments[0].audits[0].allowed)
     best = session.state.best
-    known = _intact(session, best) if best is not None and best is not one else None
+    known = _intact(session, best) if best is not None and best is not experiment else None
     gain = _bits(session, known) - _bits(session, run) if known else None
     cuts = _cuts(session, run, count, gain)
     start = awake_seconds()
     for attempt in range(1, TRIES + 1):
         try:
-            with _asking(session, one, run) as ask:
-                found = audit.examine(allowed, _bits(session, run), cuts, lambda wanted: _cuts(session, run, wanted), ask)
+            with _asking(session, experiment, run) as ask:
+                finding = audit.examine(allowed, _bits(session, run), cuts, lambda wanted: _cuts(session, run, wanted), ask)
             break
         except RunFailed as failure:
             if attempt == TRIES:
                 reason = f"{failure.reason}, on rows that were scored before and cut"
-                found = Finding(Difference(float("inf"), 0.0, 0, 0, 0), None, reason)
-    _record(session, one, run, count, found, allowed, start)
+                finding = Finding(Difference(float("inf"), 0.0, 0, 0, 0), None, reason)
+    _record(session, experiment, run, count, finding, allowed, start)
 
 
-def _record(session: Session, one: Experiment, run: Run, count: int, found: Finding, allowed: Tolerance, start: float) -> None:
-    seen = found.difference
+def _record(
+    session: Session, experiment: Experiment, run: Run, count: int, finding: Finding, allowed: Tolerance, start: float
+) -> None:
+    seen = finding.difference
     session.record(events.Audit(
-        n=one.number, k=run.k, cuts=count, worst_nats=seen.worst_nats if np.isfinite(seen.worst_nats) else None,
+        n=experiment.number, k=run.k, cuts=count, worst_nats=seen.worst_nats if np.isfinite(seen.worst_nats) else None,
         shift_nats=seen.shift_nats, allowed=(allowed.worst_nats, allowed.shift_nats),
-        closer=asdict(found.closer) if found.closer else None, reason=found.reason, seconds=round(awake_seconds() - start, 3),
+        closer=asdict(finding.closer) if finding.closer else None, reason=finding.reason, seconds=round(awake_seconds() - start, 3),
     ))  # fmt: skip
 
 
-def _test(session: Session, one: Experiment) -> None:
+def _test(session: Session, experiment: Experiment) -> None:
     """Score the runs whose weights are there on the test text, where the corpus spares one."""
     if not session.setup.prepared.test_documents:
         return
-    for run in one.fair_runs:
-        if run.k not in one.tests and _is_intact(session, one, run):
+    for run in experiment.fair_runs:
+        if run.k not in experiment.tests and _is_intact(session, experiment, run):
             folder, setup = session.study.runs / run.folder, session.setup
-            on_progress = session.progress_to(one.number, run.k)
+            on_progress = session.progress_to(experiment.number, run.k)
             with session.interrupts.breakable(), disk.errors(folder):
                 result = scoring.evaluate(setup, folder, on_progress, text_folder=setup.prepared.test_folder)
-            session.record(events.Tested(n=one.number, k=run.k, test_bpb=result.val_bpb))
+            session.record(events.Tested(n=experiment.number, k=run.k, test_bpb=result.val_bpb))
 
 
-def _intact(session: Session, one: Experiment) -> Run | None:
+def _intact(session: Session, experiment: Experiment) -> Run | None:
     """A run of an experiment whose files are those that were scored: a power loss may have taken some."""
-    return next(_intact_runs(session, one), None)
+    return next(_intact_runs(session, experiment), None)
 
 
-def _intact_runs(session: Session, one: Experiment) -> Iterator[Run]:
+def _intact_runs(session: Session, experiment: Experiment) -> Iterator[Run]:
     """Each is looked at when it is asked for: a large checkpoint takes a while."""
-    return (run for run in one.runs if _is_intact(session, one, run))
+    return (run for run in experiment.runs if _is_intact(session, experiment, run))
 
 
-def _is_intact(session: Session, one: Experiment, run: Run) -> bool:
+def _is_intact(session: Session, experiment: Experiment, run: Run) -> bool:
     if run.result is None or not run.result.ok or run.result.checkpoint is None:
         return False
     folder = session.study.runs / run.folder
     try:
-        scoring.seal(folder, session.store.text(one.commit), run.result.checkpoint)
+        scoring.seal(folder, session.store.text(experiment.commit), run.result.checkpoint)
         return scoring.digest(folder / BITS) == run.result.bits
     except (RunFailed, OSError):
         return False
@@ -214,9 +216,9 @@ def _cuts(session: Session, run: Run, count: int, gain: np.ndarray | None = None
 
 
 @contextlib.contextmanager
-def _asking(session: Session, one: Experiment, run: Run) -> Iterator[Callable[[Cuts], np.ndarray]]:
+def _asking(session: Session, experiment: Experiment, run: Run) -> Iterator[Callable[[Cuts], np.ndarray]]:
     """A fresh process with a run's model."""
     folder = session.study.runs / run.folder
-    asking = scoring.asking_cuts(session.setup, folder, session.progress_to(one.number, run.k))
+    asking = scoring.asking_cuts(session.setup, folder, session.progress_to(experiment.number, run.k))
     with session.interrupts.breakable(), disk.errors(folder), asking as ask:
         yield ask

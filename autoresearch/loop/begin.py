@@ -114,10 +114,10 @@ def begin_edit(session: Session, proposal: Proposal) -> int:
             with begun.warm.ended_on_error():
                 return start(session, proposal, begun)
         if isinstance(begun, RunFailed):
-            found = _rejection(session, proposal, begun)
-            record_rejected(session, proposal, **found)
+            rejection = _rejection(session, proposal, begun)
+            record_rejected(session, proposal, **rejection)
             reason = f"it failed before its training ({begun.kind}): {begun.reason}; mend train.py, then try again"
-            raise Stop(reason, 1, found["log"])
+            raise Stop(reason, 1, rejection["log"])
         machine_failed(session, begun)
 
 

@@ -101,8 +101,10 @@ def _put(study: Study, train_py: str) -> bytes | None:
     path = study.folder / TRAIN_PY
     with lock.hold(study.lock):
         before = path.read_bytes() if path.is_file() else None
-        found = None if before is None else before.replace(b"\r\n", b"\n")
-        is_known = found in (None, text, head_file(study.folder, TRAIN_PY)) or str(pygit2.hash(found)) in _state_of(study).blobs
+        normalized = None if before is None else before.replace(b"\r\n", b"\n")
+        is_known = (
+            normalized in (None, text, head_file(study.folder, TRAIN_PY)) or str(pygit2.hash(normalized)) in _state_of(study).blobs
+        )
         if not is_known:
             raise UsageError(
                 f"train.py in {study.folder} holds an edit that was never tried; try it first, without train_py,"

@@ -41,11 +41,13 @@ def missing(state: State, runs: int, is_new: bool) -> bool:
 
 def facts(study: Study, state: State) -> dict[str, Any]:
     """What is known of the noise, for programs; None where nothing ran twice."""
-    groups = [(one, one.noise_group) for one in state.experiments if one.verdict == "keep"]
+    groups = [(experiment, experiment.noise_group) for experiment in state.experiments if experiment.verdict == "keep"]
     measured = [
-        {"experiment": one.number, "description": one.description, "scores": group} for one, group in groups if len(group) > 1
+        {"experiment": experiment.number, "description": experiment.description, "scores": group}
+        for experiment, group in groups
+        if len(group) > 1
     ]
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "sigma": None,
         "sigma_low": None,
         "sigma_high": None,
@@ -55,11 +57,11 @@ def facts(study: Study, state: State) -> dict[str, Any]:
     }
     if state.noise and (best := state.best):
         low, high = state.noise.interval()
-        others = tuple(len(group) for one, group in groups if one is not best)
+        others = tuple(len(group) for experiment, group in groups if experiment is not best)
         gain = seen_gain(study.decide, len(best.counted), others)
         sigma = state.noise.sigma
-        found |= {"sigma": sigma, "sigma_low": low, "sigma_high": high, "dof": state.noise.dof, "seen_gain_bpb": gain * sigma}
-    return found | {"decide": study.decide, "profile": study.profile.name, "device": study.facts.device}
+        figures |= {"sigma": sigma, "sigma_low": low, "sigma_high": high, "dof": state.noise.dof, "seen_gain_bpb": gain * sigma}
+    return figures | {"decide": study.decide, "profile": study.profile.name, "device": study.facts.device}
 
 
 def _wanted(session: Session, runs: int, is_new: bool) -> int:

@@ -29,17 +29,17 @@ def tried(study: Study) -> list[Tried]:
     """The experiments that git has refs of, in order, where the ledger says nothing; an empty list where nothing was lost."""
     if study.events.exists() and study.events.stat().st_size:
         return []
-    found = []
+    experiments = []
     for number, commit in sorted(store.numbered(study.folder, study.tag).items()):
         try:
             key = program_key(store.text_of(study.folder, commit))
         except (KeyError, ValueError):
             key = None
-        found.append(Tried(number, commit, described(store.message(study.folder, commit).partition("\n")[0]), key))
-    return found
+        experiments.append(Tried(number, commit, described(store.message(study.folder, commit).partition("\n")[0]), key))
+    return experiments
 
 
-def rebuild(study: Study, found: list[Tried]) -> Path | None:
+def rebuild(study: Study, experiments: list[Tried]) -> Path | None:
     """Write the new ledger. Only while the study's lock is held. Where the old results.tsv is kept; None: there was none."""
     results, aside = study.folder / RESULTS, None
     if results.exists():
@@ -47,13 +47,12 @@ def rebuild(study: Study, found: list[Tried]) -> Path | None:
         aside = next(name for name in names if not name.exists() or name.read_bytes() == results.read_bytes())
         durable.write(aside, results.read_bytes())
     ledger = Ledger(study.events)
-    for one in found:
-        if one.key is not None:
-            event = events.Tried(commit=one.commit, key=one.key, description=one.description)
+    for experiment in experiments:
+        if experiment.key is not None:
+            event = events.Tried(commit=experiment.commit, key=experiment.key, description=experiment.description)
             ledger.append(event.name, **events.fields(event))
     git = store.Store(study.folder, study.tag)
-    for (
-        one
-    ) in found:  # the new study's experiments have these numbers; cut short here, a ref keeps its old name until it is in the way
-        git.rename(one.number, f"lost-{one.commit[:10]}")
+    # The new study's experiments have these numbers; cut short here, a ref keeps its old name until it is in the way.
+    for experiment in experiments:
+        git.rename(experiment.number, f"lost-{experiment.commit[:10]}")
     return aside

@@ -18,12 +18,12 @@ from autoresearch.study.session import Session
 from autoresearch.study.state import Experiment
 
 
-def train(session: Session, one: Experiment) -> None:
+def train(session: Session, subject: Experiment) -> None:
     """One more run of an experiment, or the note why it does not count. Raises Stop when the machine fails too often."""
     if session.begun is None:
         stop_if_asked(session)
         session.wait_for_room()
-    failure = train_once(session, one)
+    failure = train_once(session, subject)
     if failure:
         machine_failed(session, failure)
     else:

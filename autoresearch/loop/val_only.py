@@ -64,7 +64,7 @@ class Comparison:
 
 def compare(before: Texts, after: Texts) -> Comparison:
     """Whether `after` is better than `before` on the validation text alone."""
-    saved = [Documents(one.bits - other.bits, one.sizes) for one, other in ((before.val, after.val), (before.slice, after.slice))]
+    saved = [Documents(old.bits - new.bits, old.sizes) for old, new in ((before.val, after.val), (before.slice, after.slice))]
     val, other = map(_gain, saved)
     rates = np.maximum(saved[0].rates, -val.bpb), np.maximum(saved[1].rates, -val.bpb)
     bounds = ((SHARE, DEVIATE), (CLEAR_SHARE, CLEAR_DEVIATE))
@@ -94,7 +94,7 @@ def _gain(saved: Documents) -> Gain:
 
 def _t(high: np.ndarray, low: np.ndarray) -> float:
     """Student's t of two samples, with pooled variance: how many standard errors the first one's mean lies above the second's."""
-    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in (high, low))
+    squares = sum(float(((sample - sample.mean()) ** 2).sum()) for sample in (high, low))
     dof = len(high) + len(low) - 2
     if dof < 1 or not squares:
         return 0.0

@@ -94,7 +94,7 @@ class RunMonitor(experiment.Monitor):
     def __init__(self, session: Session, subject: Experiment, k: int):
         self._session, self._observer = session, session.observer
         self._reference: Reference = session.state.reference
-        self.is_last_try = sum(one.k == k for one in subject.invalid) + 1 >= TRIES
+        self.is_last_try = sum(failure.k == k for failure in subject.invalid) + 1 >= TRIES
         self._is_on = False
         self.watched = Watched()
 

@@ -93,8 +93,8 @@ def _hidden(text: str) -> str | None:
         if cookie and not _UTF_8.fullmatch(cookie[1]):
             return f"train.py line {number} names the encoding {cookie[1][:40]}; it is UTF-8, so leave that comment out"
     body = text.replace("\r\n", "\n")
-    found = _HIDING.search(body)
-    if found is None:
+    match = _HIDING.search(body)
+    if match is None:
         return None
-    line, code = body.count("\n", 0, found.start()) + 1, f"U+{ord(found[0]):04X}"
+    line, code = body.count("\n", 0, match.start()) + 1, f"U+{ord(match[0]):04X}"
     return f"train.py line {line} holds the character {code}, which nobody sees; leave it out, or write it as an escape in a string"

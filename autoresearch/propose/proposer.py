@@ -55,7 +55,7 @@ class Proposer:
         self._is_last = False
         self._base = ""  # the commit that the slow agent's present idea edits
         # Git may have dropped what had no ref: it is asked again.
-        known = [one for one in session.state.waiting if session.store.has(one.commit) and session.store.has(one.base)]
+        known = [idea for idea in session.state.waiting if session.store.has(idea.commit) and session.store.has(idea.base)]
         session.state.waiting = known
 
     def close(self) -> None:
@@ -86,11 +86,11 @@ class Proposer:
         while True:
             self.expect_last(False)
             thinker = self._thinker
-            if thinker and self._turn(thinker).is_thinkers and (found := self._ready(thinker)):
-                return found
+            if thinker and self._turn(thinker).is_thinkers and (proposal := self._ready(thinker)):
+                return proposal
             if self._quick:
                 try:
-                    return self._quick_one(self._quick)
+                    return self._quick_proposal(self._quick)
                 except NoMore as end:
                     if thinker is None:
                         raise
@@ -98,8 +98,8 @@ class Proposer:
                     self._quick = None
             elif thinker is None:
                 raise NoMore("there is no agent left")
-            elif found := self._ready(thinker):
-                return found
+            elif proposal := self._ready(thinker):
+                return proposal
             elif self._session.interrupts.requested:
                 raise NoMore(self._session.interrupts.word, self._session.interrupts.exit_status)
             elif self._end_time is not None and time.monotonic() >= self._end_time:
@@ -117,16 +117,16 @@ class Proposer:
         if self._failed_in_a_row >= TRIES and not (slow and self._quick):
             raise NoMore(f"the last {TRIES} proposals failed before their training; the last one: {reason}", 1)
 
-    def accepted(self, found: Proposal) -> None:
+    def accepted(self, proposal: Proposal) -> None:
         self._failed_in_a_row = 0
-        if self._thinker and found.agent == self._thinker.agent.name:
+        if self._thinker and proposal.agent == self._thinker.agent.name:
             self._sent_back.clear()
             self._refused.clear()
             self._dropped = 0
 
     # The quick agent
 
-    def _quick_one(self, agent: Agent) -> Proposal:
+    def _quick_proposal(self, agent: Agent) -> Proposal:
         sent_back: list[Past] = []
         while len(sent_back) < TRIES:
             try:
@@ -155,7 +155,7 @@ class Proposer:
 
     def _waiting(self, thinker: Thinker) -> events.Proposed | None:
         """Its first idea that is ready; another agent's, of an earlier call, is left where it is."""
-        return next((one for one in self._session.state.waiting if one.agent == thinker.agent.name), None)
+        return next((idea for idea in self._session.state.waiting if idea.agent == thinker.agent.name), None)
 
     def _wants_answer(self, thinker: Thinker) -> bool:
         """Whether it is to propose the next experiment, and has not done so."""
@@ -165,10 +165,11 @@ class Proposer:
 
     def _running(self) -> Past | None:
         """The experiment without a verdict, as the discard that it probably is."""
-        one = self._session.state.pending
-        if one is None or one.number == 0:
+        experiment = self._session.state.pending
+        if experiment is None or experiment.number == 0:
             return None
-        return Past(one.number, one.description, "discard", None, self._session.store.text(one.commit), agent=one.agent)
+        text = self._session.store.text(experiment.commit)
+        return Past(experiment.number, experiment.description, "discard", None, text, agent=experiment.agent)
 
     def _think(self, thinker: Thinker) -> None:
         session, running = self._session, self._running()

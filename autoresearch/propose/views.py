@@ -62,59 +62,66 @@ class Views:
 
     def _shown(self, state: State, best: Experiment) -> tuple[Course, ...]:
         """The best's first, then the last ones'."""
-        trained = [one for one in state.experiments if one.runs and one.runs[0].result is not None]
-        shown = [one for one in trained if one is best] + [one for one in trained[-COURSES:] if one is not best]
+        trained = [experiment for experiment in state.experiments if experiment.runs and experiment.runs[0].result is not None]
+        shown = [e for e in trained if e is best] + [e for e in trained[-COURSES:] if e is not best]
         return tuple(map(self._course, shown))
 
-    def _course(self, one: Experiment) -> Course:
-        folder, result = one.runs[0].folder, one.runs[0].result
+    def _course(self, experiment: Experiment) -> Course:
+        folder, result = experiment.runs[0].folder, experiment.runs[0].result
         if folder not in self._courses:
             curve = read_curve(self._study.runs / folder / "curve.jsonl", self._study.profile.budget.train_seconds)
             seconds, tokens = (result.training_seconds, result.total_tokens) if result else (None, None)
             speed = tokens / seconds if seconds and tokens is not None else None
             # What train.py says of itself goes no further than a figure that can be one: it would carry any number to the agent.
-            told = means(curve, COURSE_AT, COURSE_WIDTH)
-            losses = tuple(loss if loss is not None and 0 <= loss <= MOST_NATS else None for loss in told)
+            curve_losses = means(curve, COURSE_AT, COURSE_WIDTH)
+            losses = tuple(loss if loss is not None and 0 <= loss <= MOST_NATS else None for loss in curve_losses)
             steps, memory = (result.num_steps, result.peak_memory_bytes) if result else (None, None)
             memory = memory if memory is not None and memory <= (self._study.facts.memory_bytes or MOST_BYTES) else None
-            self._courses[folder] = Course(one.number, steps, speed, memory, losses)
+            self._courses[folder] = Course(experiment.number, steps, speed, memory, losses)
         return self._courses[folder]
 
     def history(self, state: State) -> list[Past]:
         """Everything that was decided, and what failed before its training, in the order of time."""
-        found: list[Past] = []
+        history: list[Past] = []
         rejections = deque(map(self._rejected, state.rejections))
-        for one in state.experiments:
-            while rejections and rejections[0].number <= one.number:
-                found.append(rejections.popleft())
-            if one.verdict is not None:
-                found.append(self._decided(one))
-        return [*found, *rejections]
+        for experiment in state.experiments:
+            while rejections and rejections[0].number <= experiment.number:
+                history.append(rejections.popleft())
+            if experiment.verdict is not None:
+                history.append(self._decided(experiment))
+        return [*history, *rejections]
 
-    def _decided(self, one: Experiment) -> Past:
-        key = one.commit, one.state, one.val_bpb
+    def _decided(self, experiment: Experiment) -> Past:
+        key = experiment.commit, experiment.state, experiment.val_bpb
         if key not in self._known:
-            failed = one.verdict == "crash" and one.runs
-            log = log_tail(self._study.runs / one.runs[-1].folder / "log.txt") if failed else ""
-            text = self._store.text(one.commit)
-            self._known[key] = Past(one.number, one.description, one.state or "", one.val_bpb, text, one.reason, one.agent, log)
+            failed = experiment.verdict == "crash" and experiment.runs
+            log = log_tail(self._study.runs / experiment.runs[-1].folder / "log.txt") if failed else ""
+            text = self._store.text(experiment.commit)
+            self._known[key] = Past(
+                experiment.number, experiment.description, experiment.state or "", experiment.val_bpb, text, experiment.reason,
+                experiment.agent, log,
+            )  # fmt: skip
         return self._known[key]
 
-    def _rejected(self, one: events.Rejected) -> Past:
-        assert one.commit, "state.py takes no other as a rejection"
-        assert one.n is not UNSET and one.state is not UNSET and one.log is not UNSET, "which go with a commit: events.py"
-        key = one.commit, one.state, None
+    def _rejected(self, rejection: events.Rejected) -> Past:
+        assert rejection.commit, "state.py takes no other as a rejection"
+        assert rejection.n is not UNSET and rejection.state is not UNSET and rejection.log is not UNSET, (
+            "which go with a commit: events.py"
+        )
+        key = rejection.commit, rejection.state, None
         if key not in self._known:
-            text = self._store.text(one.commit)
-            self._known[key] = Past(one.n, one.description, one.state, None, text, one.reason, one.agent, one.log)
+            text = self._store.text(rejection.commit)
+            self._known[key] = Past(
+                rejection.n, rejection.description, rejection.state, None, text, rejection.reason, rejection.agent, rejection.log
+            )
         return self._known[key]
 
-    def _program_md(self, told: Sequence[str]) -> str:
+    def _program_md(self, remarks: Sequence[str]) -> str:
         try:
             program = (self._study.folder / "program.md").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             program = ""
-        if not told:
+        if not remarks:
             return program
-        added = "\n\n".join("- " + text.replace("\n", "\n  | ") for text in told[-MOST_TOLD:])  # no line of it is a heading
+        added = "\n\n".join("- " + text.replace("\n", "\n  | ") for text in remarks[-MOST_TOLD:])  # no line of it is a heading
         return f"{program.rstrip()}\n\n## Told while the study runs, the newest last\n\n{added}\n"

@@ -25,19 +25,19 @@ from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, withou
 
 def results(study: Study, last: int | None = None) -> list[dict[str, Any]]:
     """Every experiment, oldest first, or the last few."""
-    return [record(one) for one in state_of(study).experiments[-(last or 0) :]]
+    return [record(subject) for subject in state_of(study).experiments[-(last or 0) :]]
 
 
 def show(study: Study, number: int) -> dict[str, Any]:
     """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log."""
-    one = experiment(study, number)
-    with _stored(study, one):
-        patch = diff(study.folder, one.parent, one.commit) if one.parent else ""
-    tail = log_tail(study.runs / one.runs[-1].folder / "log.txt") if one.runs else ""
+    subject = experiment(study, number)
+    with _stored(study, subject):
+        patch = diff(study.folder, subject.parent, subject.commit) if subject.parent else ""
+    tail = log_tail(study.runs / subject.runs[-1].folder / "log.txt") if subject.runs else ""
     baseline = experiment(study, 0)
-    startup = {"startup_seconds": one.startup_seconds, "baseline_startup_seconds": baseline.startup_seconds}
+    startup = {"startup_seconds": subject.startup_seconds, "baseline_startup_seconds": baseline.startup_seconds}
     words = {"diff": harmless(patch, stand_in=HIDDEN), "log_tail": harmless(without_colours(tail))}
-    return record(one) | startup | {"ref": ref(study, number)} | words
+    return record(subject) | startup | {"ref": ref(study, number)} | words
 
 
 def best(study: Study) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def status(study: Study) -> dict[str, Any]:
         "last_stop": state.last_stop and harmless(state.last_stop),
         "paused": state.paused,
         "told": [harmless(text) for text in state.told],
-        "handed": [one_line(one.description) for one in state.handed],
+        "handed": [one_line(handed.description) for handed in state.handed],
         "asked_for": [request.kind for path, request in inbox.waiting(study.inbox) if request and path.stem not in state.requests],
         "skipped": len(state.skipped),
         "skipped_why": state.skipped_line,
@@ -114,8 +114,8 @@ def status(study: Study) -> dict[str, Any]:
 
 def _other_gains(state: State) -> dict[str, Any]:
     """How far the best lies below the baseline on other texts; slice_val: on the validation text, by the slice's two runs."""
-    best, baseline, found = state.best, state.baseline, state.slice_gain
-    on_slice, on_val = (found.gain_slice, found.gain_val) if found else (None, None)
+    best, baseline, slice_gain = state.best, state.baseline, state.slice_gain
+    on_slice, on_val = (slice_gain.gain_slice, slice_gain.gain_val) if slice_gain else (None, None)
     on_test = None
     if best and baseline and best is not baseline and best.test_bpb is not None and baseline.test_bpb is not None:
         on_test = baseline.test_bpb - best.test_bpb
@@ -128,9 +128,9 @@ def _other_gains(state: State) -> dict[str, Any]:
     }
 
 
-def tried(study: Study, one: Experiment) -> dict[str, Any]:
+def tried(study: Study, subject: Experiment) -> dict[str, Any]:
     """An experiment that was just tried, with its ref."""
-    return record(one) | {"ref": ref(study, one.number)}
+    return record(subject) | {"ref": ref(study, subject.number)}
 
 
 def experiment(study: Study, number: int) -> Experiment:
@@ -157,9 +157,9 @@ def ref(study: Study, number: int) -> str:
     return f"refs/autoresearch/{study.tag}/{number}"
 
 
-def record(one: Experiment) -> dict[str, Any]:
+def record(subject: Experiment) -> dict[str, Any]:
     """An experiment for programs: what the ledger holds of it, its texts harmless."""
-    table = asdict(one) | {"val_bpb": one.val_bpb, "peak_memory_bytes": one.peak_memory_bytes}
+    table = asdict(subject) | {"val_bpb": subject.val_bpb, "peak_memory_bytes": subject.peak_memory_bytes}
     for run in table["runs"]:
         result = run.pop("result") or {}
         run |= {name: value for name, value in result.items() if name not in run}
@@ -168,11 +168,11 @@ def record(one: Experiment) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stored(study: Study, one: Experiment) -> Iterator[None]:
+def _stored(study: Study, subject: Experiment) -> Iterator[None]:
     """For what is read out of git: StoredStateError where that does not hold an experiment."""
     try:
         yield
     except (KeyError, ValueError, pygit2.GitError) as error:  # no such commit, no such file in it, no UTF-8; no repository
         raise StoredStateError(
-            f"{study.folder / '.git'} does not hold experiment {one.number} ({one.commit}); bring .git back from a copy"
+            f"{study.folder / '.git'} does not hold experiment {subject.number} ({subject.commit}); bring .git back from a copy"
         ) from error

@@ -144,10 +144,10 @@ class Panel:
                 if self._state.late_startup or (event.get("watched") or {}).get("state"):
                     self._note = words.sentence(event, self._state) or ""
             case "speed":  # what it said before is over with the next check
-                said = words.sentence(event, self._state) or ""
-                if said or self._note == self._speed:
-                    self._note = said
-                self._speed = said
+                sentence = words.sentence(event, self._state) or ""
+                if sentence or self._note == self._speed:
+                    self._note = sentence
+                self._speed = sentence
             case "invalid":
                 self._progress, self._note = None, words.sentence(event, self._state) or ""
             case "verdict":
@@ -187,8 +187,8 @@ class Panel:
             *self._folded(words.best(state), "green"),
             *self._folded(words.tally(state), ""),
         ]
-        room = max(1, self._console.height - 4 - len(lines))  # for the last results
-        lines += [self._result(e) for e in state.decided[-min(_LAST_RESULTS, room) :]]
+        rows = max(1, self._console.height - 4 - len(lines))  # for the last results
+        lines += [self._result(e) for e in state.decided[-min(_LAST_RESULTS, rows) :]]
         for line in lines:
             line.no_wrap, line.overflow = True, "crop" if self._ascii else "ellipsis"
         title = Text(self._shown(f"autoresearch {state.study.tag if state.study else ''}".strip()))

@@ -199,7 +199,7 @@ def _draw_labels(axes: "Axes", scored: list[_Dot], best: list[tuple[float, float
     frame = axes.get_window_extent()
     gains = {after.number: before.bpb - after.bpb for before, after in pairwise([scored[0], *keeps])}
     labels: list[tuple[float, float, float, float]] = []
-    for keep in sorted(keeps, key=lambda one: gains[one.number], reverse=True)[:_MAX_LABELS]:
+    for keep in sorted(keeps, key=lambda dot: gains[dot.number], reverse=True)[:_MAX_LABELS]:
         text = _text(
             axes,
             0,

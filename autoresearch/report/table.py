@@ -17,7 +17,7 @@ _HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
 
 def tsv(experiments: Iterable[Experiment]) -> str:
     """The file's text. Experiments without a verdict are left out."""
-    rows = [_HEADER, *(_row(one, one.verdict) for one in experiments if one.verdict is not None)]
+    rows = [_HEADER, *(_row(experiment, experiment.verdict) for experiment in experiments if experiment.verdict is not None)]
     return "".join("\t".join(row) + "\n" for row in rows)
 
 

@@ -107,8 +107,8 @@ def best(state: State) -> str:
 
 
 def tally(state: State) -> str:
-    found = state.counts()
-    counts = ", ".join(f"{count} {word}" for word, count in found.items())
+    by_verdict = state.counts()
+    counts = ", ".join(f"{count} {word}" for word, count in by_verdict.items())
     if state.handed:
         counts += f", {len(state.handed)} handed in to try next"
     if state.invalid:
@@ -119,23 +119,23 @@ def tally(state: State) -> str:
     now = datetime.now()
     morning = now.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
     morning += timedelta(days=1) * (morning <= now)
-    expected = sum(found.values()) + int((morning - now).total_seconds() / seconds)
+    expected = sum(by_verdict.values()) + int((morning - now).total_seconds() / seconds)
     return f"{counts}; {span(seconds)} each, at this pace {expected} by {morning:%H:%M}"
 
 
 def numbers(progress: Progress) -> list[str]:
     """What is known of the running phase, as short words."""
-    found = []
+    words = []
     if progress.phase == "startup" or not progress.fraction:  # start-up has a limit, but no known length
-        found.append(span(progress.elapsed_seconds))
+        words.append(span(progress.elapsed_seconds))
     else:
-        found.append(f"{100 * progress.fraction:.0f} %")
-        found.append(f"{span(progress.elapsed_seconds / progress.fraction - progress.elapsed_seconds)} left")
+        words.append(f"{100 * progress.fraction:.0f} %")
+        words.append(f"{span(progress.elapsed_seconds / progress.fraction - progress.elapsed_seconds)} left")
     if progress.tokens_per_second is not None:
-        found.append(f"{progress.tokens_per_second:,.0f} tok/s")
+        words.append(f"{progress.tokens_per_second:,.0f} tok/s")
     if progress.loss is not None:
-        found.append(f"loss {progress.loss:.3f}")
-    return found
+        words.append(f"loss {progress.loss:.3f}")
+    return words
 
 
 def bpb(value: float | None) -> str:

@@ -66,7 +66,7 @@ class Bounds:
             more = max(LEAST_ROWS_SECONDS, ROWS_SHARE * self.train_seconds)
             allowed = _sum(_times(ROWS * rows / self.costs.rows, self.costs.all_rows), (more, more))
             self._check("for its rows", took, allowed)
-            most = (max(one[0] for one in batches), max(one[1] for one in batches))
+            most = (max(batch[0] for batch in batches), max(batch[1] for batch in batches))
             self._check("for one batch of rows", most, _times(ONE_BATCH, median(batches)))
 
     def _check(self, what: str, took: Seconds, most: Seconds) -> None:
@@ -81,7 +81,7 @@ class Bounds:
     @classmethod
     def of(cls, train_seconds: float, baseline: list[RunResult], is_on_device: bool = False) -> "Bounds":
         """baseline: its runs that have a score; the one that took longest counts."""
-        known = [(one.costs, one.checkpoint_bytes or 0) for one in baseline if one.ok and one.costs]
+        known = [(result.costs, result.checkpoint_bytes or 0) for result in baseline if result.ok and result.costs]
         if not known:
             return cls(train_seconds, is_on_device)
         slowest = max((costs for costs, _ in known), key=lambda costs: costs["loading"][1] + costs["all_rows"][1])
@@ -92,12 +92,12 @@ class Bounds:
 def median(batches: list[Seconds]) -> Seconds:
     """Of each of the two. The first and the last are started and ended in other ways; of few batches they count as well."""
     inner = batches[1:-1] or batches
-    return statistics.median(one[0] for one in inner), statistics.median(one[1] for one in inner)
+    return statistics.median(batch[0] for batch in inner), statistics.median(batch[1] for batch in inner)
 
 
 def _times(factor: float, seconds: Seconds) -> Seconds:
     return factor * seconds[0], factor * seconds[1]
 
 
-def _sum(one: Seconds, other: Seconds) -> Seconds:
-    return one[0] + other[0], one[1] + other[1]
+def _sum(left: Seconds, right: Seconds) -> Seconds:
+    return left[0] + right[0], left[1] + right[1]

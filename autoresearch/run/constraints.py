@@ -52,8 +52,8 @@ class Constraints:
     def check_known(self, backend: Backend) -> None:
         """UsageError for a limit on what the backend does not know."""
         if self.max_memory_gb is not None and not backend.peak_memory:
-            asked = f"--max-memory-gb {self.max_memory_gb:g}"
-            problem = f"{asked}: the backend {backend.name} does not know how much memory a training took"
+            option = f"--max-memory-gb {self.max_memory_gb:g}"
+            problem = f"{option}: the backend {backend.name} does not know how much memory a training took"
             raise UsageError(problem, "leave it out, or limit --max-params")
 
     def objection(

@@ -57,8 +57,8 @@ def warning(folder: Path) -> str | None:
         return None
     import psutil
 
-    found = [one for one in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(one.mountpoint)]
-    kind = max(found, key=lambda one: len(one.mountpoint)).fstype if found else ""
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(mount.mountpoint)]
+    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
     if kind not in ("9p", "drvfs"):
         return None
     return f"{folder} lies on the host's disk ({kind}): slow, and no lock holds against the host's programs; take one like ~/study"
@@ -80,7 +80,7 @@ def is_held(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in HELD  # Python gives an errno to Windows's refusals, too
     words = ["lock", *_words_of_windows(HELD_WINDOWS)]  # the first: libgit2's where another git holds a lock
-    return not is_full(error) and any(one in str(error) for one in words)
+    return not is_full(error) and any(word in str(error) for word in words)
 
 
 def _words_of_windows(numbers: tuple[int, ...]) -> list[str]:

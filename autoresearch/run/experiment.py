@@ -216,12 +216,12 @@ def _train(
         grace = grace_seconds(setup.train_seconds)
         late = f"no checkpoint {grace:.2f} s after its {setup.train_seconds:g} s of training"
         saved = worker.wait("saved", setup.train_seconds + grace, late, handle, tick)
-        said = awake_seconds()
+        saved_at = awake_seconds()
         facts |= {"num_steps": saved["steps"], "total_tokens": feed.tokens}
         checkpoint, stored = folder / "checkpoint", None
         with worker.held():  # it may have the file open still: what counts is what it stands still with
             facts["training_seconds"] = awake_seconds() - start
-            if awake_seconds() - said > STILL_SECONDS:
+            if awake_seconds() - saved_at > STILL_SECONDS:
                 raise RunFailed("timeout", f"it did not stand still within {STILL_SECONDS:g} s of its checkpoint")
             if not files.take(folder / WORK, "checkpoint", checkpoint, _bounds(setup).checkpoint_bytes):
                 raise RunFailed("crash", "said that it saved a checkpoint, but there is none")

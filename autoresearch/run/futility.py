@@ -54,8 +54,8 @@ def read_curve(path: Path, train_seconds: float) -> Curve:
 
 def means(curve: Curve, at: Iterable[float], width: float) -> tuple[float | None, ...]:
     """The mean loss of the `width` of the time before each of `at`; None where there is none."""
-    found = ([loss for progress, loss in curve if place - width < progress <= place] for place in at)
-    return tuple(math.fsum(losses) / len(losses) if losses else None for losses in found)
+    windows = ([loss for progress, loss in curve if place - width < progress <= place] for place in at)
+    return tuple(math.fsum(losses) / len(losses) if losses else None for losses in windows)
 
 
 def _objection(baseline: Curve, curve: Curve, at: float) -> str | None:

@@ -67,10 +67,10 @@ def evaluate(
     """
     text = held_out(setup, text_folder or setup.prepared.val_folder)
     with _asking(setup, folder, on_progress, "scoring", rows) as asking:
-        found = score(text, setup.seq_len, asking.ask(*text.rows(setup.seq_len)))
-    if not 0 < found.val_bpb < WORST_BPB:  # infinity and NaN are not, either
-        raise RunFailed("invalid", f"its predictions cost {found.val_bpb:.3g} bits per byte: that is no score")
-    return replace(found, costs=asking.costs)
+        scored = score(text, setup.seq_len, asking.ask(*text.rows(setup.seq_len)))
+    if not 0 < scored.val_bpb < WORST_BPB:  # infinity and NaN are not, either
+        raise RunFailed("invalid", f"its predictions cost {scored.val_bpb:.3g} bits per byte: that is no score")
+    return replace(scored, costs=asking.costs)
 
 
 @contextmanager
@@ -122,7 +122,7 @@ class Asking:
             bits = row_bits(inputs, targets, self._rows, send, receive, self._tick)
         except InvalidLogits as error:
             raise RunFailed("invalid", str(error)) from error
-        batches = [_since(one, other) for one, other in pairwise(times)]
+        batches = [_since(before, after) for before, after in pairwise(times)]
         took, usual = _since(times[0], times[-1]), bounds.median(batches)
         self._bounds.check_loading(self._loading, usual)
         self._bounds.check_rows(len(inputs), took, batches)

@@ -76,19 +76,19 @@ def _confirmed(best: list[float], noise: Noise, scores: list[float], can_rerun: 
     gap = mean(best) - mean(scores)
     lower = SCREEN * noise.sigma / root if n == 1 else noise.sigma * (AIM / 2 - SLACK / root**2)
     runs = f"{mean(scores):.6f} is the mean of {n} runs" if n > 1 else f"{scores[0]:.6f}"
-    found = f"{runs} against the best's {mean(best):.6f} of {m}: {'lower' if gap > 0 else 'higher'} by {abs(gap):.6f}"
+    summary = f"{runs} against the best's {mean(best):.6f} of {m}: {'lower' if gap > 0 else 'higher'} by {abs(gap):.6f}"
     known = f"sigma {noise.sigma:.6f}, {noise.dof} degrees of freedom"
     if gap < lower:
-        return Decision("discard", f"{found}, and {lower:.6f} is asked for to go on ({known})")
+        return Decision("discard", f"{summary}, and {lower:.6f} is asked for to go on ({known})")
     by_noise = by_spread = math.inf
     if n >= LEAST_RUNS:
         by_noise = student_t(KEEP, noise.dof) * math.sqrt(noise.sigma**2 / n + max(noise.sigma**2, variance(best)) / m)
         by_spread = student_t(OWN, n - 1) * math.sqrt(variance(scores) / n)
     bounds = f"{by_noise:.6f} is asked for by the noise ({known}) and {by_spread:.6f} by its own spread"
     if gap > max(by_noise, by_spread):
-        return Decision("keep", f"{found}; {bounds}")
+        return Decision("keep", f"{summary}; {bounds}")
     if can_rerun and m < n + BEST_EXTRA and gap <= by_noise:
-        return Decision("again", f"{found}: the best runs again")
+        return Decision("again", f"{summary}: the best runs again")
     if n < MAX_RUNS:
-        return Decision("more", f"{found}: a new seed must agree")
-    return Decision("inconclusive", f"{found}, but {bounds}")
+        return Decision("more", f"{summary}: a new seed must agree")
+    return Decision("inconclusive", f"{summary}, but {bounds}")

@@ -207,7 +207,7 @@ class Run(Event, frozen=True, kw_only=True):
 
     @property
     def result(self) -> RunResult:
-        table = {one.name: getattr(self, one.name) for one in dataclasses.fields(RunResult)}
+        table = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunResult)}
         return RunResult(**table | {"costs": self.costs and records.write(self.costs)})
 
     def objection(self) -> str | None:

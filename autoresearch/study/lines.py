@@ -55,24 +55,24 @@ def parse(data: bytes, path: Path, strict: bool = True) -> Parsed:
     """The events in data. Raises StoredStateError for a bad line that is not a torn one; unless strict, it stops there."""
     lines = data.split(b"\n")
     unfinished = lines.pop()
-    found = Parsed()
+    parsed = Parsed()
     for number, line in enumerate(lines, 1):
-        decoded = _decode(line, number, found.check)
+        decoded = _decode(line, number, parsed.check)
         if decoded is None:
             # A power loss may leave unwritten pages in the last line, which read as zeros, although its end is there.
             if number == len(lines) and not unfinished and b"\0" in line:
                 break
-            found.damaged = number
+            parsed.damaged = number
             if strict:
                 raise StoredStateError(
                     f"{path} line {number} is damaged; `autoresearch repair --workspace {typed(path.parent.parent)}` shows what can"
                     f" be kept, and goes back to line {number - 1}; every commit stays under refs/autoresearch"
                 )
             break
-        entry, found.check = decoded
-        found.events.append(entry)
-        found.size += len(line) + 1
-    return found
+        entry, parsed.check = decoded
+        parsed.events.append(entry)
+        parsed.size += len(line) + 1
+    return parsed
 
 
 def _decode(line: bytes, seq: int, before: str) -> tuple[dict[str, Any], str] | None:

@@ -53,30 +53,30 @@ def _start(state: "State", event: events.Start) -> str | None:
 def _begin(state: "State", event: events.Begin) -> str | None:
     if wrong := _known(state, event.n):
         return wrong
-    one = state.experiments[event.n]
-    if one is not state.pending and one is not state.best:
-        return f"experiment {one.number} was decided, and is not the best"
+    experiment = state.experiments[event.n]
+    if experiment is not state.pending and experiment is not state.best:
+        return f"experiment {experiment.number} was decided, and is not the best"
     if (cut := state.unfinished) and (run := cut.unfinished):
         return f"run {run.k} of experiment {cut.number} is under way"
-    return None if event.k == len(one.runs) + 1 else f"its next run is {len(one.runs) + 1}"
+    return None if event.k == len(experiment.runs) + 1 else f"its next run is {len(experiment.runs) + 1}"
 
 
 def _end(state: "State", n: int, k: int, seed: int | None = None) -> str | None:
     """Of a run that was under way."""
-    one = state.unfinished
-    run = one.unfinished if one else None
-    if one is None or run is None or (one.number, run.k) != (n, k):
+    experiment = state.unfinished
+    run = experiment.unfinished if experiment else None
+    if experiment is None or run is None or (experiment.number, run.k) != (n, k):
         return f"run {k} of experiment {n} is not under way"
     return None if seed in (None, run.seed) else "it was begun with another seed"
 
 
 def _verdict(state: "State", event: events.Verdict) -> str | None:
-    one = state.pending
-    if one is None or one.number != event.n:
+    experiment = state.pending
+    if experiment is None or experiment.number != event.n:
         return f"experiment {event.n} waits for none"
     if state.unfinished:
         return "a run is under way"
-    measured = sum(result.ok for result in one.results)
+    measured = sum(result.ok for result in experiment.results)
     return f"it has {len(event.scores)} scores, of {measured} runs" if len(event.scores) > measured else None
 
 

@@ -26,7 +26,7 @@ class Damage:
     def cut(self) -> list[tuple[int, str]]:
         """Each line that is cut off: its number, and what it seems to say."""
         rest = self.data[self.size :].removesuffix(b"\n").split(b"\n")
-        return [(number, _said(line)) for number, line in enumerate(rest, self.line)]
+        return [(number, _in_words(line)) for number, line in enumerate(rest, self.line)]
 
     @property
     def aside(self) -> Path:
@@ -42,15 +42,15 @@ def damage(path: Path) -> Damage | None:
     return None if known.damaged is None else Damage(path, known.damaged, known.size, data)
 
 
-def repair(found: Damage) -> Path:
+def repair(damaged: Damage) -> Path:
     """Cut the ledger before the bad line. Only while the study's lock is held. Returns where the old file is."""
-    aside = found.aside
-    durable.write(aside, found.data)
-    durable.cut(found.path, found.size)
+    aside = damaged.aside
+    durable.write(aside, damaged.data)
+    durable.cut(damaged.path, damaged.size)
     return aside
 
 
-def _said(line: bytes) -> str:
+def _in_words(line: bytes) -> str:
     if len(line) > events.LONGEST_LINE_BYTES:
         return f"not readable, {len(line):,} bytes"
     try:

@@ -101,21 +101,21 @@ class Session:
         if baseline is None:
             return setup
         has_device = bool(policy.matching(setup.backend.sandbox.devices))
-        found = Bounds.of(setup.train_seconds, baseline.results, has_device)
-        return replace(setup, baseline=self.store.text(baseline.commit), bounds=found)
+        bounds = Bounds.of(setup.train_seconds, baseline.results, has_device)
+        return replace(setup, baseline=self.store.text(baseline.commit), bounds=bounds)
 
-    def limit(self, asked: Mapping[str, float]) -> None:
+    def limit(self, limits: Mapping[str, float]) -> None:
         """Take the owner's limits over, where they are others than before; infinity lifts one. What was decided stays."""
         before = self.setup.constraints
-        now = Constraints.asked({**vars(before), **asked})
+        now = Constraints.asked({**vars(before), **limits})
         if now != before:
             self.record(events.Limits(**asdict(now)))
-            said = ", ".join(f"--{name.replace('_', '-')} {value:,.10g}" for name, value in now.to_dict().items())
-            self.note(f"limits from now on: {said or 'none'}")
+            options = ", ".join(f"--{name.replace('_', '-')} {value:,.10g}" for name, value in now.to_dict().items())
+            self.note(f"limits from now on: {options or 'none'}")
         best = self.state.best
-        found = best.results[-1] if best and best.results else None
-        speed = found.total_tokens / found.training_seconds if found and found.total_tokens and found.training_seconds else None
-        if found and (broken := now.objection(found.num_params, found.peak_memory_bytes, speed)):
+        last = best.results[-1] if best and best.results else None
+        speed = last.total_tokens / last.training_seconds if last and last.total_tokens and last.training_seconds else None
+        if last and (broken := now.objection(last.num_params, last.peak_memory_bytes, speed)):
             self.note(f"the best itself breaks a limit ({broken}): edits of it may, too")
 
     def record(self, event: events.Event) -> None:
@@ -217,9 +217,9 @@ class Session:
         """
         for seconds in (*HELD_WAITS_SECONDS, None):
             try:
-                found = draw()
+                result = draw()
                 self._behind.discard(what)
-                return found
+                return result
             except (OSError, pygit2.GitError) as error:
                 if not disk.is_held(error):
                     self._end_if_broken(error)
@@ -262,13 +262,13 @@ class Session:
         self._check_terms()
         if self.state.skipped_line:
             self.note(self.state.skipped_line)
-        for one in self.state.experiments:
-            if not self.store.has(one.commit):
+        for subject in self.state.experiments:
+            if not self.store.has(subject.commit):
                 raise StoredStateError(
-                    f"{self.study.folder / '.git'} has lost the commit {one.commit} of experiment {one.number};"
+                    f"{self.study.folder / '.git'} has lost the commit {subject.commit} of experiment {subject.number};"
                     " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
                 )
-            self.persist(partial(self.store.name, one.number, one.commit))
+            self.persist(partial(self.store.name, subject.number, subject.commit))
         for k, rejected in enumerate(self.state.rejections, 1):
             assert rejected.commit, "the state has those with a commit here"
             self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))

@@ -214,7 +214,7 @@ class State:
         """One line about what was skipped, where something was."""
         if not self.skipped:
             return None
-        which = "; ".join(f"line {one.line}, {one.event}: {one.reason}" for one in self.skipped[:_SHOWN])
+        which = "; ".join(f"line {entry.line}, {entry.event}: {entry.reason}" for entry in self.skipped[:_SHOWN])
         rest = f"; and {len(self.skipped) - _SHOWN} more" if len(self.skipped) > _SHOWN else ""
         return f"skipped {len(self.skipped)} of the ledger's lines, which say what can't be ({which}{rest})"
 
@@ -236,12 +236,12 @@ class State:
     @property
     def noise(self) -> Noise | None:
         """The spread between seeds on this machine, from the baseline and what was kept (noise.py says why)."""
-        return pooled_noise([one.noise_group for one in self.experiments if one.verdict == "keep"])
+        return pooled_noise([experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"])
 
     @property
     def unfinished(self) -> Experiment | None:
         """The experiment whose run was begun and has no result: the pending one, or the best that is measured again."""
-        return next((one for one in (self.pending, self.best) if one and one.unfinished), None)
+        return next((experiment for experiment in (self.pending, self.best) if experiment and experiment.unfinished), None)
 
     @property
     def gain(self) -> Gain | None:
@@ -255,12 +255,14 @@ class State:
         """The best's gains over the baseline, on the audit slice and beside it on the validation text; None: not known."""
         if self.best is None or self.best.number == 0:
             return None
-        return next((one for one in reversed(self.best.slices) if one.against == 0 and one.gain_val and one.gain_slice), None)
+        return next(
+            (entry for entry in reversed(self.best.slices) if entry.against == 0 and entry.gain_val and entry.gain_slice), None
+        )
 
     @property
     def val_only(self) -> list[int]:
         """The experiments that would be keeps, had they not gained on the validation text alone."""
-        return [one.number for one in self.experiments if one.state == "val-only"]
+        return [experiment.number for experiment in self.experiments if experiment.state == "val-only"]
 
     def next_seed(self) -> int:
         """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number."""
@@ -268,18 +270,18 @@ class State:
 
     @property
     def decided(self) -> list[Experiment]:
-        return [one for one in self.experiments if one.verdict is not None]
+        return [experiment for experiment in self.experiments if experiment.verdict is not None]
 
     @property
     def runs_again(self) -> Experiment | None:
         """The best, while it is measured again."""
-        one = self.unfinished
-        return one if one and one.verdict is not None else None
+        experiment = self.unfinished
+        return experiment if experiment and experiment.verdict is not None else None
 
     @property
     def experiment_seconds(self) -> float | None:
         """The usual time of an experiment: a median, since a night's sleep between start and verdict says nothing."""
-        known = [one.seconds for one in self.experiments[1:] if one.seconds is not None][-USUAL:]
+        known = [experiment.seconds for experiment in self.experiments[1:] if experiment.seconds is not None][-USUAL:]
         return statistics.median(known) if known else None
 
     @property
@@ -344,9 +346,9 @@ class State:
                 self.experiments[event.n].runs.pop()
                 self.lost += 1
             case events.Invalid():
-                one = self.experiments[event.n]
-                one.runs.pop()
-                one.invalid.append(Invalid(event.k, event.state, event.reason))
+                experiment = self.experiments[event.n]
+                experiment.runs.pop()
+                experiment.invalid.append(Invalid(event.k, event.state, event.reason))
                 self.invalid += 1
             case events.Speed():
                 self.reference.apply_speed(event)
@@ -358,8 +360,8 @@ class State:
             case events.Tested():
                 self.experiments[event.n].tests[event.k] = event.test_bpb
             case events.Slice():
-                found = Slice(**{one.name: getattr(event, one.name) for one in fields(Slice)})
-                self.experiments[event.n].slices.append(found)
+                entry = Slice(**{key.name: getattr(event, key.name) for key in fields(Slice)})
+                self.experiments[event.n].slices.append(entry)
             case events.Revoked():
                 self._revoke(event)
             case events.Noise():
@@ -370,10 +372,10 @@ class State:
                 self.paused = False
             case events.Told():
                 self.told.append(event.text)
-                self.waiting = [one for one in self.waiting if one.rank is UNSET]  # further ideas knew nothing of it
+                self.waiting = [idea for idea in self.waiting if idea.rank is UNSET]  # further ideas knew nothing of it
             case events.Skip():
-                one = self.experiments[event.n]
-                one.skipped = one.skipped or one.verdict is None
+                experiment = self.experiments[event.n]
+                experiment.skipped = experiment.skipped or experiment.verdict is None
             case events.Handed():
                 self.handed.append(event)
             case events.Stop():
@@ -387,7 +389,7 @@ class State:
             self.rejected_keys[event.key] = event.reason
 
     def _no_longer_waiting(self, agent: str) -> None:
-        if tried := next((one for one in self.waiting if one.agent == agent), None):
+        if tried := next((idea for idea in self.waiting if idea.agent == agent), None):
             self.waiting.remove(tried)
         if agent == events.PERSON:
             del self.handed[:1]
@@ -417,17 +419,18 @@ class State:
             self.reference.apply_run(event.watched)
 
     def _decide(self, event: events.Verdict) -> None:
-        one = self.experiments[event.n]
-        one.verdict, one.state, one.reason, one.scores = event.verdict, event.state, event.reason, event.scores
-        one.decided = event.time or None
-        if one.verdict == "keep":
-            self.best = one
+        experiment = self.experiments[event.n]
+        experiment.verdict, experiment.state = event.verdict, event.state
+        experiment.reason, experiment.scores = event.reason, event.scores
+        experiment.decided = event.time or None
+        if experiment.verdict == "keep":
+            self.best = experiment
 
     def _revoke(self, event: events.Revoked) -> None:
-        one = self.experiments[event.n]
-        one.verdict, one.state, one.reason = "discard", event.state, event.reason
-        one.scores, one.again = [], []
-        self.best = next(one for one in reversed(self.experiments) if one.verdict == "keep")
+        experiment = self.experiments[event.n]
+        experiment.verdict, experiment.state, experiment.reason = "discard", event.state, event.reason
+        experiment.scores, experiment.again = [], []
+        self.best = next(experiment for experiment in reversed(self.experiments) if experiment.verdict == "keep")
 
 
 def sound(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

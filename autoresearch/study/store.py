@@ -321,18 +321,18 @@ def numbered(folder: Path, tag: str) -> dict[int, str]:
         refs = list(_reader(folder).references.iterator())
     except pygit2.GitError:
         return {}
-    found = {}
+    commits = {}
     for ref in refs:
         name = ref.name.removeprefix(prefix)
         if ref.name != name and re.fullmatch(r"0|[1-9][0-9]{0,8}", name) and isinstance(ref.target, pygit2.Oid):
-            found[int(name)] = str(ref.target)
-    return found
+            commits[int(name)] = str(ref.target)
+    return commits
 
 
 def message(folder: Path, commit: str) -> str:
     """A commit's message."""
-    found = _reader(folder).get(commit)
-    return found.raw_message.decode("utf-8", "replace") if isinstance(found, pygit2.Commit) else ""
+    stored = _reader(folder).get(commit)
+    return stored.raw_message.decode("utf-8", "replace") if isinstance(stored, pygit2.Commit) else ""
 
 
 def head_file(folder: Path, name: str) -> bytes | None:
@@ -359,10 +359,10 @@ def diff(folder: Path, before: str, after: str) -> str:
 def _file(repo: pygit2.Repository, commit: str | pygit2.Oid, name: str = TRAIN_PY) -> bytes:
     """A file as it stands in a commit. KeyError when there is none, or a folder of that name."""
     holder = repo[commit]
-    found = holder.tree[name] if isinstance(holder, pygit2.Commit) else None
-    if not isinstance(found, pygit2.Blob):
+    blob = holder.tree[name] if isinstance(holder, pygit2.Commit) else None
+    if not isinstance(blob, pygit2.Blob):
         raise KeyError(name)
-    return found.data
+    return blob.data
 
 
 def _reader(folder: Path) -> pygit2.Repository:

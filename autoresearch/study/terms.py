@@ -55,9 +55,9 @@ def ready(study: "Study", sandbox: int, on_progress: OnProgress | None = None, d
     on_progress(detect.LOOKING, 0, None)
     choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype), device, study.facts.device_id)
     check_machine(study, choice.backend, choice.facts)
-    found = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
-    policy.check_hidden(sandbox, cells.hidden(found.prepared), choice.backend.sandbox)
-    return found
+    built = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
+    policy.check_hidden(sandbox, cells.hidden(built.prepared), choice.backend.sandbox)
+    return built
 
 
 def setup(study: "Study", backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
@@ -174,10 +174,10 @@ def _check_profile(study: "Study", name: str) -> None:
         raise _locked(study, "profile", name, study.profile.name)
 
 
-def _locked(study: "Study", name: str, given: object, locked: object) -> UsageError:
+def _locked(study: "Study", name: str, value: object, locked: object) -> UsageError:
     option, kept = f"--{name.replace('_', '-')}", "none" if locked is None else locked
     return UsageError(
-        f"{option} {given}: the study in {study.folder} has {kept} and keeps it; leave {option} out to go on with it, {_NEW}"
+        f"{option} {value}: the study in {study.folder} has {kept} and keeps it; leave {option} out to go on with it, {_NEW}"
     )
 
 

@@ -102,16 +102,16 @@ class Service:
         """(outcome in a few words, our error). Never raises."""
         if isinstance(error, self._sdk.APIStatusError):
             return self._status(error)
-        said = self._shown(str(error.__cause__ or error))
-        return reply.broken_off(error, self._sdk, self.host, self._read_seconds, said)
+        message = self._shown(str(error.__cause__ or error))
+        return reply.broken_off(error, self._sdk, self.host, self._read_seconds, message)
 
     def _status(self, error: "APIStatusError") -> tuple[str, AutoresearchError]:
         status, kind = error.status_code, error.type or ""
         outcome = " ".join(part for part in (str(status) if status != 200 else "", kind) if part) or "error"
         words = "billing_error" if error.error_code in NO_CREDIT_CODES else kind
         asked = Asked(self.host, self.model, KEYS, "ANTHROPIC_BASE_URL", get_args(get_args(self._sdk.types.Model)[0]))
-        said, wait = self._shown(error.api_message or error.message), reply.retry_seconds(error.response.headers)
-        return outcome, reply.refusal(asked, status, said, words, wait)
+        message, wait = self._shown(error.api_message or error.message), reply.retry_seconds(error.response.headers)
+        return outcome, reply.refusal(asked, status, message, words, wait)
 
     def _shown(self, text: str) -> str:
         return reply.shown(text, self._client.api_key, self._client.auth_token)

@@ -98,15 +98,15 @@ class Command:
         finally:
             if folder is not None:
                 files.remove(folder)
-            told = meter.told(self.model)
-            self._unpriced += told.get("cost_usd") is None
-            view.on_ask(Ask(program, problem or "answered", time.monotonic() - started, **told))
+            usage = meter.told(self.model)
+            self._unpriced += usage.get("cost_usd") is None
+            view.on_ask(Ask(program, problem or "answered", time.monotonic() - started, **usage))
         raise Unavailable(f"{program}: {problem}{_tail(meter.said or output)} (its output: {kept / 'last-output.txt'})")
 
     @property
     def files(self) -> list[str]:
         """Those that its command line names: a script."""
-        return [one for one in self.arguments[1:] if os.path.isabs(one) and os.path.isfile(one)]
+        return [argument for argument in self.arguments[1:] if os.path.isabs(argument) and os.path.isfile(argument)]
 
     def cell(self, folder: Path) -> Cell:
         """The fence for one start."""
@@ -139,11 +139,11 @@ class Command:
         self, folder: Path, task: str, wanted: Callable[[], bool], meter: Meter, left_usd: float | None
     ) -> tuple[str | None, str]:
         """(What went wrong or None, the end of the output)."""
-        has_place = any("{prompt}" in one or "{task_file}" in one for one in self.arguments)
+        has_place = any("{prompt}" in argument or "{task_file}" in argument for argument in self.arguments)
         task_file = folder / "work" / scratch.TASK
-        arguments = [one.replace("{task_file}", str(task_file)).replace("{prompt}", task) for one in self.arguments[1:]]
+        arguments = [argument.replace("{task_file}", str(task_file)).replace("{prompt}", task) for argument in self.arguments[1:]]
         if left_usd is not None:
-            arguments += [one.replace("{usd}", f"{left_usd:.4f}") for one in self.recipe.budget]
+            arguments += [argument.replace("{usd}", f"{left_usd:.4f}") for argument in self.recipe.budget]
         try:
             process = self.start(arguments, folder, None if has_place else task_file)
         except OSError as error:
@@ -209,13 +209,13 @@ class _End:
                     del self._kept[:-KEPT_BYTES]
 
 
-def environment(variables: tuple[str, ...], given: dict[str, str] | None = None) -> dict[str, str]:
+def environment(variables: tuple[str, ...], environ: dict[str, str] | None = None) -> dict[str, str]:
     """The user's environment without what looks like a secret, save variables. Names of Windows know no case."""
-    given = dict(os.environ) if given is None else given
+    environ = dict(os.environ) if environ is None else environ
     passed = {name.upper() for name in variables}
     return {
         name: value
-        for name, value in given.items()
+        for name, value in environ.items()
         if name.upper() in passed or not (is_secret(name) or has_password(name, value) or name in NESTED)
     }
 
@@ -238,26 +238,28 @@ def make(
     known = recipe(command.strip())
     arguments = split((not level and known.unfenced) or known.command if known else command)
     # Another command line for the same program signs in and is set up in the same way.
-    known = known or next((one for one in recipes().values() if one.executable == Path(arguments[0]).stem), None)
+    known = known or next((other for other in recipes().values() if other.executable == Path(arguments[0]).stem), None)
     program = shutil.which(arguments[0])
     if program is None:
         hint = f"install it: {known.install}" if known and known.install else "install it or give its full path"
         raise UsageError(
             f"there is no program {arguments[0]!r} on PATH; {hint}{nearest(arguments[0], recipes())}, or use `--agent search`"
         )
-    for one in arguments[1:]:
-        is_file = Path(one).suffix and not os.path.isabs(one) and os.path.isfile(one)
-        if is_file and one not in (scratch.TRAIN_PY, *scratch.NOTES):
-            raise UsageError(f"the command runs in a folder of its own, where there is no {one}; write {os.path.abspath(one)}")
-    if Path(program).suffix.lower() in (".cmd", ".bat") and any("{prompt}" in one for one in arguments):
+    for argument in arguments[1:]:
+        is_file = Path(argument).suffix and not os.path.isabs(argument) and os.path.isfile(argument)
+        if is_file and argument not in (scratch.TRAIN_PY, *scratch.NOTES):
+            raise UsageError(
+                f"the command runs in a folder of its own, where there is no {argument}; write {os.path.abspath(argument)}"
+            )
+    if Path(program).suffix.lower() in (".cmd", ".bat") and any("{prompt}" in argument for argument in arguments):
         raise UsageError(f"{program} is a batch file, which the text of {{prompt}} could break out of; use {{task_file}}")
     if model:
         if not (known and known.model):
             raise UsageError("how this command is told its model is not known; put that into --command, and leave --model out")
-        arguments += [one.replace("{model}", model) for one in known.model]
-    found = known or OWN
+        arguments += [argument.replace("{model}", model) for argument in known.model]
+    known = known or OWN
     return Command(
-        [os.path.abspath(program), *arguments[1:]], seconds, (*found.variables, *variables), found, level, model, **limits
+        [os.path.abspath(program), *arguments[1:]], seconds, (*known.variables, *variables), known, level, model, **limits
     )
 
 
@@ -268,7 +270,7 @@ def split(command: str, windows: bool = sys.platform == "win32") -> list[str]:
     except ValueError as error:
         raise UsageError(f"the command {command!r} can't be split ({error}); close its quotes") from error
     if windows:
-        parts = [one[1:-1] if len(one) > 1 and one[0] == one[-1] and one[0] in "\"'" else one for one in parts]
+        parts = [part[1:-1] if len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" else part for part in parts]
     if not parts or not parts[0]:
         raise UsageError("the command is empty; give a program and its arguments")
     return parts

@@ -82,7 +82,7 @@ class Recipe:
     @property
     def can_sign_in(self) -> bool:
         """As far as its needs tell."""
-        return not self.needs or any(os.environ.get(one) or (one[0] == "~" and self._holds(one)) for one in self.needs)
+        return not self.needs or any(os.environ.get(need) or (need[0] == "~" and self._holds(need)) for need in self.needs)
 
     @property
     def sign_in(self) -> str:
@@ -111,21 +111,21 @@ def own_folder() -> Path:
 def recipes() -> dict[str, Recipe]:
     """Every recipe by its name, best first. Raises UsageError for a file with a fault."""
     files = {path.stem: path for folder in (FOLDER, own_folder()) for path in sorted(folder.glob("*.toml"))}
-    return {one.name: one for one in sorted((read(path) for path in files.values()), key=lambda one: -one.rank)}
+    return {known.name: known for known in sorted((read(path) for path in files.values()), key=lambda known: -known.rank)}
 
 
 def read(path: Path) -> Recipe:
     """Raises UsageError."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        found: Recipe = records.read_own(Recipe, {**table, "name": path.stem})
-        missing = [key for key in ("title", "executable", "command") if not getattr(found, key)]
+        loaded: Recipe = records.read_own(Recipe, {**table, "name": path.stem})
+        missing = [key for key in ("title", "executable", "command") if not getattr(loaded, key)]
         if missing:
             raise ValueError(f"the key {missing[0]!r} is missing")
-        re.compile(found.usage.pattern)
+        re.compile(loaded.usage.pattern)
     except (OSError, ValueError, re.error) as error:
         raise UsageError(f"the recipe {path} can't be read ({error}); mend it, or move it away") from error
-    return found
+    return loaded
 
 
 def recipe(name: str) -> Recipe | None:
@@ -135,9 +135,9 @@ def recipe(name: str) -> Recipe | None:
 
 def find_recipe() -> tuple[Recipe | None, list[Recipe]]:
     """For `--agent auto`: (the best recipe whose program is on PATH, better ones that have nothing to sign in with)."""
-    here = [one for one in recipes().values() if one.rank and shutil.which(one.executable)]
-    found = next((one for one in here if one.can_sign_in), None)
-    return found, here[: here.index(found)] if found else here
+    here = [known for known in recipes().values() if known.rank and shutil.which(known.executable)]
+    best = next((known for known in here if known.can_sign_in), None)
+    return best, here[: here.index(best)] if best else here
 
 
 def origin(path: str, moved: dict[str, str]) -> Path:
@@ -159,22 +159,22 @@ LINKS_AT_MOST = 40
 
 def folders(program: str) -> list[str]:
     """What the program was installed with (a node_modules, an environment of Python), its interpreter too; never a home folder."""
-    found: list[str] = []
-    _add(program, found, 3)
-    return list(dict.fromkeys(found))
+    paths: list[str] = []
+    _add(program, paths, 3)
+    return list(dict.fromkeys(paths))
 
 
-def _add(program: str, found: list[str], depth: int) -> None:
+def _add(program: str, paths: list[str], depth: int) -> None:
     path = Path(os.path.abspath(program))
     for _ in range(LINKS_AT_MOST):
-        found += _around(path)
+        paths += _around(path)
         if not path.is_symlink():
             break
         path = Path(os.path.normpath(path.parent / os.readlink(path)))
     real = Path(os.path.realpath(path))
-    found += _around(real)
+    paths += _around(real)
     if depth and (interpreter := _interpreter(real)):
-        _add(interpreter, found, depth - 1)
+        _add(interpreter, paths, depth - 1)
 
 
 def _around(path: Path) -> list[str]:

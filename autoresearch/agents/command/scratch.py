@@ -89,7 +89,7 @@ def answer(work: Held, view: View) -> tuple[str, str]:
 def described(old: str, new: str) -> str:
     """One line for an edit that came without one: the constants that changed, else the size of the diff and its first line."""
     try:
-        before, after = ({name: one.value for name, one in constants.read(text).items()} for text in (old, new))
+        before, after = ({name: constant.value for name, constant in constants.read(text).items()} for text in (old, new))
     except UsageError:
         before = after = {}
     changed = [f"{name} {before[name]} -> {after[name]}" for name in before if name in after and before[name] != after[name]]
@@ -115,7 +115,7 @@ def history_text(view: View) -> str:
     """history.md: every experiment one line, then the ends of the newest failures' logs."""
     tried = [past for past in view.history if past.status != REJECTED]
     failures = [past for past in tried if past.status in FAILED and (past.log or past.reason)][-_LOGS:]
-    found = [
+    lines = [
         "# Every experiment so far",
         "",
         "Oldest first. `against best` is val_bpb minus today's best. What stands in the columns `what` and",
@@ -126,11 +126,11 @@ def history_text(view: View) -> str:
         *(_row(past, view.best_val_bpb) for past in tried),
     ]
     if view.courses:
-        found += ["", "## How trainings went: the best's, then the last ones'", "", COURSE_TITLE]
-        found += [course.line() for course in view.courses]
+        lines += ["", "## How trainings went: the best's, then the last ones'", "", COURSE_TITLE]
+        lines += [course.line() for course in view.courses]
     for past in failures:
-        found += ["", f"## Experiment {past.number} failed ({past.status})", "", quoted(past.log or past.reason or "", _LOG_LINES)]
-    return "\n".join(found) + "\n"
+        lines += ["", f"## Experiment {past.number} failed ({past.status})", "", quoted(past.log or past.reason or "", _LOG_LINES)]
+    return "\n".join(lines) + "\n"
 
 
 def _row(past: Past, best: float | None) -> str:
@@ -141,19 +141,19 @@ def _row(past: Past, best: float | None) -> str:
 
 
 def _lessons(view: View) -> str:
-    told = clean(view.lessons) or "# No lessons yet: nothing was tried\n"
-    expected = [f"- {clean(one.line())}" for one in view.expected]
+    text = clean(view.lessons) or "# No lessons yet: nothing was tried\n"
+    expected = [f"- {clean(item.line())}" for item in view.expected]
     title = "## What the search's model expects of single constants (val_bpb, and its doubt): it tunes them itself"
-    return "\n".join([told, *([title, *expected] if expected else [])]) + "\n"
+    return "\n".join([text, *([title, *expected] if expected else [])]) + "\n"
 
 
 def _machine(view: View) -> str:
     tables = {"The machine": view.machine, "The study's profile": view.profile, "Limits that are enforced": view.limits}
-    found = ["# What the training runs on"]
+    lines = ["# What the training runs on"]
     for title, table in tables.items():
         body = json.dumps(table, indent=2, default=str) if table else "none"
-        found += ["", f"## {title}", "", "```json", body, "```"]
-    return "\n".join(found) + "\n"
+        lines += ["", f"## {title}", "", "```json", body, "```"]
+    return "\n".join(lines) + "\n"
 
 
 def _task(view: View, sent_back: list[Past], seconds: float, last_problem: str | None) -> str:

@@ -20,7 +20,7 @@ class Meter:
     """Takes the output as it comes, from the thread that reads it; `told` once it has ended."""
 
     def __init__(self, usage: Usage):
-        self._usage, self._found = usage, dict[str, float]()
+        self._usage, self._numbers = usage, dict[str, float]()
         self._pattern = re.compile(usage.pattern) if usage.pattern else None
         self._rest, self.said = b"", ""  # said: the last words that are meant for people
 
@@ -38,48 +38,48 @@ class Meter:
                 self._add({name: _number(text) for name, text in match.groupdict().items()})
         elif line.lstrip().startswith(b"{") and len(line) < LONGEST_LINE:
             try:
-                said = json.loads(line)
+                data = json.loads(line)
             except (ValueError, RecursionError):
                 return
-            self.said = next((text for path in SAID if isinstance(text := _at(said, path), str) and text), self.said)
-            if all(_at(said, path) == value for path, value in self._usage.when.items()):
-                self._add({name: _number(_at(said, getattr(self._usage, name))) for name in NUMBERS if getattr(self._usage, name)})
+            self.said = next((text for path in SAID if isinstance(text := _at(data, path), str) and text), self.said)
+            if all(_at(data, path) == value for path, value in self._usage.when.items()):
+                self._add({name: _number(_at(data, getattr(self._usage, name))) for name in NUMBERS if getattr(self._usage, name)})
 
     def told(self, model: str | None = None) -> dict[str, Any]:
         """The fields of an Ask, tokens as whole numbers. A cost that is not said is the model's price, where one is known."""
         self.feed(b"\n")
-        found: dict[str, Any] = {name: int(value) if name != "cost_usd" else value for name, value in self._found.items()}
-        if self._usage.cached_is_input and "input_tokens" in found:
-            found["input_tokens"] = max(0, found["input_tokens"] - found.get("cache_read_tokens", 0))
-        if not found.get("cost_usd"):
-            found.pop("cost_usd", None)  # 0: it knows no price, or was not asked
-        if model and "cost_usd" not in found and {"input_tokens", "output_tokens"} <= found.keys():
-            read, written = found.get("cache_read_tokens", 0), found.get("cache_write_tokens", 0)
-            cost = prices.cost_usd(model, prices.Tokens(found["input_tokens"], found["output_tokens"], written, 0, read))
-            found["cost_usd"] = cost
-        return {name: value for name, value in found.items() if (value or 0) <= (MOST_USD if name == "cost_usd" else MOST)}
+        numbers: dict[str, Any] = {name: int(value) if name != "cost_usd" else value for name, value in self._numbers.items()}
+        if self._usage.cached_is_input and "input_tokens" in numbers:
+            numbers["input_tokens"] = max(0, numbers["input_tokens"] - numbers.get("cache_read_tokens", 0))
+        if not numbers.get("cost_usd"):
+            numbers.pop("cost_usd", None)  # 0: it knows no price, or was not asked
+        if model and "cost_usd" not in numbers and {"input_tokens", "output_tokens"} <= numbers.keys():
+            read, written = numbers.get("cache_read_tokens", 0), numbers.get("cache_write_tokens", 0)
+            cost = prices.cost_usd(model, prices.Tokens(numbers["input_tokens"], numbers["output_tokens"], written, 0, read))
+            numbers["cost_usd"] = cost
+        return {name: value for name, value in numbers.items() if (value or 0) <= (MOST_USD if name == "cost_usd" else MOST)}
 
     @property
     def output_tokens(self) -> float:
         """So far."""
-        return self._found.get("output_tokens", 0)
+        return self._numbers.get("output_tokens", 0)
 
     def _add(self, values: dict[str, float | None]) -> None:
         for name, value in values.items():
             if value is not None:
-                before = self._found.get(name, 0.0)
-                self._found[name] = before + value if self._usage.sums else max(before, value)
+                before = self._numbers.get(name, 0.0)
+                self._numbers[name] = before + value if self._usage.sums else max(before, value)
 
 
-def _at(said: Any, path: str) -> Any:
+def _at(node: Any, path: str) -> Any:
     """The value at that path; a `*` adds up what all keys there have."""
     head, _, rest = path.partition(".")
-    if not isinstance(said, dict):
+    if not isinstance(node, dict):
         return None
     if head == "*":
-        values = [_number(_at(one, rest)) for one in said.values()]
+        values = [_number(_at(child, rest)) for child in node.values()]
         return sum(value for value in values if value is not None) if values else None
-    return _at(said.get(head), rest) if rest else said.get(head)
+    return _at(node.get(head), rest) if rest else node.get(head)
 
 
 def _number(value: Any) -> float | None:

@@ -134,7 +134,7 @@ def apply(text: str, best: str, calls: Sequence[Call]) -> Edited:
             done = _apply(done, best, call)
         except (ValueError, UsageError) as error:
             others = f"not done, for call {len(done.results) + 1} of this answer failed: all are made or none; send all again"
-            results = (Result(one.id, str(error) if one is call else others, True) for one in calls)
+            results = (Result(each.id, str(error) if each is call else others, True) for each in calls)
             return Edited(text, tuple(results))
     return done
 
@@ -169,8 +169,8 @@ def _apply(done: Edited, best: str, call: Call) -> Edited:
     if not isinstance(call.arguments, dict):
         raise ValueError(f"{call.name} takes a JSON object, not {type(call.arguments).__name__}")
     if call.name == EDITOR:
-        text, said = _edit(done.text, call.arguments)
-        return replace(done, text=text, results=(*done.results, Result(call.id, said)))
+        text, message = _edit(done.text, call.arguments)
+        return replace(done, text=text, results=(*done.results, Result(call.id, message)))
     if call.name == "set_constants":
         values = _argument(call.arguments, "values", dict)
         text = constants.write(done.text, {name: _value(value) for name, value in values.items()})

@@ -61,8 +61,8 @@ class Conversation:
 
     def say(self, text: str = "") -> None:
         """The user's next turn."""
-        said = [{"type": "text", "text": text}] if text else []
-        self.messages.append({"role": "user", "content": [*self.unanswered, *said]})
+        blocks = [{"type": "text", "text": text}] if text else []
+        self.messages.append({"role": "user", "content": [*self.unanswered, *blocks]})
         self.unanswered = []
 
     def take(self, content: tuple[Any, ...]) -> tuple[edits.Edited, str]:
@@ -192,8 +192,8 @@ class LLM:
         if left < LEAST_TOKENS:
             raise Unavailable(f"the {self.max_tokens} tokens of --max-tokens-per-experiment brought no proposal")
         if self.context is not None:
-            asked = _size([*talk.system, *talk.messages, *edits.tools(True)]) / CHARACTERS_PER_TOKEN
-            left = min(left, int(self.context - asked))
+            tokens = _size([*talk.system, *talk.messages, *edits.tools(True)]) / CHARACTERS_PER_TOKEN
+            left = min(left, int(self.context - tokens))
         if left < LEAST_TOKENS:
             size = f"a context of {self.context} tokens has no room for train.py and an answer"
             raise Unavailable(f"{size}; start the server with a larger one, and say so by --context")

@@ -57,13 +57,13 @@ harness calls them.
 def system(view: View) -> list[dict[str, Any]]:
     """Part 1, with its breakpoint."""
     facts = {"machine": view.machine, "profile": view.profile, "limits": view.limits}
-    told = [
+    parts = [
         RULES,
         f"# program.md, by the owner of this computer\n\n{view.program_md}",
         "# This study, as JSON. limits: what the harness enforces\n\n"
         + "\n".join(f"{name}: {json.dumps(table, sort_keys=True, ensure_ascii=False)}" for name, table in facts.items()),
     ]
-    return [_text("\n\n".join(told), ONE_HOUR)]
+    return [_text("\n\n".join(parts), ONE_HOUR)]
 
 
 def content(view: View, notes: str, characters: int | None = None) -> list[dict[str, Any]]:
@@ -72,11 +72,11 @@ def content(view: View, notes: str, characters: int | None = None) -> list[dict[
     characters: that they may have, for a small context. What tells least goes first: logs, then experiments that failed or missed
     by far, the oldest first; what was kept and the last ones stay longest. No line is cut.
     """
-    past = [one for one in view.history if one.status != REJECTED]
+    experiments = [past for past in view.history if past.status != REJECTED]
     outcomes = list(judged(view.history))
     lines = list(map(_line, outcomes))
     last = [*_sent_back(view.history), *([f"# notes.md, by you\n\n{notes}"] if notes else []), _request(view)]
-    details = [view.lessons, *_expected(view), *_courses(view), *_failures(past)]
+    details = [view.lessons, *_expected(view), *_courses(view), *_failures(experiments)]
     if characters is not None:
         left = characters - len(view.train_py) - sum(map(len, last)) - MARGIN_CHARACTERS
         lines = _most_telling(outcomes, lines, left)
@@ -110,27 +110,27 @@ def _most_telling(outcomes: Sequence[Judged], lines: list[str], characters: int)
     """As many of the lines, in their order, as fit; with a word on those that do not."""
 
     def worth(index: int) -> tuple[bool, bool, float, int]:
-        one = outcomes[index]
-        distance = -math.inf if one.delta is None else -abs(one.delta)
-        return one.past.status in STARTS, index >= len(outcomes) - NEWEST, distance, index
+        outcome = outcomes[index]
+        distance = -math.inf if outcome.delta is None else -abs(outcome.delta)
+        return outcome.past.status in STARTS, index >= len(outcomes) - NEWEST, distance, index
 
-    found: set[int] = set()
+    kept: set[int] = set()
     for index in sorted(range(len(lines)), key=worth, reverse=True):
         if len(lines[index]) + 1 <= characters:
             characters -= len(lines[index]) + 1
-            found.add(index)
-    missing = len(lines) - len(found)
+            kept.add(index)
+    missing = len(lines) - len(kept)
     words = [f"({missing} experiments that tell less are left out: they failed, or missed by more)"] if missing else []
-    return [*words, *(lines[index] for index in sorted(found))]
+    return [*words, *(lines[index] for index in sorted(kept))]
 
 
-def _line(one: Judged) -> str:
-    past = one.past
+def _line(outcome: Judged) -> str:
+    past = outcome.past
     score = "n/a" if past.val_bpb is None else f"{past.val_bpb:.4f}"
-    score += "" if one.delta is None else f" ({one.delta:+.4f})"
+    score += "" if outcome.delta is None else f" ({outcome.delta:+.4f})"
     verdict = past.status if past.status in ("keep", "discard", "baseline") else one_line(f"{past.status}: {past.reason or 'n/a'}")
     return " | ".join(
-        [str(past.number), one.kind or "-", one_line(past.description), score, verdict, one_line(past.agent) or "n/a"]
+        [str(past.number), outcome.kind or "-", one_line(past.description), score, verdict, one_line(past.agent) or "n/a"]
     )
 
 
@@ -145,34 +145,36 @@ def _courses(view: View) -> list[str]:
     return [f"# How trainings went: the best's, then the last ones'\n{COURSE_TITLE}\n{rows}"] if rows else []
 
 
-def _failures(past: Sequence[Past]) -> list[str]:
-    failed = [one for one in past if one.log and one.val_bpb is None][-FAILURES:]
-    return [f"The end of the log of experiment {one.number}, which failed:\n{as_data(one.log, LOG_CHARACTERS)}" for one in failed]
+def _failures(experiments: Sequence[Past]) -> list[str]:
+    failed = [past for past in experiments if past.log and past.val_bpb is None][-FAILURES:]
+    return [
+        f"The end of the log of experiment {past.number}, which failed:\n{as_data(past.log, LOG_CHARACTERS)}" for past in failed
+    ]
 
 
 def trailing(history: Sequence[Past]) -> list[Past]:
     """The proposals that were just sent back, at the end of a history."""
-    count = next((index for index, one in enumerate(reversed(history)) if one.status != REJECTED), len(history))
+    count = next((index for index, past in enumerate(reversed(history)) if past.status != REJECTED), len(history))
     return list(history[len(history) - count :])
 
 
 def _sent_back(history: Sequence[Past]) -> list[str]:
     return [
-        f"Sent back just now without a training: {one_line(one.description)}\n{as_data(one.reason or 'n/a', REASON_CHARACTERS)}"
-        for one in trailing(history)
+        f"Sent back just now without a training: {one_line(past.description)}\n{as_data(past.reason or 'n/a', REASON_CHARACTERS)}"
+        for past in trailing(history)
     ]
 
 
 def _request(view: View) -> str:
     best = "has no score yet" if view.best_val_bpb is None else f"scores val_bpb {view.best_val_bpb:.4f}"
-    told = [f"# Your task\n\nThe best train.py {best}."]
+    lines = [f"# Your task\n\nThe best train.py {best}."]
     if view.running:
         now = one_line(view.running)
-        told.append(f"Training right now, without a verdict yet: {now}. Propose something else, which does not build on it.")
+        lines.append(f"Training right now, without a verdict yet: {now}. Propose something else, which does not build on it.")
     if view.wish:
-        told.append(f"The harness asks this time: {view.wish}")
-    told.append("Propose the next experiment: edit train.py and call submit.")
-    return "\n".join(told)
+        lines.append(f"The harness asks this time: {view.wish}")
+    lines.append("Propose the next experiment: edit train.py and call submit.")
+    return "\n".join(lines)
 
 
 def _text(text: str, cache: dict[str, str] | None = None) -> dict[str, Any]:

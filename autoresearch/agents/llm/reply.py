@@ -82,31 +82,31 @@ def is_at_home(host: str) -> bool:
         return "." not in name or name.endswith((".local", ".lan", ".home.arpa"))
 
 
-def refusal(asked: Asked, status: int, said: str, words: str = "", retry_seconds: float | None = None) -> AutoresearchError:
-    """The error for an HTTP status. said: the service's sentence, fit to be shown. words: its kind and code of the error."""
-    host, told = asked.host, f"{words} {said}".lower()
+def refusal(asked: Asked, status: int, message: str, words: str = "", retry_seconds: float | None = None) -> AutoresearchError:
+    """The error for an HTTP status. message: the service's sentence, fit to be shown. words: its kind and code of the error."""
+    host, text = asked.host, f"{words} {message}".lower()
     if 300 <= status < 400:
         return EnvironmentFailure(f"{host} sends requests elsewhere ({status}), which is not followed; mend {asked.address}")
-    if status == 402 or "billing_error" in words or (status in (400, 403, 429) and any(one in told for one in NO_CREDIT_WORDS)):
-        return EnvironmentFailure(f"no credit at {host}: {said}; add credit there, or use --agent search")
+    if status == 402 or "billing_error" in words or (status in (400, 403, 429) and any(word in text for word in NO_CREDIT_WORDS)):
+        return EnvironmentFailure(f"no credit at {host}: {message}; add credit there, or use --agent search")
     if status == 401 or "authentication_error" in words:
-        return EnvironmentFailure(f"{host} rejects the key: {said}; {asked.keys}")
+        return EnvironmentFailure(f"{host} rejects the key: {message}; {asked.keys}")
     if status == 403:
-        return EnvironmentFailure(f"{host} forbids it: {said}; use another key, or --agent search")
-    if status in (400, 413, 422, 500) and any(limits := sizes(said)):
+        return EnvironmentFailure(f"{host} forbids it: {message}; use another key, or --agent search")
+    if status in (400, 413, 422, 500) and any(limits := sizes(message)):
         context, output = limits
         size = f"{context:,} tokens of context" if context else f"{output:,} tokens of an answer"
         option = f"--context {context}" if context else f"--max-tokens-per-experiment {output}"
-        return TooLong(f"{host} takes {size} only: {said}; {option} says so from the start", context, output)
-    if (status == 404 and "model" in told) or (status == 400 and _NO_MODEL.search(told)):
-        others = [one for one in asked.known if one != asked.model]
+        return TooLong(f"{host} takes {size} only: {message}; {option} says so from the start", context, output)
+    if (status == 404 and "model" in text) or (status == 400 and _NO_MODEL.search(text)):
+        others = [model for model in asked.known if model != asked.model]
         close = nearest(asked.model, asked.known) or f"; give --model one that it has{f', such as {others[0]}' if others else ''}"
-        return UsageError(f"{host} has no model {asked.model!r} ({said}){close} (--model, {asked.address})")
+        return UsageError(f"{host} has no model {asked.model!r} ({message}){close} (--model, {asked.address})")
     if status in (404, 405):
-        return EnvironmentFailure(f"{host} answers {status} ({said}): nothing is served there; mend {asked.address}")
+        return EnvironmentFailure(f"{host} answers {status} ({message}): nothing is served there; mend {asked.address}")
     if status in (400, 413, 422):
-        return BadRequest(f"{host} does not take the request: {said}; try another --model, or --agent search")
-    return Unavailable(f"{host} answers {f'{status} {words}'.strip()}: {said}", retry_seconds)
+        return BadRequest(f"{host} does not take the request: {message}; try another --model, or --agent search")
+    return Unavailable(f"{host} answers {f'{status} {words}'.strip()}: {message}", retry_seconds)
 
 
 # What a context or an answer may have at most, as services say it: Anthropic, OpenAI, vLLM, llama.cpp, LM Studio.
@@ -122,15 +122,15 @@ _CONTEXT = (
 )
 
 
-def sizes(said: str) -> tuple[int | None, int | None]:
+def sizes(message: str) -> tuple[int | None, int | None]:
     """(context, output) in tokens, as far as a refusal names them."""
-    return _first(_CONTEXT, said), _first(_OUTPUT, said)
+    return _first(_CONTEXT, message), _first(_OUTPUT, message)
 
 
-def _first(patterns: Iterable[str], said: str) -> int | None:
+def _first(patterns: Iterable[str], message: str) -> int | None:
     for pattern in patterns:
-        if found := re.search(pattern, said, re.IGNORECASE):
-            return int(found[1].replace(",", "")) or None
+        if match := re.search(pattern, message, re.IGNORECASE):
+            return int(match[1].replace(",", "")) or None
     return None
 
 
@@ -165,18 +165,18 @@ class Ended(Exception):
         self.outcome, self.error = outcome, error
 
 
-def broken_off(error: Exception, sdk: Any, host: str, read_seconds: float, said: str) -> tuple[str, AutoresearchError]:
+def broken_off(error: Exception, sdk: Any, host: str, read_seconds: float, message: str) -> tuple[str, AutoresearchError]:
     """(outcome in a few words, our error) of what ended a request without a status.
 
-    sdk: Anthropic's or OpenAI's, whose errors have the same names. read_seconds: without a byte. said: the error's text, fit to be
-    shown.
+    sdk: Anthropic's or OpenAI's, whose errors have the same names. read_seconds: without a byte. message: the error's text, fit to
+    be shown.
     """
     import httpx2  # the SDKs' HTTP library, whose own errors come through while a stream is read
 
     if isinstance(error, sdk.APITimeoutError | httpx2.TimeoutException):
         return "timed out", Unavailable(f"no word from {host} within {read_seconds:g} s")
     if isinstance(error, sdk.APIConnectionError):
-        return "no connection", Unavailable(f"no connection to {host}: {said}")
+        return "no connection", Unavailable(f"no connection to {host}: {message}")
     if isinstance(error, httpx2.TransportError):
         return "cut off", Unavailable(f"the answer of {host} was cut off")
     return "malformed answer", Unavailable(f"a malformed answer of {host} ({type(error).__name__})")

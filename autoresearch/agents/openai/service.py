@@ -102,9 +102,9 @@ class Service:
             error: tuple[str, AutoresearchError] | None = None
             self._watch.begin(REQUEST_SECONDS, wanted)
             try:
-                made = wire.request(request)
+                body = wire.request(request)
                 api: Any = self._client.responses if isinstance(wire, wires.Responses) else self._client.chat.completions
-                with api.create(model=self.model, stream=True, **made) as stream:
+                with api.create(model=self.model, stream=True, **body) as stream:
                     answer = wire.take(reply.bounded(stream, self.host, request["max_tokens"]))
             except Exception as raised:
                 if self._other_wire(raised):
@@ -119,11 +119,11 @@ class Service:
         """Whether the server asks for another form of the same request, which it then gets from now on."""
         if not isinstance(error, self._sdk.APIStatusError):
             return False
-        said, wire = str(error).lower(), self._wires[0]
-        if isinstance(wire, wires.Chat) and wire.has_tools and "tool" in said and "support" in said:
+        message, wire = str(error).lower(), self._wires[0]
+        if isinstance(wire, wires.Chat) and wire.has_tools and "tool" in message and "support" in message:
             self._wires = [wires.Chat(False, "max_tokens")]
             return True
-        if error.status_code in (404, 405) and "model" not in said and len(self._wires) > 1:
+        if error.status_code in (404, 405) and "model" not in message and len(self._wires) > 1:
             self._wires = self._wires[1:]
             return True
         return False
@@ -143,8 +143,8 @@ class Service:
 
     def _fault(self, answer: wires.Answer, max_tokens: int) -> tuple[str, AutoresearchError] | None:
         if answer.error is not None:
-            said = self._shown(answer.error)
-            return "error in the answer", reply.refusal(self._asked(), 500, said)
+            message = self._shown(answer.error)
+            return "error in the answer", reply.refusal(self._asked(), 500, message)
         if answer.reason is None:
             return ("cut off", Unavailable("the answer ended half-way")) if answer.blocks else _NO_MESSAGE
         if answer.reason in ("refusal", "content_filter"):
@@ -161,16 +161,16 @@ class Service:
             return self._status(error)
         if isinstance(error, self._sdk.APIError) and not isinstance(error, self._sdk.APIConnectionError):  # an event of the stream
             return "error in the answer", reply.refusal(self._asked(), 500, self._shown(error.message))
-        said = self._shown(str(error.__cause__ or error))
-        return reply.broken_off(error, self._sdk, self.host, self._read_seconds, said)
+        message = self._shown(str(error.__cause__ or error))
+        return reply.broken_off(error, self._sdk, self.host, self._read_seconds, message)
 
     def _status(self, error: "APIStatusError") -> tuple[str, AutoresearchError]:
         body = error.body if isinstance(error.body, dict) else {}
         words = " ".join(str(part) for part in (error.type, error.code) if part and isinstance(part, str))
-        said = body.get("message") or body.get("error") or body.get("detail") or error.message
+        message = body.get("message") or body.get("error") or body.get("detail") or error.message
         wait = reply.retry_seconds(error.response.headers)
         return f"{error.status_code} {words}".strip(), reply.refusal(
-            self._asked(), error.status_code, self._shown(str(said)), words, wait
+            self._asked(), error.status_code, self._shown(str(message)), words, wait
         )
 
     def _asked(self) -> Asked:

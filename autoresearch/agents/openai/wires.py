@@ -46,11 +46,11 @@ class Answer:
 
 def tools(nested: bool) -> list[dict[str, Any]]:
     """nested: as chat completions have them."""
-    found = []
+    schemas = []
     for tool in edits.tools(with_schema=True):
         function = {"name": tool["name"], "description": tool["description"], "parameters": tool["input_schema"]}
-        found.append({"type": "function", "function": function} if nested else {"type": "function", **function})
-    return found
+        schemas.append({"type": "function", "function": function} if nested else {"type": "function", **function})
+    return schemas
 
 
 def texts(content: list[Any], kind: str) -> str:
@@ -72,20 +72,20 @@ class Chat:
             system += WITHOUT_TOOLS + "\n".join(json.dumps(tool["function"]) for tool in tools(nested=True))
         messages: list[dict[str, Any]] = [{"role": "system", "content": system}]
         for message in request["messages"]:
-            messages += self._answered(message["content"]) if message["role"] == "assistant" else self._said(message["content"])
-        made = {"messages": messages, self._size_name: request["max_tokens"], "stream_options": {"include_usage": True}}
-        return made | ({"tools": tools(nested=True)} if self.has_tools else {})
+            messages += self._assistant(message["content"]) if message["role"] == "assistant" else self._user(message["content"])
+        body = {"messages": messages, self._size_name: request["max_tokens"], "stream_options": {"include_usage": True}}
+        return body | ({"tools": tools(nested=True)} if self.has_tools else {})
 
-    def _said(self, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _user(self, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
         results = [block for block in content if block["type"] == "tool_result"]
         text = texts(content, "text")
         if not self.has_tools:
-            told = [f"Result of {block['tool_use_id']}: {block['content']}" for block in results]
-            return [{"role": "user", "content": "\n\n".join(filter(None, (*told, text)))}]
-        made = [{"role": "tool", "tool_call_id": block["tool_use_id"], "content": block["content"]} for block in results]
-        return made + ([{"role": "user", "content": text}] if text else [])
+            parts = [f"Result of {block['tool_use_id']}: {block['content']}" for block in results]
+            return [{"role": "user", "content": "\n\n".join(filter(None, (*parts, text)))}]
+        messages = [{"role": "tool", "tool_call_id": block["tool_use_id"], "content": block["content"]} for block in results]
+        return messages + ([{"role": "user", "content": text}] if text else [])
 
-    def _answered(self, blocks: list[Block]) -> list[dict[str, Any]]:
+    def _assistant(self, blocks: list[Block]) -> list[dict[str, Any]]:
         text = "\n\n".join(block.text for block in blocks if block.type == "text")
         calls = [
             {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": json.dumps(block.input)}}
@@ -130,18 +130,18 @@ class Responses:
 
     def request(self, request: dict[str, Any]) -> dict[str, Any]:
         """What responses.create takes besides the model."""
-        given: list[dict[str, Any]] = []
+        items: list[dict[str, Any]] = []
         for message in request["messages"]:
             if message["role"] == "assistant":
-                given += [block.raw for block in message["content"] if block.type == "raw"]
+                items += [block.raw for block in message["content"] if block.type == "raw"]
                 continue
             for block in message["content"]:
                 if block["type"] == "tool_result":
-                    given.append({"type": "function_call_output", "call_id": block["tool_use_id"], "output": block["content"]})
+                    items.append({"type": "function_call_output", "call_id": block["tool_use_id"], "output": block["content"]})
             if text := texts(message["content"], "text"):
-                given.append({"role": "user", "content": text})
+                items.append({"role": "user", "content": text})
         return {
-            "instructions": texts(request["system"], "text"), "input": given, "tools": tools(nested=False), "store": False,
+            "instructions": texts(request["system"], "text"), "input": items, "tools": tools(nested=False), "store": False,
             "max_output_tokens": request["max_tokens"], "include": ["reasoning.encrypted_content"],
         }  # fmt: skip
 
@@ -172,7 +172,7 @@ class Responses:
 
 def written_calls(text: str) -> list[Block]:
     """The calls of a ```json block, for who can't call."""
-    found: list[Block] = []
+    blocks: list[Block] = []
     for block in re.findall(r"```json\s*\n(.*?)\n```", text, re.DOTALL):
         try:
             calls = json.loads(block)
@@ -180,23 +180,23 @@ def written_calls(text: str) -> list[Block]:
             continue
         for call in calls if isinstance(calls, list) else [calls]:
             if isinstance(call, dict) and isinstance(call.get("name"), str):
-                found.append(Block("tool_use", id=f"call {len(found) + 1}", name=call["name"], input=call.get("arguments")))
-    return found
+                blocks.append(Block("tool_use", id=f"call {len(blocks) + 1}", name=call["name"], input=call.get("arguments")))
+    return blocks
 
 
 def _call(key: str, name: str, arguments: str) -> Block:
     """Arguments that are no JSON object stay text, which edits.py refuses with the reason."""
     try:
-        given: object = json.loads(arguments or "{}")
+        value: object = json.loads(arguments or "{}")
     except (ValueError, RecursionError):
-        given = arguments
-    return Block("tool_use", id=key, name=name, input=given)
+        value = arguments
+    return Block("tool_use", id=key, name=name, input=value)
 
 
-def _count(answer: Answer, usage: object, given: str, made: str, details: str) -> None:
+def _count(answer: Answer, usage: object, input_name: str, output_name: str, details: str) -> None:
     if usage is None:
         return
-    answer.input_tokens, answer.output_tokens = _number(usage, given), _number(usage, made)
+    answer.input_tokens, answer.output_tokens = _number(usage, input_name), _number(usage, output_name)
     answer.cached_tokens = _number(getattr(usage, details, None), "cached_tokens")
     cost = (getattr(usage, "model_extra", None) or {}).get("cost")
     answer.cost_usd = float(cost) if isinstance(cost, int | float) and 0 <= cost <= prices.MOST_USD else None
@@ -206,8 +206,8 @@ def _number(table: object, name: str) -> int | None:
     return prices.count(getattr(table, name, None))
 
 
-def _error(found: object) -> str | None:
-    if not found:
+def _error(error: object) -> str | None:
+    if not error:
         return None
-    message = found.get("message") if isinstance(found, dict) else getattr(found, "message", None)
-    return str(message or found)
+    message = error.get("message") if isinstance(error, dict) else getattr(error, "message", None)
+    return str(message or error)

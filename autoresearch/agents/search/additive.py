@@ -29,11 +29,11 @@ class Additive:
         level = float(np.median(scores))
         unit = abs(level) or 1.0
         shared = OFFSET**2 + CODE_OFFSET**2 * (codes[:, None] == codes[None, :])
-        similar, bowl, one = self._kernel(positions, positions), self._bowl(positions), np.eye(len(scores))
+        similar, bowl, identity = self._kernel(positions, positions), self._bowl(positions), np.eye(len(scores))
         best_evidence = -math.inf
         for amplitude in AMPLITUDES:
             for noise in NOISES:
-                covariance = unit**2 * (amplitude**2 * similar + shared + noise**2 * one)
+                covariance = unit**2 * (amplitude**2 * similar + shared + noise**2 * identity)
                 root = np.linalg.cholesky(covariance)
                 log_determinant = 2 * np.log(np.diag(root)).sum()
                 for steepness in BOWLS:
@@ -72,6 +72,6 @@ class Additive:
 def expected_improvement(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """The mean of max(0, -change), for a normal change (Mockus 1978): large for a likely gain and for a daring try."""
     z = -mean / deviation
-    below = 0.5 * (1 + np.array([math.erf(one / math.sqrt(2)) for one in z]))
+    below = 0.5 * (1 + np.array([math.erf(x / math.sqrt(2)) for x in z]))
     gain: np.ndarray = -mean * below + deviation * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     return gain

@@ -58,8 +58,8 @@ class Search:
             for move in self.moves:
                 known = self._apply(move, now, axes)
                 if known and not self.texts.holds(known) and not self.texts.knows(now, known):
-                    found = f"{move['gain_bpb']} bpb where it was found ({move.get('source', self.source)})"
-                    why = f"known move: {move['what']}; {found}"
+                    gain = f"{move['gain_bpb']} bpb where it was found ({move.get('source', self.source)})"
+                    why = f"known move: {move['what']}; {gain}"
                     return _proposal(view, now, known, why)
         changes, why = self._choose(view, now, axes, rng)
         return _proposal(view, now, changes, why)
@@ -135,10 +135,10 @@ class Search:
             if value != now.values[name] and not self.texts.knows(now, {name: value})
         ]
 
-    def _results(self, past: list[Past], now: Text, axes: dict[str, Axis], best_val_bpb: float | None) -> Results:
+    def _results(self, history: list[Past], now: Text, axes: dict[str, Axis], best_val_bpb: float | None) -> Results:
         """Of the experiments that say something about values."""
-        texts = [parsed(one.train_py) for one in past]
-        rows = [(text, one.val_bpb) for text, one in zip(texts, past, strict=True) if text is not None]
+        texts = [parsed(past.train_py) for past in history]
+        rows = [(text, past.val_bpb) for text, past in zip(texts, history, strict=True) if text is not None]
         rows = rows or [(now, best_val_bpb or 1.0)]
         positions = np.array([_positions(axes, now.values | text.values) for text, _ in rows])
         known = np.array([score for _, score in rows if score is not None] or [1.0])
@@ -188,7 +188,7 @@ def make(seed: int = 0) -> Search:
 def _relevant(history: tuple[Past, ...]) -> list[Past]:
     """The start, the best and the newest of what has a score or failed by its own fault, in the order of time."""
     useful = [past for past in history if past.val_bpb is not None or past.status in FAILED]
-    scored = sorted(((past.val_bpb, past.number) for past in useful if past.val_bpb is not None), key=lambda one: one[0])
+    scored = sorted(((past.val_bpb, past.number) for past in useful if past.val_bpb is not None), key=lambda pair: pair[0])
     chosen = {past.number for past in useful[:1] + useful[-REMEMBERED:]} | {number for _, number in scored[:REMEMBERED]}
     return [past for past in useful if past.number in chosen]
 
@@ -198,7 +198,7 @@ def _judge(now: Text, axes: dict[str, Axis], results: Results) -> Callable[[list
     positions, scores, codes = results
     model = Additive(positions, scores, np.array([not axis.ordered for axis in axes.values()]), codes)
     base = _positions(axes, now.values)
-    return lambda candidates: model.change(np.array([_positions(axes, now.values | one) for one in candidates]), base)
+    return lambda candidates: model.change(np.array([_positions(axes, now.values | changes) for changes in candidates]), base)
 
 
 def _positions(axes: dict[str, Axis], values: Changes) -> np.ndarray:

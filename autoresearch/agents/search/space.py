@@ -67,12 +67,12 @@ class Axis:
 
 def axes(constants: dict[str, Constant], first: dict[str, Value]) -> dict[str, Axis]:
     """The axis of every constant that has one. first: the values that ranges are inferred from, so that they stay put."""
-    found = {}
+    by_name = {}
     for name, constant in constants.items():
         axis = _axis(name, constant, first.get(name, constant.value))
         if axis is not None:
-            found[name] = axis
-    return found
+            by_name[name] = axis
+    return by_name
 
 
 def _axis(name: str, constant: Constant, first: Value) -> Axis | None:
@@ -82,7 +82,7 @@ def _axis(name: str, constant: Constant, first: Value) -> Axis | None:
         case Fixed():
             return None
         case Choices(values):
-            numbers = [one for one in values if is_number(one)]
+            numbers = [choice for choice in values if is_number(choice)]
             if len(numbers) == len(values):
                 return _steps(name, numbers)
             return Axis(name, ordered=False, values=values)

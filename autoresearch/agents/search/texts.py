@@ -65,13 +65,13 @@ def parsed(source: str) -> Text | None:
     block = _FIRST_BLOCK.search(source)
     head = source[: block.start()] if block else source
     try:
-        found = constants.read(head)
+        by_name = constants.read(head)
     except UsageError:
         try:  # the head may end inside a string or a bracket
-            head, found = source, constants.read(source)
+            head, by_name = source, constants.read(source)
         except UsageError:
             return None
-    own = {constant.line for constant in found.values()}
+    own = {constant.line for constant in by_name.values()}
     rest = [line for number, line in enumerate(head.split("\n"), 1) if number not in own]
     code = sys.intern("\n".join(rest) + source[len(head) :])  # thousands of texts share one code
-    return Text({name: constant.value for name, constant in found.items()}, code)
+    return Text({name: constant.value for name, constant in by_name.items()}, code)
