@@ -31,6 +31,13 @@ from autoresearch.sandbox import workdir
 BITS = "bits.npy"  # float32 [rows, seq_len]: what each target of the validation text cost
 LEAST_BATCHES = 8  # of a scoring
 CHEAT = "cheat"  # a run's status, and a verdict's state
+FAILED = {
+    "crash": "its scoring ended in an error once it had seen the text; what it said then is not kept, since it may tell of it",
+    "oom": "its scoring ran out of memory while it was asked for predictions",
+    "timeout": "its scoring gave no predictions in time",
+    "invalid": "its scoring sent no valid predictions: each token's probabilities have to be finite and add up to 1",
+    "limit": "its scoring took more than is allowed, of time or of what a process may have, while it was asked for predictions",
+}
 
 
 def digest(path: Path) -> str:
@@ -69,7 +76,7 @@ def evaluate(
     with _asking(setup, folder, on_progress, "scoring", rows) as asking:
         scored = score(text, setup.seq_len, asking.ask(*text.rows(setup.seq_len)))
     if not 0 < scored.val_bpb < WORST_BPB:  # infinity and NaN are not, either
-        raise RunFailed("invalid", f"its predictions cost {scored.val_bpb:.3g} bits per byte: that is no score")
+        raise RunFailed("invalid", FAILED["invalid"])
     return replace(scored, costs=asking.costs)
 
 
@@ -106,7 +113,15 @@ class Asking:
         self._worker.lock_in()
 
     def ask(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The bits of each target, float32 [rows, seq_len]. Raises RunFailed."""
+        """The bits of each target, float32 [rows, seq_len]. Raises RunFailed, whose words are ours alone: the process has seen the
+        text, and a line, a status or a number of seconds of its choice would tell of it.
+        """
+        try:
+            return self._asked(inputs, targets)
+        except RunFailed as failure:
+            raise RunFailed(failure.kind, FAILED.get(failure.kind, FAILED["crash"])) from failure
+
+    def _asked(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         times = [self._now()]
 
         def send(slot: int, ids: np.ndarray) -> None:

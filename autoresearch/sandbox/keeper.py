@@ -5,7 +5,7 @@ harness is gone, even by kill -9.
 
 A process that starts another and ends, again and again, would be killed too late each time. Where nobody else is asked for new
 processes (fence.py; in a cell it is the harness), the keeper is: it allows them until the end, then none, and then kills. Who ended
-is taken away at once, so that no such chain fills the list of processes, and a crowd gets no larger than MOST_PROCESSES.
+is taken away at once, so that no such chain fills the list of processes, and a crowd gets only so large (lookups.Crowd).
 """
 
 import contextlib
@@ -19,7 +19,6 @@ import socket
 from autoresearch.sandbox import lookups
 
 SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-MOST_PROCESSES, LOOK_EVERY = 1000, 32  # chosen: more on this machine than at the start; starts between two counts
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,19 +52,20 @@ def _keep(worker: int, asks: socket.socket | None) -> None:
     line.register(os.pidfd_open(worker), select.POLLIN)
     line.register(wake, select.POLLIN)
     handed = socket.recv_fds(asks, 1, 1)[1] if asks else []
-    crowd = _Crowd(handed[0]) if handed else None
-    if crowd:
-        line.register(crowd.listener, select.POLLIN)
-    quiet = {wake, crowd.listener if crowd else wake}
+    crowd = lookups.Crowd()
+    for listener in handed:
+        line.register(listener, select.POLLIN)
+    quiet = {wake, *handed}
     while (turned := {descriptor for descriptor, _ in line.poll()}) <= quiet:
         if wake in turned:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake, 4096)
             _take_away(worker)
-        if crowd and crowd.listener in turned:
-            crowd.answer()
-    if crowd:
-        os.close(crowd.listener)  # from now on nobody starts anything: ENOSYS
+        for listener in turned.intersection(handed):
+            with contextlib.suppress(OSError):  # the one who asked is gone
+                lookups.Asked.receive(listener).answer(listener, errno.EAGAIN if crowd.is_full() else 0)
+    for listener in handed:
+        os.close(listener)  # from now on nobody starts anything: ENOSYS
     status = None
     while True:
         with contextlib.suppress(OSError):  # without a descriptor or memory: while we are here, the harness finds them below us
@@ -81,21 +81,6 @@ def _keep(worker: int, asks: socket.socket | None) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
-
-
-class _Crowd:
-    """What the keeper lets be started."""
-
-    def __init__(self, listener: int):
-        self.listener = listener
-        self._started, self._most = 0, len(os.listdir("/proc")) + MOST_PROCESSES
-
-    def answer(self) -> None:
-        self._started += 1
-        is_full = self._started % LOOK_EVERY == 0 and len(os.listdir("/proc")) > self._most
-        self._started -= is_full  # the next one is looked at again
-        with contextlib.suppress(OSError):  # the one who asked is gone
-            lookups.answer(self.listener, errno.EAGAIN if is_full else 0)
 
 
 def _take_away(worker: int) -> None:

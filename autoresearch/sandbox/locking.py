@@ -5,7 +5,7 @@ does no work that nobody counts):
 - the limit of open files of each of its processes is set to 0 (prlimit(2)): descriptors that it has stay, new ones are refused,
   in children too;
 - what it has mapped or open is read once by us: its pages are all there, whatever it touches later;
-- it looks up no name any more, locks no file and starts no process (lookups.py).
+- it looks up no name any more, reads no folder, locks no file, starts no process and no thread (lookups.py).
 Its cell has refused before what needs none of these. The process takes no part, so it can't pretend.
 
 Not covered: systems other than Linux; how busy it keeps the machine; on GPUs, whose drivers poll, a descriptor that is closed may
@@ -13,6 +13,7 @@ be used again.
 """
 
 import contextlib
+import errno
 import os
 import signal
 import stat
@@ -31,6 +32,8 @@ STOP_SECONDS = 5.0
 CALM = 2  # looks in a row at the same processes, all stopped
 # Chosen, of an honest scoring's: one process and its helpers, a hundred descriptors, the libraries of a GPU's framework.
 PROCESSES, DESCRIPTORS, WARM_BYTES = 64, 4096, 8 << 30
+# Chosen, and of one without a device: libraries' pools have a few a core. A thousand that wake at once move the load average.
+THREADS = 256 + 8 * (os.cpu_count() or 1)
 MOST_HELD = 1024  # processes of a training: compilers' pools have one a core
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg")
@@ -90,6 +93,8 @@ def lock_in(pid: int, trusted: frozenset[int], lookups: "Lookups", own: str) -> 
             raise RunFailed("crash", "its scoring process ended")
         try:
             found = {one: _open_files(one) for one in stopped}
+            if sum(_threads(one) for one in stopped) > THREADS:
+                raise RunFailed("limit", f"its scoring has more than {THREADS} threads")
             if sum(map(len, found.values())) > DESCRIPTORS:
                 raise RunFailed("limit", f"its scoring has more than {DESCRIPTORS} files open")
             for one in stopped:
@@ -194,18 +199,40 @@ def _warm(pids: list[int], found: dict[int, dict[str, str]], own: str) -> None:
     opened = ((path, None, os.O_RDONLY | os.O_NONBLOCK) for pid in pids for path in found[pid])
     mapped = ((path, inode, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW) for pid in pids for path, inode in _mapped(pid, own))
     for path, inode, flags in {*opened, *mapped}:
-        with contextlib.suppress(OSError), open(os.open(path, flags), "rb", buffering=0) as file:
-            known = os.fstat(file.fileno())
-            is_other = inode is not None and inode != known.st_ino
-            if not stat.S_ISREG(known.st_mode) or is_other or (known.st_dev, known.st_ino) in seen:
+        with _opened(path, flags) as file:
+            known = os.fstat(file) if file is not None else None
+            if known is None or not stat.S_ISREG(known.st_mode) or (known.st_dev, known.st_ino) in seen:
+                continue
+            if inode is not None and inode != known.st_ino:
                 continue
             seen.add((known.st_dev, known.st_ino))
             left -= known.st_size
             if left < 0:
                 raise RunFailed("limit", f"its scoring has files of more than {WARM_BYTES >> 30} GiB open or mapped")
             rest = known.st_size
-            while rest > 0 and (block := file.read(min(rest, 1 << 20))):
-                rest -= len(block)
+            with contextlib.suppress(OSError):
+                while rest > 0 and file is not None and (block := os.read(file, min(rest, 1 << 20))):
+                    rest -= len(block)
+
+
+@contextlib.contextmanager
+def _opened(path: str, flags: int) -> Iterator[int | None]:
+    """Its descriptor, closed in the end whatever it is of; None where it can't be opened."""
+    try:
+        file = os.open(path, flags)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # ours: what is not read now would be a note
+            raise
+        yield None
+        return
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def _mapped(pid: int, own: str) -> set[tuple[str, int]]:

@@ -1,4 +1,5 @@
-"""Every system call that looks a name up or starts a process, in a cell on Linux, is asked of the harness before it is made.
+"""Every system call that looks a name up or starts a process or a thread, in a cell on Linux, is asked of the harness before it is
+made.
 
 The kernel remembers names that were looked up, there or not, and a clock tells which: so one process could leave a note for a later
 one, in folders that both may read. No right to a file stops that. So the filter (seccomp.py) hands these calls on, and `Lookups`
@@ -22,6 +23,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from io import FileIO
+from typing import NamedTuple
 
 from autoresearch.sandbox.syscalls import ARCHITECTURES, number
 
@@ -30,6 +32,9 @@ SET_FLAGS, TAKE_TURNS = 0x40082104, 1  # SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_
 STARTING = ("fork", "vfork", "clone")
 ANSWER = struct.Struct("=QqiI")  # id, value, error, flags
 CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
+THREAD = 0x10000  # CLONE_THREAD of linux/sched.h
+# Chosen: threads more than at the start, where compilers' and libraries' pools have a few a core; starts between two looks.
+MOST_MORE, LOOK_EVERY = 1000 + 32 * (os.cpu_count() or 1), 32
 
 
 def hand_over(listener: int, door: socket.socket) -> None:
@@ -39,12 +44,43 @@ def hand_over(listener: int, door: socket.socket) -> None:
     door.close()
 
 
-def answer(listener: int, code: int) -> None:
-    """Take a call and have it made, or refuse it with an error's code. Raises OSError when who asked is gone."""
-    asked = bytearray(80)
-    fcntl.ioctl(listener, RECEIVE, asked)
-    key = int.from_bytes(asked[:8], "little")
-    fcntl.ioctl(listener, SEND, ANSWER.pack(key, 0, -code, 0 if code else CONTINUE))
+class Asked(NamedTuple):
+    """One call that waits for its answer: the beginning of struct seccomp_notif."""
+
+    key: int
+    call: int
+    first: int  # its first argument
+
+    @classmethod
+    def receive(cls, listener: int) -> "Asked":
+        """Raises OSError when who asked is gone."""
+        asked = bytearray(80)
+        fcntl.ioctl(listener, RECEIVE, asked)
+        return cls(*(int.from_bytes(asked[start:end], "little") for start, end in ((0, 8), (16, 20), (32, 40))))
+
+    def answer(self, listener: int, code: int) -> None:
+        """Have it made, or refused with an error's code. Raises OSError when who asked is gone."""
+        fcntl.ioctl(listener, SEND, ANSWER.pack(self.key, 0, -code, 0 if code else CONTINUE))
+
+
+class Crowd:
+    """Whether this machine has MOST_MORE threads more than when it was made: nobody starts another then (EAGAIN)."""
+
+    def __init__(self) -> None:
+        self._starts, self._most = 0, _threads() + MOST_MORE
+
+    def is_full(self) -> bool:
+        """To be asked before each start; it looks every LOOK_EVERY of them, and at each one while it is full."""
+        self._starts += 1
+        is_full = self._starts % LOOK_EVERY == 0 and _threads() > self._most
+        self._starts -= is_full
+        return is_full
+
+
+def _threads() -> int:
+    """Of the whole machine, proc_loadavg(5)."""
+    with open("/proc/loadavg", encoding="ascii") as file:
+        return int(file.read().split()[3].partition("/")[2])
 
 
 class Lookups:
@@ -53,10 +89,13 @@ class Lookups:
     def __init__(self, on_limit: Callable[[], None]):
         """on_limit is called in the thread, once, when a name was looked up beyond what `limit` allowed."""
         self.count = self.started = 0  # calls so far, and those of them that start a process
+        self._crowd: Crowd | None = None
         self._most: int | None = None
         self._on_limit, self._is_shut = on_limit, False
         machine = platform.machine()
-        self._starting = {number(name, machine) for name in STARTING} if machine in ARCHITECTURES else set[int | None]()
+        is_known = machine in ARCHITECTURES
+        self._starting = {number(name, machine) for name in STARTING} if is_known else set[int | None]()
+        self._clone = number("clone", machine) if is_known else None
         self._ours, self._theirs = socket.socketpair()
         self.door = self._theirs.fileno()
         self._is_held = False
@@ -97,6 +136,7 @@ class Lookups:
         found = socket.recv_fds(self._ours, 1, 1)[1]
         if not found:  # it did not get so far
             return
+        self._crowd = Crowd()
         with open(found[0], "rb", buffering=0) as listener:
             with contextlib.suppress(OSError):  # before Linux 6.6
                 fcntl.ioctl(listener, SET_FLAGS, TAKE_TURNS)
@@ -107,15 +147,16 @@ class Lookups:
                     self._answer(listener)
 
     def _answer(self, listener: FileIO) -> None:
-        asked = bytearray(80)
-        fcntl.ioctl(listener, RECEIVE, asked)
-        key = int.from_bytes(asked[:8], "little")
+        asked = Asked.receive(listener.fileno())
+        is_start = asked.call in self._starting
         with self._turn:
             self._turn.wait_for(lambda: not self._is_held)
             self.count += 1
-            self.started += int.from_bytes(asked[16:20], "little") in self._starting
+            self.started += is_start and not (asked.call == self._clone and asked.first & THREAD)
             is_beyond = self._most is not None and self.count > self._most
-            is_refused = is_beyond or self._is_shut
-            fcntl.ioctl(listener, SEND, ANSWER.pack(key, 0, -errno.EPERM if is_refused else 0, 0 if is_refused else CONTINUE))
+            code = errno.EPERM if is_beyond or self._is_shut else 0
+            if is_start and not code and self._crowd and self._crowd.is_full():
+                code = errno.EAGAIN
+            asked.answer(listener.fileno(), code)
         if is_beyond and self._most is not None and self.count == self._most + 1:
             self._on_limit()

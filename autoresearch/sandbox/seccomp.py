@@ -53,8 +53,8 @@ LOOKUPS = (
 )  # fmt: skip
 # Asked for, too: what moves one of the kernel's counters on that a later process can read (sessions, pipes), or its load; a new
 # process, which no look at the list of processes may miss, and which none starts while they are held; a lock, which others can
-# see; and what may take a descriptor out of a socket, where locking in has not seen it.
-COUNTED = ("setsid", "pipe", "pipe2", "fork", "vfork", "flock", "recvmsg", "recvmmsg")
+# see; what may take a descriptor out of a socket, where locking in has not seen it; reading a folder, which leaves a time.
+COUNTED = ("setsid", "pipe", "pipe2", "fork", "vfork", "flock", "recvmsg", "recvmmsg", "getdents", "getdents64")
 NEWEST = 469  # file_setattr, of Linux 6.17
 BEFORE_LANDLOCK_3 = ("truncate",)  # Landlock sees it from its third version on
 
@@ -118,6 +118,9 @@ CONDITIONS = {
 SOCKET = (If(0, ANY, (1,), inside=False), If(1, 0xF, (5,), inside=False))  # AF_UNIX; SOCK_SEQPACKET
 MAPPING = (If(3, SHARED_MEMORY, (0,), inside=False, answer=ASK),)
 WITHOUT_DEVICES = (If(1, ANY, IOCTLS, inside=False),)
+# Threads too: by a thousand of them, started at the right moment, a process moves the load average, and by each the next number of
+# a process. A GPU's driver starts some when it likes.
+STARTS = (*CONDITIONS["clone"][:2], If(0, 0, (0,), inside=True, answer=ASK))
 WITH_DEVICES = (If(1, ANY, IOCTLS, inside=True, answer=ALLOW), If(1, 0xFF00, IOCTL_TYPES, inside=True))
 
 # A coding agent's program (fence.py): the network, and no socket of this machine's other programs (Docker, ssh-agent, D-Bus), with
@@ -147,7 +150,9 @@ def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[
     forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS)]
     asked = LOOKUPS + COUNTED + (("bind",) if has_devices else ())  # a name is a note to others: none is taken once it is locked in
     lists = ((tuple(forbidden), EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK))
-    ours = {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING}
+    ours = (
+        {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING, "clone": STARTS}
+    )
     return _program(machine, lists, CONDITIONS | ours)
 
 

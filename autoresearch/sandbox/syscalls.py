@@ -41,6 +41,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "linkat": (265, 37), "symlink": (88, None), "symlinkat": (266, 36), "getxattr": (191, 8), "lgetxattr": (192, 9),
     "getxattrat": (464, 464), "listxattr": (194, 11), "llistxattr": (195, 12), "listxattrat": (465, 465),
     "file_getattr": (468, 468), "uselib": (134, None), "setsid": (112, 157), "pipe": (22, None), "vfork": (58, None),
+    "getdents": (78, None), "getdents64": (217, 61),
     "fork": (57, None), "flock": (73, 32), "recvmsg": (47, 212), "recvmmsg": (299, 243), "close_range": (436, 436),
     "mmap": (9, 222),
 }  # fmt: skip
