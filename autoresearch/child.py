@@ -98,7 +98,7 @@ class Worker:
         self._is_over = False
         try:
             self._log = Log(folder / "log.txt", self._stderr.fileno())
-            self._threads = [threading.Thread(target=one, daemon=True) for one in (self._read, self._write, self._log.pump)]
+            self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._write, self._log.pump)]
             for thread in self._threads:
                 thread.start()
         except BaseException:

@@ -40,11 +40,11 @@ def run(level: int, names: tuple[str, ...] = FENCED) -> list[trial.Result]:
 
 
 def _try(name: str, level: int, targets: dict[str, Any]) -> trial.Result:
-    one, how = ALL[name], "no answer"
+    attempt, how = ALL[name], "no answer"
     is_open: bool | None = None
-    promised = level >= (3 if name in FROM_LEVEL_3 else 2) and trial.is_promised(one, level)
-    if level < 2 and not one.is_harmless:
-        return trial.Result(name, one.title, None, "not tried: it would do harm", promised)
+    promised = level >= (3 if name in FROM_LEVEL_3 else 2) and trial.is_promised(attempt, level)
+    if level < 2 and not attempt.is_harmless:
+        return trial.Result(name, attempt.title, None, "not tried: it would do harm", promised)
     folder = command.made()
     try:
         job = folder / "work" / "job.json"
@@ -66,4 +66,4 @@ def _try(name: str, level: int, targets: dict[str, Any]) -> trial.Result:
     if name == "daemon" and is_open:
         is_open = trial.lives(f"daemon-{targets['secret']}")
         how = "it lives on" if is_open else "it ended with the program"
-    return trial.Result(name, one.title, is_open, how, promised)
+    return trial.Result(name, attempt.title, is_open, how, promised)

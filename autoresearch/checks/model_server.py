@@ -65,7 +65,9 @@ class ModelServer:
             return 200, "application/json", json.dumps({"object": "list", "data": [], "models": [], "input_tokens": 1000})
         done, events = wire(self._next(body, tools), asked.get("model", "check-model"), len(self.requests))
         if asked.get("stream") or "streamGenerate" in path:
-            lines = [(f"event: {one['type']}\n" if "type" in one else "") + f"data: {json.dumps(one)}\n\n" for one in events]
+            lines = [
+                (f"event: {event['type']}\n" if "type" in event else "") + f"data: {json.dumps(event)}\n\n" for event in events
+            ]
             return 200, "text/event-stream", "".join(lines) + ("data: [DONE]\n\n" if "chat/completions" in path else "")
         return 200, "application/json", json.dumps(done)
 
@@ -90,30 +92,30 @@ class ModelServer:
 
 def _tools(asked: Table) -> dict[str, Table]:
     """Name and schema of every tool that is offered, in whichever of the formats."""
-    found: dict[str, Table] = {}
+    schemas: dict[str, Table] = {}
     for tool in asked.get("tools") or []:
-        for one in tool.get("functionDeclarations") or [tool.get("function") or tool]:
-            if name := one.get("name"):
-                schema = (one.get(key) for key in ("input_schema", "parameters", "parametersJsonSchema"))
-                found[name] = next((one for one in schema if one), {})
-    return found
+        for function in tool.get("functionDeclarations") or [tool.get("function") or tool]:
+            if name := function.get("name"):
+                schema = (function.get(key) for key in ("input_schema", "parameters", "parametersJsonSchema"))
+                schemas[name] = next((candidate for candidate in schema if candidate), {})
+    return schemas
 
 
 def _arguments(schema: Table, first: str, text: str = "", before: str = "") -> Table:
     """Arguments that fit the schema. first: the path, or the command. before: the text that is replaced."""
-    found: Table = {}
+    arguments: Table = {}
     required = schema.get("required", [])
     for name, about in schema.get("properties", {}).items():
         kind = str(about.get("type", "string")).lower()
         if re.search(r"path|^cmd$|^command$|^file$", name.lower()):
-            found[name] = ["bash", "-c", first] if kind == "array" else first
+            arguments[name] = ["bash", "-c", first] if kind == "array" else first
         elif name.startswith("old_"):
-            found[name] = before
+            arguments[name] = before
         elif re.search(r"content|text|^new_", name.lower()) and text:
-            found[name] = text
+            arguments[name] = text
         elif name in required:
-            found[name] = {"boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}.get(kind, "train.py")
-    return found
+            arguments[name] = {"boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}.get(kind, "train.py")
+    return arguments
 
 
 # Each answer once as a whole and once as a list of events. Sources: the services' own pages of these names.

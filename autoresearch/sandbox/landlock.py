@@ -27,8 +27,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def abi(machine: str) -> int:
     """The kernel's version of Landlock; 0 without it."""
     call = present("landlock_create_ruleset", machine)
-    found: int = _libc.syscall(ctypes.c_long(call), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
-    return max(0, found)
+    version: int = _libc.syscall(ctypes.c_long(call), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    return max(0, version)
 
 
 def handled(version: int) -> int:

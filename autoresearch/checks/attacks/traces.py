@@ -83,8 +83,8 @@ def file_version(targets: Targets) -> str:
 
 @attempt("the project of a file that is only read (FS_IOC_FSSETXATTR)", needs="file flags")
 def file_project(targets: Targets) -> str:
-    found = _request(targets["traced"], 0x801C581F, bytes(28))  # FS_IOC_FSGETXATTR
-    _request(targets["traced"], 0x401C5820, found)
+    attributes = _request(targets["traced"], 0x801C581F, bytes(28))  # FS_IOC_FSGETXATTR
+    _request(targets["traced"], 0x401C5820, attributes)
     return "it could be set"
 
 

@@ -70,8 +70,8 @@ def sample(names: bool = True) -> Sample:
     others = {}
     if names:
         own_ids = {this.pid, *(child.pid for child in family)}
-        found = ((process.pid, _used(process)) for process in psutil.process_iter() if process.pid not in own_ids)
-        others = {pid: used for pid, used in found if used is not None}
+        usage = ((process.pid, _used(process)) for process in psutil.process_iter() if process.pid not in own_ids)
+        others = {pid: used for pid, used in usage if used is not None}
     busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
     own = mine.user + mine.system + descendants
     return Sample(time.monotonic(), busy, getattr(times, "steal", None), own, others, descendants)
