@@ -121,7 +121,7 @@ def comparison(cards: Sequence[dict[str, Any]]) -> Comparison:
     for name in dict.fromkeys(name for known in rows for name in known):
         profile_rows = [known.get(name) for known in rows]
         if profile_rows[0] is None or not any(profile_rows[1:]):
-            notes.append(f"{name}: only in {', '.join(f'card {place}' for place, row in enumerate(profile_rows, 1) if row)}")
+            notes.append(f"{name}: only in {', '.join(f'card {number}' for number, row in enumerate(profile_rows, 1) if row)}")
             continue
         table.append([name, *([""] * (len(table[0]) - 1))])
         is_same = [row is not None and row["checksum"] == profile_rows[0]["checksum"] for row in profile_rows]
@@ -135,9 +135,9 @@ def comparison(cards: Sequence[dict[str, Any]]) -> Comparison:
         notes += _of_a_profile(name, profile_rows, is_same, is_same_text)
     if len({_version(card) for card in cards}) > 1:
         notes.append(f"other versions of autoresearch: {', '.join(map(_version, cards))}")
-    for place, card in enumerate(cards, 1):
-        notes += [f"card {place}: {failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
-        notes += [f"card {place}: {warning}" for warning in card["conditions"]["warnings"]]
+    for number, card in enumerate(cards, 1):
+        notes += [f"card {number}: {failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
+        notes += [f"card {number}: {warning}" for warning in card["conditions"]["warnings"]]
     return Comparison(table, notes)
 
 
@@ -146,15 +146,15 @@ def _of_a_profile(name: str, rows: Sequence[dict[str, Any] | None], is_same: lis
     notes = []
     first = rows[0]
     assert first is not None, "a profile that the first card lacks is not compared"
-    for place, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(rows[1:], 2):
         if row is None:
-            notes.append(f"{name}: not in card {place}")
-        elif not is_same[place - 1]:
-            notes.append(f"{name}: other sizes or another training time in card {place}, so nothing of it compares")
-        elif not is_same_text[place - 1]:
-            notes.append(f"{name}: another text in card {place}, so val_bpb does not compare")
-        if row is not None and is_same[place - 1] and (verdict := _told_apart(first, row)):
-            notes.append(f"{name}: {verdict} in card {place}")
+            notes.append(f"{name}: not in card {number}")
+        elif not is_same[number - 1]:
+            notes.append(f"{name}: other sizes or another training time in card {number}, so nothing of it compares")
+        elif not is_same_text[number - 1]:
+            notes.append(f"{name}: another text in card {number}, so val_bpb does not compare")
+        if row is not None and is_same[number - 1] and (verdict := _told_apart(first, row)):
+            notes.append(f"{name}: {verdict} in card {number}")
     return notes
 
 
@@ -208,7 +208,7 @@ def _compared(heading: str, values: Sequence[float | None], form: Form, is_same:
     """is_same: whether each may be compared with the first; None: all."""
     first, *others = values
     compares = is_same[1:] if is_same else [True] * len(others)
-    ratios = [f"{one / first:.2f}" if first and one and same else "n/a" for one, same in zip(others, compares, strict=True)]
+    ratios = [f"{other / first:.2f}" if first and other and same else "n/a" for other, same in zip(others, compares, strict=True)]
     return [heading, *(_known(value, form) for value in values), *ratios]
 
 

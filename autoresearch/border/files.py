@@ -320,11 +320,11 @@ def _folder(name: str, inside: int) -> int:
             with contextlib.suppress(NotImplementedError):
                 os.chmod(name, 0o700, dir_fd=inside, follow_symlinks=False)
         else:
-            place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
+            handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
             try:
-                os.chmod(f"/proc/self/fd/{place}", 0o700)
+                os.chmod(f"/proc/self/fd/{handle}", 0o700)
             finally:
-                os.close(place)
+                os.close(handle)
         descriptor = os.open(name, flags, dir_fd=inside)
     with contextlib.suppress(OSError):
         os.fchmod(descriptor, 0o700)

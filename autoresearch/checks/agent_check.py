@@ -48,8 +48,8 @@ def examine(name: str, fenced: bool = True) -> dict[str, Any]:
             "variables": {variable: variable in os.environ for variable in made.variables}, "environment": recipe.environment,
         }  # fmt: skip
         process = made.start([*made.files, "--version"], folder)
-        said = fence.output(process, VERSION_SECONDS).strip().splitlines()
-        report["says_version"] = said[-1][:200] if said else None
+        lines = fence.output(process, VERSION_SECONDS).strip().splitlines()
+        report["says_version"] = lines[-1][:200] if lines else None
         report["version_status"] = process.returncode
     finally:
         files.remove(folder)

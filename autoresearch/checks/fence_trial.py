@@ -52,13 +52,13 @@ def _try(name: str, level: int, targets: dict[str, Any]) -> trial.Result:
         cell = fence.cell(level, folder, [*folders(sys.executable), *policy.python_folders(), PACKAGE.parent])
         variables = fence.environment({"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(PACKAGE.parent)}, folder, level)
         process = fence.start(cell, [sys.executable, "-m", trial.MODULE], job, variables)
-        said = fence.output(process, LIMIT_SECONDS)
-        for line in said.splitlines():
+        output = fence.output(process, LIMIT_SECONDS)
+        for line in output.splitlines():
             if line.startswith('{"type": "done"'):
                 done = json.loads(line)
                 is_open, how = bool(done["open"]), str(done["how"])
         if is_open is None:
-            how = f"not tried: {' '.join(said.split())[-200:]}"
+            how = f"not tried: {' '.join(output.split())[-200:]}"
     except OSError as error:
         how = f"it could not be started ({error})"
     finally:

@@ -79,13 +79,13 @@ class ModelServer:
             return f"train.py\n{fence}\n{self._files[0][2]}{fence}\n"
         steps: list[Call] = []
         for path, before, text in self._files:
-            place = f"{folder}/{path}"
+            full_path = f"{folder}/{path}"
             if writer:
-                steps += [(reader, _arguments(tools[reader], place))] if reader else []
+                steps += [(reader, _arguments(tools[reader], full_path))] if reader else []
                 changer = EDITOR if writer == CREATOR and before and EDITOR in tools else writer  # a file that is there is edited
-                steps.append((changer, _arguments(tools[changer], place, text, before)))
+                steps.append((changer, _arguments(tools[changer], full_path, text, before)))
             elif shell:
-                steps.append((shell, _arguments(tools[shell], f"cat > '{place}' <<'END'\n{text}END\n")))
+                steps.append((shell, _arguments(tools[shell], f"cat > '{full_path}' <<'END'\n{text}END\n")))
         done = len(re.findall(r'"(?:tool_use_id|tool_call_id|functionResponse)"|"type":\s*"\w*call_output"', body))
         return steps[done] if done < len(steps) else "Done."
 
@@ -170,23 +170,23 @@ def _responses(call: Call, model: str, number: int) -> tuple[Table, list[Table]]
         item |= {"name": call[0], "arguments": json.dumps(call[1])}
     base: Table = {"id": f"resp_{number}", "object": "response", "created_at": 1, "model": model}
     base |= {"status": "in_progress", "output": []}
-    whole = {**base, "status": "completed", "output": [item], "usage": usage}
-    return whole, [
+    response = {**base, "status": "completed", "output": [item], "usage": usage}
+    return response, [
         {"type": "response.created", "response": base},
         {"type": "response.output_item.added", "output_index": 0, "item": {**item, "status": "in_progress"}},
         {"type": "response.output_item.done", "output_index": 0, "item": item},
-        {"type": "response.completed", "response": whole},
+        {"type": "response.completed", "response": response},
     ]
 
 
 def _gemini(call: Call, model: str, number: int) -> tuple[Table, list[Table]]:
     part = {"text": call} if isinstance(call, str) else {"functionCall": {"name": call[0], "args": call[1]}}
     usage = {"promptTokenCount": USED["input"], "candidatesTokenCount": USED["output"], "totalTokenCount": sum(USED.values())}
-    whole = {
+    response = {
         "candidates": [{"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}],
         "usageMetadata": usage, "modelVersion": "check-model",
     }  # fmt: skip
-    return whole, [whole]
+    return response, [response]
 
 
 WIRES: dict[str, Callable[[Call, str, int], tuple[Table, list[Table]]]] = {

@@ -224,8 +224,8 @@ def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
     """
     if requested != "auto":
         chosen = find(requested)
-        told = f"; {chosen.summary}" if isinstance(chosen, LocalCorpus) and requested not in NAMED else ""
-        return requested, f"asked for{told}"
+        summary = f"; {chosen.summary}" if isinstance(chosen, LocalCorpus) and requested not in NAMED else ""
+        return requested, f"asked for{summary}"
     named = NAMED.get(profile_corpus)
     corpus = named() if named else None
     if not isinstance(corpus, HubCorpus):
@@ -286,9 +286,9 @@ def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = Non
         wanted = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
         folders.clear()
         for name in sorted(wanted, key=lambda name: (os.path.islink(os.path.join(parent, name)), name)):
-            place = os.path.realpath(os.path.join(parent, name))
-            if place not in entered:
-                entered.add(place)
+            real_path = os.path.realpath(os.path.join(parent, name))
+            if real_path not in entered:
+                entered.add(real_path)
                 folders.append(name)
         for name in names:
             path = Path(parent) / name

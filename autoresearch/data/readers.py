@@ -78,11 +78,11 @@ def pieces(text: bytes) -> Iterator[bytes]:
         start = _between_characters(text, end + GAP_BYTES)
 
 
-def _between_characters(text: bytes, place: int) -> int:
+def _between_characters(text: bytes, position: int) -> int:
     """The first place from there on at which a character of UTF-8 begins."""
-    while place < len(text) and text[place] & 0xC0 == 0x80:
-        place += 1
-    return place
+    while position < len(text) and text[position] & 0xC0 == 0x80:
+        position += 1
+    return position
 
 
 def blocks(path: Path) -> Iterator[bytes]:
@@ -262,13 +262,13 @@ def _as_text(value: object) -> str | None:
     for turn in value:
         if not isinstance(turn, dict):
             return None
-        who, said = (next((turn[key] for key in keys if key in turn), None) for keys in TURN)
-        if isinstance(said, list):  # parts; pictures and the like are left out
-            said = BETWEEN.join(part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str))
-        if not isinstance(who, str) or not isinstance(said, str | None):
+        role, content = (next((turn[key] for key in keys if key in turn), None) for keys in TURN)
+        if isinstance(content, list):  # parts; pictures and the like are left out
+            content = BETWEEN.join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+        if not isinstance(role, str) or not isinstance(content, str | None):
             return None
-        if said:  # a call of a tool has none
-            turns.append(f"{who}: {said}")
+        if content:  # a call of a tool has none
+            turns.append(f"{role}: {content}")
     return BETWEEN.join(turns)
 
 

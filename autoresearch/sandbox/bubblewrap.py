@@ -98,5 +98,5 @@ def why_not() -> str | None:
         tried = subprocess.run(command, capture_output=True, text=True, env={}, timeout=TRY_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bwrap does not start: {error}"
-    said = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
-    return f"bwrap does not work here: {said}" if tried.returncode else None
+    error_line = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
+    return f"bwrap does not work here: {error_line}" if tried.returncode else None

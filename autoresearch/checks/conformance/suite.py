@@ -142,10 +142,10 @@ def validation_text(subject: Subject) -> str:
     """No path of the validation text in what the training process was told, opened, mapped or has in its environment."""
     run = subject.counted()
     folder = str(subject.setup.prepared.val_folder)
-    told = [json.dumps(run.job), *run.known]
-    reached = [text for text in told if folder in text or json.dumps(folder)[1:-1] in text]
+    texts = [json.dumps(run.job), *run.known]
+    reached = [text for text in texts if folder in text or json.dumps(folder)[1:-1] in text]
     if reached:
-        figure = f"{len(reached)} of {len(told)} paths and settings"
+        figure = f"{len(reached)} of {len(texts)} paths and settings"
         raise Fault(f"the training process reached {reached[0][:200]}; it may only read what run.batch() gives", figure)
     return f"{len(run.known)} paths and settings, none of it"
 

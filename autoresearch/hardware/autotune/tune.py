@@ -198,10 +198,10 @@ def _measure(
         machine = Machine.of(made.choice.facts, limits.known)
 
         def attempt(sizes: Sizes, predicted: float, train_seconds: float, limit_seconds: float) -> Trial:
-            place = Path(tempfile.mkdtemp(dir=folder))
+            trial_folder = Path(tempfile.mkdtemp(dir=folder))
             say(f"autotune  {left():.0f} s left, {train_seconds:.0f} s with {described(sizes)}")
             prepared, before = text(sizes.vocab_size), awake_seconds()
-            trial = _try(made, train_py, prepared, sizes, predicted, machine, place, train_seconds, limit_seconds)
+            trial = _try(made, train_py, prepared, sizes, predicted, machine, trial_folder, train_seconds, limit_seconds)
             starts.append(awake_seconds() - before - train_seconds)
             return trial
 
@@ -216,11 +216,11 @@ def _measure(
         profile = made.profile if best is None else resized(made.profile, best)
 
         def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
-            place, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
+            trial_folder, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
             say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
             variables = choices.settled(profile.runtime | runtime, dtype)
             shaped = constants.write(train_py, profile.train)
-            return Stopwatch(backend, shaped, data.vocab_size, data.seq_len, place, left(), variables=variables)
+            return Stopwatch(backend, shaped, data.vocab_size, data.seq_len, trial_folder, left(), variables=variables)
 
         others, later = tune_runtime.postponed(others, others_load())
         runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)

@@ -96,8 +96,8 @@ def free(cards: Sequence[Card]) -> Card:
 def _free(cards: Sequence[Card]) -> tuple[Card, str]:
     card = free(cards)
     others = sorted((other for other in cards if other is not card), key=lambda other: other.index)
-    told = [f"device {other.index}{'' if other.name == card.name else f' ({other.name})'}: {_state(other)}" for other in others]
-    return card, "; ".join([_state(card), *told])
+    states = [f"device {other.index}{'' if other.name == card.name else f' ({other.name})'}: {_state(other)}" for other in others]
+    return card, "; ".join([_state(card), *states])
 
 
 def _wanted(cards: Sequence[Card], wanted: str) -> tuple[Card, str]:
@@ -105,8 +105,8 @@ def _wanted(cards: Sequence[Card], wanted: str) -> tuple[Card, str]:
     if not matches and not (wanted.isdecimal() and len(wanted) < SHORTEST_MODEL):
         matches = [card for card in cards if wanted.lower() in card.name.lower()]
     if len(matches) != 1:
-        said = f"--device {wanted!r:.80} fits {len(matches)} devices" if matches else f"there is no device {wanted!r:.80}"
-        raise UsageError(f"{said} (there are: {_all(cards)})", "name one of these by its number")
+        problem = f"--device {wanted!r:.80} fits {len(matches)} devices" if matches else f"there is no device {wanted!r:.80}"
+        raise UsageError(f"{problem} (there are: {_all(cards)})", "name one of these by its number")
     return matches[0], f"asked for; {_state(matches[0])}"
 
 
