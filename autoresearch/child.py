@@ -73,16 +73,16 @@ class Worker:
         OUR_OWN: no agent has edited what runs there; it runs in `folder`, and what it compiled is kept when it ends without an
         exception.
         """
-        place = None if isinstance(cell, str) else cell
-        self._cell, self._is_inside, self._serve, self._job = place, place is None, serve, job
+        worker_cell = None if isinstance(cell, str) else cell
+        self._cell, self._is_inside, self._serve, self._job = worker_cell, worker_cell is None, serve, job
         self._conversation = Conversation(protocol, self._is_inside)
-        self._compiled = Path(place.work, workdir.COMPILED) if place else workdir.borrow(folder)
-        self._lookups = _lookups(place, self._has_looked_up_too_much)
+        self._compiled = Path(worker_cell.work, workdir.COMPILED) if worker_cell else workdir.borrow(folder)
+        self._lookups = _lookups(worker_cell, self._has_looked_up_too_much)
         doors = [self._lookups.door] if self._lookups else []
-        command = launch.command(place, module, *doors) if place else [sys.executable, "-m", module]
+        command = launch.command(worker_cell, module, *doors) if worker_cell else [sys.executable, "-m", module]
         self.process = start(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pass_fds=doors,
-            cwd=place.work if place else folder, env=_environment(place, self._compiled) | (variables or {}),
+            cwd=worker_cell.work if worker_cell else folder, env=_environment(worker_cell, self._compiled) | (variables or {}),
         )  # fmt: skip
         stdin, stdout, stderr = self.process.stdin, self.process.stdout, self.process.stderr
         assert stdin is not None and stdout is not None and stderr is not None, "each is a pipe"
@@ -98,7 +98,7 @@ class Worker:
         self._is_over = False
         try:
             self._log = Log(folder / "log.txt", self._stderr.fileno())
-            self._threads = [threading.Thread(target=one, daemon=True) for one in (self._read, self._write, self._log.pump)]
+            self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._write, self._log.pump)]
             for thread in self._threads:
                 thread.start()
         except BaseException:
@@ -275,8 +275,8 @@ class Worker:
             return RunFailed("oom", "the system killed the process (signal 9), as it does when memory runs out")
         ended = f"the process ended {f'by signal {-status}' if status < 0 else f'with status {status}'}"
         self._threads[-1].join(timeout=1)  # the log's: what the process said last may still lie in its pipe
-        said = " ".join(self._log.last.decode("utf-8", "replace").lower().split())
-        if status in (-6, 128 + 6) and any(words in said for words in ABORTED_OUT_OF_MEMORY):
+        log_tail = " ".join(self._log.last.decode("utf-8", "replace").lower().split())
+        if status in (-6, 128 + 6) and any(words in log_tail for words in ABORTED_OUT_OF_MEMORY):
             return RunFailed("oom", f"{ended}, as Metal's driver ends it when memory runs out")
         return RunFailed("crash", ended)
 

@@ -72,11 +72,11 @@ def read(source: str) -> dict[str, Constant]:
     UsageError when source does not parse, or when a bracket at the end of a constant's line is no annotation.
     """
     lines = _lines(source.removeprefix(_BYTE_ORDER_MARK))
-    found = {}
+    constants = {}
     for name, (statement, _, value) in _assignments(source).items():
         comment, annotation = _remark(lines, statement, value)
-        found[name] = Constant(name, value, statement.lineno, comment, annotation)
-    return found
+        constants[name] = Constant(name, value, statement.lineno, comment, annotation)
+    return constants
 
 
 def write(source: str, values: Mapping[str, object]) -> str:
@@ -156,7 +156,7 @@ def _assignments(source: str) -> dict[str, tuple[ast.stmt, ast.expr, Value]]:
     except (ValueError, RecursionError, MemoryError, UnicodeError) as error:  # zero bytes, surrogates, absurd nesting
         raise UsageError(f"train.py does not parse: {str(error) or 'nested too deeply'}; restore it from git") from None
     bound = Counter(_bound_names(tree))
-    found: dict[str, tuple[ast.stmt, ast.expr, Value]] = {}
+    assignments: dict[str, tuple[ast.stmt, ast.expr, Value]] = {}
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target, node = statement.targets[0], statement.value
@@ -167,8 +167,8 @@ def _assignments(source: str) -> dict[str, tuple[ast.stmt, ast.expr, Value]]:
         if isinstance(target, ast.Name) and _NAME.match(target.id) and bound[target.id] == 1:
             value = evaluate(node)
             if value is not None:
-                found[target.id] = (statement, node, value)
-    return found
+                assignments[target.id] = (statement, node, value)
+    return assignments
 
 
 def _bound_names(tree: ast.Module) -> list[str]:

@@ -61,5 +61,5 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean X?` for a name that is close to one of names, else an empty string."""
     import difflib
 
-    close = difflib.get_close_matches(name, [one for one in names if one != name], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, [candidate for candidate in names if candidate != name], n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""

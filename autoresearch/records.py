@@ -96,16 +96,16 @@ def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
     types = typing.get_type_hints(kind, include_extras=True)
     missing = dataclasses.MISSING
     return {
-        one.name: (types[one.name], one.default is missing and one.default_factory is missing)
-        for one in dataclasses.fields(kind)
-        if not one.name.startswith("_")
+        field.name: (types[field.name], field.default is missing and field.default_factory is missing)
+        for field in dataclasses.fields(kind)
+        if not field.name.startswith("_")
     }
 
 
 def _words(message: str) -> str:
     """A message of msgspec's in our words: `n must be a whole number`, `n is missing`."""
-    found = _AT.match(message)
-    what, path = (found["what"], (found["path"] or "").removeprefix(".")) if found else (message, "")
+    match = _AT.match(message)
+    what, path = (match["what"], (match["path"] or "").removeprefix(".")) if match else (message, "")
     if missing := _MISSING.match(what):
         return f"{path + '.' if path else ''}{missing['key']} is missing"
     if what.startswith(("Invalid enum value", "Invalid value")):

@@ -48,8 +48,8 @@ def harmless_table(value: Any) -> Any:
     if isinstance(value, str):
         return harmless(value)
     if isinstance(value, dict):
-        return {harmless_table(name): harmless_table(one) for name, one in value.items()}
-    return [harmless_table(one) for one in value] if isinstance(value, list | tuple) else value
+        return {harmless_table(name): harmless_table(item) for name, item in value.items()}
+    return [harmless_table(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def without_colours(log: str) -> str:
@@ -84,18 +84,18 @@ def _shown(text: str, stand_in: str, kept: str) -> str:
 
 
 def _without_stacks(text: str) -> str:
-    found, marks = [], 0
+    kept, marks = [], 0
     for letter in text:
         marks = marks + 1 if unicodedata.category(letter).startswith("M") else 0
         if marks <= _MARKS:
-            found.append(letter)
-    return "".join(found)
+            kept.append(letter)
+    return "".join(kept)
 
 
-def _common(one: list[str], other: list[str]) -> int:
+def _common(first: list[str], other: list[str]) -> int:
     """How many lines at the beginning are the same."""
-    pairs = zip(one, other, strict=False)
-    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    pairs = zip(first, other, strict=False)
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(first), len(other)))
 
 
 def _moved(head: str, lines: int) -> str:

@@ -57,8 +57,8 @@ def make(
 ) -> dict[str, Any]:
     """The whole card. limits: of each row; the best of them are the machine's. failed: (profile, reason)."""
     facts = choice.facts
-    products = [one.matmul_flops for one in limits if one.matmul_flops]
-    copies = [one.bandwidth for one in limits if one.bandwidth]
+    products = [row_limits.matmul_flops for row_limits in limits if row_limits.matmul_flops]
+    copies = [row_limits.bandwidth for row_limits in limits if row_limits.bandwidth]
     card: dict[str, Any] = anonymous({
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "revision": revision(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -52,7 +52,7 @@ def make(
         "contracts": lambda: _contracts(choice, say),
         "bench": lambda: _bench(choice, profile, corpus, train_seconds, say, on_progress),
     }
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "kind": KIND, "format": FORMAT, "autoresearch": __version__, "revision": card.revision(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "system": platform.platform(), "python": sys.version.split()[0],
         "device": choice.facts.device, "backend": choice.backend.name, "seconds": {}, "failed": {},
@@ -61,18 +61,18 @@ def make(
         say(f"{name}: {DOING[name]}")
         start = awake_seconds()
         try:
-            found[name] = part()
-            problem = _problem(name, found[name])
+            report[name] = part()
+            problem = _problem(name, report[name])
         except (AutoresearchError, RunFailed, OSError) as error:
-            found[name], problem = None, str(error)
+            report[name], problem = None, str(error)
         except KeyboardInterrupt:
-            found["interrupted"] = name
+            report["interrupted"] = name
             break
-        found["seconds"][name] = round(awake_seconds() - start, 1)
+        report["seconds"][name] = round(awake_seconds() - start, 1)
         if problem:
-            found["failed"][name] = problem
-        say(f"{name}: {problem or 'passed'} ({found['seconds'][name]:.0f} s)")
-    shown: dict[str, Any] = checkup.anonymous(found)
+            report["failed"][name] = problem
+        say(f"{name}: {problem or 'passed'} ({report['seconds'][name]:.0f} s)")
+    shown: dict[str, Any] = checkup.anonymous(report)
     return shown
 
 
@@ -87,11 +87,11 @@ def _problem(name: str, part: dict[str, Any]) -> str | None:
             return f"{len(broken)} open that the sandbox promises closed: {', '.join(broken)}" if broken else None
         case "contracts":
             lost = [
-                f"{one['contract']} ({one['figure'] or one['detail']})" for one in part["results"] if one["result"] == suite.FAIL
+                f"{row['contract']} ({row['figure'] or row['detail']})" for row in part["results"] if row["result"] == suite.FAIL
             ]
             return ", ".join(lost) or None
         case _:
-            return ", ".join(f"{one['profile']}: {one['reason']}" for one in part["failed"]) or None
+            return ", ".join(f"{failure['profile']}: {failure['reason']}" for failure in part["failed"]) or None
 
 
 def _attack(level: int, say: Say) -> dict[str, Any]:
@@ -107,20 +107,20 @@ def _attack(level: int, say: Say) -> dict[str, Any]:
         if done % SAY_EVERY == 0:
             say(f"  {done} tried")
 
-    found = trial.run(level, on_result=on_result)
+    results = trial.run(level, on_result=on_result)
     return {
         "level": level,
-        "attempts": len(found),
-        "open": [one.name for one in found if one.is_open],
-        "broken": [one.name for one in found if one.is_broken],
+        "attempts": len(results),
+        "open": [result.name for result in results if result.is_open],
+        "broken": [result.name for result in results if result.is_broken],
     }
 
 
 def _contracts(choice: Choice, say: Say) -> dict[str, Any]:
     results = []
-    for one in suite.check(choice.backend):
-        results.append(one.to_dict())
-        say(f"  {one.contract}: {one.result}")
+    for checked in suite.check(choice.backend):
+        results.append(checked.to_dict())
+        say(f"  {checked.contract}: {checked.result}")
     return {"results": results}
 
 

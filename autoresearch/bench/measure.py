@@ -128,7 +128,7 @@ def _row(
     experiment_seconds = profile.budget.train_seconds + total - training
     flops_per_second = timed.started.flops_per_token * timed.tokens_per_step / timed.step_seconds if timed else None
     peak_flops = choice.facts.peak_flops
-    found = forecast(choice.backend, choice.facts, profile, limits.known)
+    prediction = forecast(choice.backend, choice.facts, profile, limits.known)
     return Row(
         profile=profile.name,
         checksum=sizes,
@@ -151,6 +151,6 @@ def _row(
         scoring_share=scoring / experiment_seconds,
         experiments_per_hour=3600 / experiment_seconds,
         val_bpb=None if quick else result.val_bpb,
-        predicted=found.to_dict() if found else None,
+        predicted=prediction.to_dict() if prediction else None,
         runtime=profile.runtime,
     )

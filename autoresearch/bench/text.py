@@ -72,7 +72,7 @@ def lines(card: dict[str, Any]) -> list[str]:
     table += [[row["profile"], *(_known(row[key], form) for _, key, form in _COLUMNS)] for row in rows]
     notes = [f"{row['profile']}: {row['untimed']}, hence n/a" for row in rows if row["untimed"]]
     notes += [f"{row['profile']}: {choices.described(row['runtime'])} by its [runtime]" for row in rows if row["runtime"]]
-    notes += [f"{one['profile']} failed: {one['reason']}" for one in card["failed"]]
+    notes += [f"{failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
     notes += [f"{row['profile']}: {verdict}" for row in rows if (verdict := _noisy(row))]
     return [
         *head, *(["", *_aligned(table)] if rows else []), *_plan(rows), *(["", *notes] if notes else []),
@@ -97,8 +97,8 @@ class Comparison:
 
     def csv(self) -> list[str]:
         """Without the notes; headings that stand under a profile's name have it before them."""
-        found, profile = io.StringIO(), ""
-        writer = csv.writer(found, lineterminator="\n")
+        buffer, profile = io.StringIO(), ""
+        writer = csv.writer(buffer, lineterminator="\n")
         for heading, *cells in self.table:
             if heading.startswith("  "):
                 heading = f"{profile} {heading.strip()}"
@@ -106,7 +106,7 @@ class Comparison:
                 profile = heading
                 continue
             writer.writerow([heading, *("" if cell == "n/a" else cell.replace(",", "") for cell in cells)])
-        return found.getvalue().splitlines()
+        return buffer.getvalue().splitlines()
 
 
 def comparison(cards: Sequence[dict[str, Any]]) -> Comparison:
@@ -119,25 +119,25 @@ def comparison(cards: Sequence[dict[str, Any]]) -> Comparison:
     rows = [{row["profile"]: row for row in card["profiles"]} for card in cards]
     notes = []
     for name in dict.fromkeys(name for known in rows for name in known):
-        found = [known.get(name) for known in rows]
-        if found[0] is None or not any(found[1:]):
-            notes.append(f"{name}: only in {', '.join(f'card {place}' for place, row in enumerate(found, 1) if row)}")
+        profile_rows = [known.get(name) for known in rows]
+        if profile_rows[0] is None or not any(profile_rows[1:]):
+            notes.append(f"{name}: only in {', '.join(f'card {number}' for number, row in enumerate(profile_rows, 1) if row)}")
             continue
         table.append([name, *([""] * (len(table[0]) - 1))])
-        is_same = [row is not None and row["checksum"] == found[0]["checksum"] for row in found]
+        is_same = [row is not None and row["checksum"] == profile_rows[0]["checksum"] for row in profile_rows]
         is_same_text = [
-            same and row is not None and row["corpus_checksum"] == found[0]["corpus_checksum"]
-            for row, same in zip(found, is_same, strict=True)
+            same and row is not None and row["corpus_checksum"] == profile_rows[0]["corpus_checksum"]
+            for row, same in zip(profile_rows, is_same, strict=True)
         ]
         for heading, key, form in _COLUMNS:
-            values = [row and row[key] for row in found]
+            values = [row and row[key] for row in profile_rows]
             table.append(_compared(f"  {heading}", values, form, is_same_text if key == "val_bpb" else is_same))
-        notes += _of_a_profile(name, found, is_same, is_same_text)
+        notes += _of_a_profile(name, profile_rows, is_same, is_same_text)
     if len({_version(card) for card in cards}) > 1:
         notes.append(f"other versions of autoresearch: {', '.join(map(_version, cards))}")
-    for place, card in enumerate(cards, 1):
-        notes += [f"card {place}: {failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
-        notes += [f"card {place}: {warning}" for warning in card["conditions"]["warnings"]]
+    for number, card in enumerate(cards, 1):
+        notes += [f"card {number}: {failure['profile']} failed: {failure['reason']}" for failure in card["failed"]]
+        notes += [f"card {number}: {warning}" for warning in card["conditions"]["warnings"]]
     return Comparison(table, notes)
 
 
@@ -146,21 +146,21 @@ def _of_a_profile(name: str, rows: Sequence[dict[str, Any] | None], is_same: lis
     notes = []
     first = rows[0]
     assert first is not None, "a profile that the first card lacks is not compared"
-    for place, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(rows[1:], 2):
         if row is None:
-            notes.append(f"{name}: not in card {place}")
-        elif not is_same[place - 1]:
-            notes.append(f"{name}: other sizes or another training time in card {place}, so nothing of it compares")
-        elif not is_same_text[place - 1]:
-            notes.append(f"{name}: another text in card {place}, so val_bpb does not compare")
-        if row is not None and is_same[place - 1] and (verdict := _told_apart(first, row)):
-            notes.append(f"{name}: {verdict} in card {place}")
+            notes.append(f"{name}: not in card {number}")
+        elif not is_same[number - 1]:
+            notes.append(f"{name}: other sizes or another training time in card {number}, so nothing of it compares")
+        elif not is_same_text[number - 1]:
+            notes.append(f"{name}: another text in card {number}, so val_bpb does not compare")
+        if row is not None and is_same[number - 1] and (verdict := _told_apart(first, row)):
+            notes.append(f"{name}: {verdict} in card {number}")
     return notes
 
 
-def _told_apart(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+def _told_apart(first: dict[str, Any], other: dict[str, Any]) -> str | None:
     """Where steps scatter more than two machines differ: that their speeds are the same, as far as these cards tell."""
-    speeds, spreads = (one["tokens_per_second"], other["tokens_per_second"]), (one["step_spread"], other["step_spread"])
+    speeds, spreads = (first["tokens_per_second"], other["tokens_per_second"]), (first["step_spread"], other["step_spread"])
     if not all(speeds) or None in spreads:
         return None
     apart = max(speeds) / min(speeds) - 1
@@ -208,7 +208,7 @@ def _compared(heading: str, values: Sequence[float | None], form: Form, is_same:
     """is_same: whether each may be compared with the first; None: all."""
     first, *others = values
     compares = is_same[1:] if is_same else [True] * len(others)
-    ratios = [f"{one / first:.2f}" if first and one and same else "n/a" for one, same in zip(others, compares, strict=True)]
+    ratios = [f"{other / first:.2f}" if first and other and same else "n/a" for other, same in zip(others, compares, strict=True)]
     return [heading, *(_known(value, form) for value in values), *ratios]
 
 

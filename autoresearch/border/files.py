@@ -46,13 +46,13 @@ def take(work: Path, name: str, target: Path, most_bytes: int = CHECKPOINT_BYTES
         durable.patiently(lambda: os.replace(work / name, target))
     except OSError:
         return False
-    found = os.lstat(target)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.lstat(target)
+    if not stat.S_ISREG(status.st_mode):
         remove(target)
         return False
-    if found.st_size > most_bytes or found.st_nlink > 1 or _has_holes(found):
+    if status.st_size > most_bytes or status.st_nlink > 1 or _has_holes(status):
         target.unlink()
-        what = "it has holes or another name" if found.st_size <= most_bytes else f"it has {found.st_size:,} bytes"
+        what = "it has holes or another name" if status.st_size <= most_bytes else f"it has {status.st_size:,} bytes"
         raise RunFailed("invalid", f"its checkpoint is refused: {what}; {most_bytes:,} bytes are allowed")
     return True
 
@@ -77,25 +77,25 @@ class Held:
         except OSError as error:
             raise _not_plain() if error.errno == errno.ELOOP else error from None
         try:
-            found = os.fstat(opened)
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            status = os.fstat(opened)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                 raise _not_plain()
-            if found.st_size > most_bytes:
-                raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and {most_bytes:,} are allowed")
+            if status.st_size > most_bytes:
+                raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, and {most_bytes:,} are allowed")
             with open(opened, "rb", closefd=False) as file:
-                return file.read(most_bytes), found.st_mtime
+                return file.read(most_bytes), status.st_mtime
         finally:
             os.close(opened)
 
     def _opened(self, name: PurePath) -> int:
         if self._folder is None:
-            if any((self._path / one).is_symlink() for one in (name, *name.parents)) or not (self._path / name).is_file():
+            if any((self._path / path).is_symlink() for path in (name, *name.parents)) or not (self._path / name).is_file():
                 raise _not_plain()
             return os.open(self._path / name, _READ)
         folders = [self._folder]
         try:
-            for one in name.parts[:-1]:
-                folders.append(os.open(one, _READ | os.O_DIRECTORY, dir_fd=folders[-1]))
+            for part in name.parts[:-1]:
+                folders.append(os.open(part, _READ | os.O_DIRECTORY, dir_fd=folders[-1]))
             return os.open(name.name, _READ, dir_fd=folders[-1])
         finally:
             for folder in folders[1:]:
@@ -106,10 +106,10 @@ def _not_plain() -> OSError:
     return OSError(errno.EINVAL, "it is no regular file (a link, a folder, a pipe, or it has another name)")
 
 
-def _has_holes(found: os.stat_result) -> bool:
+def _has_holes(status: os.stat_result) -> bool:
     """Fewer blocks than bytes. File systems that compress have fewer too, or keep small files elsewhere: a quarter is enough."""
-    blocks = getattr(found, "st_blocks", None)
-    return blocks is not None and found.st_size > 1 << 20 and blocks * 512 < found.st_size // 4
+    blocks = getattr(status, "st_blocks", None)
+    return blocks is not None and status.st_size > 1 << 20 and blocks * 512 < status.st_size // 4
 
 
 def parameters(checkpoint: Path) -> int:
@@ -137,7 +137,7 @@ def _elements(checkpoint: Path, size: int) -> int:
     places: list[tuple[int, int]] = []
     for entry in header.values():
         shape, (start, end) = entry["shape"], entry["data_offsets"]
-        if not all(type(one) is int and one >= 0 for one in (*shape, start, end)):
+        if not all(type(number) is int and number >= 0 for number in (*shape, start, end)):
             raise ValueError(shape)
         if len(shape) > MOST_DIMENSIONS or max(shape, default=0) > 8 * size:  # their product could take minutes
             raise ValueError(len(shape))
@@ -169,11 +169,11 @@ def harvest(own: Path, layer: Path) -> None:
     with contextlib.suppress(OSError):
         for opened, name in _plain_files(own):
             with open(opened, "rb") as source, contextlib.suppress(OSError):
-                found = os.fstat(source.fileno())
-                is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and not _has_holes(found)
-                if is_plain and size + found.st_size <= HARVEST_BYTES and _is_sayable(name) and not (layer / name).exists():
-                    files, size = files + 1, size + found.st_size
-                    _put(source, found.st_size, layer / name, layer)
+                status = os.fstat(source.fileno())
+                is_plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not _has_holes(status)
+                if is_plain and size + status.st_size <= HARVEST_BYTES and _is_sayable(name) and not (layer / name).exists():
+                    files, size = files + 1, size + status.st_size
+                    _put(source, status.st_size, layer / name, layer)
             if files >= HARVEST_FILES:
                 break
 
@@ -242,13 +242,13 @@ def _put(source: BinaryIO, size: int, target: Path, layer: Path) -> None:
 def takes_more(folder: Path, most_bytes: int, most_files: int) -> bool:
     """Whether what lies there takes more room than that, or hides from being counted: too deep, without rights."""
     hidden: list[OSError] = []
-    found_bytes = found_files = 0
+    total_bytes = total_files = 0
     for parent, folders, names in os.walk(folder, onerror=hidden.append):
-        found_files += len(folders) + len(names)
+        total_files += len(folders) + len(names)
         for name in names:
             with contextlib.suppress(OSError):  # gone
-                found_bytes += os.lstat(os.path.join(parent, name)).st_size
-        if found_bytes > most_bytes or found_files > most_files:
+                total_bytes += os.lstat(os.path.join(parent, name)).st_size
+        if total_bytes > most_bytes or total_files > most_files:
             return True
     return any(error.errno != errno.ENOENT for error in hidden)
 
@@ -291,15 +291,15 @@ def _emptied(name: str, beside: int, new_name: str) -> list[str]:
         while names := _some_names(folder):
             before = len(moved)
             gone = 0
-            for one in names:
+            for entry in names:
                 try:
-                    os.unlink(one, dir_fd=folder)
+                    os.unlink(entry, dir_fd=folder)
                     gone += 1
                 except OSError:  # a folder
                     with contextlib.suppress(OSError):
-                        os.close(_folder(one, folder))  # moving a folder writes in it
+                        os.close(_folder(entry, folder))  # moving a folder writes in it
                         target = new_name.format(uuid.uuid4().hex)
-                        os.rename(one, target, src_dir_fd=folder, dst_dir_fd=beside)
+                        os.rename(entry, target, src_dir_fd=folder, dst_dir_fd=beside)
                         moved.append(target)
             if not gone and len(moved) == before:
                 break  # nothing here can be removed
@@ -314,21 +314,21 @@ def _folder(name: str, inside: int) -> int:
     """An open folder that may be read and changed; OSError for a link and for anything else."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
-        found = os.open(name, flags, dir_fd=inside)
+        descriptor = os.open(name, flags, dir_fd=inside)
     except PermissionError:
         if sys.platform != "linux":
             with contextlib.suppress(NotImplementedError):
                 os.chmod(name, 0o700, dir_fd=inside, follow_symlinks=False)
         else:
-            place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
+            handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
             try:
-                os.chmod(f"/proc/self/fd/{place}", 0o700)
+                os.chmod(f"/proc/self/fd/{handle}", 0o700)
             finally:
-                os.close(place)
-        found = os.open(name, flags, dir_fd=inside)
+                os.close(handle)
+        descriptor = os.open(name, flags, dir_fd=inside)
     with contextlib.suppress(OSError):
-        os.fchmod(found, 0o700)
-    return found
+        os.fchmod(descriptor, 0o700)
+    return descriptor
 
 
 def _some_names(folder: int) -> list[str]:

@@ -21,7 +21,7 @@ class Log:
         """path: appended to, up to HEAD_BYTES in all; a run's processes share it, one after the other."""
         self._pipe = pipe
         self._file = durable.patiently(lambda: open(path, "ab"))  # noqa: SIM115, closed by `close`
-        self._room = max(0, HEAD_BYTES - os.fstat(self._file.fileno()).st_size)
+        self._head_bytes_left = max(0, HEAD_BYTES - os.fstat(self._file.fileno()).st_size)
         self._tail: deque[bytes] = deque()
         self._tail_bytes = self._left_out = 0
         self._is_muted = False
@@ -52,11 +52,11 @@ class Log:
 
     def _keep(self, data: bytes) -> None:
         self.last = (self.last + data)[-READ_BYTES:]
-        now, later = data[: self._room], data[self._room :]
+        now, later = data[: self._head_bytes_left], data[self._head_bytes_left :]
         if now:
             self._file.write(now)
             self._file.flush()
-            self._room -= len(now)
+            self._head_bytes_left -= len(now)
         if later:
             self._tail.append(later)
             self._tail_bytes += len(later)

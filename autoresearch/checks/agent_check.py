@@ -26,13 +26,13 @@ OUTSIDE = "autoresearch-check-outside"  # beside the scratch folder
 
 def listed() -> list[dict[str, Any]]:
     """Every recipe: what it is, and where its program is."""
-    return [_facts(one) | {"program": shutil.which(one.executable)} for one in recipes().values()]
+    return [_facts(recipe) | {"program": shutil.which(recipe.executable)} for recipe in recipes().values()]
 
 
-def _facts(one: Recipe) -> dict[str, Any]:
+def _facts(recipe: Recipe) -> dict[str, Any]:
     keys = ("name", "title", "executable", "version", "rank", "own", "install", "source")
-    to_do = None if one.can_sign_in else one.sign_in
-    return {key: getattr(one, key) for key in keys} | {"tells_cost": one.tells_cost, "sign_in": to_do}
+    to_do = None if recipe.can_sign_in else recipe.sign_in
+    return {key: getattr(recipe, key) for key in keys} | {"tells_cost": recipe.tells_cost, "sign_in": to_do}
 
 
 def examine(name: str, fenced: bool = True) -> dict[str, Any]:
@@ -40,20 +40,20 @@ def examine(name: str, fenced: bool = True) -> dict[str, Any]:
     made = command.make(name, fenced=fenced)
     folder = command.made()
     try:
-        cell, one = made.cell(folder), made.recipe
-        found = _facts(one) | {
+        cell, recipe = made.cell(folder), made.recipe
+        report = _facts(recipe) | {
             "program": made.arguments[0], "command": made.arguments, "fence": fence.told(made.level),
             "reads": list(cell.reads), "writes": list(cell.writes),
-            "config": {path: origin(path, one.moved).exists() for path in one.config},
-            "variables": {variable: variable in os.environ for variable in made.variables}, "environment": one.environment,
+            "config": {path: origin(path, recipe.moved).exists() for path in recipe.config},
+            "variables": {variable: variable in os.environ for variable in made.variables}, "environment": recipe.environment,
         }  # fmt: skip
         process = made.start([*made.files, "--version"], folder)
-        said = fence.output(process, VERSION_SECONDS).strip().splitlines()
-        found["says_version"] = said[-1][:200] if said else None
-        found["version_status"] = process.returncode
+        lines = fence.output(process, VERSION_SECONDS).strip().splitlines()
+        report["says_version"] = lines[-1][:200] if lines else None
+        report["version_status"] = process.returncode
     finally:
         files.remove(folder)
-    return found | {"exchange": exchange(made) if made.level and one.wire.protocol else None}
+    return report | {"exchange": exchange(made) if made.level and recipe.wire.protocol else None}
 
 
 def exchange(made: Command) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def exchange(made: Command) -> dict[str, Any]:
             {name: value.replace("{url}", server.url) for name, value in table.items()} for table in (wire.variables, wire.files)
         )
         known = replace(made.recipe, config=(), kept=(), environment=made.recipe.environment | variables, files=texts)
-        arguments = [*made.arguments, *(one.replace("{url}", server.url) for one in wire.arguments)]
+        arguments = [*made.arguments, *(argument.replace("{url}", server.url) for argument in wire.arguments)]
         tried = Command(arguments, EXCHANGE_SECONDS, (), known, made.level)
         view = View("Lower val_bpb.\n", BEFORE, 1.0, (), folder=Path(folder), on_ask=asks.append)
         try:

@@ -51,11 +51,11 @@ def examine(
     report["now"] = conditions.look(choice.backend if report["chosen"] else None).to_dict()
     report["sleep"] = awake.note()
     report["backends"] = [
-        {"name": one.name, "title": one.title, "rank": one.rank, "auto": one.auto, "facts": facts[one.name].to_dict()}
-        for one in backends.values()
+        {"name": known.name, "title": known.title, "rank": known.rank, "auto": known.auto, "facts": facts[known.name].to_dict()}
+        for known in backends.values()
     ]
-    found: dict[str, Any] = anonymous(report)
-    return found
+    shown: dict[str, Any] = anonymous(report)
+    return shown
 
 
 def describe(facts: Facts) -> str:
@@ -91,15 +91,15 @@ def _private() -> list[tuple[str, str]]:
     """(pattern, replacement): whole folders only, with either kind of slash."""
     end = r"(?![^/\\\s:;,'\"])"
     home = str(Path.home())
-    found = []
+    patterns = []
     if len(Path(home).parts) > 1:  # not "/"
         either = re.escape(home).replace(re.escape(os.sep), r"[/\\]+")
-        found.append((either + end, "~"))
+        patterns.append((either + end, "~"))
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user may have no name
-        return found
-    return [*found, (r"(?<=[/\\])" + re.escape(user) + end, "<user>")]
+        return patterns
+    return [*patterns, (r"(?<=[/\\])" + re.escape(user) + end, "<user>")]
 
 
 def _system() -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict[str, Any]:
     tuned = tune.remembered(made) if is_auto else None
     made = made if tuned is None else plan.informed(tune.applied(made, tuned))
     corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data.corpus)
-    found = forecast(made.choice.backend, made.choice.facts, made.profile, None if tuned is None else tuned.limits.known)
+    prediction = forecast(made.choice.backend, made.choice.facts, made.profile, None if tuned is None else tuned.limits.known)
     return {
         "backend": made.choice.backend.name,
         "backend_reason": made.choice.reason,
@@ -140,5 +140,5 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict[str, Any]:
         "corpus": corpus_name,
         "corpus_reason": corpus_reason,
         "autotune": tuned and tune.lines(tuned, made.profile.budget.train_seconds),
-        "prediction": found and found.to_dict(),
+        "prediction": prediction and prediction.to_dict(),
     }

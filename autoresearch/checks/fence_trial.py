@@ -40,11 +40,11 @@ def run(level: int, names: tuple[str, ...] = FENCED) -> list[trial.Result]:
 
 
 def _try(name: str, level: int, targets: dict[str, Any]) -> trial.Result:
-    one, how = ALL[name], "no answer"
+    attempt, how = ALL[name], "no answer"
     is_open: bool | None = None
-    promised = level >= (3 if name in FROM_LEVEL_3 else 2) and trial.is_promised(one, level)
-    if level < 2 and not one.is_harmless:
-        return trial.Result(name, one.title, None, "not tried: it would do harm", promised)
+    promised = level >= (3 if name in FROM_LEVEL_3 else 2) and trial.is_promised(attempt, level)
+    if level < 2 and not attempt.is_harmless:
+        return trial.Result(name, attempt.title, None, "not tried: it would do harm", promised)
     folder = command.made()
     try:
         job = folder / "work" / "job.json"
@@ -52,13 +52,13 @@ def _try(name: str, level: int, targets: dict[str, Any]) -> trial.Result:
         cell = fence.cell(level, folder, [*folders(sys.executable), *policy.python_folders(), PACKAGE.parent])
         variables = fence.environment({"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(PACKAGE.parent)}, folder, level)
         process = fence.start(cell, [sys.executable, "-m", trial.MODULE], job, variables)
-        said = fence.output(process, LIMIT_SECONDS)
-        for line in said.splitlines():
+        output = fence.output(process, LIMIT_SECONDS)
+        for line in output.splitlines():
             if line.startswith('{"type": "done"'):
                 done = json.loads(line)
                 is_open, how = bool(done["open"]), str(done["how"])
         if is_open is None:
-            how = f"not tried: {' '.join(said.split())[-200:]}"
+            how = f"not tried: {' '.join(output.split())[-200:]}"
     except OSError as error:
         how = f"it could not be started ({error})"
     finally:
@@ -66,4 +66,4 @@ def _try(name: str, level: int, targets: dict[str, Any]) -> trial.Result:
     if name == "daemon" and is_open:
         is_open = trial.lives(f"daemon-{targets['secret']}")
         how = "it lives on" if is_open else "it ended with the program"
-    return trial.Result(name, one.title, is_open, how, promised)
+    return trial.Result(name, attempt.title, is_open, how, promised)

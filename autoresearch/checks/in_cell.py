@@ -42,8 +42,8 @@ def probe_in_cell(backend: Backend, level: int) -> str | None:
 def probe(channel: Channel, job: dict[str, Any]) -> None:
     import runtime  # the backend's
 
-    found = runtime.probe() if hasattr(runtime, "probe") else {"ok": True}  # that it could be imported says something, too
-    channel.send({"type": "done", "reason": "" if found.get("ok") else " ".join(str(found.get("reason")).split())[:1000]})
+    answer = runtime.probe() if hasattr(runtime, "probe") else {"ok": True}  # that it could be imported says something, too
+    channel.send({"type": "done", "reason": "" if answer.get("ok") else " ".join(str(answer.get("reason")).split())[:1000]})
 
 
 if __name__ == "__main__":

@@ -65,7 +65,9 @@ class ModelServer:
             return 200, "application/json", json.dumps({"object": "list", "data": [], "models": [], "input_tokens": 1000})
         done, events = wire(self._next(body, tools), asked.get("model", "check-model"), len(self.requests))
         if asked.get("stream") or "streamGenerate" in path:
-            lines = [(f"event: {one['type']}\n" if "type" in one else "") + f"data: {json.dumps(one)}\n\n" for one in events]
+            lines = [
+                (f"event: {event['type']}\n" if "type" in event else "") + f"data: {json.dumps(event)}\n\n" for event in events
+            ]
             return 200, "text/event-stream", "".join(lines) + ("data: [DONE]\n\n" if "chat/completions" in path else "")
         return 200, "application/json", json.dumps(done)
 
@@ -77,43 +79,43 @@ class ModelServer:
             return f"train.py\n{fence}\n{self._files[0][2]}{fence}\n"
         steps: list[Call] = []
         for path, before, text in self._files:
-            place = f"{folder}/{path}"
+            full_path = f"{folder}/{path}"
             if writer:
-                steps += [(reader, _arguments(tools[reader], place))] if reader else []
+                steps += [(reader, _arguments(tools[reader], full_path))] if reader else []
                 changer = EDITOR if writer == CREATOR and before and EDITOR in tools else writer  # a file that is there is edited
-                steps.append((changer, _arguments(tools[changer], place, text, before)))
+                steps.append((changer, _arguments(tools[changer], full_path, text, before)))
             elif shell:
-                steps.append((shell, _arguments(tools[shell], f"cat > '{place}' <<'END'\n{text}END\n")))
+                steps.append((shell, _arguments(tools[shell], f"cat > '{full_path}' <<'END'\n{text}END\n")))
         done = len(re.findall(r'"(?:tool_use_id|tool_call_id|functionResponse)"|"type":\s*"\w*call_output"', body))
         return steps[done] if done < len(steps) else "Done."
 
 
 def _tools(asked: Table) -> dict[str, Table]:
     """Name and schema of every tool that is offered, in whichever of the formats."""
-    found: dict[str, Table] = {}
+    schemas: dict[str, Table] = {}
     for tool in asked.get("tools") or []:
-        for one in tool.get("functionDeclarations") or [tool.get("function") or tool]:
-            if name := one.get("name"):
-                schema = (one.get(key) for key in ("input_schema", "parameters", "parametersJsonSchema"))
-                found[name] = next((one for one in schema if one), {})
-    return found
+        for function in tool.get("functionDeclarations") or [tool.get("function") or tool]:
+            if name := function.get("name"):
+                schema = (function.get(key) for key in ("input_schema", "parameters", "parametersJsonSchema"))
+                schemas[name] = next((candidate for candidate in schema if candidate), {})
+    return schemas
 
 
 def _arguments(schema: Table, first: str, text: str = "", before: str = "") -> Table:
     """Arguments that fit the schema. first: the path, or the command. before: the text that is replaced."""
-    found: Table = {}
+    arguments: Table = {}
     required = schema.get("required", [])
     for name, about in schema.get("properties", {}).items():
         kind = str(about.get("type", "string")).lower()
         if re.search(r"path|^cmd$|^command$|^file$", name.lower()):
-            found[name] = ["bash", "-c", first] if kind == "array" else first
+            arguments[name] = ["bash", "-c", first] if kind == "array" else first
         elif name.startswith("old_"):
-            found[name] = before
+            arguments[name] = before
         elif re.search(r"content|text|^new_", name.lower()) and text:
-            found[name] = text
+            arguments[name] = text
         elif name in required:
-            found[name] = {"boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}.get(kind, "train.py")
-    return found
+            arguments[name] = {"boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}.get(kind, "train.py")
+    return arguments
 
 
 # Each answer once as a whole and once as a list of events. Sources: the services' own pages of these names.
@@ -168,23 +170,23 @@ def _responses(call: Call, model: str, number: int) -> tuple[Table, list[Table]]
         item |= {"name": call[0], "arguments": json.dumps(call[1])}
     base: Table = {"id": f"resp_{number}", "object": "response", "created_at": 1, "model": model}
     base |= {"status": "in_progress", "output": []}
-    whole = {**base, "status": "completed", "output": [item], "usage": usage}
-    return whole, [
+    response = {**base, "status": "completed", "output": [item], "usage": usage}
+    return response, [
         {"type": "response.created", "response": base},
         {"type": "response.output_item.added", "output_index": 0, "item": {**item, "status": "in_progress"}},
         {"type": "response.output_item.done", "output_index": 0, "item": item},
-        {"type": "response.completed", "response": whole},
+        {"type": "response.completed", "response": response},
     ]
 
 
 def _gemini(call: Call, model: str, number: int) -> tuple[Table, list[Table]]:
     part = {"text": call} if isinstance(call, str) else {"functionCall": {"name": call[0], "args": call[1]}}
     usage = {"promptTokenCount": USED["input"], "candidatesTokenCount": USED["output"], "totalTokenCount": sum(USED.values())}
-    whole = {
+    response = {
         "candidates": [{"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}],
         "usageMetadata": usage, "modelVersion": "check-model",
     }  # fmt: skip
-    return whole, [whole]
+    return response, [response]
 
 
 WIRES: dict[str, Callable[[Call, str, int], tuple[Table, list[Table]]]] = {

@@ -67,56 +67,56 @@ class Result:
 
 def run(level: int, names: list[str] | None = None, on_result: Callable[[Result], None] = lambda result: None) -> list[Result]:
     """Every attempt (or those of names) in a cell of that level."""
-    found = []
-    chosen = [one for one in ALL.values() if names is None or one.name in names]
+    results = []
+    chosen = [attempt for attempt in ALL.values() if names is None or attempt.name in names]
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-trial-") as folder,
         world(Path(folder).resolve()) as targets,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
-        for result in pool.map(lambda one: _try(one, level, Path(targets["run"]), targets), chosen):
-            found.append(result)
+        for result in pool.map(lambda attempt: _try(attempt, level, Path(targets["run"]), targets), chosen):
+            results.append(result)
             on_result(result)
-    return found
+    return results
 
 
-def is_promised(one: Attempt, level: int) -> bool:
-    if one.promised is None or level < one.promised:
-        return one.ends_with_cell and one.promised is not None and level > 0
+def is_promised(attempt: Attempt, level: int) -> bool:
+    if attempt.promised is None or level < attempt.promised:
+        return attempt.ends_with_cell and attempt.promised is not None and level > 0
     version = landlock.abi(platform.machine()) if sys.platform == "linux" else 0
-    return level >= 3 or sys.platform != "linux" or version >= one.landlock
+    return level >= 3 or sys.platform != "linux" or version >= attempt.landlock
 
 
-def _try(one: Attempt, level: int, run_folder: Path, targets: dict[str, Any]) -> Result:
-    promised = is_promised(one, level)
-    if level == 0 and not one.is_harmless:
-        return Result(one.name, one.title, None, "not tried: it would do harm", promised)
-    folder = run_folder / one.name
+def _try(attempt: Attempt, level: int, run_folder: Path, targets: dict[str, Any]) -> Result:
+    promised = is_promised(attempt, level)
+    if level == 0 and not attempt.is_harmless:
+        return Result(attempt.name, attempt.title, None, "not tried: it would do harm", promised)
+    folder = run_folder / attempt.name
     folder.mkdir()
     work = workdir.make(folder / "work")
     reads = [run_folder / "train.py", workdir.lent(work), Path(targets["compiled"]).parent]
     cell = policy.cell(level, work, reads, file_bytes=traces.FILE_BYTES if level else None)
-    with Worker({"type": "attempt", "name": one.name, "targets": targets}, folder, PROTOCOL, MODULE, cell=cell) as worker:
+    with Worker({"type": "attempt", "name": attempt.name, "targets": targets}, folder, PROTOCOL, MODULE, cell=cell) as worker:
         try:
             done = worker.wait("done", LIMIT_SECONDS, "no answer")
             is_open, how = bool(done["open"]), str(done["how"])
         except RunFailed as failure:
             is_open, how = False, failure.reason
-    if one.name == "daemon" and is_open:
+    if attempt.name == "daemon" and is_open:
         is_open = lives(f"daemon-{targets['secret']}")
         how = "it lives on" if is_open else "it ended with the run"
-    return Result(one.name, one.title, is_open, how, promised)
+    return Result(attempt.name, attempt.title, is_open, how, promised)
 
 
 def lives(mark: str) -> bool:
     """Whether a process with that argument is there; it is ended then."""
     import psutil
 
-    found = [one for one in psutil.process_iter() if mark in _arguments(one)]
-    for one in found:
+    marked = [process for process in psutil.process_iter() if mark in _arguments(process)]
+    for process in marked:
         with contextlib.suppress(psutil.Error):
-            one.kill()
-    return bool(found)
+            process.kill()
+    return bool(marked)
 
 
 def _arguments(process: "psutil.Process") -> list[str]:
@@ -200,21 +200,21 @@ def _servers(folder: Path, secret: str) -> Iterator[dict[str, str | int]]:
         "unix_datagram": (unix, socket.SOCK_DGRAM, str(folder / "datagram")),
         "abstract": (unix, socket.SOCK_STREAM, "\0" + abstract),
     }
-    found: dict[str, str | int] = {"unix_path": str(folder / "unix"), "unix_datagram_path": str(folder / "datagram")}
-    found["abstract_name"] = abstract
+    endpoints: dict[str, str | int] = {"unix_path": str(folder / "unix"), "unix_datagram_path": str(folder / "datagram")}
+    endpoints["abstract_name"] = abstract
     with contextlib.ExitStack() as stack:
         for name, (family, kind, address) in places.items():
-            found[f"{name}_port"] = 0
+            endpoints[f"{name}_port"] = 0
             try:
                 server = stack.enter_context(socket.socket(family, kind))
                 server.bind(address)
             except (OSError, TypeError):  # no IPv6, or no Unix sockets
                 continue
             if isinstance(address, tuple):
-                found[f"{name}_port"] = server.getsockname()[1]
+                endpoints[f"{name}_port"] = server.getsockname()[1]
             threading.Thread(target=_answer, args=(server, kind, secret.encode()), daemon=True).start()
             stack.callback(_shut, server)
-        yield found
+        yield endpoints
 
 
 def _answer(server: socket.socket, kind: int, secret: bytes) -> None:

@@ -185,10 +185,10 @@ def _of_hub(requested: str) -> HubCorpus:
     repo = f"{owner}/{name}"
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise UsageError(f"{requested!r} names no dataset of the hub: that is {HUB}OWNER/NAME, or with /FOLDER, /FILE and #FIELD")
-    wanted = [one for one in download.listed(repo, _downloads(repo)) if f"{one[0]}/".startswith(f"{within}/" if within else "")]
-    readable = [one for one in wanted if readers.kind(Path(one[0])) in readers.READERS and one[0].lower() != "readme.md"]
+    wanted = [file for file in download.listed(repo, _downloads(repo)) if f"{file[0]}/".startswith(f"{within}/" if within else "")]
+    readable = [file for file in wanted if readers.kind(Path(file[0])) in readers.READERS and file[0].lower() != "readme.md"]
     for keep in (lambda file: file.endswith(".parquet"), lambda file: "train" in file.lower()):
-        readable = [one for one in readable if keep(one[0])] or readable
+        readable = [file for file in readable if keep(file[0])] or readable
     parts: list[Part] = []
     left = HUB_BYTES
     for file, size in readable:
@@ -224,9 +224,9 @@ def choose(requested: str, profile_corpus: str) -> tuple[str, str]:
     UsageError when what was asked for is not there.
     """
     if requested != "auto":
-        found = find(requested)
-        told = f"; {found.summary}" if isinstance(found, LocalCorpus) and requested not in NAMED else ""
-        return requested, f"asked for{told}"
+        chosen = find(requested)
+        summary = f"; {chosen.summary}" if isinstance(chosen, LocalCorpus) and requested not in NAMED else ""
+        return requested, f"asked for{summary}"
     named = NAMED.get(profile_corpus)
     corpus = named() if named else None
     if not isinstance(corpus, HubCorpus):
@@ -281,15 +281,15 @@ def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = Non
     """The files below folder with these suffixes, relative to it, in the same order everywhere; a folder that is a link is entered
     once. left_out: counts what is not read, by kind; hidden files and folders of programs are not counted.
     """
-    found, left_out = [], Counter() if left_out is None else left_out
+    readable, left_out = [], Counter() if left_out is None else left_out
     entered = {os.path.realpath(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True):
         wanted = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
         folders.clear()
         for name in sorted(wanted, key=lambda name: (os.path.islink(os.path.join(parent, name)), name)):
-            place = os.path.realpath(os.path.join(parent, name))
-            if place not in entered:
-                entered.add(place)
+            real_path = os.path.realpath(os.path.join(parent, name))
+            if real_path not in entered:
+                entered.add(real_path)
                 folders.append(name)
         for name in names:
             path = Path(parent) / name
@@ -305,13 +305,13 @@ def _files(folder: Path, suffixes: set[str], left_out: Counter[str] | None = Non
             elif not readers.has_text(path, text_field):
                 left_out[f"{suffix} without a column {text_field or 'text'}"] += 1
             else:
-                found.append(path.relative_to(folder).as_posix())
-    return sorted(found)
+                readable.append(path.relative_to(folder).as_posix())
+    return sorted(readable)
 
 
 def _counted(kinds: Mapping[str, int]) -> str:
     """The most first: `120 .txt, 3 .md`."""
-    order = sorted(kinds.items(), key=lambda one: (-one[1], one[0]))
+    order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     rest = f" and {len(order) - _SHOWN_KINDS} kinds more" if len(order) > _SHOWN_KINDS else ""
     return ", ".join(f"{count:,} {kind}" for kind, count in order[:_SHOWN_KINDS]) + rest
 

@@ -66,8 +66,8 @@ def listed(repo: str, folder: Path) -> list[tuple[str, int]]:
         entries = list(api.list_repo_tree(repo, repo_type="dataset", recursive=True))
     except Exception as error:  # as in _metadata
         raise EnvironmentFailure(f"can't list the dataset {repo} of the hub ({_first_line(error)}); {_CURE}") from None
-    found = [(one.path, one.size) for one in entries if isinstance(one, RepoFile)]
-    safe = sorted((name, size) for name, size in found if not {"..", ""} & set(name.split("/")) and "\\" not in name)
+    files = [(entry.path, entry.size) for entry in entries if isinstance(entry, RepoFile)]
+    safe = sorted((name, size) for name, size in files if not {"..", ""} & set(name.split("/")) and "\\" not in name)
     folder.mkdir(parents=True, exist_ok=True)
     durable.write(note, json.dumps(safe))
     return safe
@@ -76,8 +76,8 @@ def listed(repo: str, folder: Path) -> list[tuple[str, int]]:
 def known_hash(file: HubFile, folder: Path) -> str | None:
     """The published hash of a file that was verified here before, else None. Needs no network, and not the file itself."""
     try:
-        found: str = json.loads(_note(file, folder).read_text(encoding="utf-8"))["hash"]
-        return found
+        file_hash: str = json.loads(_note(file, folder).read_text(encoding="utf-8"))["hash"]
+        return file_hash
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -138,12 +138,12 @@ def _metadata(file: HubFile, timeout_seconds: float) -> _Published:
 
     # The hub's client raises requests' or httpx's own exceptions, by its version, and OSError: all mean the same here.
     try:
-        found = get_hf_file_metadata(file.url, token=False, timeout=timeout_seconds)
+        metadata = get_hf_file_metadata(file.url, token=False, timeout=timeout_seconds)
     except Exception as error:
         raise EnvironmentFailure(f"can't reach {file.url} ({_first_line(error)}); {_CURE}") from None
-    if not found.etag or found.size is None:
+    if not metadata.etag or metadata.size is None:
         raise EnvironmentFailure(f"{file.url} answers without a hash and a size; set HF_ENDPOINT to a mirror of the hub")
-    return _Published(found.etag, found.size, found.location, found.commit_hash)
+    return _Published(metadata.etag, metadata.size, metadata.location, metadata.commit_hash)
 
 
 def _download(file: HubFile, metadata: _Published, partial: Path, on_progress: OnProgress) -> None:

@@ -201,8 +201,8 @@ class _Pieces:
         """The pieces in the order of the file, int64: the first ones of all documents, in `order`, then the second ones."""
         rank = np.zeros(int(order.max()) + 1, np.int64)
         rank[order] = np.arange(len(order))
-        found: np.ndarray = np.lexsort((rank[self.document], self.turn))
-        return found
+        indices: np.ndarray = np.lexsort((rank[self.document], self.turn))
+        return indices
 
 
 def _encode(
@@ -210,7 +210,7 @@ def _encode(
     on_progress: OnProgress, whole: bool,
 ) -> _Pieces:  # fmt: skip
     """Write the wanted documents' tokens in the corpus's order, each document whole or in the pieces of split.pieces."""
-    found = []  # (document, turn, tokens, bytes)
+    rows = []  # (document, turn, tokens, bytes)
     with open(path, "wb") as out:
         for batch in _batches(_texts(source, scan, wanted, stage, on_progress)):
             cut = [
@@ -219,9 +219,9 @@ def _encode(
                 for turn, piece in enumerate([text] if whole else pieces(text, int(scan.digests[index])))
             ]
             tokens = tokenizer.encode(encoder, [piece for *_, piece in cut])
-            found += [(index, turn, len(ids), len(piece)) for (index, turn, piece), ids in zip(cut, tokens, strict=True)]
+            rows += [(index, turn, len(ids), len(piece)) for (index, turn, piece), ids in zip(cut, tokens, strict=True)]
             out.write(np.concatenate(tokens).tobytes())
-    return _Pieces(*np.array(found, np.int64).T)
+    return _Pieces(*np.array(rows, np.int64).T)
 
 
 def _batches(texts: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:

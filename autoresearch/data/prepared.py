@@ -85,8 +85,8 @@ class Prepared:
             path = folder / name
             size = path.stat().st_size if path.is_file() else None
             if size != file["bytes"]:
-                found = "is missing" if size is None else f"has {size:,} bytes"
-                raise StoredStateError(f"{path} {found} and {file['bytes']:,} bytes were written; {_CURE}")
+                state = "is missing" if size is None else f"has {size:,} bytes"
+                raise StoredStateError(f"{path} {state} and {file['bytes']:,} bytes were written; {_CURE}")
         return Prepared(
             folder=folder,
             **{name: meta[name] for name in ("corpus", "key", "vocab_size", "bos_id", "checksums")},

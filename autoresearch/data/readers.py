@@ -78,11 +78,11 @@ def pieces(text: bytes) -> Iterator[bytes]:
         start = _between_characters(text, end + GAP_BYTES)
 
 
-def _between_characters(text: bytes, place: int) -> int:
+def _between_characters(text: bytes, position: int) -> int:
     """The first place from there on at which a character of UTF-8 begins."""
-    while place < len(text) and text[place] & 0xC0 == 0x80:
-        place += 1
-    return place
+    while position < len(text) and text[position] & 0xC0 == 0x80:
+        position += 1
+    return position
 
 
 def blocks(path: Path) -> Iterator[bytes]:
@@ -126,9 +126,9 @@ def _encoding(raw: bytes) -> str | None:
         text = raw.decode("cp1252")
     except UnicodeDecodeError:
         return None
-    letters = sum(one.isalpha() for one in text if one >= "\x80")
-    odd = sum(not (one.isalnum() or one.isspace()) for one in text if one >= "\x80")
-    has_controls = any(one < " " and one not in "\t\n\r\f" for one in text)
+    letters = sum(character.isalpha() for character in text if character >= "\x80")
+    odd = sum(not (character.isalnum() or character.isspace()) for character in text if character >= "\x80")
+    has_controls = any(character < " " and character not in "\t\n\r\f" for character in text)
     return "cp1252" if letters >= odd and not has_controls else None
 
 
@@ -142,7 +142,7 @@ def _is_mostly_utf8(raw: bytes) -> bool:
             return True
     text = raw.decode("utf-8", "replace")
     broken = text.count("\ufffd")
-    return sum(one >= "\x80" for one in text) - broken > broken
+    return sum(character >= "\x80" for character in text) - broken > broken
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def _read_parquet(path: Path, text_field: str | None) -> Iterator[bytes]:
             talks = [field.name for field in schema if field.name in TALKS and pyarrow.types.is_list(field.type)]
             kinds = (STRINGS, TEXT_TYPES)  # the only column of strings goes before one that may hold text too
             named = ([*(field.name for field in schema if _is_of(field.type, kind)), *talks] for kind in kinds)
-            names = next((found for names in named if (found := _text_fields(names, text_field))), [])
+            names = next((fields for names in named if (fields := _text_fields(names, text_field))), [])
             if not names:
                 raise UsageError(f"{path}: {_missing('column', schema.names, text_field)}")
             for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=names):
@@ -248,8 +248,8 @@ def _plain(column: "pyarrow.Array") -> list[bytes | None]:
         talks = (_as_text(value) for value in column.to_pylist())
         return [None if talk is None else talk.encode("utf-8", "surrogatepass") for talk in talks]
     plain = column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
-    found: list[bytes | None] = plain.cast(pyarrow.large_binary()).to_pylist()
-    return found
+    values: list[bytes | None] = plain.cast(pyarrow.large_binary()).to_pylist()
+    return values
 
 
 def _as_text(value: object) -> str | None:
@@ -262,13 +262,13 @@ def _as_text(value: object) -> str | None:
     for turn in value:
         if not isinstance(turn, dict):
             return None
-        who, said = (next((turn[key] for key in keys if key in turn), None) for keys in TURN)
-        if isinstance(said, list):  # parts; pictures and the like are left out
-            said = BETWEEN.join(part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str))
-        if not isinstance(who, str) or not isinstance(said, str | None):
+        role, content = (next((turn[key] for key in keys if key in turn), None) for keys in TURN)
+        if isinstance(content, list):  # parts; pictures and the like are left out
+            content = BETWEEN.join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+        if not isinstance(role, str) or not isinstance(content, str | None):
             return None
-        if said:  # a call of a tool has none
-            turns.append(f"{who}: {said}")
+        if content:  # a call of a tool has none
+            turns.append(f"{role}: {content}")
     return BETWEEN.join(turns)
 
 

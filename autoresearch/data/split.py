@@ -36,7 +36,7 @@ def pieces(text: bytes, key: int) -> list[bytes]:
     half, else between two characters. They come in a turn that begins anywhere (key: the document's digest): the heads of files,
     which are alike, are no more of the first ones than other parts.
     """
-    found, start = [], 0
+    parts, start = [], 0
     while start < len(text):
         end = min(start + PIECE_BYTES, len(text))
         if end < len(text):
@@ -44,10 +44,10 @@ def pieces(text: bytes, key: int) -> list[bytes]:
             while text[end] & 0xC0 == 0x80:  # in the middle of a character
                 end -= 1
             end = after_line or end
-        found.append(text[start:end])
+        parts.append(text[start:end])
         start = end
-    first = key % len(found)
-    return found[first:] + found[:first]
+    first = key % len(parts)
+    return parts[first:] + parts[:first]
 
 
 @dataclass(frozen=True)

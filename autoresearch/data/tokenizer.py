@@ -92,11 +92,11 @@ def encode(encoder: "tiktoken.Encoding", documents: list[bytes]) -> list[np.ndar
     share = -(-len(documents) // (4 * threads)) or 1
     shares = (documents[start : start + share] for start in range(0, len(documents), share))
     with ThreadPoolExecutor(threads) as executor:
-        encoded = executor.map(lambda some: [_encode_one(encoder, document) for document in some], shares)
+        encoded = executor.map(lambda some: [_encode_document(encoder, document) for document in some], shares)
         return list(chain.from_iterable(encoded))
 
 
-def _encode_one(encoder: "tiktoken.Encoding", document: bytes) -> np.ndarray:
+def _encode_document(encoder: "tiktoken.Encoding", document: bytes) -> np.ndarray:
     # disallowed_special=(): text that spells the special token is text.
     parts = [encoder.encode_to_numpy(part, disallowed_special=()) for part in _stretches(document.decode())]
     return np.concatenate([[encoder.n_vocab - 1], *parts]).astype(token_dtype(encoder.n_vocab))

@@ -89,7 +89,7 @@ def _groups(root: Path) -> list[tuple[Path, Path, bool]]:
     for line in _read(root / "proc/self/cgroup").splitlines():
         if match := _GROUP.fullmatch(line):
             paths |= dict.fromkeys(match[1].split(","), match[2])
-    found = []
+    groups = []
     for line in _read(root / "proc/self/mountinfo").splitlines():
         if not (match := _MOUNT.fullmatch(line)):
             continue
@@ -99,8 +99,8 @@ def _groups(root: Path) -> list[tuple[Path, Path, bool]]:
             mount = root / mount_point.lstrip("/")
             seen = PurePosixPath(paths[controller])
             inside = seen.relative_to(mounted_part) if seen.is_relative_to(mounted_part) else PurePosixPath()
-            found.append((mount.joinpath(*(part for part in inside.parts if part not in ("/", ".."))), mount, not controller))
-    return found
+            groups.append((mount.joinpath(*(part for part in inside.parts if part not in ("/", ".."))), mount, not controller))
+    return groups
 
 
 def _v2_quota(group: Path) -> float | None:

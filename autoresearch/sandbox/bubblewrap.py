@@ -39,30 +39,30 @@ def root(cell: Cell) -> list[str]:
     shown = sorted({_whole(path) for path in [*cell.reads, *cell.writes] if not _is_within(path, KERNEL)})
     writes = {path for path in cell.writes if not _is_within(path, KERNEL)}
     mounts: list[str] = []
-    found: list[str] = ["--proc", "/proc", "--dev", "/dev", *in_memory(policy.OWN_SHARED_MEMORY)]
+    options: list[str] = ["--proc", "/proc", "--dev", "/dev", *in_memory(policy.OWN_SHARED_MEMORY)]
     for path in shown:
         if path in writes or not _is_within(path, mounts):
             mounts.append(path)
-            found += ["--bind" if path in writes else "--ro-bind", path, path]
+            options += ["--bind" if path in writes else "--ro-bind", path, path]
     for path in cell.devices:
-        found += ["--dev-bind", path, path]
+        options += ["--dev-bind", path, path]
     for link, target in links(cell.names):
         if not _is_within(link, [*mounts, *KERNEL]):
-            found += ["--symlink", target, link]
-    return [*found, "--remount-ro", "/"]
+            options += ["--symlink", target, link]
+    return [*options, "--remount-ro", "/"]
 
 
 def links(names: Iterable[str]) -> list[tuple[str, str]]:
     """(link, what it says) for every symbolic link on the way to those names, each once."""
-    found: dict[str, str] = {}
+    targets: dict[str, str] = {}
     for name in names:
         for _ in range(LINKS_AT_MOST):
             link = next((str(path) for path in [*reversed(Path(name).parents), Path(name)] if path.is_symlink()), None)
             if link is None:
                 break
-            found[link] = os.readlink(link)
-            name = os.path.normpath(os.path.join(os.path.dirname(link), found[link], os.path.relpath(name, link)))
-    return list(found.items())
+            targets[link] = os.readlink(link)
+            name = os.path.normpath(os.path.join(os.path.dirname(link), targets[link], os.path.relpath(name, link)))
+    return list(targets.items())
 
 
 def _whole(path: str) -> str:
@@ -98,5 +98,5 @@ def why_not() -> str | None:
         tried = subprocess.run(command, capture_output=True, text=True, env={}, timeout=TRY_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bwrap does not start: {error}"
-    said = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
-    return f"bwrap does not work here: {said}" if tried.returncode else None
+    error_line = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
+    return f"bwrap does not work here: {error_line}" if tried.returncode else None

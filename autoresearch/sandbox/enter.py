@@ -58,7 +58,7 @@ def limit(cell: Cell) -> None:
     for name, most in wanted.items():
         kind = getattr(resource, name, None)
         if kind is not None:
-            soft, hard = (most if one == resource.RLIM_INFINITY else min(one, most) for one in resource.getrlimit(kind))
+            soft, hard = (most if bound == resource.RLIM_INFINITY else min(bound, most) for bound in resource.getrlimit(kind))
             resource.setrlimit(kind, (soft, hard))
 
 

@@ -27,8 +27,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def abi(machine: str) -> int:
     """The kernel's version of Landlock; 0 without it."""
     call = present("landlock_create_ruleset", machine)
-    found: int = _libc.syscall(ctypes.c_long(call), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
-    return max(0, found)
+    version: int = _libc.syscall(ctypes.c_long(call), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    return max(0, version)
 
 
 def handled(version: int) -> int:
@@ -52,13 +52,13 @@ def restrict(rights: Mapping[str, int], machine: str, version: int, has_network:
     fence = _call("landlock_create_ruleset", machine, attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint32(0))
     try:
         for path, wanted in rights.items():
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
-                known = handled(version) if stat.S_ISDIR(os.fstat(place).st_mode) else handled(version) & OF_FILES
-                rule = struct.pack("=Qi", wanted & known, place)
+                known = handled(version) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else handled(version) & OF_FILES
+                rule = struct.pack("=Qi", wanted & known, descriptor)
                 _call("landlock_add_rule", machine, ctypes.c_int(fence), ctypes.c_int(1), rule, ctypes.c_uint32(0))
             finally:
-                os.close(place)
+                os.close(descriptor)
         _call("landlock_restrict_self", machine, ctypes.c_int(fence), ctypes.c_uint32(0))
     finally:
         os.close(fence)

@@ -36,13 +36,13 @@ def choose(option: str, unattended: bool = False) -> int:
     """The level for `--sandbox auto|none`. UsageError when an unattended run would have less than level 2."""
     if option == "none":
         return 0
-    found = reach()
-    if unattended and found.level < UNATTENDED:
+    reached = reach()
+    if unattended and reached.level < UNATTENDED:
         raise UsageError(
-            f"the sandbox reaches level {found.level} here, and an unattended run wants {UNATTENDED} ({found.reasons[-1]})",
+            f"the sandbox reaches level {reached.level} here, and an unattended run wants {UNATTENDED} ({reached.reasons[-1]})",
             "`--sandbox none` runs agent code with your rights all the same",
         )
-    return found.level
+    return reached.level
 
 
 def has_fence() -> bool:

@@ -61,26 +61,26 @@ def _times(pid: int) -> Iterator[tuple[tuple[int, float], float]]:
     """
     waiting = [pid]
     while waiting:
-        one = waiting.pop()
+        current = waiting.pop()
         with contextlib.suppress(OSError, ValueError, IndexError):
-            with open(f"/proc/{one}/stat", "rb") as file:
+            with open(f"/proc/{current}/stat", "rb") as file:
                 words = file.read().rpartition(b")")[2].split()
-            yield (one, float(words[19])), (int(words[11]) + int(words[12])) / _TICKS
-            for thread in os.listdir(f"/proc/{one}/task"):
-                with open(f"/proc/{one}/task/{thread}/children", "rb") as file:
+            yield (current, float(words[19])), (int(words[11]) + int(words[12])) / _TICKS
+            for thread in os.listdir(f"/proc/{current}/task"):
+                with open(f"/proc/{current}/task/{thread}/children", "rb") as file:
                     waiting += map(int, file.read().split())
 
 
 def _psutil_times(pid: int) -> Iterator[tuple[tuple[int, float], float]]:
-    for one in _tree(pid):
+    for process in _tree(pid):
         with contextlib.suppress(psutil.Error):
-            times = one.cpu_times()
-            yield (one.pid, one.create_time()), times.user + times.system
+            times = process.cpu_times()
+            yield (process.pid, process.create_time()), times.user + times.system
 
 
 def guards(pid: int) -> frozenset[int]:
     """Of a worker that has entered its cell and started nothing: the processes around it that are ours."""
-    return frozenset(one.pid for one in _tree(pid)[:-1])
+    return frozenset(process.pid for process in _tree(pid)[:-1])
 
 
 def lock_in(pid: int, trusted: frozenset[int], lookups: "Lookups", own: str) -> None:
@@ -92,14 +92,14 @@ def lock_in(pid: int, trusted: frozenset[int], lookups: "Lookups", own: str) -> 
         if not stopped:
             raise RunFailed("crash", "its scoring process ended")
         try:
-            found = {one: _open_files(one) for one in stopped}
-            if sum(_threads(one) for one in stopped) > THREADS:
+            if sum(map(_threads, stopped)) > THREADS:
                 raise RunFailed("limit", f"its scoring has more than {THREADS} threads")
-            if sum(map(len, found.values())) > DESCRIPTORS:
+            open_files = {stopped_pid: _open_files(stopped_pid) for stopped_pid in stopped}
+            if sum(map(len, open_files.values())) > DESCRIPTORS:
                 raise RunFailed("limit", f"its scoring has more than {DESCRIPTORS} files open")
-            for one in stopped:
-                _close(one, found[one])
-            _warm(stopped, found, own)
+            for stopped_pid in stopped:
+                _close(stopped_pid, open_files[stopped_pid])
+            _warm(stopped, open_files, own)
         except OSError as error:  # it ended, or became another, while it was looked at
             raise RunFailed("invalid", f"its scoring can't be looked at while it is held: {error}") from error
         lookups.shut()
@@ -118,13 +118,13 @@ def held(
         stopped = _stop(pid, trusted, most, is_scoring)
         try:
             yield stopped
-            left = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid, is_scoring)]
-            if {one.pid for one in left} - set(stopped) or not all(map(_is_stopped, left)):
+            left = [process for process in _tree(pid) if process.pid not in trusted and not _has_ended(process.pid, is_scoring)]
+            if {process.pid for process in left} - set(stopped) or not all(map(_is_stopped, left)):
                 raise RunFailed("invalid", "processes of its own went on while they were held")
         finally:
-            for one in stopped:
+            for stopped_pid in stopped:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(one, signal.SIGCONT)
+                    os.kill(stopped_pid, signal.SIGCONT)
 
 
 def _stop(pid: int, trusted: frozenset[int], most: int, is_scoring: bool) -> list[int]:
@@ -132,14 +132,14 @@ def _stop(pid: int, trusted: frozenset[int], most: int, is_scoring: bool) -> lis
     end, calm = time.monotonic() + STOP_SECONDS, 0
     before: list[int] = []
     while calm < CALM:
-        now = [one for one in _tree(pid) if one.pid not in trusted and not _has_ended(one.pid, is_scoring)]
+        now = [process for process in _tree(pid) if process.pid not in trusted and not _has_ended(process.pid, is_scoring)]
         if len(now) > most:
             raise RunFailed("limit", f"it has more than {most} processes")
-        for one in now:
+        for process in now:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGSTOP)
-        is_calm = [one.pid for one in now] == before and all(map(_is_stopped, now))
-        calm, before = calm + 1 if is_calm else 0, [one.pid for one in now]
+                os.kill(process.pid, signal.SIGSTOP)
+        is_calm = [process.pid for process in now] == before and all(map(_is_stopped, now))
+        calm, before = calm + 1 if is_calm else 0, [process.pid for process in now]
         if time.monotonic() > end:
             raise RunFailed("invalid", "it kept on starting processes")
         time.sleep(0.001)
@@ -182,21 +182,21 @@ def _open_files(pid: int) -> dict[str, str]:
     return {f"{folder}/{name}": os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
 
 
-def _close(pid: int, found: dict[str, str]) -> None:
+def _close(pid: int, open_files: dict[str, str]) -> None:
     import resource
 
-    has_device = any(name.startswith(DEVICES) for name in found.values())
-    least = 1 + max((int(path.rpartition("/")[2]) for path in found), default=0) if has_device else 0
+    has_device = any(name.startswith(DEVICES) for name in open_files.values())
+    least = 1 + max((int(path.rpartition("/")[2]) for path in open_files), default=0) if has_device else 0
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, least))
 
 
-def _warm(pids: list[int], found: dict[int, dict[str, str]], own: str) -> None:
+def _warm(pids: list[int], open_files: dict[int, dict[str, str]], own: str) -> None:
     """Read every file that they have mapped or open, as long as it says it is: those of the kernel (0 bytes, and no end) are none.
 
     What lies in `own` is the worker's, goes with it, and its names are the worker's choice: nothing is opened by them.
     """
     seen, left = set(), WARM_BYTES
-    opened = ((path, None, os.O_RDONLY | os.O_NONBLOCK) for pid in pids for path in found[pid])
+    opened = ((path, None, os.O_RDONLY | os.O_NONBLOCK) for pid in pids for path in open_files[pid])
     mapped = ((path, inode, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW) for pid in pids for path, inode in _mapped(pid, own))
     for path, inode, flags in {*opened, *mapped}:
         with _opened(path, flags) as file:
@@ -238,8 +238,8 @@ def _threads(pid: int) -> int:
 def _mapped(pid: int, own: str) -> set[tuple[str, int]]:
     """(path, inode) of the files that a process has mapped, but for those in its own folder."""
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
-        found = {(words[5].rstrip("\n"), int(words[4])) for line in maps if len(words := line.split(maxsplit=5)) == 6}
-        return {(name, inode) for name, inode in found if name.startswith("/") and not f"{name}/".startswith(f"{own}/")}
+        mapped = {(words[5].rstrip("\n"), int(words[4])) for line in maps if len(words := line.split(maxsplit=5)) == 6}
+        return {(name, inode) for name, inode in mapped if name.startswith("/") and not f"{name}/".startswith(f"{own}/")}
     return set()
 
 

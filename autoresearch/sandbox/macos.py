@@ -129,12 +129,12 @@ def variables(cell: Cell) -> dict[str, str]:
 
 def own_folders(cell: Cell) -> list[str]:
     """What `variables` makes of the user's temporary and cache folders: the cell's own. The system makes them when it is asked."""
-    found = []
+    folders = []
     for number in TEMPORARY_AND_CACHE:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # not macOS
             folder = os.confstr(number)
-            found += [str(Path(os.path.realpath(folder), *variables(cell).values()))] if folder else []
-    return found
+            folders += [str(Path(os.path.realpath(folder), *variables(cell).values()))] if folder else []
+    return folders
 
 
 def forget(cell: Cell) -> None:

@@ -132,9 +132,9 @@ def check_hidden(level: int, hidden: Iterable[Path], needs: Needs = NO_NEEDS) ->
 
 def _common(needs: Needs, has_devices: bool) -> list[str]:
     """What every cell of a backend reads."""
-    found = [*matching(SYSTEM_READS), *python_folders(), *matching(needs.reads), *hub_folders(needs.hub)]
-    found += library_folders(needs.variables)
-    return [*found, *(DRIVER_READS if has_devices else ())]
+    reads = [*matching(SYSTEM_READS), *python_folders(), *matching(needs.reads), *hub_folders(needs.hub)]
+    reads += library_folders(needs.variables)
+    return [*reads, *(DRIVER_READS if has_devices else ())]
 
 
 def with_links(paths: Iterable[str | Path]) -> list[str]:
@@ -166,26 +166,26 @@ def _keep_apart(place: Path, readable: Iterable[str]) -> None:
 def python_folders() -> list[str]:
     """Of this Python, its environment, and of this package; not the folder around the package, which may hold anything."""
     paths = sysconfig.get_paths()
-    found = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, str(Path(sys.executable).resolve().parent)]
-    found += [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")] + site.getsitepackages()
+    folders = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, str(Path(sys.executable).resolve().parent)]
+    folders += [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")] + site.getsitepackages()
     if site.ENABLE_USER_SITE:
-        found.append(site.getusersitepackages())
-    return [*found, str(PACKAGE)]
+        folders.append(site.getusersitepackages())
+    return [*folders, str(PACKAGE)]
 
 
 def library_folders(variables: Iterable[str] = ()) -> list[str]:
     """Where the user's variables say that compilers and drivers' libraries lie. variables: of the backend."""
-    found = [os.environ.get(name, "") for name in variables]
+    folders = [os.environ.get(name, "") for name in variables]
     for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
-        found += os.environ.get(name, "").split(os.pathsep)
-    return [path for path in found if path and os.path.isabs(path)]
+        folders += os.environ.get(name, "").split(os.pathsep)
+    return [path for path in folders if path and os.path.isabs(path)]
 
 
 def hub_cache() -> Path:
     """As huggingface_hub/constants.py works it out."""
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    found = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    return Path(os.path.expandvars(os.path.expanduser(found)))
+    folder = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(os.path.expanduser(folder)))
 
 
 def hub_folders(repositories: Iterable[str]) -> list[str]:
@@ -202,21 +202,21 @@ def existing(paths: Iterable[str | Path]) -> list[str]:
     return [str(path) if str(path).startswith("/proc/self") else os.path.realpath(path) for path in paths if os.path.exists(path)]
 
 
-def environment(one: Cell) -> dict[str, str]:
+def environment(worker_cell: Cell) -> dict[str, str]:
     """A worker's variables, made from nothing."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    temporary = dict.fromkeys(["HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "APPDATA", "LOCALAPPDATA"], one.work)
+    temporary = dict.fromkeys(["HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "APPDATA", "LOCALAPPDATA"], worker_cell.work)
     programs = os.environ.get("PATH", "").split(os.pathsep)
     return (
         kept
         | temporary
         | {
-            "PATH": os.pathsep.join(path for path in programs if one.level == 0 or _within(path, one)),
+            "PATH": os.pathsep.join(path for path in programs if worker_cell.level == 0 or _within(path, worker_cell)),
             "USER": "autoresearch",
             "LOGNAME": "autoresearch",
         }
     )
 
 
-def _within(path: str, one: Cell) -> bool:
-    return os.path.isdir(path) and any(Path(path).resolve().is_relative_to(folder) for folder in one.reads)
+def _within(path: str, worker_cell: Cell) -> bool:
+    return os.path.isdir(path) and any(Path(path).resolve().is_relative_to(folder) for folder in worker_cell.reads)

@@ -56,6 +56,6 @@ def number(name: str, machine: str) -> int | None:
 
 def present(name: str, machine: str) -> int:
     """The number of a call that every machine of ARCHITECTURES has."""
-    found = number(name, machine)
-    assert found is not None, f"{machine} has no {name}"
-    return found
+    call_number = number(name, machine)
+    assert call_number is not None, f"{machine} has no {name}"
+    return call_number

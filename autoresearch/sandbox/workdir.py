@@ -74,16 +74,16 @@ def layer(train_py: str) -> Path:
 
 def own_layer() -> Path:
     """The layer of what the harness runs outside of cells, shipped code alone. Made when missing."""
-    found = _layers() / OWN_LAYER
-    found.mkdir(parents=True, exist_ok=True)
-    return found
+    folder = _layers() / OWN_LAYER
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def borrow(folder: Path) -> Path:
     """A new compile cache in folder for a process outside of cells, with the files of the harness's layer."""
-    found = Path(tempfile.mkdtemp(prefix=f"{COMPILED}-", dir=folder))
-    _link_all(own_layer(), found, LINKS)
-    return found
+    cache = Path(tempfile.mkdtemp(prefix=f"{COMPILED}-", dir=folder))
+    _link_all(own_layer(), cache, LINKS)
+    return cache
 
 
 def give_back(borrowed: Path, is_whole: bool) -> None:
@@ -142,7 +142,7 @@ def _copy_group(source: str, target: Path, most: int) -> int:
     with open(source, "rb") as file:
         text = file.read(GROUP_BYTES)
     size = len(text)
-    text = re.sub(rb'"[^"]*[/\\\\]([^"/\\\\]+)"', lambda found: b'"' + here + found[1] + b'"', text)
+    text = re.sub(rb'"[^"]*[/\\\\]([^"/\\\\]+)"', lambda match: b'"' + here + match[1] + b'"', text)
     if len(text) <= min(most, 4 * GROUP_BYTES):
         target.write_bytes(text)
     return size + len(text)

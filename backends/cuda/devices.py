@@ -13,13 +13,13 @@ FIELDS = "index,uuid,name,memory.total,memory.free,utilization.gpu,display_activ
 
 def parse(answer: str | None) -> list[dict]:
     """From csv lines, memory in MiB; the newest kind first. No cards where one is parted by MIG: its parts have no numbers."""
-    found = []
+    ranked = []
     for line in (answer or "").splitlines():
         words = line.split(", ")
         if len(words) < 9 or not words[0].isdecimal() or words[-1] == "Enabled":
             return []
         total, free, busy, display, capability, _ = words[-6:]
-        found.append((_version(capability), {
+        ranked.append((_version(capability), {
             "index": int(words[0]),
             "id": words[1],
             "name": ", ".join(words[2:-6]),
@@ -28,7 +28,7 @@ def parse(answer: str | None) -> list[dict]:
             "busy": int(busy) / 100 if busy.isdecimal() else None,
             "display": {"Enabled": True, "Disabled": False}.get(display),
         }))  # fmt: skip
-    return [table for _, table in sorted(found, key=lambda one: one[0], reverse=True)]
+    return [table for _, table in sorted(ranked, key=lambda pair: pair[0], reverse=True)]
 
 
 def _version(text: str) -> tuple[int, ...]:

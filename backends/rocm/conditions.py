@@ -16,11 +16,11 @@ from autoresearch.hardware.devices import readings
 VARIABLES = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
-def in_use(found: list[Gpu]) -> Gpu | None:
+def in_use(devices: list[Gpu]) -> Gpu | None:
     """The first that the variables leave, where they name it by its number; a list of several lists is not looked through."""
     named = [os.environ[name] for name in VARIABLES if os.environ.get(name)]
     place = (named or ["0"])[0].split(",")[0].strip()
-    return found[int(place)] if place.isdecimal() and int(place) < len(found) and len(named) < 2 else None
+    return devices[int(place)] if place.isdecimal() and int(place) < len(devices) and len(named) < 2 else None
 
 
 def told(root: Path) -> dict:
@@ -46,12 +46,12 @@ def users(root: Path, gpu: Gpu) -> list[str] | None:
     folder = root / "sys/class/kfd/kfd/proc"
     if not folder.is_dir():
         return None
-    found = []
+    processes = []
     for path in sorted(folder.glob(f"*/vram_{gpu.gpu_id}")):
         if size := readings.number(path, 2**20):
             name = readings.text(root / "proc" / path.parent.name / "comm") or f"process {path.parent.name}"
-            found.append(f"{name} ({size:.0f} MB)")
-    return found
+            processes.append(f"{name} ({size:.0f} MB)")
+    return processes
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Gpu:
 
 def gpus(root: Path) -> list[Gpu]:
     """In kfd's order. Of a CPU's node simd_count is 0."""
-    found = []
+    devices = []
     nodes = (root / "sys/class/kfd/kfd/topology/nodes").glob("[0-9]*")
     for node in sorted(nodes, key=lambda path: int(path.name)):
         pairs = (line.partition(" ") for line in (readings.text(node / "properties") or "").splitlines())
@@ -31,20 +31,20 @@ def gpus(root: Path) -> list[Gpu]:
         if values.get("simd_count"):
             place = values.get("location_id", 0)  # bus, device, function as PCI packs them
             address = f"{values.get('domain', 0):04x}:{place >> 8 & 255:02x}:{place >> 3 & 31:02x}.{place & 7}"
-            found.append(Gpu(address, root / "sys/bus/pci/devices" / address, readings.text(node / "gpu_id"), values))
-    return found
+            devices.append(Gpu(address, root / "sys/bus/pci/devices" / address, readings.text(node / "gpu_id"), values))
+    return devices
 
 
 def listed(root: Path) -> list[dict]:
     """In the form that cards.py describes, the fastest first. root: under which /sys is."""
-    found = []
+    ranked = []
     for index, gpu in enumerate(gpus(root)):
         total, used = (readings.number(gpu.folder / f"mem_info_vram_{name}") for name in ("total", "used"))
         busy = readings.number(gpu.folder / "gpu_busy_percent", 100)
         version = gpu.values.get("gfx_target_version", 0)  # 90402: gfx942, its last two parts in base 16
         name = readings.text(gpu.folder / "product_name") or readings.pci_name(root, gpu.folder) or "AMD GPU"
         speed = gpu.values["simd_count"] * gpu.values.get("max_engine_clk_fcompute", 0)
-        found.append((-speed, {
+        ranked.append((-speed, {
             "index": index,
             "id": readings.text(gpu.folder / "unique_id") or gpu.address,
             "name": f"{name} (gfx{version // 10000}{version // 100 % 100:x}{version % 100:x})",
@@ -53,7 +53,7 @@ def listed(root: Path) -> list[dict]:
             "busy": busy,
             "display": readings.draws(gpu.folder),
         }))  # fmt: skip
-    return [table for _, table in sorted(found, key=lambda one: one[0])]
+    return [table for _, table in sorted(ranked, key=lambda pair: pair[0])]
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ FREQUENCIES = ("tile0/gt0/freq0/act_freq", "drm/card*/gt_act_freq_mhz")  # xe, i
 THROTTLES = ("tile*/gt*/freq0/throttle/reason_", "drm/card*/gt/gt*/throttle_reason_")
 
 
-def in_use(found: list[Path]) -> Path | None:
+def in_use(folders: list[Path]) -> Path | None:
     """The first that ZE_AFFINITY_MASK leaves. Another variable's choice is not looked through."""
     place = os.environ.get("ZE_AFFINITY_MASK", "0").split(",")[0].split(".")[0]
-    is_known = place.isdecimal() and int(place) < len(found) and "ONEAPI_DEVICE_SELECTOR" not in os.environ
-    return found[int(place)] if is_known else None
+    is_known = place.isdecimal() and int(place) < len(folders) and "ONEAPI_DEVICE_SELECTOR" not in os.environ
+    return folders[int(place)] if is_known else None
 
 
 def told(root: Path, sleep=time.sleep, clock=time.monotonic) -> dict:

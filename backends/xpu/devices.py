@@ -18,14 +18,14 @@ MAX_SERIES = ("0x0b6", "0x0bd")  # two devices to Level Zero for each card: whic
 
 def gpus(root: Path) -> list[Path]:
     """The folders of the PCI devices, named after their addresses."""
-    found = {path.name: path for driver in DRIVERS for path in (root / "sys/bus/pci/drivers" / driver).glob("*:*:*.*")}
-    return [found[address] for address in sorted(found)]
+    folders = {path.name: path for driver in DRIVERS for path in (root / "sys/bus/pci/drivers" / driver).glob("*:*:*.*")}
+    return [folders[address] for address in sorted(folders)]
 
 
 def listed(root: Path) -> list[dict]:
     """A card's own memory before a processor's part of the computer's."""
-    found = gpus(root)
-    if any((readings.text(path / "device") or "").startswith(MAX_SERIES) for path in found):
+    folders = gpus(root)
+    if any((readings.text(path / "device") or "").startswith(MAX_SERIES) for path in folders):
         return []
     tables = [
         {
@@ -37,9 +37,9 @@ def listed(root: Path) -> list[dict]:
             "busy": None,
             "display": readings.draws(path),
         }
-        for index, path in enumerate(found)
+        for index, path in enumerate(folders)
     ]
-    return sorted(tables, key=lambda one: -(one["memory_bytes"] or 0))
+    return sorted(tables, key=lambda table: -(table["memory_bytes"] or 0))
 
 
 def window(device: Path) -> int | None:

@@ -95,7 +95,9 @@ def numbered(number: int | None, *arguments: object) -> int:
     if number is None:
         raise OSError(errno.ENOSYS, "no such system call here")
     ctypes.set_errno(0)
-    result: int = libc.syscall(ctypes.c_long(number), *(ctypes.c_long(one) if isinstance(one, int) else one for one in arguments))
+    result: int = libc.syscall(
+        ctypes.c_long(number), *(ctypes.c_long(value) if isinstance(value, int) else value for value in arguments)
+    )
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

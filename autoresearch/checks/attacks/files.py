@@ -231,16 +231,16 @@ def chmod(targets: Targets) -> str:
 
 @attempt("owner of a file outside of the cell (chown)")
 def chown(targets: Targets) -> str:
-    found = os.stat(targets["ssh_key"])
-    os.chown(targets["ssh_key"], found.st_uid, found.st_gid)
+    status = os.stat(targets["ssh_key"])
+    os.chown(targets["ssh_key"], status.st_uid, status.st_gid)
     return "it could be changed"
 
 
 @attempt("times of a file outside of the cell (utime)")
 def utime(targets: Targets) -> str:
-    found = os.stat(targets["bashrc"])
-    os.utime(targets["bashrc"], ns=(found.st_atime_ns, found.st_mtime_ns - 10**9))
-    if os.stat(targets["bashrc"]).st_mtime_ns == found.st_mtime_ns:
+    status = os.stat(targets["bashrc"])
+    os.utime(targets["bashrc"], ns=(status.st_atime_ns, status.st_mtime_ns - 10**9))
+    if os.stat(targets["bashrc"]).st_mtime_ns == status.st_mtime_ns:
         raise Refused("nothing changed")
     return "they were changed"
 
@@ -269,7 +269,7 @@ def terminal(targets: Targets) -> str:
 
 @attempt("a program started by the loader instead of the kernel", needs="glibc")
 def loader(targets: Targets) -> str:
-    found = [*Path("/lib64").glob("ld-linux*"), *Path("/lib").glob("ld-linux*")]
-    if not found:
+    loaders = [*Path("/lib64").glob("ld-linux*"), *Path("/lib").glob("ld-linux*")]
+    if not loaders:
         raise Refused("there is no loader")
-    return secret_in(subprocess.run([found[0], "/bin/cat", targets["ssh_key"]], capture_output=True, check=False).stdout, targets)
+    return secret_in(subprocess.run([loaders[0], "/bin/cat", targets["ssh_key"]], capture_output=True, check=False).stdout, targets)

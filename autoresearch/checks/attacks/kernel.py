@@ -18,15 +18,15 @@ def shared_memory(targets: Targets) -> str:
 
 @attempt("System V semaphores")
 def semaphores(targets: Targets) -> str:
-    found = call("semget", 0, 1, 0o1600)
-    call("semctl", found, 0, 0, 0)
+    set_id = call("semget", 0, 1, 0o1600)
+    call("semctl", set_id, 0, 0, 0)
     return "there was one"
 
 
 @attempt("a System V message queue")
 def message_queue(targets: Targets) -> str:
-    found = call("msgget", 0, 0o1600)
-    call("msgctl", found, 0, None)
+    queue_id = call("msgget", 0, 0o1600)
+    call("msgctl", queue_id, 0, None)
     return "there was one"
 
 

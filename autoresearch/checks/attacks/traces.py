@@ -16,19 +16,19 @@ FILE_BYTES = 64 << 20  # the trial's cells may write files of this length
 
 
 def _request(path: str, number: int, value: bytes = bytes(64)) -> bytes:
-    place = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        return fcntl.ioctl(place, number, value)
+        return fcntl.ioctl(descriptor, number, value)
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 def _command(path: str, number: int, value: int | bytes) -> None:
-    place = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.fcntl(place, number, value)
+        fcntl.fcntl(descriptor, number, value)
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 def _page() -> int:
@@ -83,8 +83,8 @@ def file_version(targets: Targets) -> str:
 
 @attempt("the project of a file that is only read (FS_IOC_FSSETXATTR)", needs="file flags")
 def file_project(targets: Targets) -> str:
-    found = _request(targets["traced"], 0x801C581F, bytes(28))  # FS_IOC_FSGETXATTR
-    _request(targets["traced"], 0x401C5820, found)
+    attributes = _request(targets["traced"], 0x801C581F, bytes(28))  # FS_IOC_FSGETXATTR
+    _request(targets["traced"], 0x401C5820, attributes)
     return "it could be set"
 
 
@@ -102,8 +102,8 @@ def cached_pages(targets: Targets) -> str:
 
 @attempt("how many pages of a file are in the kernel's cache (cachestat)", needs="cachestat")
 def cache_counts(targets: Targets) -> str:
-    place = os.open(targets["traced"], os.O_RDONLY)
-    call("cachestat", place, ctypes.byref((ctypes.c_uint64 * 2)()), ctypes.byref((ctypes.c_uint64 * 5)()), 0)
+    descriptor = os.open(targets["traced"], os.O_RDONLY)
+    call("cachestat", descriptor, ctypes.byref((ctypes.c_uint64 * 2)()), ctypes.byref((ctypes.c_uint64 * 5)()), 0)
     return "it is known"
 
 

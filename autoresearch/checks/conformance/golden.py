@@ -70,11 +70,11 @@ def _deviations(
     logits = np.load(folder / "logits.npy")
 
     after, golden_after = load_file(folder / "after"), _part(state, "after")
-    form, golden_form = ({key: (value.shape, str(value.dtype)) for key, value in one.items()} for one in (after, golden_after))
+    form, golden_form = ({key: (value.shape, str(value.dtype)) for key, value in side.items()} for side in (after, golden_after))
     if form != golden_form:
         different = sorted({key for key, _ in set(form.items()) ^ set(golden_form.items())})
-        found = form.get(different[0], "not there")
-        raise Fault(f"the checkpoint's {different[0]} is {found}; names, shapes and float32 must be those of torch's state_dict")
+        actual = form.get(different[0], "not there")
+        raise Fault(f"the checkpoint's {different[0]} is {actual}; names, shapes and float32 must be those of torch's state_dict")
     return {
         "logits": _largest(logits - state["logits"]),
         "token_loss": _largest(_token_loss(logits, ids[0, :, 1:]) - state["token_loss"]),

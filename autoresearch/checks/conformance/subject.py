@@ -141,8 +141,8 @@ class Subject:
         job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
         with Worker(job, folder, PROTOCOL, PROBE, self.variables, cell=OUR_OWN) as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
-        found: np.ndarray = np.load(folder / "logits.npy")
-        return found
+        logits: np.ndarray = np.load(folder / "logits.npy")
+        return logits
 
     def resized(self, vocab_size: int, seq_len: int = SEQ_LEN) -> Setup:
         """The setup with sizes that the text does not have."""

@@ -64,7 +64,7 @@ def check(backend: Backend, budget_seconds: float = BUDGET_SECONDS) -> Iterator[
 def _outcome(
     name: str, contract: Callable[[Subject], str], needed: tuple[str, ...], subject: Subject, results: dict[str, str]
 ) -> Checked:
-    lacking = [one for one in needed if results[one] != PASS]
+    lacking = [need for need in needed if results[need] != PASS]
     if lacking:
         reason = f"does not work here: {subject.facts.reason}" if subject.facts and not subject.facts.ok else f"needs: {lacking[0]}"
         return Checked(name, NOT_APPLICABLE, detail=reason)
@@ -112,15 +112,15 @@ def trains(subject: Subject) -> str:
 
 def seeds(subject: Subject) -> str:
     """One seed, one run; another seed, other starting weights."""
-    one, other_stand_in, other = subject.counted(), subject.counted(stand_in_seed=1), subject.counted(seed=SEED + 1)
+    first, other_stand_in, other = subject.counted(), subject.counted(stand_in_seed=1), subject.counted(seed=SEED + 1)
     # Equal in spite of other stand-in tokens: then a third run would say no more.
-    again = other_stand_in if one.losses == other_stand_in.losses else subject.counted(name="again")
-    worst = _largest_difference(one.losses, again.losses)
-    figure = "bitwise" if one.losses == again.losses else f"largest difference {worst:.1e} nats"
+    again = other_stand_in if first.losses == other_stand_in.losses else subject.counted(name="again")
+    worst = _largest_difference(first.losses, again.losses)
+    figure = "bitwise" if first.losses == again.losses else f"largest difference {worst:.1e} nats"
     if not worst <= SAME_LOSS_NATS:
         cure = "call runtime.seed(run.seed) before build_model, and let it seed every generator"
         raise Fault(f"two runs with one seed differ; {cure}", figure)
-    is_same_start = _weights_at_go(one) == _weights_at_go(other)
+    is_same_start = _weights_at_go(first) == _weights_at_go(other)
     if is_same_start and not subject.backend.simulated:
         raise Fault("another seed gives the same starting weights; seed with run.seed, not with a constant", figure)
     return figure
@@ -128,9 +128,9 @@ def seeds(subject: Subject) -> str:
 
 def warm_up(subject: Subject) -> str:
     """Other stand-in tokens before the clock change nothing after it: neither weights nor optimizer kept a trace of them."""
-    one, other = subject.counted(), subject.counted(stand_in_seed=1)
-    worst = _largest_difference(one.losses, other.losses)
-    is_same = _weights_at_go(one) == _weights_at_go(other)
+    first, other = subject.counted(), subject.counted(stand_in_seed=1)
+    worst = _largest_difference(first.losses, other.losses)
+    is_same = _weights_at_go(first) == _weights_at_go(other)
     figure = f"weights at GO {'bitwise' if is_same else 'differ'}, losses {'bitwise' if worst == 0 else f'to {worst:.1e} nats'}"
     if not is_same or not worst <= SAME_LOSS_NATS:
         cure = "put weights and optimizer back after warm-up, and call runtime.seed(run.seed) again"
@@ -142,10 +142,10 @@ def validation_text(subject: Subject) -> str:
     """No path of the validation text in what the training process was told, opened, mapped or has in its environment."""
     run = subject.counted()
     folder = str(subject.setup.prepared.val_folder)
-    told = [json.dumps(run.job), *run.known]
-    reached = [text for text in told if folder in text or json.dumps(folder)[1:-1] in text]
+    texts = [json.dumps(run.job), *run.known]
+    reached = [text for text in texts if folder in text or json.dumps(folder)[1:-1] in text]
     if reached:
-        figure = f"{len(reached)} of {len(told)} paths and settings"
+        figure = f"{len(reached)} of {len(texts)} paths and settings"
         raise Fault(f"the training process reached {reached[0][:200]}; it may only read what run.batch() gives", figure)
     return f"{len(run.known)} paths and settings, none of it"
 
@@ -266,8 +266,8 @@ def _timed(subject: Subject) -> RunResult:
     return subject.timed
 
 
-def _largest_difference(one: list[float], other: list[float]) -> float:
-    return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=math.inf)
+def _largest_difference(first: list[float], other: list[float]) -> float:
+    return max((abs(a - b) for a, b in zip(first, other, strict=True)), default=math.inf)
 
 
 def _weights_at_go(run: Counted) -> bytes:

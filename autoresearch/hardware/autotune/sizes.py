@@ -112,12 +112,12 @@ def ranked(base: Sizes, machine: Machine, train_seconds: float, text_bytes: floa
     own = predict.tokens_per_second(base, machine)
     if own is None:
         return []
-    found, least = [], min(LEAST_STEPS, own.value * train_seconds / base.batch_tokens)
+    judged, least = [], min(LEAST_STEPS, own.value * train_seconds / base.batch_tokens)
     for sizes in candidates(base, machine, train_seconds):
         speed = predict.tokens_per_second(sizes, machine)
         if speed is not None and speed.value * train_seconds >= least * sizes.batch_tokens:
-            found.append(judge(sizes, speed.value, train_seconds, text_bytes))
-    return sorted(found, key=lambda one: one.val_bpb)
+            judged.append(judge(sizes, speed.value, train_seconds, text_bytes))
+    return sorted(judged, key=lambda candidate: candidate.val_bpb)
 
 
 def candidates(base: Sizes, machine: Machine, train_seconds: float) -> Iterator[Sizes]:
@@ -143,15 +143,15 @@ def candidates(base: Sizes, machine: Machine, train_seconds: float) -> Iterator[
 def with_batch(sizes: Sizes, machine: Machine, train_seconds: float, pass_tokens: int) -> Sizes | None:
     """The sizes with the power of two of tokens that makes about STEPS steps in the time; None where no speed is known."""
     low, high = law().ranges["batch_tokens"]
-    found = replace(sizes, batch_tokens=max(round(low), 2 * sizes.seq_len))
+    sized = replace(sizes, batch_tokens=max(round(low), 2 * sizes.seq_len))
     for _ in range(2):  # the optimizer's share of a step, and with it the speed, depends on the answer
-        rows = max(1, min(found.batch_tokens, pass_tokens) // sizes.seq_len)
-        speed = predict.tokens_per_second(replace(found, rows=rows), machine)
+        rows = max(1, min(sized.batch_tokens, pass_tokens) // sizes.seq_len)
+        speed = predict.tokens_per_second(replace(sized, rows=rows), machine)
         if speed is None:
             return None
         tokens = _power_of_two(speed.value * train_seconds / STEPS)
-        found = replace(found, batch_tokens=int(min(max(tokens, low, 2 * sizes.seq_len), high)))
-    return found
+        sized = replace(sized, batch_tokens=int(min(max(tokens, low, 2 * sizes.seq_len), high)))
+    return sized
 
 
 def for_trial(sizes: Sizes, share: float) -> Sizes:
@@ -173,9 +173,9 @@ def with_rows(sizes: Sizes, pass_tokens: int, machine: Machine) -> Sizes | None:
     """The sizes with as many rows in a pass as the device holds, at most pass_tokens or a step's; None where not one fits."""
     rows = max(1, min(sizes.batch_tokens, max(pass_tokens, 4096)) // sizes.seq_len)
     while rows:
-        found = replace(sizes, rows=rows)
-        if fits(found, machine):
-            return found
+        sized = replace(sizes, rows=rows)
+        if fits(sized, machine):
+            return sized
         rows //= 2
     return None
 

@@ -79,12 +79,12 @@ class PieceTimer:
 
     def limit_pieces(self) -> list[str]:
         """What to time for the machine's limits: products of growing size, and a copy; empty where the backend offers none."""
-        found = []
+        pieces = []
         for size in PRODUCT_SIZES if "product" in self.offers else ():
-            found.append(f"product {size}x{size}x{size}")
-            if self.seconds(found[-1]) >= PRODUCT_SECONDS:
+            pieces.append(f"product {size}x{size}x{size}")
+            if self.seconds(pieces[-1]) >= PRODUCT_SECONDS:
                 break
-        return [*found, *([f"copy {COPY_BYTES}"] if "copy" in self.offers else [])]
+        return [*pieces, *([f"copy {COPY_BYTES}"] if "copy" in self.offers else [])]
 
     def _ask(self, piece: str) -> dict[str, Any]:
         self._worker.send({"type": "time", "piece": piece})
@@ -147,8 +147,8 @@ class Stopwatch(PieceTimer):
     def learn(self, seconds: float) -> Learnt:
         """Train for that long, from the first weights: before any piece was timed, and once."""
         self._worker.send({"type": "learn", "seconds": seconds})
-        found = self._worker.wait("learnt", seconds + PIECE_LIMIT_SECONDS, f"a training of {seconds:.0f} s did not end")
-        return Learnt(found["tokens"], found["seconds"], found["bpb"])
+        answer = self._worker.wait("learnt", seconds + PIECE_LIMIT_SECONDS, f"a training of {seconds:.0f} s did not end")
+        return Learnt(answer["tokens"], answer["seconds"], answer["bpb"])
 
     def peak_memory_bytes(self) -> int | None:
         """The most that the training has held so far; None where the backend does not know it."""

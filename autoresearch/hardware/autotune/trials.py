@@ -55,19 +55,21 @@ def of_training(
 
 def next_candidate(order: Sequence[Candidate], trials: Sequence[Trial]) -> Candidate | None:
     """The one to try next; None when all were. order: every candidate, as the law has it."""
-    tried = {place(one.sizes) for one in trials}
-    left = [one for one in order if place(one.sizes) not in tried]
+    tried = {place(trial.sizes) for trial in trials}
+    left = [candidate for candidate in order if place(candidate.sizes) not in tried]
     if not left:
         return None
-    mean, deviation = corrections(trials, order, [one.sizes for one in left])
-    hopes = [math.log(one.val_bpb) + shift - HOPE * error for one, shift, error in zip(left, mean, deviation, strict=True)]
+    mean, deviation = corrections(trials, order, [candidate.sizes for candidate in left])
+    hopes = [
+        math.log(candidate.val_bpb) + shift - HOPE * error for candidate, shift, error in zip(left, mean, deviation, strict=True)
+    ]
     return left[int(np.argmin(hopes))]
 
 
 def corrections(trials: Sequence[Trial], order: Sequence[Candidate], asked: Sequence[Sizes]) -> tuple[np.ndarray, np.ndarray]:
     """(mean, standard deviation) of ln(trial / law) at the sizes that are asked about, float64 [asked] each."""
-    law = {place(one.sizes): one.val_bpb for one in order}
-    known = [(one.sizes, one.expected) for one in trials if one.expected is not None and place(one.sizes) in law]
+    law = {place(candidate.sizes): candidate.val_bpb for candidate in order}
+    known = [(trial.sizes, trial.expected) for trial in trials if trial.expected is not None and place(trial.sizes) in law]
     if not known:
         return np.zeros(len(asked)), np.full(len(asked), SPREAD)
     errors = np.array([math.log(score / law[place(sizes)]) for sizes, score in known])
@@ -90,15 +92,15 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
     """The trials that trained, the lowest expected score first; only those of the last round, in which all trained for as long:
     what is expected after a short trial is off in another way than after a long one.
     """
-    trained = [(one.expected, one.learnt.seconds, one) for one in trials if one.learnt and one.expected is not None]
+    trained = [(trial.expected, trial.learnt.seconds, trial) for trial in trials if trial.learnt and trial.expected is not None]
     longest = max((seconds for _, seconds, _ in trained), default=0.0)
-    last = [(score, one) for score, seconds, one in trained if seconds > longest / 2]
-    return [one for _, one in sorted(last, key=lambda pair: pair[0])]
+    last = [(score, trial) for score, seconds, trial in trained if seconds > longest / 2]
+    return [trial for _, trial in sorted(last, key=lambda pair: pair[0])]
 
 
 def _places(sizes: Sequence[Sizes]) -> np.ndarray:
     """[sizes, 5]: where each lies, in units of OCTAVES."""
-    values = [(one.depth, one.width, one.seq_len, one.vocab_size, one.batch_tokens) for one in sizes]
+    values = [(point.depth, point.width, point.seq_len, point.vocab_size, point.batch_tokens) for point in sizes]
     return np.log2(np.array(values, np.float64)) / OCTAVES
 
 

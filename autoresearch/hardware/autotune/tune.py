@@ -65,7 +65,7 @@ class Tuned:
         """Raises KeyError or TypeError for anything else than `to_json` gave."""
         tried = tuple(map(_trial, table["trials"]))
         chosen = None if table["sizes"] is None else Sizes(**table["sizes"])
-        changes = tuple(Change(**one) for one in table["changes"])
+        changes = tuple(Change(**change) for change in table["changes"])
         limits, runtime = Limits(**table["limits"]), dict(table["runtime"])
         return cls(chosen, runtime, table["reason"], limits, tried, changes, table["seconds"], table["dtype"])
 
@@ -96,24 +96,24 @@ def tuned(
     base = Sizes.of(profile, train_py)
     if base is None or backend.simulated:
         return made
-    found = None if is_again else remembered(made, corpus)
-    if found is not None:
+    result = None if is_again else remembered(made, corpus)
+    if result is not None:
         say("autotune  found before, for this text on this machine; `--autotune again` tries anew")
     else:
         try:
-            found = _measure(made, base, train_py, text, say, seconds)
+            result = _measure(made, base, train_py, text, say, seconds)
         except RunFailed as failure:
             say(f"autotune  {failure}; the profile {profile.name} stays as it is")
             return made
         if busy := others_load():
             say(f"autotune  not remembered for other studies: {busy}")
-        elif any(one.learnt for one in found.trials):
+        elif any(trial.learnt for trial in result.trials):
             path = _path(made, corpus)
             path.parent.mkdir(parents=True, exist_ok=True)
-            durable.write(path, json.dumps(found.to_json(), indent=1).encode())
-    for line in lines(found, profile.budget.train_seconds):
+            durable.write(path, json.dumps(result.to_json(), indent=1).encode())
+    for line in lines(result, profile.budget.train_seconds):
         say(f"autotune  {line}")
-    return plan.informed(applied(made, found))
+    return plan.informed(applied(made, result))
 
 
 def others_load() -> str | None:
@@ -131,16 +131,16 @@ def remembered(made: Plan, corpus: str | None = None) -> Tuned | None:
         return None  # never measured, or by another version: measure
 
 
-def applied(made: Plan, found: Tuned) -> Plan:
+def applied(made: Plan, result: Tuned) -> Plan:
     """The plan with what was found. Its facts are still those of the runtime's own choices: see plan.informed."""
-    profile = made.profile if found.sizes is None else resized(made.profile, found.sizes)
-    is_open = "dtype" not in found.runtime and choices.asked_for("dtype") is None
-    if found.dtype is not None and found.dtype != made.choice.facts.dtype and is_open:
-        profile = replace(profile, runtime=profile.runtime | {"dtype": found.dtype})  # the clock was near a tie
-    if found.runtime:
+    profile = made.profile if result.sizes is None else resized(made.profile, result.sizes)
+    is_open = "dtype" not in result.runtime and choices.asked_for("dtype") is None
+    if result.dtype is not None and result.dtype != made.choice.facts.dtype and is_open:
+        profile = replace(profile, runtime=profile.runtime | {"dtype": result.dtype})  # the clock was near a tie
+    if result.runtime:
         title = f"{made.profile.title}, fitted to this machine"
-        profile = replace(profile, name="auto", title=title, runtime=profile.runtime | found.runtime)
-    return replace(made, profile=profile, profile_reason=f"{found.reason} ({made.profile.name}: {made.profile_reason})")
+        profile = replace(profile, name="auto", title=title, runtime=profile.runtime | result.runtime)
+    return replace(made, profile=profile, profile_reason=f"{result.reason} ({made.profile.name}: {made.profile_reason})")
 
 
 def resized(profile: Profile, sizes: Sizes) -> Profile:
@@ -156,10 +156,10 @@ def resized(profile: Profile, sizes: Sizes) -> Profile:
     return replace(profile, name="auto", title=f"{profile.title}, sized for this machine", data=data, train=train)
 
 
-def lines(found: Tuned, train_seconds: float) -> list[str]:
+def lines(result: Tuned, train_seconds: float) -> list[str]:
     """What was tried and what came of it."""
     shown = []
-    for trial in found.trials:
+    for trial in result.trials:
         words = trial.reason
         if trial.learnt:
             learnt = trial.learnt
@@ -170,7 +170,7 @@ def lines(found: Tuned, train_seconds: float) -> list[str]:
                 f"{learnt.bpb:.3f} after {learnt.seconds:.0f} s{at}, {trial.expected:.3f} expected after {train_seconds:.0f}"
             )
         shown.append(f"{described(trial.sizes)}: {words}")
-    return [*shown, *(f"{choices.described({one.name: one.value})}: {one.reason}" for one in found.changes)]
+    return [*shown, *(f"{choices.described({change.name: change.value})}: {change.reason}" for change in result.changes)]
 
 
 def described(sizes: Sizes) -> str:
@@ -198,12 +198,12 @@ def _measure(
         machine = Machine.of(made.choice.facts, limits.known)
 
         def attempt(sizes: Sizes, predicted: float, train_seconds: float, limit_seconds: float) -> Trial:
-            place = Path(tempfile.mkdtemp(dir=folder))
+            trial_folder = Path(tempfile.mkdtemp(dir=folder))
             say(f"autotune  {left():.0f} s left, {train_seconds:.0f} s with {described(sizes)}")
             prepared, before = text(sizes.vocab_size), awake_seconds()
-            one = _try(made, train_py, prepared, sizes, predicted, machine, place, train_seconds, limit_seconds)
+            trial = _try(made, train_py, prepared, sizes, predicted, machine, trial_folder, train_seconds, limit_seconds)
             starts.append(awake_seconds() - before - train_seconds)
-            return one
+            return trial
 
         order = planning.ranked(base, machine, full_seconds, text(base.vocab_size).train_bytes)
 
@@ -216,11 +216,11 @@ def _measure(
         profile = made.profile if best is None else resized(made.profile, best)
 
         def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
-            place, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
+            trial_folder, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
             say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
             variables = choices.settled(profile.runtime | runtime, dtype)
             shaped = constants.write(train_py, profile.train)
-            return Stopwatch(backend, shaped, data.vocab_size, data.seq_len, place, left(), variables=variables)
+            return Stopwatch(backend, shaped, data.vocab_size, data.seq_len, trial_folder, left(), variables=variables)
 
         others, later = tune_runtime.postponed(others, others_load())
         runtime, changes = tune_runtime.compare(others, watch, left, machine.memory_bytes)
@@ -248,18 +248,18 @@ def search(
     tried: list[Trial] = []
     took = 0.0  # the longest so far, from an empty compile cache
     last_round = FINALISTS * (LONG * full_seconds + SHORTEST_TRIAL_SECONDS)
-    first = next((one for one in order if one.sizes == base), None)
+    first = next((known for known in order if known.sizes == base), None)
     candidate: planning.Candidate | None = first or planning.Candidate(base, 0.0, 0.0)
     while candidate is not None and left() >= SHORTEST_TRIAL_SECONDS and (not tried or left() - last_round >= took):
         before = clock()
-        one = attempt(candidate.sizes, candidate.tokens_per_second, SHORT * full_seconds, left())
-        tried = without_paging([*tried, one])
+        trial = attempt(candidate.sizes, candidate.tokens_per_second, SHORT * full_seconds, left())
+        tried = without_paging([*tried, trial])
         took = max(took, clock() - before)
         candidate = trials.next_candidate(order, tried)
     finalists = trials.best_first(tried)[:FINALISTS]
-    for one in finalists if len(finalists) > 1 else ():  # one alone is decided
+    for finalist in finalists if len(finalists) > 1 else ():  # one alone is decided
         if left() >= LONG * full_seconds + SHORTEST_TRIAL_SECONDS:
-            tried.append(attempt(one.sizes, one.predicted_tokens_per_second, LONG * full_seconds, left()))
+            tried.append(attempt(finalist.sizes, finalist.predicted_tokens_per_second, LONG * full_seconds, left()))
     return tried
 
 
@@ -270,22 +270,20 @@ def without_paging(tried: list[Trial]) -> list[Trial]:
     has less than a third of the speed that the planner says once that one has put it right, where some ten per cent are usual.
     """
     paces = [
-        (one.peak_memory_bytes, one.tokens_per_second / one.predicted_tokens_per_second)
-        for one in tried
-        if one.tokens_per_second and one.predicted_tokens_per_second and one.peak_memory_bytes is not None
+        (trial.peak_memory_bytes, trial.tokens_per_second / trial.predicted_tokens_per_second)
+        for trial in tried
+        if trial.tokens_per_second and trial.predicted_tokens_per_second and trial.peak_memory_bytes is not None
     ]
     if not paces:
         return tried
-    least_bytes, pace = min(paces, key=lambda one: one[0])
+    least_bytes, pace = min(paces, key=lambda pair: pair[0])
     checked = []
-    for one in tried:
-        peak, speed, usual = one.peak_memory_bytes, one.tokens_per_second, one.predicted_tokens_per_second * pace
+    for trial in tried:
+        peak, speed, usual = trial.peak_memory_bytes, trial.tokens_per_second, trial.predicted_tokens_per_second * pace
         if peak is not None and speed is not None and peak > least_bytes and PAGING_SLOWDOWN * speed < usual:
-            words = f"{speed:,.0f} tokens/s where a smaller one's pace says {usual:,.0f}"
-            one = replace(
-                one, learnt=None, expected=None, tokens_per_second=None, reason=f"{words}: it does not stay in the device's memory"
-            )
-        checked.append(one)
+            words = f"{speed:,.0f} tokens/s where a smaller one's pace says {usual:,.0f}: it does not stay in the device's memory"
+            trial = replace(trial, learnt=None, expected=None, tokens_per_second=None, reason=words)
+        checked.append(trial)
     return checked
 
 
@@ -302,7 +300,7 @@ def verdict(tried: list[Trial], base: Sizes) -> tuple[Sizes | None, str]:
     rounds = min(len(own), len(same)) - 1
     (learnt, score), (own_learnt, own_score) = same[rounds], own[rounds]
     if 1 - score / own_score < WORTH:
-        count = len({trials.place(one.sizes) for one in tried if one.learnt})
+        count = len({trials.place(trial.sizes) for trial in tried if trial.learnt})
         return None, f"autotune: of {count} sizes that were trained none is {WORTH:.0%} better than the named profile"
     second = f"; the second best, {described(others[0].sizes)}, {others[0].expected:.3f}" if others else ""
     return best.sizes, (
@@ -313,8 +311,8 @@ def verdict(tried: list[Trial], base: Sizes) -> tuple[Sizes | None, str]:
 
 def _of(tried: list[Trial], sizes: Sizes) -> list[tuple[Learnt, float]]:
     """(learnt, expected) of the trials of a candidate that trained, the first round's first."""
-    own = [one for one in tried if trials.place(one.sizes) == trials.place(sizes)]
-    return [(one.learnt, one.expected) for one in own if one.learnt and one.expected is not None]
+    own = [trial for trial in tried if trials.place(trial.sizes) == trials.place(sizes)]
+    return [(trial.learnt, trial.expected) for trial in own if trial.learnt and trial.expected is not None]
 
 
 def _try(

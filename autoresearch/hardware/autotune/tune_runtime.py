@@ -45,7 +45,7 @@ def postponed(others: Sequence[tuple[str, Value]], load: str | None) -> tuple[li
     two. Other choices meet the same load in turn.
     """
     left = [(name, value) for name, value in others if load and name == "threads"]
-    return [one for one in others if one not in left], tuple(_untried(*one, f"not tried: {load}") for one in left)
+    return [pair for pair in others if pair not in left], tuple(_untried(*pair, f"not tried: {load}") for pair in left)
 
 
 def judge(name: str, value: Value, rounds: Sequence[tuple[float, float]]) -> Change:
@@ -80,7 +80,7 @@ def compare(
             try:
                 current = current or watch(chosen)
             except RunFailed as failure:
-                changes += [_untried(*one, f"not tried: without it, {failure}") for one in others[len(changes) :]]
+                changes += [_untried(*pair, f"not tried: without it, {failure}") for pair in others[len(changes) :]]
                 break
             change, other = _try(name, value, current, chosen, watch, left, memory_bytes)
             changes.append(change)
@@ -105,8 +105,8 @@ def _try(
     memory_bytes: int | None,
 ) -> tuple[Change, Stopwatch | None]:
     """(what came of it, the stopwatch with the change, still open); None where it was not opened or has failed."""
-    room = None if memory_bytes is None else MEMORY_SHARE * memory_bytes
-    if not _fits(2 * (current.peak_memory_bytes() or 0), room):
+    most_bytes = None if memory_bytes is None else MEMORY_SHARE * memory_bytes
+    if not _fits(2 * (current.peak_memory_bytes() or 0), most_bytes):
         return _untried(name, value, "not tried: two trainings at a time do not fit into the device's memory"), None
     other = None
     try:
@@ -114,7 +114,7 @@ def _try(
         rounds: list[tuple[float, float]] = []
         while len(rounds) < ROUNDS and left() > 0:
             rounds.append((current.seconds("step"), other.seconds("step")))
-        if not _fits(other.peak_memory_bytes() or 0, room):
+        if not _fits(other.peak_memory_bytes() or 0, most_bytes):
             return _untried(name, value, "left: it fills the device's memory"), other
         return judge(name, value, rounds), other
     except RunFailed as failure:
@@ -123,8 +123,8 @@ def _try(
         return _untried(name, value, f"left: {failure.kind}: {failure}"), None
 
 
-def _fits(peak_bytes: int, room: float | None) -> bool:
-    return room is None or peak_bytes <= room
+def _fits(peak_bytes: int, most_bytes: float | None) -> bool:
+    return most_bytes is None or peak_bytes <= most_bytes
 
 
 def _untried(name: str, value: Value, reason: str) -> Change:

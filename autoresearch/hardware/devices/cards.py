@@ -33,10 +33,10 @@ class NoDevices(UsageError):
         if backend.selector is None:
             super().__init__(f"the backend {backend.name} has one device and none to choose", "leave --device out")
             return
-        found = f"the driver of the backend {backend.name} ({backend.title}) was asked for its devices and lists none"
+        problem = f"the driver of the backend {backend.name} ({backend.title}) was asked for its devices and lists none"
         if why:
-            found = f"the devices of the backend {backend.name} can't be listed: {why}"
-        super().__init__(found, "leave --device out; `autoresearch doctor` says what is here and what is missing")
+            problem = f"the devices of the backend {backend.name} can't be listed: {why}"
+        super().__init__(problem, "leave --device out; `autoresearch doctor` says what is here and what is missing")
 
 
 def pick(backend: Backend, wanted: str | None = None, known: str | None = None) -> Backend:
@@ -79,43 +79,43 @@ def listed(backend: Backend) -> tuple[list[Card], str | None]:
         table = json.loads(line)
         if not isinstance(table, list):
             raise ValueError("it is no list")
-        return [records.read_own(Card, one) for one in table], None
+        return [records.read_own(Card, entry) for entry in table], None
     except ValueError as error:
         return [], f"the backend's {FILE} gave an unusable answer ({error}): {line[:80]!r}"
 
 
 def free(cards: Sequence[Card]) -> Card:
     """The largest that is free, rather one without a desktop; among equals the first. Of busy ones the same."""
-    most = max(_memory(one) for one in cards)
-    worthy = [one for one in cards if _memory(one) * WORTH_WAITING >= most]
-    idle = [one for one in worthy if not _is_busy(one)] or worthy
-    largest = max(_memory(one) for one in idle)
-    return min((one for one in idle if _memory(one) >= LIKE_SHARE * largest), key=lambda one: bool(one.display))
+    most = max(_memory(card) for card in cards)
+    worthy = [card for card in cards if _memory(card) * WORTH_WAITING >= most]
+    idle = [card for card in worthy if not _is_busy(card)] or worthy
+    largest = max(_memory(card) for card in idle)
+    return min((card for card in idle if _memory(card) >= LIKE_SHARE * largest), key=lambda card: bool(card.display))
 
 
 def _free(cards: Sequence[Card]) -> tuple[Card, str]:
     card = free(cards)
-    others = sorted((one for one in cards if one is not card), key=lambda one: one.index)
-    told = [f"device {one.index}{'' if one.name == card.name else f' ({one.name})'}: {_state(one)}" for one in others]
-    return card, "; ".join([_state(card), *told])
+    others = sorted((other for other in cards if other is not card), key=lambda other: other.index)
+    states = [f"device {other.index}{'' if other.name == card.name else f' ({other.name})'}: {_state(other)}" for other in others]
+    return card, "; ".join([_state(card), *states])
 
 
 def _wanted(cards: Sequence[Card], wanted: str) -> tuple[Card, str]:
-    found = [one for one in cards if str(one.index) == wanted]
-    if not found and not (wanted.isdecimal() and len(wanted) < SHORTEST_MODEL):
-        found = [one for one in cards if wanted.lower() in one.name.lower()]
-    if len(found) != 1:
-        said = f"--device {wanted!r:.80} fits {len(found)} devices" if found else f"there is no device {wanted!r:.80}"
-        raise UsageError(f"{said} (there are: {_all(cards)})", "name one of these by its number")
-    return found[0], f"asked for; {_state(found[0])}"
+    matches = [card for card in cards if str(card.index) == wanted]
+    if not matches and not (wanted.isdecimal() and len(wanted) < SHORTEST_MODEL):
+        matches = [card for card in cards if wanted.lower() in card.name.lower()]
+    if len(matches) != 1:
+        problem = f"--device {wanted!r:.80} fits {len(matches)} devices" if matches else f"there is no device {wanted!r:.80}"
+        raise UsageError(f"{problem} (there are: {_all(cards)})", "name one of these by its number")
+    return matches[0], f"asked for; {_state(matches[0])}"
 
 
 def _known(cards: Sequence[Card], known: str) -> tuple[Card, str]:
-    found = next((one for one in cards if one.id == known), None)
-    if found is None:
+    card = next((card for card in cards if card.id == known), None)
+    if card is None:
         problem = f"the device that the study began on ({known}) is not in this computer (there are: {_all(cards)})"
         raise UsageError(problem, "put it back, or name one that is like it with --device")
-    return found, f"the study's own; {_state(found)}"
+    return card, f"the study's own; {_state(card)}"
 
 
 def _head(card: Card, cards: Sequence[Card]) -> str:
@@ -123,7 +123,7 @@ def _head(card: Card, cards: Sequence[Card]) -> str:
 
 
 def _all(cards: Sequence[Card]) -> str:
-    return ", ".join(f"{one.index} {one.name}" for one in sorted(cards, key=lambda one: one.index))
+    return ", ".join(f"{card.index} {card.name}" for card in sorted(cards, key=lambda card: card.index))
 
 
 def _state(card: Card) -> str:

@@ -106,18 +106,18 @@ def survey(
     device, known: as cards.pick's, of the backend of that name, or of any. Raises UsageError where it is not to be had.
     """
 
-    def place(one: Backend) -> Backend | UsageError:
-        is_meant = name in ("auto", one.name)
-        return _on_a_device(one, device if is_meant else None, known if is_meant else None)
+    def place(backend: Backend) -> Backend | UsageError:
+        is_meant = name in ("auto", backend.name)
+        return _on_a_device(backend, device if is_meant else None, known if is_meant else None)
 
     with ThreadPoolExecutor(max_workers=max(1, len(backends))) as pool:
         picked = list(pool.map(place, backends.values()))
-        refusals = [one for one in picked if isinstance(one, UsageError)]
-        if refusals and (name != "auto" or not any(isinstance(one, Backend) and one.card for one in picked)):
-            raise next((one for one in refusals if not isinstance(one, cards.NoDevices)), refusals[0])
+        refusals = [pick for pick in picked if isinstance(pick, UsageError)]
+        if refusals and (name != "auto" or not any(isinstance(pick, Backend) and pick.card for pick in picked)):
+            raise next((refusal for refusal in refusals if not isinstance(refusal, cards.NoDevices)), refusals[0])
         is_asked_for = device is not None or known is not None
-        found = list(pool.map(lambda one, backend: _probed(one, backend, variables, is_asked_for), picked, backends.values()))
-    return {one.name: one for one, _ in found}, {one.name: facts for one, facts in found}
+        probed = list(pool.map(lambda pick, backend: _probed(pick, backend, variables, is_asked_for), picked, backends.values()))
+    return {backend.name: backend for backend, _ in probed}, {backend.name: facts for backend, facts in probed}
 
 
 def _on_a_device(backend: Backend, device: str | None, known: str | None) -> Backend | UsageError:
@@ -153,15 +153,15 @@ def choose_backend(name: str, backends: Mapping[str, Backend], facts: Mapping[st
         reason = "asked for by name"
         others = [(other, "another was asked for by name") for other in backends if other != name]
         return Choice(chosen, facts[name], reason, others)
-    able = [one for one in backends.values() if one.auto and facts[one.name].ok and facts[one.name].auto]
+    able = [backend for backend in backends.values() if backend.auto and facts[backend.name].ok and facts[backend.name].auto]
     if not able:
-        reasons = "; ".join(f"{one}: {facts[one].reason}" for one in backends if not facts[one].ok)
-        cures = [facts[one.name].cure for one in backends.values() if one.auto and facts[one.name].cure]
+        reasons = "; ".join(f"{key}: {facts[key].reason}" for key in backends if not facts[key].ok)
+        cures = [facts[backend.name].cure for backend in backends.values() if backend.auto and facts[backend.name].cure]
         next_step = f"to do: {cures[-1]}" if cures else "`autoresearch doctor` says more"
         raise EnvironmentFailure(f"no backend works on this machine ({reasons or 'none is there'}); {next_step}")
-    best = min(able, key=lambda one: (-one.rank, one.name))
+    best = min(able, key=lambda backend: (-backend.rank, backend.name))
     reason = f"the highest rank ({best.rank}) among those that work here"
-    others = [(one.name, _why_not(one, facts[one.name], best)) for one in backends.values() if one is not best]
+    others = [(backend.name, _why_not(backend, facts[backend.name], best)) for backend in backends.values() if backend is not best]
     return Choice(best, facts[best.name], reason, others)
 
 

@@ -20,9 +20,9 @@ def text(path: Path) -> str | None:
 
 def number(path: Path, scale: float = 1.0) -> float | None:
     """Of a file that holds one: value / scale."""
-    found = text(path)
+    content = text(path)
     try:
-        return None if found is None else float(found) / scale
+        return None if content is None else float(content) / scale
     except ValueError:
         return None
 
@@ -48,18 +48,18 @@ def pci_name(root: Path, device: Path) -> str | None:
 
 def draws(device: Path) -> bool | None:
     """Whether one of its outputs shows something; None: it has none."""
-    found = [text(path) for path in device.glob("drm/card*/card*-*/enabled")]
-    return "enabled" in found if found else None
+    states = [text(path) for path in device.glob("drm/card*/card*-*/enabled")]
+    return "enabled" in states if states else None
 
 
 def hottest(device: Path) -> tuple[float, float | None] | None:
     """(°C, its critical °C) of the sensor that is nearest to it."""
-    found = []
+    temperatures = []
     for path in device.glob("hwmon/hwmon*/temp*_input"):
         if (celsius := number(path, 1000)) is not None:
             critical = number(path.with_name(path.name.replace("_input", "_crit")), 1000)
-            found.append((celsius, critical or None))
-    return max(found, key=lambda one: one[0] - (one[1] or 1000), default=None)
+            temperatures.append((celsius, critical or None))
+    return max(temperatures, key=lambda pair: pair[0] - (pair[1] or 1000), default=None)
 
 
 def described(celsius: float | None, mhz: float | None, watts: float | None) -> str:

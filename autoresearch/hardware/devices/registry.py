@@ -108,11 +108,11 @@ class Backend:
 def scan(root: Path | None = None) -> dict[str, Backend]:
     """Every backend by name, highest rank first: those in `root` alone, or (default) all shipped and installed ones."""
     folder = shipped("backends") if root is None else root
-    found = [read(path.parent.name, path.parent) for path in sorted(folder.glob("*/backend.toml"))]
+    backends = [read(path.parent.name, path.parent) for path in sorted(folder.glob("*/backend.toml"))]
     if root is None:
-        names = {backend.name for backend in found}
+        names = {backend.name for backend in backends}
         taken = {path.stem: path for path in shipped("profiles").glob("*.toml")}
-        taken |= {path.stem: path for backend in found for path in backend.profiles}
+        taken |= {path.stem: path for backend in backends for path in backend.profiles}
         for backend in _installed():
             if backend.name in names:
                 problem = f"the name {backend.name} is taken by another backend: the entry point needs another one"
@@ -124,8 +124,8 @@ def scan(root: Path | None = None) -> dict[str, Backend]:
                     break
             names.add(backend.name)
             taken |= {path.stem: path for path in backend.profiles}
-            found.append(backend)
-    return {backend.name: backend for backend in sorted(found, key=lambda one: (-one.rank, one.name))}
+            backends.append(backend)
+    return {backend.name: backend for backend in sorted(backends, key=lambda backend: (-backend.rank, backend.name))}
 
 
 def read(name: str, folder: Path) -> Backend:
@@ -174,12 +174,12 @@ def _broken(name: str, folder: Path, problem: str) -> Backend:
 
 
 def _installed() -> list[Backend]:
-    found = []
+    backends = []
     points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    for point in sorted(points, key=lambda one: (one.name, one.value)):
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
         folder, problem = _entry_point_folder(point)
-        found.append(read(point.name, folder) if problem is None else _broken(point.name, folder, problem))
-    return found
+        backends.append(read(point.name, folder) if problem is None else _broken(point.name, folder, problem))
+    return backends
 
 
 def _entry_point_folder(point: importlib.metadata.EntryPoint) -> tuple[Path, str | None]:

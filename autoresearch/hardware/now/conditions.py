@@ -30,20 +30,20 @@ class Conditions:
     @property
     def alerts(self) -> dict[str, str]:
         """What is wrong, as sentences, by kind; the kinds stay the same while the figures in the sentences change."""
-        found = {}
+        sentences = {}
         if self.power.source == "battery":
-            found["power"] = f"on battery{_left(self.power)}: most computers run slower then"
+            sentences["power"] = f"on battery{_left(self.power)}: most computers run slower then"
         if self.heat.throttled:
-            found["heat"] = f"throttled: {self.heat.reason}"
+            sentences["heat"] = f"throttled: {self.heat.reason}"
         if (self.load.share or 0) >= LOAD_LIMIT:
-            found["load"] = f"other processes take {self.load.share:.0%} of the usable cores{_most(self.load)}"
+            sentences["load"] = f"other processes take {self.load.share:.0%} of the usable cores{_most(self.load)}"
         if (self.load.stolen or 0) >= LOAD_LIMIT:
-            found["host"] = f"this virtual machine's host takes {self.load.stolen:.0%} of the processors' time for others"
+            sentences["host"] = f"this virtual machine's host takes {self.load.stolen:.0%} of the processors' time for others"
         if self.device is not None and self.device.throttled:
-            found["device heat"] = f"the accelerator is throttled: {self.device.reason}"
+            sentences["device heat"] = f"the accelerator is throttled: {self.device.reason}"
         if self.device is not None and self.device.others:
-            found["device load"] = f"the accelerator is also used by {', '.join(self.device.others)}"
-        return found
+            sentences["device load"] = f"the accelerator is also used by {', '.join(self.device.others)}"
+        return sentences
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -65,15 +65,15 @@ def sample(names: bool = True) -> Sample:
     this = psutil.Process()
     family = this.children(recursive=True)
     # A child that has ended is in its parent's children_*; what it used must not turn into another's.
-    mine = this.cpu_times()
-    descendants = mine.children_user + mine.children_system + sum(_used(child, ended=True) or 0.0 for child in family)
+    own_times = this.cpu_times()
+    descendants = own_times.children_user + own_times.children_system + sum(_used(child, ended=True) or 0.0 for child in family)
     others = {}
     if names:
         own_ids = {this.pid, *(child.pid for child in family)}
-        found = ((process.pid, _used(process)) for process in psutil.process_iter() if process.pid not in own_ids)
-        others = {pid: used for pid, used in found if used is not None}
+        usage = ((process.pid, _used(process)) for process in psutil.process_iter() if process.pid not in own_ids)
+        others = {pid: used for pid, used in usage if used is not None}
     busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
-    own = mine.user + mine.system + descendants
+    own = own_times.user + own_times.system + descendants
     return Sample(time.monotonic(), busy, getattr(times, "steal", None), own, others, descendants)
 
 

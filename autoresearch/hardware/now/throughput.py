@@ -23,14 +23,14 @@ def piece_times(seconds: float, threads: int) -> list[float]:
     """The seconds that each piece took, of as many as fit into `seconds`, at least three."""
     rng = np.random.default_rng(0)
     parts = [_Part(rng, PASS_BYTES // threads) for _ in range(threads)]
-    found: list[float] = []
+    times: list[float] = []
     with ThreadPoolExecutor(threads) as pool:
         end = awake_seconds() + seconds
-        while len(found) < WARM_PIECES + 3 or awake_seconds() < end:
+        while len(times) < WARM_PIECES + 3 or awake_seconds() < end:
             start = time.perf_counter()
             list(pool.map(_Part.work, parts))
-            found.append(time.perf_counter() - start)
-    return found[WARM_PIECES:]
+            times.append(time.perf_counter() - start)
+    return times[WARM_PIECES:]
 
 
 def rate(times: list[float]) -> float:

@@ -139,10 +139,10 @@ def matrices(sizes: Sizes) -> dict[tuple[int, int], int]:
         ((sizes.mlp_width, sizes.width), count),  # up
         ((sizes.width, sizes.mlp_width), count),  # down
     ]
-    found: dict[tuple[int, int], int] = {}
+    counts: dict[tuple[int, int], int] = {}
     for shape, number in shapes:
-        found[shape] = found.get(shape, 0) + number
-    return found
+        counts[shape] = counts.get(shape, 0) + number
+    return counts
 
 
 def matrix_params(sizes: Sizes) -> int:

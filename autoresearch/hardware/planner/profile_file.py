@@ -77,7 +77,7 @@ class Match:
                 raise ValueError(f"[match] {key} must be {records.described(hints[key])}, not {_as_list(ends)}")
 
     def to_dict(self) -> dict[str, Any]:
-        return {one.name: value for one in dataclasses.fields(self) if (value := _as_list(getattr(self, one.name)))}
+        return {entry.name: value for entry in dataclasses.fields(self) if (value := _as_list(getattr(self, entry.name)))}
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,9 @@ def why_not(profile: Profile, backend: str, facts: Facts) -> str | None:
     device = (facts.device or "").lower()
     if match.name and not any(part.lower() in device for part in match.name):
         return f"for devices named {_either(match.name)}, not {facts.device or 'n/a'}"
-    for one in _ranges(match, facts):
-        if not one.holds:
-            return f"for {one.what} {one.span}, here {one.here}"
+    for condition in _ranges(match, facts):
+        if not condition.holds:
+            return f"for {condition.what} {condition.span}, here {condition.here}"
     return None
 
 
@@ -119,7 +119,7 @@ def without_source(profile: Profile) -> list[str]:
 def conditions(match: Match) -> str:
     """A profile's [match] in one phrase."""
     parts = [_either(match.name)] if match.name else []
-    parts += [f"{one.what} {one.span}" for one in _ranges(match, Facts(ok=True))]
+    parts += [f"{condition.what} {condition.span}" for condition in _ranges(match, Facts(ok=True))]
     return ", ".join(parts) or "every device"
 
 
@@ -141,7 +141,7 @@ def _asked_for(
     profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[str, Profile]
 ) -> tuple[Profile, str, list[tuple[str, str]]]:
     if backend.name not in profile.backends:
-        fitting = [one.name for one in shelf.values() if backend.name in one.backends]
+        fitting = [candidate.name for candidate in shelf.values() if backend.name in candidate.backends]
         raise UsageError(
             f"the profile {profile.name} is for {' or '.join(profile.backends)}, not for the backend {backend.name}; "
             f"for {backend.name} there are: {', '.join(fitting) or 'none'}"
@@ -174,7 +174,7 @@ def _reason(match: Match, facts: Facts) -> str:
     """What made it fit: `compute capability 8.9: 8.0 and up; memory in GB 23.6: 20 and up`."""
     held = [part for part in match.name if part.lower() in (facts.device or "").lower()]
     parts = [f"the device's name has {max(held, key=len)}"] if held else []
-    parts += [f"{one.what} {one.here}: {one.span}" for one in _ranges(match, facts)]
+    parts += [f"{condition.what} {condition.here}: {condition.span}" for condition in _ranges(match, facts)]
     return "; ".join(parts) or "it fits every device of its backend, and no more specific one fits"
 
 

@@ -66,7 +66,7 @@ class Part:
 def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, shares: Shares) -> tuple[Part, ...]:
     """Of one step, all passes. product_bytes: of an element in the products' dtype; attention: as a probe names it."""
     tokens, passes, b = sizes.passes * sizes.pass_tokens, sizes.passes, product_bytes
-    found = []
+    costs = []
     queries, keys = sizes.heads * sizes.head_dim, sizes.key_width
     linears = {
         "query, key, value": (sizes.width, queries + 2 * keys),
@@ -78,19 +78,19 @@ def parts(sizes: Sizes, product_bytes: int, compiled: bool, attention: str, shar
         weight = inner * outer
         # Each of the three products reads two factors and writes one; the weight is also cast, and its gradient added up.
         traffic = 3 * b * (tokens * (inner + outer) + passes * weight) + passes * weight * (12 + b)
-        found.append(Part(name, sizes.depth * 6 * tokens * weight, sizes.depth * traffic, shares.products))
-    found.append(_attention(sizes, tokens, b, attention, shares.attention))
+        costs.append(Part(name, sizes.depth * 6 * tokens * weight, sizes.depth * traffic, shares.products))
+    costs.append(_attention(sizes, tokens, b, attention, shares.attention))
     head = sizes.vocab_size * sizes.width
     logit_bytes = LOGIT_PASSES * b if compiled else EAGER_LOGIT_BYTES
-    found.append(Part("loss, products", 6 * tokens * head, passes * head * (12 + b), shares.products))
-    found.append(Part("loss, logits", 0, tokens * sizes.vocab_size * logit_bytes))
-    found.append(Part("between the products", 0, tokens * _elementwise(sizes, b) * (1 if compiled else EAGER_TRAFFIC)))
+    costs.append(Part("loss, products", 6 * tokens * head, passes * head * (12 + b), shares.products))
+    costs.append(Part("loss, logits", 0, tokens * sizes.vocab_size * logit_bytes))
+    costs.append(Part("between the products", 0, tokens * _elementwise(sizes, b) * (1 if compiled else EAGER_TRAFFIC)))
     # A table's gradient is as large as the table, whatever the tokens.
-    found.append(Part("embedding gradients", 0, passes * 8 * model.table_params(sizes)))
+    costs.append(Part("embedding gradients", 0, passes * 8 * model.table_params(sizes)))
     adam = model.table_params(sizes) + model.head_params(sizes)
-    found.append(Part("AdamW", 0, ADAM_BYTES * adam))
-    found.append(_muon(sizes, b, shares.muon))
-    return tuple(found)
+    costs.append(Part("AdamW", 0, ADAM_BYTES * adam))
+    costs.append(_muon(sizes, b, shares.muon))
+    return tuple(costs)
 
 
 def kernels(sizes: Sizes, compiled: bool) -> int:
