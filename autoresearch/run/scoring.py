@@ -35,7 +35,7 @@ FAILED = {
     "crash": "its scoring ended in an error once it had seen the text; what it said then is not kept, since it may tell of it",
     "oom": "its scoring ran out of memory while it was asked for predictions",
     "timeout": "its scoring gave no predictions in time",
-    "invalid": "its scoring sent no valid predictions: each token's probabilities have to be finite and add up to 1",
+    "invalid": "its scoring sent something else than the predictions that it was asked for",
     "limit": "its scoring took more than is allowed, of time or of what a process may have, while it was asked for predictions",
 }
 
@@ -76,7 +76,7 @@ def evaluate(
     with _asking(setup, folder, on_progress, "scoring", rows) as asking:
         scored = score(text, setup.seq_len, asking.ask(*text.rows(setup.seq_len)))
     if not 0 < scored.val_bpb < WORST_BPB:  # infinity and NaN are not, either
-        raise RunFailed("invalid", FAILED["invalid"])
+        raise RunFailed("invalid", "its predictions cost so much that they are no score")
     return replace(scored, costs=asking.costs)
 
 
@@ -118,6 +118,8 @@ class Asking:
         """
         try:
             return self._asked(inputs, targets)
+        except InvalidLogits as error:  # of few sentences, without a number
+            raise RunFailed("invalid", str(error)) from error
         except RunFailed as failure:
             raise RunFailed(failure.kind, FAILED.get(failure.kind, FAILED["crash"])) from failure
 
@@ -133,10 +135,7 @@ class Asking:
             times.append(self._now())
             return self._places[slot].read()
 
-        try:
-            bits = row_bits(inputs, targets, self._rows, send, receive, self._tick)
-        except InvalidLogits as error:
-            raise RunFailed("invalid", str(error)) from error
+        bits = row_bits(inputs, targets, self._rows, send, receive, self._tick)
         batches = [_since(before, after) for before, after in pairwise(times)]
         took, usual = _since(times[0], times[-1]), bounds.median(batches)
         self._bounds.check_loading(self._loading, usual)
