@@ -114,7 +114,7 @@ def test_our_own_tree_is_nobody_else(busy):
         own.wait()
     assert first.others == {} and second.descendants > first.descendants
     assert second.own - first.own < second.busy - first.busy
-    assert sample(names=False).own >= second.own  # what has ended is still ours
+    assert sample(names=False).own >= second.own - 1e-6  # what has ended is still ours; sums of hundredths are not exact
 
 
 @pytest.mark.slow
