@@ -108,8 +108,7 @@ def training(budget_seconds: float) -> Protocol:
 def scoring(slots: int) -> Protocol:
     """starting -> (built) -> built -> [weights] -> loading -> (ready) -> ready -> [rows] -> asked -> (scored) -> asked ...
 
-    From `asked` on the process has seen held-out text: of what it says when it fails, only the kind, which of Python's own
-    exceptions it was, and the line in train.py are listened to.
+    From `asked` on the process has seen held-out text: of what it says when it fails, only the kind is listened to.
     """
     before, after = ("starting", "built", "loading", "ready"), "asked"
     return Protocol("starting", {
@@ -191,5 +190,4 @@ def _last_words(message: dict[str, Any], bare: bool) -> dict[str, Any]:
     """Why a worker failed: its own words made harmless; bare: none of them."""
     if not bare:
         return message | {"reason": one_line(message["reason"], REASON_CHARACTERS)}
-    where = f" at line {message['line']} of train.py" if message.get("line") else ""
-    return message | {"reason": f"{message.get('error', 'an error')}{where}, while it scored held-out text"}
+    return message | {"reason": "an error, while it scored held-out text"}

@@ -104,7 +104,7 @@ def test_a_flood_of_reports_is_invalid():
 def test_once_it_has_seen_text_a_failure_says_only_what_and_where():
     talk = Conversation(messages.scoring(2))
     talk.move("asked")
-    assert talk.take(line(SCORING[-1]))["reason"] == "ValueError at line 12 of train.py, while it scored held-out text"
+    assert talk.take(line(SCORING[-1]))["reason"] == "an error, while it scored held-out text"
     talk = Conversation(messages.scoring(2))
     talk.move("loading")
     assert talk.take(line(SCORING[-1] | {"reason": "row\x1b[2J 17"}))["reason"] == "row [2J 17"
