@@ -5,32 +5,36 @@ one cache, and another waits for it; memory stays small whatever the corpus, sav
 """
 
 import platform
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from autoresearch import __version__, durable, locks, paths
-from autoresearch.data import corpora, tokenizer
+from autoresearch import __version__, durable
+from autoresearch.data import corpora, made, tokenizer
 from autoresearch.data.corpora import Corpus, Document
 from autoresearch.data.prepared import FORMAT, Prepared, checksum_of, describe, write_meta
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.data.split import Split, digest, pieces, split
-from autoresearch.errors import EnvironmentFailure, StoredStateError, UsageError
-
-if TYPE_CHECKING:
-    import tiktoken
+from autoresearch.errors import StoredStateError, UsageError
 
 __all__ = ["Prepared", "prepare"]
 
 _BATCH_BYTES = 16_000_000  # of text to encode at a time: enough for every core, little memory
 _CHECKED_TOKENS = 1 << 24  # at a time: bincount makes eight bytes of each
-_UNFINISHED = ".unfinished-"
+HELD_OUT = ("test", "slice")  # beside val, where the text spares them
+Encode = Callable[[list[bytes]], list[np.ndarray]]  # documents (UTF-8) -> of each BOS and its tokens
+
+
+class Texts(Protocol):
+    """What is read of a corpus."""
+
+    @property
+    def name(self) -> str: ...
+    def documents(self) -> Iterator[Document]: ...
 
 
 def prepare(corpus: str, vocab_size: int, on_progress: OnProgress | None = None, force: bool = False) -> Prepared:
@@ -42,30 +46,19 @@ def prepare(corpus: str, vocab_size: int, on_progress: OnProgress | None = None,
     on_progress = on_progress or silent
     tokenizer.check_vocab_size(vocab_size)
     source = corpora.find(corpus)
-    root = paths.cache_dir() / "data"
-    with _disk_errors(root):
-        root.mkdir(exist_ok=True)
-        with locks.held(root / ".lock", on_wait=lambda: on_progress("waiting for another prepare to end", 0, None)):
-            _remove_leftovers(root)
-            identity = source.identity(on_progress)
-            folder = root / f"{corpora.key_prefix(source.name, identity)}v{vocab_size}-f{FORMAT}"
-            if not force and (usable := _usable(folder, on_progress)):
-                return usable
-            source.fetch(on_progress)
-            _build(source, identity, vocab_size, folder, on_progress)
-            return Prepared.load(folder)
+    with made.alone(on_progress) as root:
+        identity = source.identity(on_progress)
+        folder = root / f"{corpora.key_prefix(source.name, identity)}v{vocab_size}-f{FORMAT}"
+        if not force and (usable := _usable(folder, on_progress)):
+            return usable
+        source.fetch(on_progress)
 
+        def write(work: Path) -> None:
+            counts = _write(source, vocab_size, work, on_progress)
+            _write_meta(work, source.name, identity, folder.name, vocab_size, counts)
 
-@contextmanager
-def _disk_errors(root: Path) -> Iterator[None]:
-    """The readers turn what a corpus's files do into UsageErrors, so an OSError comes from writing here."""
-    try:
-        yield
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"can't write in {root} ({error.strerror or error}); free some space or close what uses it, "
-            "or set AUTORESEARCH_CACHE_DIR to another folder"
-        ) from None
+        made.build(folder, write)
+        return Prepared.load(folder)
 
 
 def _usable(folder: Path, on_progress: OnProgress) -> Prepared | None:
@@ -78,28 +71,6 @@ def _usable(folder: Path, on_progress: OnProgress) -> Prepared | None:
         return prepared
     except StoredStateError:
         return None
-
-
-def _remove_leftovers(root: Path) -> None:
-    """What processes that died left behind. Whoever holds the lock knows that nobody is at work on them."""
-    for leftover in root.glob(f"{_UNFINISHED}*"):
-        durable.remove_tree(leftover)
-
-
-def _build(source: Corpus, identity: str, vocab_size: int, folder: Path, on_progress: OnProgress) -> None:
-    """Write everything into a sibling of folder, sync it, and rename it into place."""
-    work = folder.with_name(f"{_UNFINISHED}{folder.name}")
-    work.mkdir()
-    try:
-        counts = _write(source, vocab_size, work, on_progress)
-        _write_meta(work, source.name, identity, folder.name, vocab_size, counts)
-        _sync_tree(work)
-        if folder.exists():  # force, or damaged: a folder can't be renamed over another
-            durable.remove_tree(folder)
-        durable.replace(work, folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
 
 
 def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress) -> dict[str, int]:
@@ -115,14 +86,31 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
     np.save(work / "token_bytes.npy", token_bytes)
 
     encoder, dtype = tokenizer.encoding(ranks), tokenizer.token_dtype(vocab_size)
-    counts = {f"{name}_{what}": 0 for name in ("test", "slice") for what in ("documents", "tokens", "bytes")}
+    counts = _write_parts(source, scan, chosen, lambda some: tokenizer.encode(encoder, some), dtype, work, on_progress)
+    for name in (part for part in ("val", *HELD_OUT, "train") if counts[f"{part}_documents"]):
+        _check_bytes(np.memmap(work / name / "tokens.bin", dtype, "r"), token_bytes, counts[f"{name}_bytes"])
+    return counts
+
+
+def write_encoded(source: Texts, encode: Encode, dtype: str, work: Path, on_progress: OnProgress) -> dict[str, int]:
+    """A text, divided as always, in the tokens of a model that is there: train/, val/ and the others of a prepared folder, of
+    tokens in dtype. Returns the counts that Prepared shows. That the tokens spell the text is for the caller to know.
+    """
+    scan = _scan(source, on_progress)
+    return _write_parts(source, scan, split(source.name, scan.digests, scan.sizes, scan.marks), encode, dtype, work, on_progress)
+
+
+def _write_parts(
+    source: Texts, scan: "_Scan", chosen: Split, encode: Encode, dtype: str, work: Path, on_progress: OnProgress
+) -> dict[str, int]:
+    counts = {f"{name}_{what}": 0 for name in HELD_OUT for what in ("documents", "tokens", "bytes")}
     parts = {"val": chosen.val, "train": chosen.train}
     # none where every training document is too long to spare
     parts |= {name: order for name, order in (("test", chosen.test), ("slice", chosen.slice)) if len(order)}
     for name, order in parts.items():
         (work / name).mkdir()
         unordered = work / name / "unordered.bin"
-        encoded = _encode(source, scan, order, encoder, unordered, f"encoding {name}", on_progress, whole=name == "train")
+        encoded = _encode(source, scan, order, encode, unordered, f"encoding {name}", on_progress, whole=name == "train")
         placed = encoded.placed(order)
         starts = _reorder(unordered, placed, encoded.tokens, work / name / "tokens.bin", dtype)
         durable.remove(unordered)
@@ -132,7 +120,6 @@ def _write(source: Corpus, vocab_size: int, work: Path, on_progress: OnProgress)
             f"{name}_tokens": int(encoded.tokens.sum()),
             f"{name}_bytes": int(scan.sizes[order].sum()),
         }
-        _check_bytes(np.memmap(work / name / "tokens.bin", dtype, "r"), token_bytes, counts[f"{name}_bytes"])
         if name != "train":
             np.save(work / name / "bytes.npy", encoded.sizes[placed])
     return counts | {
@@ -152,7 +139,7 @@ class _Scan:
     repaired: int
 
 
-def _scan(source: Corpus, on_progress: OnProgress) -> _Scan:
+def _scan(source: Texts, on_progress: OnProgress) -> _Scan:
     digests, sizes, marks, repaired, done_bytes = [], [], [], 0, 0
     for text, mark, was_repaired in source.documents():
         digests.append(digest(text))
@@ -170,7 +157,7 @@ def _sample(chosen: Split, sizes: np.ndarray) -> np.ndarray:
     return chosen.train[before < tokenizer.SAMPLE_BYTES_MAX]
 
 
-def _texts(source: Corpus, scan: _Scan, wanted: np.ndarray, stage: str, on_progress: OnProgress) -> Iterator[tuple[int, bytes]]:
+def _texts(source: Texts, scan: _Scan, wanted: np.ndarray, stage: str, on_progress: OnProgress) -> Iterator[tuple[int, bytes]]:
     """(index, text) of the wanted documents, in the corpus's order."""
     is_wanted = np.zeros(len(scan.sizes), bool)
     is_wanted[wanted] = True
@@ -206,7 +193,7 @@ class _Pieces:
 
 
 def _encode(
-    source: Corpus, scan: _Scan, wanted: np.ndarray, encoder: "tiktoken.Encoding", path: Path, stage: str,
+    source: Texts, scan: _Scan, wanted: np.ndarray, encode: Encode, path: Path, stage: str,
     on_progress: OnProgress, whole: bool,
 ) -> _Pieces:  # fmt: skip
     """Write the wanted documents' tokens in the corpus's order, each document whole or in the pieces of split.pieces."""
@@ -218,7 +205,7 @@ def _encode(
                 for index, text in batch
                 for turn, piece in enumerate([text] if whole else pieces(text, int(scan.digests[index])))
             ]
-            tokens = tokenizer.encode(encoder, [piece for *_, piece in cut])
+            tokens = encode([piece for *_, piece in cut])
             rows += [(index, turn, len(ids), len(piece)) for (index, turn, piece), ids in zip(cut, tokens, strict=True)]
             out.write(np.concatenate(tokens).tobytes())
     return _Pieces(*np.array(rows, np.int64).T)
@@ -257,12 +244,12 @@ def _check_bytes(tokens: np.ndarray, token_bytes: np.ndarray, expected: int) -> 
     assert int(counts @ token_bytes.astype(np.int64)) == expected, "the tokens do not spell the documents' bytes"
 
 
-def _check_same(source: Corpus, document: Document, expected: int) -> None:
+def _check_same(source: Texts, document: Document, expected: int) -> None:
     if digest(document.text) != expected:
         raise _changed(source)
 
 
-def _changed(source: Corpus) -> UsageError:
+def _changed(source: Texts) -> UsageError:
     return UsageError(f"corpus {source.name} changed while it was read; run again when nothing writes to it")
 
 
@@ -292,13 +279,3 @@ def _write_meta(work: Path, name: str, identity: str, key: str, vocab_size: int,
         | {package: version(package) for package in ("rustbpe", "tiktoken", "numpy", "pyarrow")},
     }
     write_meta(work, content)
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with open(path, "rb+") as file:
-                durable.sync_file(file.fileno())
-        else:
-            durable.sync_folder(path)
-    durable.sync_folder(folder)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-# (stage in words, bytes done, bytes in all or None when unknown); called often, so it must be cheap.
+# (stage in words, bytes done, bytes in all or None when unknown); 0 of None: only its time is counted. It is called often, so it
+# must be cheap.
 OnProgress = Callable[[str, int, int | None], None]
 
 

@@ -19,6 +19,7 @@ from autoresearch.errors import UsageError
 if TYPE_CHECKING:
     import tiktoken
 
+BOS = "<|bos|>"
 VOCAB_SIZE_MIN = 257  # every byte, and BOS
 VOCAB_SIZE_MAX = 262144  # the largest in use (Gemma's); a five-minute model wants 2048 to 16384
 SAMPLE_BYTES_MAX = 100_000_000  # of training text to learn merges from: about 15 s on two cores
@@ -68,6 +69,11 @@ def save_ranks(ranks: list[bytes], path: Path) -> None:
     path.write_bytes(b"".join(lines))
 
 
+def load_ranks(path: Path) -> list[bytes]:
+    """What `save_ranks` wrote."""
+    return [base64.b64decode(line.split()[0]) for line in path.read_bytes().splitlines()]
+
+
 def encoding(ranks: list[bytes]) -> "tiktoken.Encoding":
     """An Encoding made of these ranks alone. Its n_vocab is len(ranks) + 1, and BOS is the id len(ranks)."""
     import tiktoken
@@ -76,7 +82,7 @@ def encoding(ranks: list[bytes]) -> "tiktoken.Encoding":
         name="autoresearch",
         pat_str=PATTERN,
         mergeable_ranks={token: rank for rank, token in enumerate(ranks)},
-        special_tokens={"<|bos|>": len(ranks)},
+        special_tokens={BOS: len(ranks)},
         explicit_n_vocab=len(ranks) + 1,
     )
 

@@ -7,6 +7,7 @@ rounding of float32 is looked at closer: rounding has no direction, a look ahead
 which process for logits is run/scoring.py's.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -18,9 +19,14 @@ CEILING_NATS = 0.3  # a 16-token chunk leak differs by 0.68; what the baseline n
 SHIFT_FLOOR_NATS = 0.05  # of the summed difference over the square root of its terms; see Difference
 FACTOR = 10.0  # the tolerance in units of the worst that the unedited baseline showed
 WHOLE_ROWS = 8  # one row in so many is not cut at all: only its place and the rows beside it are others
+ALIKE, LEAST_ALIKE = 16, 16  # of whole questions that are asked again: one in so many, and how many at least, can be drawn
 NEAR = (1, 4, 16)  # positions before a cut over which differences are summed: a look ahead by one token shows in the last
 CLOSER_CUTS, CLOSER_ROUNDS = 256, 8  # of a closer look, which ends as soon as it knows
 SIGMAS = 5.0  # of a direction: differences that are as likely up as down get there with a chance below exp(-25 / 2) = 4e-6
+# Of answers to questions that were asked alone, to time them, against those asked many at once, a loss: rounding has no direction.
+ALONE_WORSE, ALONE_APART = 0.01, 0.1
+# Of cuts in which a right decision is turned into a wrong one, where decisions are scored (Task.losses): rounding turns few.
+TURNED_LEAST, TURNED_SHARE = 3, 0.05
 PAYS_NATS = 0.001  # a target: a look ahead that is known to gain less is none that a keep could come from
 
 
@@ -32,6 +38,13 @@ class Cuts:
     at: np.ndarray  # int [n], in [1, seq_len]: inputs before it are the scored row's
     inputs: np.ndarray  # int32 [n, seq_len]
     targets: np.ndarray  # int32 [n, seq_len], -1 from the cut on
+    # Where no answer depends on an order within a question: [n, ...] of any type, and whole, at the width of the losses
+    whole: int | None = None  # losses of a question that are compared; None: those of the targets before the cut
+
+    @property
+    def compared(self) -> np.ndarray:
+        """bool [n, k]"""
+        return self.targets >= 0 if self.whole is None else np.ones((len(self.rows), self.whole), bool)
 
 
 @dataclass(frozen=True)
@@ -53,20 +66,25 @@ class Tolerance:
     shift_nats: float = SHIFT_FLOOR_NATS
 
     @classmethod
-    def of_baseline(cls, rounds: list[Difference]) -> "Tolerance":
-        """Ten times the worst that an unedited model differs from itself, with a floor. ValueError when that is no rounding."""
+    def of_baseline(cls, rounds: list[Difference], whole: bool = False, unit: float = 1.0) -> "Tolerance":
+        """Ten times the worst that an unedited model differs from itself, with a floor. ValueError when that is no rounding.
+
+        whole: whole questions were asked again, without a cut; here and below. unit: that of the floors (`unit_of`).
+        """
         worst = max(one.worst_nats for one in rounds)
         shift = max(abs(one.shift_nats) for one in rounds)
         if worst > CEILING_NATS:
-            raise ValueError(explain(max(rounds, key=lambda one: one.worst_nats)))
-        return cls(min(max(FLOOR_NATS, FACTOR * worst), CEILING_NATS), max(SHIFT_FLOOR_NATS, FACTOR * shift))
+            raise ValueError(explain(max(rounds, key=lambda one: one.worst_nats), whole))
+        floors = unit * FLOOR_NATS, unit * SHIFT_FLOOR_NATS
+        return cls(min(max(floors[0], FACTOR * worst), CEILING_NATS), max(floors[1], FACTOR * shift))
 
-    def objection(self, found: Difference) -> str | None:
+    def objection(self, found: Difference, whole: bool = False) -> str | None:
         """Why the difference is more than any rounding, or None."""
+        leans, uses = WORDS[whole]
         if found.worst_nats > self.worst_nats:
-            return f"{explain(found)}; {self.worst_nats:.3f} is allowed"
+            return f"{explain(found, whole)}; {self.worst_nats:.3f} is allowed"
         if found.shift_nats > self.shift_nats:
-            return f"{LEANS} ({found.shift_nats:.4f}; {self.shift_nats:.4f} is rounding). {USES_THEM}"
+            return f"{leans} ({found.shift_nats:.4f}; {self.shift_nats:.4f} is rounding). {uses}"
         return None
 
 
@@ -79,10 +97,11 @@ class Direction:
     gain_nats: float  # a target, by the last one before each cut: what looking ahead gains, with what the wrong text costs
     most_nats: float  # the same, three standard errors more, and what could lie at places that no cut met (the rule of three)
 
-    def objection(self) -> str | None:
+    def objection(self, whole: bool = False) -> str | None:
         if self.sigmas <= SIGMAS:
             return None
-        return f"{LEANS} ({self.gain_nats:.5f} nats a token in {self.cuts} cuts, {self.sigmas:.1f} sigma). {USES_THEM}"
+        (leans, uses), (nats, cuts) = WORDS[whole], (("a question", "questions") if whole else ("nats a token", "cuts"))
+        return f"{leans} ({self.gain_nats:.5f} {nats} in {self.cuts} {cuts}, {self.sigmas:.1f} sigma). {uses}"
 
 
 @dataclass(frozen=True)
@@ -94,8 +113,16 @@ class Finding:
     reason: str | None  # why the model failed
 
 
-LEANS = "its predictions just before a cut are better when the true text follows, each by little but all the same way"
-USES_THEM = "It uses tokens before it predicts them"
+WORDS = (  # of cut rows; of whole questions
+    (
+        "its predictions just before a cut are better when the true text follows, each by little but all the same way",
+        "It uses tokens before it predicts them",
+    ),
+    (
+        "its answers differ when the same questions are asked beside others, each by little but all the same way",
+        "It uses other questions than the one that it answers",
+    ),
+)
 
 
 def examine(
@@ -105,25 +132,39 @@ def examine(
 
     Cuts that lie where the gain is decide by the size of a difference alone: their direction would be that of the choice.
     """
-    first = compare(cuts, scored_bits, ask(cuts))
-    reason, closer = allowed.objection(first), None
+    answers = ask(cuts)
+    first = compare(cuts, scored_bits, answers)
+    whole = cuts.whole is not None
+    reason, closer = allowed.objection(first, whole) or turned(cuts, scored_bits, answers), None
     looks: list[Cuts]
     asked: list[np.ndarray]
     looks, asked = [], []
-    while reason is None and first.worst_nats > ROUNDING_NATS and len(looks) < CLOSER_ROUNDS:
+    is_closer = whole or first.worst_nats > ROUNDING_NATS  # whole: the second questions are others' neighbours than the first
+    while reason is None and is_closer and len(looks) < CLOSER_ROUNDS:
         looks.append(draw(CLOSER_CUTS))
         asked.append(ask(looks[-1]))
         together, bits = join(looks), np.concatenate(asked)
         closer = direction(together, scored_bits, bits)
         # The sum over the last targets alone: it holds all of a leak, and rounding that a row's targets share counts least in it.
         found = replace(compare(together, scored_bits, bits), shift_nats=closer.gain_nats * closer.cuts**0.5)
-        reason = allowed.objection(found) or closer.objection()
-        if closer.most_nats < PAYS_NATS:
+        reason = allowed.objection(found, whole) or closer.objection(whole)
+        if closer.most_nats < PAYS_NATS * (unit_of(scored_bits) ** 2 if whole else 1):
             break
     return Finding(first, closer, reason)
 
 
-def explain(found: Difference) -> str:
+def unit_of(losses: np.ndarray) -> float:
+    """What the size of a change is held against: 1, as of nats, or less where losses are small, as of a good fit's squared errors.
+
+    The root of their mean: when an answer is rounded, its squared error changes by twice the error times the rounding.
+    """
+    return min(1.0, math.sqrt(float(np.abs(losses).mean(dtype=np.float64))))
+
+
+def explain(found: Difference, whole: bool = False) -> str:
+    if whole:
+        changed = "when only the questions beside it or their order were changed"
+        return f"the loss of question {found.row} changed by {found.worst_nats:.3f} {changed}. It uses other questions"
     return (
         f"the log-probability at position {found.position} of a row changed by {found.worst_nats:.3f} nats when only tokens from"
         f" position {found.cut} on, other rows or their order were changed. It uses tokens before it predicts them, or other rows"
@@ -133,33 +174,67 @@ def explain(found: Difference) -> str:
 def make_cuts(
     rng: np.random.Generator, inputs: np.ndarray, targets: np.ndarray, count: int, gain: np.ndarray | None = None
 ) -> Cuts:
-    """count cut rows of a scored text, in a random order.
+    """count cut rows of a scored text, in a random order, each cut behind a scored target.
 
     gain: float [rows, seq_len], by how many bits each target became cheaper than with the best so far. Half of the cuts are then
     laid right behind positions of great gain: a model that peeks at few positions gains there. The rank of such a position is
     log-uniform: the ten greatest are as likely as the next ninety, whatever the number of positions that leak.
     """
     seq_len = inputs.shape[1]
-    rows, at = rng.integers(len(inputs), size=count), rng.integers(1, seq_len + 1, size=count)
+    scored = np.flatnonzero(targets >= 0)
+    rows, last = np.divmod(rng.choice(scored, size=count), seq_len)
+    at = last + 1
     at[::WHOLE_ROWS] = seq_len
     if gain is not None:
         directed = np.arange(1, count, 2)
-        ranks = np.exp(rng.uniform(0, np.log(gain.size), size=len(directed))).astype(np.int64) - 1
-        chosen = np.argsort(-gain, axis=None)[ranks]
+        ranks = np.exp(rng.uniform(0, np.log(len(scored)), size=len(directed))).astype(np.int64) - 1
+        chosen = scored[np.argsort(-gain.reshape(-1)[scored])[ranks]]
         rows[directed], at[directed] = chosen // seq_len, chosen % seq_len + 1
     stream = inputs.reshape(-1)
-    places = _Places(stream)
+    like = _Places(stream).like
     cut_inputs, cut_targets = inputs[rows].copy(), targets[rows].copy()
     for one, cut in enumerate(at):
         if cut < seq_len:
-            start = places.like(rng, cut_inputs[one, : cut + 1])
+            start = like(rng, cut_inputs[one, : cut + 1])
             cut_inputs[one, cut:] = np.take(stream, np.arange(start, start + seq_len - cut), mode="wrap")
         cut_targets[one, cut:] = -1
     return Cuts(rows, at, cut_inputs, cut_targets)
 
 
+def ask_again(
+    rng: np.random.Generator, inputs: np.ndarray, targets: np.ndarray, count: int, width: int, gain: np.ndarray | None = None
+) -> Cuts:
+    """count questions as they are, in a random order and beside others: a model that answers each by itself answers alike.
+
+    They are alike: of the eighth at one end of a random direction, by what is asked and by its target. A model that learns from the
+    questions beside one, such as their mean, learns the same from any fair sample of them, and something else from these.
+    width: losses of a question. gain: float [n, width], by how much each became cheaper than with the best so far: half of the
+    questions are of those that gained, as in `make_cuts`.
+    """
+    values = np.concatenate([_columns(inputs), _columns(targets)], axis=1)
+    along = values @ rng.standard_cauchy(values.shape[1])  # so wide that often one column alone decides
+    rows = rng.choice(np.argsort(along)[-max(LEAST_ALIKE, len(along) // ALIKE) :], count)
+    if gain is not None:
+        gains = gain.sum(axis=1)
+        ranks = np.exp(rng.uniform(0, np.log(len(gains)), size=len(rows[1::2]))).astype(np.int64) - 1
+        rows[1::2] = np.argsort(-gains)[ranks]
+    return Cuts(rows, np.full(count, width), inputs[rows], targets[rows], width)
+
+
+def _columns(table: np.ndarray) -> np.ndarray:
+    """All numbers of each row, float64 [n, columns], each column of mean 0 and spread 1; what is no number is 0."""
+    fields = [table[name] for name in table.dtype.names] if table.dtype.names else [table]
+    numbers = [field.reshape(len(table), -1).astype(np.float64) for field in fields if field.dtype.kind in "biuf"]
+    flat = np.concatenate([np.zeros((len(table), 1)), *numbers], axis=1)
+    flat = np.where(np.isfinite(flat), flat, 0)
+    flat -= flat.mean(axis=0)
+    columns: np.ndarray = flat / np.maximum(flat.std(axis=0), 1e-12)
+    return columns
+
+
 def compare(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Difference:
-    """scored_bits float32 [rows, seq_len] of the whole text, cut_bits float32 [n, seq_len] of the cut rows."""
+    """scored_bits float32 [rows, seq_len] of the whole text, cut_bits float32 [n, seq_len] of the cut rows; what is beyond seq_len
+    is not looked at."""
     nats = _nats(cuts, scored_bits, cut_bits)
     worst = int(np.abs(nats).argmax())
     row, place = worst // nats.shape[1], worst % nats.shape[1]
@@ -170,6 +245,34 @@ def compare(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Differ
     return Difference(float(abs(nats[row, place])), max(shifts), int(cuts.rows[row]), place, int(cuts.at[row]))
 
 
+def turned(cuts: Cuts, scored: np.ndarray, asked: np.ndarray) -> str | None:
+    """Why decisions that depend on what lies behind a cut are no rounding, or None. scored [rows, 2 T], asked [n, 2 T]: behind the
+    bits, whether each target was decided wrongly. A decision has no scale: logits that differ by less than any rounding decide.
+    """
+    compared = cuts.compared
+    width = compared.shape[1]
+    if asked.shape[1] == width:
+        return None
+    count = int(((asked[:, width:] > scored[cuts.rows, width:]) & compared).any(axis=1).sum())
+    if count <= max(TURNED_LEAST, TURNED_SHARE * len(cuts.rows)):
+        return None
+    return (
+        f"in {count} of {len(cuts.rows)} questions a right token was no longer the likeliest when only what comes after it was"
+        " changed. It uses tokens before it predicts them"
+    )
+
+
+def alone_objection(scored: np.ndarray, alone: np.ndarray) -> str | None:
+    """Why a model that is quick for one question is not the one that was scored; None when it may be. float [n, k] each: the losses
+    of the same questions, asked among many and alone.
+    """
+    change, sums = alone.astype(np.float64) - scored, np.abs(scored).sum(axis=1)  # few losses of a question may be scored
+    size = np.maximum(max(unit_of(sums), 1e-12), sums)
+    if (change.sum(axis=1) / size).mean() <= ALONE_WORSE and (np.abs(change).sum(axis=1) / size).mean() <= ALONE_APART:
+        return None
+    return "its answers to questions that are asked alone are others than to the same ones among many"
+
+
 def direction(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Direction:
     """Of the same arrays as `compare`. A row of the text counts once: all its cuts are compared with the same scored bits.
 
@@ -177,6 +280,8 @@ def direction(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Dire
     symmetry conditions").
     """
     nats = _nats(cuts, scored_bits, cut_bits)
+    if cuts.whole is not None and nats.sum() < 0:
+        nats = -nats  # other questions beside it may do one good: either way is more than rounding
     sigmas = []
     for near in (*NEAR, 64, nats.shape[1]):
         sums = np.bincount(cuts.rows, weights=np.where(_before(cuts, near), nats, 0).sum(1))
@@ -189,17 +294,21 @@ def direction(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> Dire
 
 
 def join(looks: list[Cuts]) -> Cuts:
-    return Cuts(*(np.concatenate([getattr(one, name) for one in looks]) for name in ("rows", "at", "inputs", "targets")))
+    arrays = {name: np.concatenate([getattr(one, name) for one in looks]) for name in ("rows", "at", "inputs", "targets")}
+    return Cuts(**arrays, whole=looks[0].whole)
 
 
 def _nats(cuts: Cuts, scored_bits: np.ndarray, cut_bits: np.ndarray) -> np.ndarray:
     """How much dearer each target is in the cut row, float64 [n, seq_len]; 0 where none is asked for."""
-    return np.where(cuts.targets >= 0, (cut_bits.astype(np.float64) - scored_bits[cuts.rows]) * np.log(2), 0.0)
+    compared = cuts.compared
+    width = compared.shape[1]
+    return np.where(compared, (cut_bits[:, :width].astype(np.float64) - scored_bits[cuts.rows, :width]) * np.log(2), 0.0)
 
 
 def _before(cuts: Cuts, near: int) -> np.ndarray:
     """bool [n, seq_len]: the last `near` targets before each cut."""
-    return (cuts.targets >= 0) & (np.arange(cuts.targets.shape[1]) >= cuts.at[:, None] - near)
+    compared = cuts.compared
+    return compared & (np.arange(compared.shape[1]) >= cuts.at[:, None] - near)
 
 
 class _Places:

@@ -6,9 +6,9 @@ start of the next, exactly as the validation rows do. docs/design/data.md has th
 The documents lie in the file in a random order. Here each epoch shifts the cuts by a random offset and shuffles the rows. The first
 order of the study's own rows is drawn before the clock starts, for 4 million rows take 0.1 to 0.3 s.
 
-The rows are cut by the harness, and handed to the training process when it asks for them (`Feed`): there is no file of tokens that
-it could read before its clock starts, and how many it was given is the harness's own count. The process asks for the next batch
-while it computes on the last one, so that it waits for none (`Asker`).
+The rows are cut by the harness, and handed to the training process when it asks for them (`TokenFeed`, `RecordFeed`): there is no
+file of tokens that it could read before its clock starts, and how many it was given is the harness's own count. The process asks
+for the next batch while it computes on the last one, so that it waits for none (`Asker`).
 """
 
 import contextlib
@@ -74,14 +74,16 @@ class TrainingTokens:
         return self.of(seq_len).take(rows)
 
 
-class Feed:
-    """The harness's half: answers requests {"rows", "seq_len", "ahead"}, and counts the tokens that were handed out.
+class TokenFeed:
+    """The harness's half for text: answers requests {"rows", "seq_len", "ahead"}, and counts the tokens that were handed out.
 
     Of what was asked for ahead of need only the last batch was for nothing, where nothing came after it.
     """
 
-    def __init__(self, path: Path, dtype: str, seed: int):
+    def __init__(self, path: Path, dtype: str, seed: int, seq_len: int):
+        """seq_len: of the rows whose order is drawn before the clock."""
         self._open = functools.cache(lambda: TrainingTokens(path, dtype, seed))
+        self._seq_len = seq_len
         self._shapes: set[tuple[int, int]] = set()
         self._handed_out = self._unused = 0  # tokens
 
@@ -90,10 +92,10 @@ class Feed:
         """That were used."""
         return self._handed_out - self._unused
 
-    def prepare(self, seq_len: int) -> None:
-        """Before the clock: the order of the rows of that length."""
+    def prepare(self) -> None:
+        """Before the clock: the order of the rows of the usual length."""
         with contextlib.suppress(ValueError):  # the text is too short for one: said when such a batch is asked for
-            self._open().of(seq_len)
+            self._open().of(self._seq_len)
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """(reply, tokens of its rows [rows, seq_len + 1] in the token file's dtype). ValueError where the text is too short."""
@@ -105,6 +107,52 @@ class Feed:
         self._handed_out += rows * seq_len
         self._unused = rows * seq_len if ahead else 0
         return {"type": "batch", "rows": rows, "seq_len": seq_len}, self._open().rows(rows, seq_len).tobytes()
+
+
+class RecordFeed:
+    """The harness's half for rows of named fields: each once an epoch, in an order that depends on (seed, epoch) only."""
+
+    def __init__(self, records: np.ndarray, seed: int):
+        """records: [n] of a structured type; it may be mapped from a file."""
+        self._records, self._seed, self._epoch = records, seed, -1
+        self._order = np.empty(0, np.int64)
+        self._used = self._handed_out = self._unused = 0
+
+    @property
+    def tokens(self) -> int:
+        """Rows that were used."""
+        return self._handed_out - self._unused
+
+    def prepare(self) -> None:
+        """Before the clock: the order of the first epoch."""
+        if self._epoch < 0:
+            self._next_epoch()
+
+    def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """(reply, rows [rows] of the records' type). ValueError where there are none."""
+        rows = message["rows"]
+        self._handed_out += rows
+        self._unused = rows if message["ahead"] else 0
+        return {"type": "batch", "rows": rows, "seq_len": message["seq_len"]}, self.rows(rows).tobytes()
+
+    def rows(self, count: int) -> np.ndarray:
+        """The next so many, [count]."""
+        self.prepare()
+        if not len(self._records):
+            raise ValueError("there is no row to train on")
+        parts = []
+        while count > 0:
+            if self._used == len(self._order):
+                self._next_epoch()
+            taken = self._order[self._used : self._used + count]
+            parts.append(self._records[taken])
+            self._used, count = self._used + len(taken), count - len(taken)
+        return np.concatenate(parts)
+
+    def _next_epoch(self) -> None:
+        self._epoch += 1
+        self._order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._records))
+        self._used = 0
 
 
 class Asker:

@@ -10,8 +10,8 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,19 +31,21 @@ class Diverged(Exception):
     """The training loss is not a number, or absurd."""
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What build_model needs to know of the study: the sizes that the agent can't change."""
+class Spec(SimpleNamespace):
+    """What build_model needs to know of the study: the sizes that the agent can't change. Those of text, or a task's own."""
 
     vocab_size: int
     seq_len: int  # tokens in a scoring row, and in a training row by default
+
+    def __init__(self, vocab_size: int = 0, seq_len: int = 1, **others: Any):
+        super().__init__(vocab_size=vocab_size, seq_len=seq_len, **others)
 
 
 class Run:
     """One training. Use: `for step in run.steps(save): ... run.batch(rows) ... run.report(loss)`."""
 
     def __init__(self, channel: Channel, job: dict[str, Any]):
-        self.spec = Spec(job["vocab_size"], job["seq_len"])
+        self.spec = Spec(**job["spec"])
         self.seed: int = job["seed"]
         self.budget_seconds: float = job["budget_seconds"]
         self.progress = 0.0  # fraction of the budget used, in [0, 1], fixed at the start of a step
@@ -52,13 +54,17 @@ class Run:
         self._asker: Asker | None = None
         self._reported_at = -1.0
         self._report: dict[str, Any] | None = None
+        self._row = row_type(job["row"])  # of text one token's
+        self._most: dict[str, int] = job.get("most") or {}
         self._stand_in = np.random.default_rng(0)
         self._go: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._batches: queue.SimpleQueue[tuple[tuple[int, int], np.ndarray]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def stand_in(self, rows: int, seq_len: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Random tokens in the shape of a batch, for compilation and warm-up before the clock starts."""
+    def stand_in(self, rows: int, seq_len: int | None = None) -> Any:
+        """Random values in the shape of a batch, for compilation and warm-up before the clock starts."""
+        if self._row.names:
+            return by_name(stand_in(self._row, rows, self._most, self._stand_in))
         shape = (rows, (seq_len or self.spec.seq_len) + 1)
         tokens = self._stand_in.integers(self.spec.vocab_size, size=shape, dtype=np.int32)
         return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
@@ -93,12 +99,15 @@ class Run:
             self._channel.send(self._report)
         self._channel.send({"type": "saved", "steps": step})
 
-    def batch(self, rows: int, seq_len: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The next training batch: (inputs, targets), int32 [rows, seq_len] each. Only inside `steps`."""
+    def batch(self, rows: int, seq_len: int | None = None) -> Any:
+        """The next training batch. Only inside `steps`. Of text (inputs, targets), int32 [rows, seq_len] each; else a dict of the
+        row's fields by name, [rows, ...] each."""
         if self._asker is None:
-            raise RuntimeError("run.batch() gives tokens inside `for step in run.steps(...)`; before it, use run.stand_in()")
-        tokens = self._asker.batch(int(rows), int(seq_len or self.spec.seq_len))
-        return tokens[:, :-1].astype(np.int32), tokens[:, 1:].astype(np.int32)
+            raise RuntimeError("run.batch() gives data inside `for step in run.steps(...)`; before it, use run.stand_in()")
+        batch = self._asker.batch(int(rows), int(seq_len or self.spec.seq_len))
+        if self._row.names:
+            return by_name(batch)
+        return batch[:, :-1].astype(np.int32), batch[:, 1:].astype(np.int32)
 
     def report(self, loss: float) -> None:
         """Once a step: the training loss in nats. Ends the run when it is no number, or absurd after a tenth of the time."""
@@ -129,14 +138,42 @@ class Run:
         """Wait for GO, then for batches, at last for the end of the pipe: the harness is gone, and this process with it."""
         while (message := self._channel.receive()) is not None:
             if message["type"] == "go":
-                dtype = np.dtype(message["dtype"])
                 self._go.put(message)
             else:
                 shape = (message["rows"], message["seq_len"])
-                size = shape[0] * (shape[1] + 1)
-                tokens = np.frombuffer(self._channel.receive_bytes(size * dtype.itemsize), dtype)
-                self._batches.put((shape, tokens.reshape(shape[0], shape[1] + 1)))
+                row = self._row if self._row.names else np.dtype((self._row, (shape[1] + 1,)))
+                self._batches.put((shape, np.frombuffer(self._channel.receive_bytes(shape[0] * row.itemsize), row)))
         os._exit(1)
+
+
+def row_type(described: Any) -> np.dtype[Any]:
+    """A row's type as a job names it: of text its token's, as in "uint16"; else its fields, [name, type, shape] each."""
+    if isinstance(described, str):
+        return np.dtype(described)
+    return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in described])
+
+
+def described(row: np.dtype[Any]) -> Any:
+    """What `row_type` takes, as JSON."""
+    if row.names is None:
+        return row.base.name
+    fields = ((name, row[name]) for name in row.names)
+    return [[name, field.base.str, list(field.shape)] for name, field in fields]
+
+
+def stand_in(row: np.dtype[Any], rows: int, most: dict[str, int], rng: np.random.Generator) -> np.ndarray:
+    """Random rows of a structured type: whole numbers below `most` of their field, normal numbers elsewhere."""
+    made = np.zeros(rows, row)
+    for name in row.names or ():
+        values = made[name]
+        kind = row[name].base.kind
+        made[name] = rng.integers(most.get(name, 2), size=values.shape) if kind in "iub" else rng.normal(size=values.shape)
+    return made
+
+
+def by_name(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The fields of structured rows, each an array of its own that may be written to."""
+    return {name: np.array(rows[name], order="C") for name in rows.dtype.names or ()}
 
 
 _run: Run | None = None

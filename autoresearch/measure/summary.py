@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from autoresearch.metric import VAL_BPB, Metric
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -11,7 +13,7 @@ class RunResult:
     status: str  # ok, crash, oom, diverged, timeout, invalid, limit, cheat
     seed: int
     reason: str | None = None  # one line; None when ok
-    val_bpb: float | None = None  # bits per byte
+    val_bpb: float | None = None  # the score of any task, lower is better; bits per byte of text
     training_seconds: float | None = None  # by the harness's clock, from READY to the saved checkpoint
     startup_seconds: float | None = None  # from the start of the process to READY: imports, compilation, warm-up
     scoring_seconds: float | None = None
@@ -26,6 +28,8 @@ class RunResult:
     checkpoint_bytes: int | None = None
     bits: str | None = None  # digest of the scored bits of every target, which an audit compares with
     costs: dict[str, Any] | None = None  # scorer.Costs of the score
+    measured: dict[str, float] | None = None  # what no other field holds of run/quantities.py, and the task's own
+    level: float | None = None  # of a paired score: what it was measured from
 
     @property
     def ok(self) -> bool:
@@ -38,9 +42,9 @@ class RunResult:
     def from_json(cls, data: dict[str, Any]) -> "RunResult":
         return cls(**{field.name: data.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]  # to_json's own
 
-    def summary_block(self) -> str:
+    def summary_block(self, metric: Metric = VAL_BPB) -> str:
         rows = {
-            "val_bpb": _number(self.val_bpb, ".6f"),
+            metric.name: metric.text(self.val_bpb),
             "training_seconds": _number(self.training_seconds, ".1f"),
             "total_seconds": _number(self.total_seconds, ".1f"),
             "peak_vram_mb": _number(self.peak_memory_bytes and self.peak_memory_bytes / 2**20, ".1f"),

@@ -1,6 +1,6 @@
 """The child process that runs agent code: `python -m autoresearch.measure.worker`, with its job as the first line on stdin.
 
-train: runs train.py as `__main__`. score: imports build_model from it, loads the weights, turns token ids into logits.
+train: runs train.py as `__main__`. score: imports build_model from it, loads the weights, turns questions into answers.
 Whatever goes wrong in there is one message with a reason, and a traceback in the run's log.
 """
 
@@ -55,25 +55,39 @@ def train(channel: Channel, job: dict[str, Any]) -> None:
 
 
 def score(channel: Channel, job: dict[str, Any]) -> None:
-    """Answer {"type": "rows", slot} + int32 ids [rows, T] with float32 logits [rows, T, V] in the slot's file.
+    """Answer {"type": "rows", slot, rows} + questions [rows] with float32 answers [rows, *answer] in the slot's file: of text int32
+    ids [rows, T], and logits [rows, T, V]. rows: the job's, or 1.
 
-    The weights are there only once the model is built, and before the first rows all is tried out on stand-in tokens: what can go
-    wrong does so before this process has seen any text.
+    The weights are there only once the model is built, and before the first rows all is tried out on stand-in ones: what can go
+    wrong does so before this process has seen any of the data.
     """
     import runtime  # the backend's
 
-    model = import_train(job).build_model(spec_of(job))
-    shape = (job["rows"], job["seq_len"], job["vocab_size"])
+    module, rows = import_train(job), job["rows"]
+    model = module.build_model(spec_of(job))
+    question, shape = run_module.row_type(job["question"]), (rows, *job["answer"])
     slots = [_map_slot(path, shape) for path in job["slots"]]
     channel.send({"type": "built"})
     channel.receive()
     model = runtime.load_weights(model, Path(job["checkpoint"]))
-    stand_in = np.random.default_rng(0).integers(shape[2], size=shape[:2], dtype=np.int32)
-    runtime.logits(model, stand_in, slots[0])
+    rng = np.random.default_rng(0)
+    if question.names:
+        stand_in = run_module.stand_in(question, rows, job["most"], rng)
+    else:
+        question = np.dtype((question, (job["spec"]["seq_len"],)))
+        stand_in = rng.integers(job["spec"]["vocab_size"], size=(rows, *question.shape), dtype=np.int32)
+
+    def answer(asked: np.ndarray, out: np.ndarray) -> None:
+        if asked.dtype.names is None:
+            return runtime.logits(model, asked, out)  # type: ignore[no-any-return]
+        out[:] = np.asarray(module.answer(model, run_module.by_name(asked))).reshape(out.shape)
+
+    answer(stand_in, slots[0])
+    answer(stand_in[:1], slots[0][:1])
     channel.send({"type": "ready"})
     while (message := channel.receive()) is not None:
-        ids = np.frombuffer(channel.receive_bytes(4 * shape[0] * shape[1]), np.int32).reshape(shape[:2])
-        runtime.logits(model, ids, slots[message["slot"]])
+        rows, slot = message["rows"], slots[message["slot"]]
+        answer(np.frombuffer(channel.receive_bytes(rows * question.itemsize), question), slot[:rows])
         channel.send({"type": "scored", "slot": message["slot"]})
 
 
@@ -96,7 +110,7 @@ def import_train(job: dict[str, Any]) -> ModuleType:
 
 
 def spec_of(job: dict[str, Any]) -> Spec:
-    return Spec(job["vocab_size"], job["seq_len"])
+    return Spec(**job["spec"])
 
 
 def loaded_model(module: ModuleType, job: dict[str, Any]) -> Any:
@@ -106,7 +120,7 @@ def loaded_model(module: ModuleType, job: dict[str, Any]) -> Any:
     return runtime.load_weights(module.build_model(spec_of(job)), Path(job["checkpoint"]))
 
 
-def _map_slot(path: str, shape: tuple[int, int, int]) -> np.ndarray:
+def _map_slot(path: str, shape: tuple[int, ...]) -> np.ndarray:
     with open(path, "r+b") as file:
         return np.frombuffer(mmap.mmap(file.fileno(), 0), np.float32).reshape(shape)
 

@@ -36,11 +36,11 @@ def parse_slowdown(answer: str | None) -> tuple[bool | None, str]:
     return bool(active), " and ".join(active) or "nvidia-smi names no slowdown"
 
 
-def parse_state(answer: str | None) -> str:
-    """Temperature, clock and power in words, from a line such as `0x0000000000000020, 61, 2520, 187.42`."""
+def parse_state(answer: str | None) -> tuple[float | None, float | None, float | None]:
+    """(°C, MHz, W) from a line such as `0x0000000000000020, 61, 2520, 187.42`."""
     words = (answer or "").strip().partition("\n")[0].split(", ")[1:4]
     known = [float(word) if word.replace(".", "", 1).isdecimal() else None for word in words]
-    return readings.described(*known) if len(known) == 3 else readings.described(None, None, None)
+    return tuple(known) if len(known) == 3 else (None, None, None)
 
 
 def parse_apps(answer: str | None) -> list[str] | None:
@@ -89,9 +89,9 @@ def main() -> None:
     answer = next((answer for answer in answers if answer is not None), None)
     throttled, reason = parse_slowdown(answer)
     if answer is not None:
-        reason += f"; {parse_state(answer)}"
+        reason += f"; {readings.described(*parse_state(answer))}"
     others = parse_apps(ask("--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader,nounits"))
-    print(json.dumps({"throttled": throttled, "reason": reason, "others": others}))
+    print(json.dumps({"throttled": throttled, "reason": reason, "others": others, "watts": parse_state(answer)[2]}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -62,12 +63,13 @@ def _mix(frequency: np.ndarray, sharpness: float) -> np.ndarray:
 # What the score worker calls, as in every runtime.py.
 
 
-def save_weights(model: Table, path: Path) -> None:
-    save_file({"logits": model.logits}, path)
+def save_weights(model: Any, path: Path) -> None:
+    """The model's arrays: a task's train.py has a model of its own."""
+    save_file({name: value for name, value in vars(model).items() if isinstance(value, np.ndarray)}, path)
 
 
-def load_weights(model: Table, path: Path) -> Table:
-    model.logits = load_file(path)["logits"]
+def load_weights(model: Any, path: Path) -> Any:
+    vars(model).update(load_file(path))
     return model
 
 

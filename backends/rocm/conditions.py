@@ -38,7 +38,7 @@ def told(root: Path) -> dict:
     if heat and heat[1]:
         throttled = heat[0] >= heat[1]
         reason += f"; its critical temperature is {heat[1]:.0f} °C"
-    return {"throttled": throttled, "reason": reason, "others": users(root, gpu)}
+    return {"throttled": throttled, "reason": reason, "others": users(root, gpu), "watts": watts}
 
 
 def users(root: Path, gpu: Gpu) -> list[str] | None:

@@ -41,9 +41,11 @@ def told(root: Path, sleep=time.sleep, clock=time.monotonic) -> dict:
         return {"throttled": None, "reason": "which GPU is used is not known", "others": None}
     heat = readings.hottest(device)
     mhz = readings.first([path for form in FREQUENCIES for path in sorted(device.glob(form))])
-    state = readings.described(heat and heat[0], mhz, watts(device, sleep, clock))
+    drawn = watts(device, sleep, clock)
+    state = readings.described(heat and heat[0], mhz, drawn)
     throttled, causes = slowdown(device)
-    return {"throttled": throttled, "reason": f"{' and '.join(causes)}; {state}" if causes else state, "others": None}
+    reason = f"{' and '.join(causes)}; {state}" if causes else state
+    return {"throttled": throttled, "reason": reason, "others": None, "watts": drawn}
 
 
 def slowdown(device: Path) -> tuple[bool | None, list[str]]:
