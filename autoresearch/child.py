@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 from autoresearch.border.log import Log
 from autoresearch.border.messages import Conversation, Protocol, invalid, lines
@@ -29,9 +29,7 @@ from autoresearch.sandbox.policy import Cell
 if TYPE_CHECKING:
     from autoresearch.sandbox.lookups import Lookups
 
-__all__ = ["OUR_OWN", "RunFailed", "Worker"]
-
-OUR_OWN: Final = "our own code"
+__all__ = ["OurOwn", "RunFailed", "Worker"]
 
 # What a driver prints before it ends the process (abort(3)) for want of memory: Metal's, through MLX.
 ABORTED_OUT_OF_MEMORY = ("kiogpucommandbuffercallbackerroroutofmemory", "insufficient memory", "attempting to allocate")
@@ -54,6 +52,13 @@ Server = Callable[[Message], tuple[Message, bytes] | None]
 
 
 @dataclass(frozen=True)
+class OurOwn:
+    """In place of a cell, for code that no agent has edited: it runs outside of cells, with what the harness has compiled there."""
+
+    backend: str
+
+
+@dataclass(frozen=True)
 class _End:
     """What is in the inbox after the last message: why there is no more, where the worker is to blame."""
 
@@ -65,18 +70,20 @@ class Worker:
 
     def __init__(
         self, job: Message, folder: Path, protocol: Protocol, module: str = WORKER, variables: dict[str, str] | None = None,
-        *, cell: Cell | Literal["our own code"], serve: Server = lambda message: None,
+        *, cell: Cell | OurOwn, serve: Server = lambda message: None,
     ):  # fmt: skip
         """folder: where log.txt goes. module, variables: what runs there and what its environment has beyond a worker's.
 
         cell: where it runs, which is said at every call; its folder `work`, made by sandbox/workdir.py, is removed at the end.
-        OUR_OWN: no agent has edited what runs there; it runs in `folder`, and what it compiled is kept when it ends without an
-        exception.
+        OurOwn: it runs in `folder`, and what it compiled is kept when it ends without an exception.
         """
-        worker_cell = None if isinstance(cell, str) else cell
-        self._cell, self._is_inside, self._serve, self._job = worker_cell, worker_cell is None, serve, job
+        worker_cell = None if isinstance(cell, OurOwn) else cell
+        self._where, self._cell, self._is_inside, self._serve, self._job = cell, worker_cell, worker_cell is None, serve, job
         self._conversation = Conversation(protocol, self._is_inside)
-        self._compiled = Path(worker_cell.work, workdir.COMPILED) if worker_cell else workdir.borrow(folder)
+        if isinstance(cell, OurOwn):
+            self._compiled = workdir.borrow(folder, cell.backend)
+        else:
+            self._compiled = Path(cell.work, workdir.COMPILED)
         self._lookups = _lookups(worker_cell, self._has_looked_up_too_much)
         doors = [self._lookups.door] if self._lookups else []
         command = launch.command(worker_cell, module, *doors) if worker_cell else [sys.executable, "-m", module]
@@ -88,22 +95,27 @@ class Worker:
         assert stdin is not None and stdout is not None and stderr is not None, "each is a pipe"
         self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
         _widen(self._stdin)
-        if self._lookups:
-            self._lookups.start()
         self._usage = locking.Usage(self.process.pid)
         self._trusted: frozenset[int] = frozenset()  # processes that are ours although they belong to the worker
         self._inbox: queue.Queue[Message | _End] = queue.Queue(INBOX_MESSAGES)
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._waiting_bytes = 0  # in the outbox
         self._is_over = False
-        try:
+        with contextlib.ExitStack() as undo:
+            for pipe in (stdin, stdout, stderr):
+                undo.callback(pipe.close)
+            undo.callback(end_tree, self.process)
             self._log = Log(folder / "log.txt", self._stderr.fileno())
+            undo.callback(self._log.close)
             self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._write, self._log.pump)]
-            for thread in self._threads:
-                thread.start()
-        except BaseException:
-            end_tree(self.process)
-            raise
+            try:
+                if self._lookups:
+                    self._lookups.start()
+                for thread in self._threads:
+                    thread.start()
+            except RuntimeError as error:
+                raise EnvironmentFailure(f"{error}: this machine runs as many as it can, by whatever program") from error
+            undo.pop_all()
         if self._is_inside:
             self._send(job)
 
@@ -123,11 +135,11 @@ class Worker:
         self._log.close()
         for pipe in (self._stdin, self._stdout, self._stderr):
             pipe.close()
-        if self._cell:
-            launch.forget(self._cell)
-            workdir.remove(Path(self._cell.work))
+        if isinstance(self._where, OurOwn):
+            workdir.give_back(self._compiled, self._where.backend, is_whole=kind is None)
         else:
-            workdir.give_back(self._compiled, is_whole=kind is None)
+            launch.forget(self._where)
+            workdir.remove(Path(self._where.work))
 
     def send(self, message: Message, payload: bytes = b"", then: str | None = None) -> None:
         """Ask; it never waits for the worker. then: the state of the conversation from now on (border/messages.py)."""
@@ -178,6 +190,10 @@ class Worker:
         Every process that it starts counts START_SECONDS more: it may have come and gone between two looks.
         """
         return self._usage.seconds() + (START_SECONDS * self._lookups.started if self._lookups else 0.0)
+
+    def peak_memory_bytes(self) -> int | None:
+        """Of the machine's memory, at most so far: of the worker and all that it has started and that is alive. None: not known."""
+        return locking.peak_memory_bytes(self.process.pid, self._trusted)
 
     def limit_lookups(self, most: int) -> None:
         """In a cell that asks: from now on it may look up so many names, each as often as it is asked for; more end it."""

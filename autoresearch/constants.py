@@ -13,6 +13,9 @@ The last thing on its line may be an annotation, which says what the search may 
     TOTAL_BATCH = 2**16      # tokens a step [2**12..2**20 log]
     HEAD_DIM = 64            # [32, 64, 128]
     SAVE_EVERY = 10          # [fixed]
+
+Of several files as one text (bundle.py) those in Python are read; there only what has an annotation is for the search, since the
+code was not written for one.
 """
 
 import ast
@@ -29,6 +32,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeGuard, overload
 
+from autoresearch import bundle
 from autoresearch.errors import UsageError, nearest
 
 Number = int | float
@@ -72,10 +76,15 @@ def read(source: str) -> dict[str, Constant]:
     UsageError when source does not parse, or when a bracket at the end of a constant's line is no annotation.
     """
     lines = _lines(source.removeprefix(_BYTE_ORDER_MARK))
-    constants = {}
+    constants, others = {}, Fixed() if bundle.is_bundle(source) else None
     for name, (statement, _, value) in _assignments(source).items():
-        comment, annotation = _remark(lines, statement, value)
-        constants[name] = Constant(name, value, statement.lineno, comment, annotation)
+        try:
+            comment, annotation = _remark(lines, statement, value)
+        except UsageError:
+            if others is None:
+                raise
+            comment, annotation = "", None
+        constants[name] = Constant(name, value, statement.lineno, comment, annotation or others)
     return constants
 
 
@@ -150,7 +159,7 @@ def syntax_tree(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.Modu
 def _assignments(source: str) -> dict[str, tuple[ast.stmt, ast.expr, Value]]:
     """Of each constant its statement, its literal and the value of that."""
     try:
-        tree = syntax_tree(source.removeprefix(_BYTE_ORDER_MARK))
+        tree = syntax_tree(bundle.python(source.removeprefix(_BYTE_ORDER_MARK)))
     except SyntaxError as error:
         raise UsageError(f"train.py does not parse: line {error.lineno}: {error.msg}; correct that line") from None
     except (ValueError, RecursionError, MemoryError, UnicodeError) as error:  # zero bytes, surrogates, absurd nesting

@@ -6,16 +6,18 @@ not kept has no say in it: a train.py chooses its own spread, and could make the
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
-# Chosen: below it nothing is a difference. Two scores of the same weights may differ by rounding, by 1e-5 in bfloat16.
-SIGMA_FLOOR = 1e-5
+from autoresearch.metric import VAL_BPB, Metric
+
+Some = TypeVar("Some")  # a score, or the run that has it
 WORST_BPB = 1e6  # what is above it is no score
 UNUSUAL = 3.0  # normal deviate: beyond it a spread is one commit's own, and not the machine's noise
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The standard deviation of val_bpb between seeds, and how well it is known."""
+    """The standard deviation of the score between seeds, and how well it is known."""
 
     sigma: float
     dof: int  # degrees of freedom of the estimate
@@ -33,8 +35,8 @@ class Gain:
     bpb: float
     error: float | None  # its standard error; None when the noise is not known
 
-    def __str__(self) -> str:
-        return f"{self.bpb:.6f}" if self.error is None else f"{self.bpb:.6f} +- {self.error:.6f}"
+    def text(self, metric: Metric) -> str:
+        return metric.amount(self.bpb, self.error)
 
 
 def mean(scores: list[float]) -> float:
@@ -47,7 +49,7 @@ def variance(scores: list[float]) -> float:
     return sum([(score - center) ** 2 for score in scores]) / (len(scores) - 1)
 
 
-def fair_scores(scores: list[float], again: list[float], was_chosen: bool) -> list[float]:
+def fair_scores(scores: list[Some], again: list[Some], was_chosen: bool) -> list[Some]:
     """The scores that a commit is reported by: those that chance did not choose.
 
     scores: what its verdict was made from; again: its runs since then. was_chosen: false for the baseline, which nothing chose.
@@ -55,7 +57,7 @@ def fair_scores(scores: list[float], again: list[float], was_chosen: bool) -> li
     return again or scores[1:] or scores if was_chosen else scores + again
 
 
-def noise_group(scores: list[float], again: list[float], was_chosen: bool) -> list[float]:
+def noise_group(scores: list[Some], again: list[Some], was_chosen: bool) -> list[Some]:
     """What a commit's runs say of the noise: all but the first, which was low enough to be looked at again."""
     return scores[was_chosen:] + again
 
@@ -82,19 +84,28 @@ class Scored:
         return mean(self.fair) if self.scores else None
 
 
-def pooled_noise(groups: list[list[float]]) -> Noise | None:
+def pooled_noise(groups: list[list[float]], metric: Metric = VAL_BPB) -> Noise | None:
     """The noise from groups of scores, each of one commit on several seeds; None when no commit has two.
 
     The groups of the smaller spreads, half of all, are taken; each further one where its spread may be theirs but for chance. So
     one kept commit with a wide spread does not hide the gains of all that follow it.
     """
-    spreads = sorted((variance(group), len(group) - 1) for group in groups if len(group) > 1)
+    groups = [group for group in groups if len(group) > 1]
+    if not groups:
+        return None
+    spreads = sorted((variance(group), len(group) - 1) for group in groups)
+    floor = metric.floor(groups[0][0])
     squares, dof = 0.0, 0
     for taken, (square, own_dof) in enumerate(spreads):
-        if 2 * taken >= len(spreads) and _spread_deviate(square, own_dof, squares / dof, dof) > UNUSUAL:
+        if 2 * taken >= len(spreads) and _spread_deviate(square, own_dof, max(squares / dof, floor**2), dof) > UNUSUAL:
             break
         squares, dof = squares + square * own_dof, dof + own_dof
-    return Noise(max(math.sqrt(squares / dof), SIGMA_FLOOR), dof) if spreads else None
+    return Noise(max(math.sqrt(squares / dof), floor), dof)
+
+
+def at_level(groups: list[list[float]], level: float) -> list[list[float]]:
+    """Groups of scores whose spread is a share of what they lie about, as if they lay about level."""
+    return [[score * level / mean(group) for score in group] for group in groups if mean(group) * level > 0]
 
 
 def gain(before: list[float], after: list[float], noise: Noise | None) -> Gain:
@@ -119,6 +130,6 @@ def _chi_square_share(deviate: float, dof: int) -> float:
 
 def _spread_deviate(variance: float, dof: int, usual: float, usual_dof: int) -> float:
     """The normal deviate of a variance's ratio to another, were both of the same noise (Paulson's approximation of F, 1942)."""
-    root: float = (variance / max(usual, SIGMA_FLOOR**2)) ** (1 / 3)
+    root: float = (variance / usual) ** (1 / 3)
     own, other = 2 / (9 * dof), 2 / (9 * usual_dof)
     return ((1 - other) * root - (1 - own)) / math.sqrt(other * root**2 + own)

@@ -19,16 +19,16 @@ _CURES = (
 
 
 def told(error: Exception) -> str:
-    """The line for the user. The traceback is kept in a file where that is needed to mend it."""
+    """What the user is told, in one line. The traceback is kept in a file where that is needed to mend it."""
     if os.environ.get("AUTORESEARCH_DEBUG"):
         raise error
-    what = f"error: {one_line(str(error)) or type(error).__name__}"
+    what = one_line(str(error)) or type(error).__name__
     if isinstance(error, RecursionError):
         return f"{what}; a file that was read is nested too deeply: look at what is named on the command line, and run again"
     cure = next((cure for name, cure in _CURES if type(error).__module__.startswith(name)), None)
     if cure:
         return f"{what}; {cure}"
-    named = f"error: {type(error).__name__}: {one_line(str(error))}"
+    named = f"{type(error).__name__}: {one_line(str(error))}"
     return f"{named}; this is a fault of autoresearch: please report it with {_kept(error)}"
 
 

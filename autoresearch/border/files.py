@@ -67,6 +67,11 @@ class Held:
         if self._folder is not None:
             os.close(self._folder)
 
+    def names(self, most: int) -> list[str]:
+        """Paths of what may be files below it, as many at most; through no link, and without a promise that they stay."""
+        found = (Path(parent, name) for parent, _, names in os.walk(self._path) for name in names)
+        return [path.relative_to(self._path).as_posix() for path in islice(found, most)]
+
     def read(self, name: str, most_bytes: int) -> tuple[bytes, float]:
         """(content, time of its last change in seconds) of a plain file with no other name, through no link.
 
@@ -119,10 +124,20 @@ def parameters(checkpoint: Path) -> int:
     that nothing is gained by packing several numbers into one.
     """
     size = checkpoint.stat().st_size
+    found = _elements_if_whole(checkpoint, size)
+    return size if found is None else found
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether its header is well-formed and its tensors fill the file."""
+    return _elements_if_whole(path, path.stat().st_size) is not None
+
+
+def _elements_if_whole(checkpoint: Path, size: int) -> int | None:
     try:
         return _elements(checkpoint, size)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error):
-        return size
+        return None
 
 
 def _elements(checkpoint: Path, size: int) -> int:
@@ -158,8 +173,9 @@ def _elements(checkpoint: Path, size: int) -> int:
     return max(counted, -(-end_before // 4)) + hidden
 
 
-def harvest(own: Path, layer: Path) -> None:
+def harvest(own: Path, layer: Path, but: str | None = None) -> None:
     """Add what a worker has compiled in `own` to a layer of the cache: plain files with new names, each put there whole.
+    None whose name ends with `but`.
 
     The worker is still there and may put links in the place of files and folders, and of `own` itself: it may not change the folder
     around that. Each step down is from an open folder and through no link. Beyond the limits nothing more is taken. A full disk
@@ -171,7 +187,8 @@ def harvest(own: Path, layer: Path) -> None:
             with open(opened, "rb") as source, contextlib.suppress(OSError):
                 status = os.fstat(source.fileno())
                 is_plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not _has_holes(status)
-                if is_plain and size + status.st_size <= HARVEST_BYTES and _is_sayable(name) and not (layer / name).exists():
+                is_wanted = _is_sayable(name) and not (but and name.name.endswith(but)) and not (layer / name).exists()
+                if is_plain and is_wanted and size + status.st_size <= HARVEST_BYTES:
                     files, size = files + 1, size + status.st_size
                     _put(source, status.st_size, layer / name, layer)
             if files >= HARVEST_FILES:

@@ -10,7 +10,6 @@ what was held. Not covered: without the sandbox a process may read this text as 
 given here for a later training.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
@@ -19,7 +18,6 @@ import numpy as np
 from autoresearch.child import RunFailed
 from autoresearch.loop.val_only import Comparison, Documents, Texts, compare, unlike
 from autoresearch.measure.clock import awake_seconds
-from autoresearch.measure.scorer import score
 from autoresearch.run import disk, scoring
 from autoresearch.study import events
 from autoresearch.study.session import SLICE, Session
@@ -28,20 +26,20 @@ from autoresearch.study.state import Experiment, Run
 Intact = Callable[[Session, Experiment], Iterator[Run]]  # an experiment's runs whose weights are those that were scored
 VAL_ONLY: Final = "val-only"  # a verdict's state
 TRIES = 2  # a process that fails is not the model's fault at once
-NONE = "the text is too small to spare an audit slice: nothing shows whether a gain is one on val alone"
+NONE = "the {data} is too small to spare an audit slice: nothing shows whether a gain is one on val alone"
 
 
 def of_baseline(session: Session, baseline: Experiment, intact: Intact) -> None:
     """Score it, and find out whether the two texts compare at all."""
-    if not session.setup.prepared.slice_documents:
-        session.note(NONE)
+    if session.setup.task.questions("slice") is None:
+        session.note(NONE.format(data=session.state.metric.data))
     elif not baseline.slices and (run := next(intact(session, baseline), None)):
         start = awake_seconds()
         try:
             texts = _score(session, baseline, run)
         except RunFailed as failure:
             return session.note(f"the baseline was not scored on the audit slice: {failure.reason}")
-        reason = unlike(texts)
+        reason = unlike(texts, session.state.metric, session.setup.task.value)
         if reason:
             session.note(f"{reason}; so nothing is held for gaining on val alone")
         _record(session, baseline, run, "baseline", texts, start, reason=reason)
@@ -54,7 +52,7 @@ def objection(
 
     What the ledger has already is not done again.
     """
-    if not session.setup.prepared.slice_documents:
+    if session.setup.task.questions("slice") is None:
         return None
     known = next((entry for entry in experiment.slices if (entry.place, entry.against) == (place, than.number)), None)
     if known:
@@ -83,7 +81,7 @@ def objection(
     if after is None or run is None:
         session.note(f"experiment {experiment.number} was not scored on the audit slice: its weights are gone")
         return None
-    comparison = compare(before, after)
+    comparison = compare(before, after, session.state.metric, session.setup.task.value)
     reason = comparison.reason if _decides(session) else None
     _record(session, experiment, run, place, after, start, than, comparison, reason)
     return reason
@@ -132,23 +130,19 @@ def _score(session: Session, experiment: Experiment, run: Run) -> Texts:
     for attempt in range(1, TRIES + 1):
         try:
             with session.interrupts.breakable(), disk.errors(folder):
-                scored = scoring.evaluate(setup, folder, on_progress, text_folder=setup.prepared.slice_folder)
-            if not math.isfinite(scored.val_bpb):
-                raise RunFailed("invalid", f"{scored.val_bpb} bits a byte")
+                scored = scoring.evaluate(setup, folder, on_progress, split="slice")
             break
         except RunFailed:
             if attempt == TRIES:
                 raise
     with disk.errors(folder):
-        text = scoring.held_out(setup, setup.prepared.val_folder)
-        val = score(text, setup.seq_len, np.load(folder / scoring.BITS))
+        val = scoring.score(setup, "val", np.load(folder / scoring.BITS))
         np.savez(
             folder / SLICE,
-            val_bits=val.document_bits, val_bytes=val.document_bytes,
-            slice_bits=scored.document_bits, slice_bytes=scored.document_bytes,
+            val_bits=val.sums, val_bytes=val.weights, slice_bits=scored.sums, slice_bytes=scored.weights,
         )  # fmt: skip
     session.sync_run(folder)
-    return Texts(Documents(val.document_bits, val.document_bytes), Documents(scored.document_bits, scored.document_bytes))
+    return Texts(Documents(val.sums, val.weights), Documents(scored.sums, scored.weights))
 
 
 def _record(
@@ -158,7 +152,8 @@ def _record(
     folder = session.study.runs / run.folder
     session.record(events.Slice(
         n=experiment.number, k=run.k, place=place, against=than.number if than else None,
-        bpb=figures.slice.bpb if figures else None, documents=scoring.digest(folder / SLICE) if figures else None,
+        bpb=session.setup.task.value(figures.slice.bpb) if figures else None,
+        documents=scoring.digest(folder / SLICE) if figures else None,
         gain_val=(comparison.val.bpb, comparison.val.error) if comparison else None,
         gain_slice=(comparison.slice.bpb, comparison.slice.error) if comparison else None,
         reason=reason, seconds=round(awake_seconds() - start, 3),

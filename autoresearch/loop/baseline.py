@@ -9,6 +9,7 @@ from autoresearch.run.constraints import BROKEN
 from autoresearch.study.session import Session
 from autoresearch.study.state import Experiment
 from autoresearch.study.store import work_tree_text
+from autoresearch.study.workspace import first_text
 
 
 def start(session: Session, work_tree: bool) -> None:
@@ -33,7 +34,10 @@ def advice(session: Session, failed: Experiment) -> str:
     """What to do about a baseline that failed: whose fault it can be depends on whose text it is."""
     if failed.state == BROKEN:
         return "run again with a limit that the baseline keeps"
-    made, text = session.study.first_train_py(session.setup.backend), session.store.text(failed.commit)
+    if disturbed := failed.runs[-1].disturbed if failed.runs else None:
+        return f"it was disturbed each time ({disturbed}): run again when this machine has nothing else to do"
+    setup, text = session.setup, session.store.text(failed.commit)
+    made = first_text(setup.task, setup.backend, session.study.profile)
     if text == made:
         return (
             "its train.py is as it was made, so it is this machine or its packages: `autoresearch doctor` says more; then run again"

@@ -18,12 +18,12 @@ from autoresearch.loop import watch
 from autoresearch.loop.stop import Stop, machine_failed, stop_if_asked
 from autoresearch.propose.proposals import objection, program_key
 from autoresearch.propose.proposer import NoMore, Proposer
-from autoresearch.run import experiment
+from autoresearch.run import engine
 from autoresearch.study import events
 from autoresearch.study.session import Begun, Session, log_tail
 from autoresearch.text import described, for_message
 
-SAY_SECONDS = 180.0  # between two lines while an agent is waited for
+SAY_SECONDS = 30.0  # between two lines while an agent is waited for
 
 
 class Failure(TypedDict):
@@ -84,8 +84,8 @@ def _said_while_waiting(session: Session) -> Iterator[None]:
         if time.monotonic() >= due:
             due = time.monotonic() + SAY_SECONDS
             with session.interrupts.whole():
-                minutes = (time.monotonic() - start) / 60
-                so_far = f" ({minutes:.0f} minutes so far)" if minutes >= 1 else ""
+                seconds = time.monotonic() - start
+                so_far = f" ({seconds:.0f} s so far)" if seconds >= 1 else ""
                 session.show_wait(f"waiting for a proposal{so_far}; nothing trains meanwhile")
 
     session.tick = say_too
@@ -171,7 +171,7 @@ def warm_up(session: Session, proposal: Proposal) -> Begun | RunFailed | Environ
         with session.interrupts.breakable():
             folder, seed = session.run_folder(number, 1), session.state.next_seed()
             on_progress = session.progress_to(number, 1)
-            warm = experiment.warm_up(session.setup, proposal.train_py, seed, folder, on_progress)
+            warm = engine.of(session.setup).warm_up(session.setup, proposal.train_py, seed, folder, on_progress)
         session.machine_failures = 0
         return Begun(warm, conditions)
     except RunFailed as failure:

@@ -7,7 +7,7 @@ end.
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autoresearch.agents.mix import Agents
@@ -19,6 +19,7 @@ from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, Stop, ending_of, stop_if_asked
 from autoresearch.propose.proposer import Proposer
 from autoresearch.propose.views import draw_lessons
+from autoresearch.report.page import html
 from autoresearch.run.setup import Setup
 from autoresearch.study import decide, events
 from autoresearch.study.session import PICTURE_EVERY, Listener, Session, log_tail, opened
@@ -35,11 +36,11 @@ class Until:
 
 def run_study(
     study: Study, setup: Setup, agents: Agents, until: Until, listener: Listener, observer: Observer | None = None,
-    limits: Mapping[str, float] | None = None,
+    limits: Iterable[str] = (),
 ) -> Ending:  # fmt: skip
     """Run or resume a study until a limit, Ctrl-C, or a reason that no experiment can mend.
 
-    observer: for tests. limits: of run/constraints.py, by name, those that are asked for in this call.
+    observer: for tests. limits: those that are asked for in this call (run/constraints.py).
     """
     end_time = None if until.hours is None else time.monotonic() + 3600 * until.hours
 
@@ -57,7 +58,7 @@ def run_study(
         with contextlib.closing(Proposer(session, agents, end_time)) as proposer:
             session.tick = tick
             proposer.expect_last(until.experiments == 0)
-            session.limit(limits or {})
+            session.limit(limits)
             establish_baseline(session, work_tree=True)
             check_best(session)
             session.note_users_edit()
@@ -77,13 +78,14 @@ def run_study(
         ending = ending_of(session, night)
         session.tick = lambda: None
         close(session, ending)
+        write_page(session)
         return ending
 
 
 def finish(session: Session, number: int) -> None:
     """Train and score an experiment until its scores decide, then keep or discard it."""
     while True:
-        step = next_step(session.state, number, session.study.decide)
+        step = next_step(session.state, number, session.study.decide, session.setup.constraints)
         if isinstance(step, Audit):
             step = audits.of_keep(session, session.state.experiments[number], step.keep)
         if isinstance(step, Verdict):
@@ -139,6 +141,14 @@ def close(session: Session, ending: Ending) -> None:
         audits.of_end(session)
     session.stop(ending.reason)
     session.draw()
+
+
+def write_page(session: Session) -> None:
+    """report.html, once a call: a page of thousands takes seconds. It never changes how a night ends."""
+    try:
+        html.write(session.study, session.state, running=False)
+    except Exception as error:
+        session.note(f"{html.NAME} could not be written: {type(error).__name__}: {error}; `autoresearch report` tries it again")
 
 
 def _reached(until: Until, done: int, end_time: float | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`noise`: run the best of a study on further seeds, to know what the seed alone does to val_bpb on this machine.
+"""`noise`: run the best of a study on further seeds, to know what the seed alone does to the score on this machine.
 
 The runs stand in the ledger as runs of the best: every later decision uses them, so none is wasted. A call that was cut short is
 done to its end by the next one.
@@ -60,7 +60,8 @@ def facts(study: Study, state: State) -> dict[str, Any]:
         others = tuple(len(group) for experiment, group in groups if experiment is not best)
         gain = seen_gain(study.decide, len(best.counted), others)
         sigma = state.noise.sigma
-        figures |= {"sigma": sigma, "sigma_low": low, "sigma_high": high, "dof": state.noise.dof, "seen_gain_bpb": gain * sigma}
+        seen = max(gain * sigma, state.metric.least_gain)
+        figures |= {"sigma": sigma, "sigma_low": low, "sigma_high": high, "dof": state.noise.dof, "seen_gain_bpb": seen}
     return figures | {"decide": study.decide, "profile": study.profile.name, "device": study.facts.device}
 
 

@@ -1,10 +1,12 @@
 """What an experiment needs next, read from the ledger's state alone. Pure: the loop performs it (loop.py)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from autoresearch.metric import Metric
 from autoresearch.noise import fair_scores, mean, pooled_noise
 from autoresearch.run import constraints
+from autoresearch.run.constraints import Constraints
 from autoresearch.run.futility import FUTILE
 from autoresearch.run.scoring import CHEAT
 from autoresearch.study import decide
@@ -12,6 +14,8 @@ from autoresearch.study.decide import Rule
 from autoresearch.study.events import SKIPPED
 from autoresearch.study.state import Experiment, State
 
+NONE = Constraints()
+SLACK = 2.0  # spreads of a measured figure that pass before the last look, where the median decides (docs/design/limits.md)
 DISCARDED = (constraints.BROKEN, CHEAT, FUTILE)  # how a run may fail that is no crash
 
 
@@ -43,26 +47,49 @@ class Audit:
     keep: Verdict
 
 
-def next_step(state: State, number: int, rule: Rule) -> RunNext | Audit | Verdict:
-    """Of experiment `number`, which has no verdict yet. rule: see decide.py."""
+def next_step(state: State, number: int, rule: Rule, limits: Constraints = NONE) -> RunNext | Audit | Verdict:
+    """Of experiment `number`, which has no verdict yet. rule: see decide.py. limits: of what was measured beside its scores."""
     subject = state.experiments[number]
     if subject.skipped:
         return SKIP
     if failed := _failed(subject):
         return failed
     scores = [result.val_bpb for result in subject.results if result.val_bpb is not None]
-    if state.best is None:
-        return _baseline(rule, scores) or RunNext(number)
     if not scores:
         return RunNext(number)
-    best = state.best
-    decision = decide.decide(rule, best.counted, state.noise, scores, best.can_rerun)
+    if state.best is None:
+        step: RunNext | Audit | Verdict = _baseline(rule, scores, state.metric) or RunNext(number)
+    else:
+        step = _by_scores(state, subject, state.best, rule, scores)
+    return _within(state, subject, scores, limits, step)
+
+
+def _by_scores(state: State, subject: Experiment, best: Experiment, rule: Rule, scores: list[float]) -> RunNext | Audit | Verdict:
+    decision = decide.decide(rule, best.counted, state.noise_at_best, scores, best.can_rerun, state.metric)
     if decision.verdict in ("more", "again"):
-        return RunNext(best.number if decision.verdict == "again" else number)
+        return RunNext(best.number if decision.verdict == "again" else subject.number)
     fair = mean(fair_scores(scores, [], was_chosen=True))
     if decision.verdict == "keep":
         return Audit(Verdict("keep", "keep", decision.reason, fair, tuple(scores)))
     return Verdict("discard", decision.verdict, decision.reason, fair, tuple(scores))
+
+
+def _within(
+    state: State, subject: Experiment, scores: list[float], limits: Constraints, step: RunNext | Audit | Verdict
+) -> RunNext | Audit | Verdict:
+    """The step, unless the medians of what was measured break a limit: at a would-be keep, or clearly before."""
+    known = subject.quantities
+    if isinstance(step, Audit):
+        reason = limits.objection_of_all(known)
+    else:
+        reason = limits.objection_of_all(known, lambda limit: SLACK * (state.spread(limit.quantity, limit.value) or 0.0))
+    if reason:
+        several = f" (the median of {len(scores)} runs)" if len(scores) > 1 else ""
+        fair = mean(fair_scores(scores, [], was_chosen=subject.number > 0))
+        return Verdict("discard", constraints.BROKEN, f"{reason}{several}", fair, tuple(scores))
+    if isinstance(step, Audit) and (warnings := limits.warnings(known)):
+        return Audit(replace(step.keep, reason="; ".join([step.keep.reason or "", *warnings])))
+    return step
 
 
 def _failed(subject: Experiment) -> Verdict | None:
@@ -73,9 +100,9 @@ def _failed(subject: Experiment) -> Verdict | None:
     return None
 
 
-def _baseline(rule: Rule, scores: list[float]) -> Audit | None:
+def _baseline(rule: Rule, scores: list[float], metric: Metric) -> Audit | None:
     if len(scores) < decide.BASELINE_RUNS[rule]:
         return None
-    noise = pooled_noise([scores])
-    spread = f", sigma {noise.sigma:.6f}" if noise else ""
+    noise = pooled_noise([scores], metric)
+    spread = f", sigma {metric.amount(noise.sigma)}" if noise else ""
     return Audit(Verdict("keep", "baseline", f"mean of {len(scores)} runs{spread}", mean(scores), tuple(scores)))

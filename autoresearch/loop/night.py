@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.noise import Noise, fair_scores, noise_group, pooled_noise
 from autoresearch.study import decide
 from autoresearch.study.decide import Rule
@@ -20,9 +21,10 @@ class Night:
     """
 
     def __init__(
-        self, rule: Rule, score: Callable[[Any], float], start: Any, best_runs: int | None = None, other_runs: tuple[int, ...] = ()
-    ):
-        self.rule, self.score = rule, score
+        self, rule: Rule, score: Callable[[Any], float], start: Any, best_runs: int | None = None, other_runs: tuple[int, ...] = (),
+        metric: Metric = VAL_BPB,
+    ):  # fmt: skip
+        self.rule, self.score, self.metric = rule, score, metric
         self.runs = 0
         self.best = start
         self.scores = self._run_often(start, best_runs or decide.BASELINE_RUNS[rule])  # of the best, up to its verdict
@@ -33,7 +35,7 @@ class Night:
 
     @property
     def noise(self) -> Noise | None:
-        return pooled_noise([*self._groups, noise_group(self.scores, self.again, self.was_chosen)])
+        return pooled_noise([*self._groups, noise_group(self.scores, self.again, self.was_chosen)], self.metric)
 
     @property
     def reported(self) -> list[float]:
@@ -59,7 +61,7 @@ class Night:
         return decide.CHECK_RUNS[self.rule]
 
     def judge(self, scores: list[float]) -> str:
-        return decide.decide(self.rule, self.scores + self.again, self.noise, scores).verdict
+        return decide.decide(self.rule, self.scores + self.again, self.noise, scores, metric=self.metric).verdict
 
     def _run(self, candidate: Any) -> float:
         self.runs += 1

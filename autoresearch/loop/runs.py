@@ -8,10 +8,10 @@ import contextlib
 from msgspec import UNSET
 
 from autoresearch.errors import EnvironmentFailure, LedgerRefusal
-from autoresearch.loop import steering, watch
+from autoresearch.loop import reference, steering, watch
 from autoresearch.loop.stop import machine_failed, stop_if_asked
 from autoresearch.measure.summary import RunResult
-from autoresearch.run import experiment
+from autoresearch.run import engine
 from autoresearch.run.futility import Futility, read_curve
 from autoresearch.study import events
 from autoresearch.study.session import Session
@@ -54,7 +54,8 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)
             on_progress, futility = steering.unless_skipped(session, session.progress_to(number, k)), _futility(session, subject)
-            result = experiment.execute(session.setup, text, seed, folder, on_progress, warm, monitor, futility)
+            made, beside = engine.of(session.setup), reference.of(session, subject)
+            result = made.execute(session.setup, text, seed, folder, on_progress, warm, monitor, futility, beside)
     except KeyboardInterrupt:
         session.record(events.Lost(n=number, k=k, reason=f"ended by {session.interrupts.word}; the same commit runs again"))
         raise

@@ -16,10 +16,12 @@ Not seen: validation text that is worth no more than what the model gains honest
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.noise import Gain, student_t
 
 DEVIATE = 3.5  # standard errors, for the normal distribution: 1 in 4,300
@@ -62,25 +64,37 @@ class Comparison:
     reason: str | None  # why it gains on the validation text alone
 
 
-def compare(before: Texts, after: Texts) -> Comparison:
-    """Whether `after` is better than `before` on the validation text alone."""
+def compare(before: Texts, after: Texts, metric: Metric = VAL_BPB, value: Callable[[float], float] = float) -> Comparison:
+    """Whether `after` is better than `before` on the validation text alone. value: the score of a mean loss (Task.value)."""
     saved = [Documents(old.bits - new.bits, old.sizes) for old, new in ((before.val, after.val), (before.slice, after.slice))]
     val, other = map(_gain, saved)
     rates = np.maximum(saved[0].rates, -val.bpb), np.maximum(saved[1].rates, -val.bpb)
     bounds = ((SHARE, DEVIATE), (CLEAR_SHARE, CLEAR_DEVIATE))
     is_held = val.bpb > 0 and any(other.bpb < share * val.bpb and _t(*rates) > _limit(*rates, sure) for share, sure in bounds)
-    gains = f"{val} bpb on the validation text, {other} on the audit slice"
-    return Comparison(val, other, f"gains on val alone: {gains}, a text that it can't have aimed at" if is_held else None)
+    val = _of_scores(val, before.val, after.val, value)
+    other = _of_scores(other, before.slice, after.slice, value)
+    gains = f"{val.text(metric)} {metric.label} on the validation {metric.data}, {other.text(metric)} on the audit slice"
+    aimed = f"{metric.article}{metric.data} that it can't have aimed at"
+    return Comparison(val, other, f"gains on val alone: {gains}, {aimed}" if is_held else None)
 
 
-def unlike(baseline: Texts) -> str | None:
+def _of_scores(gain: Gain, before: Documents, after: Documents, value: Callable[[float], float]) -> Gain:
+    """A gain in mean loss as one of the score, which rises with it."""
+    apart = before.bpb - after.bpb
+    slope = (value(before.bpb) - value(after.bpb)) / apart if apart else 1.0
+    return Gain(gain.bpb * slope, gain.error and gain.error * slope)
+
+
+def unlike(baseline: Texts, metric: Metric = VAL_BPB, value: Callable[[float], float] = float) -> str | None:
     """Why the two texts are not of one kind, so that a gain on one promises none on the other."""
     val, other = baseline.val, baseline.slice
     rates = val.rates, other.rates
-    if abs(val.bpb - other.bpb) < UNLIKE_SHARE * val.bpb or abs(_t(*rates)) < _limit(*rates, UNLIKE_DEVIATE):
+    if abs(val.bpb - other.bpb) < UNLIKE_SHARE * abs(val.bpb) or abs(_t(*rates)) < _limit(*rates, UNLIKE_DEVIATE):
         return None
-    needs = f"the baseline needs {val.bpb:.4f} and {other.bpb:.4f} bits a byte"
-    return f"the validation text and the audit slice are not of one kind: {needs}"
+    has = "needs" if metric.direction == "min" else "reaches"
+    scores = " and ".join(metric.text(value(one.bpb), 4) for one in (val, other))
+    kinds = f"the validation {metric.data} and the audit slice are not of one kind"
+    return f"{kinds}: the baseline {has} {scores} {metric.measure}"
 
 
 def _gain(saved: Documents) -> Gain:

@@ -5,6 +5,8 @@ at the clocks and at other processes each second of the training, and at the spe
 no score has a say in whether its run counts. Both see the machine through the session's observer only.
 """
 
+import math
+
 from autoresearch.hardware.devices.accelerator import Question
 from autoresearch.hardware.now.observer import Observer, Reading
 from autoresearch.measure.clock import asleep_seconds
@@ -26,7 +28,9 @@ from autoresearch.study.validity import (
 
 BEFORE_SHARE, AFTER_SHARE = 0.006, 0.003  # of the training: 1.8 and 0.9 s of 300
 REPEATS = 3  # a check that is off is done again at once; the best of all counts
+SAY_SECONDS = 30.0  # between two lines while nothing trains
 LOOK_SECONDS = 1.0
+LEAST_READINGS = 3  # of the power that a device draws, spread over a training, to call its energy measured
 DEVICE_SECONDS = 60.0  # between two questions to an accelerator's driver, each a process of its own for a moment
 SPEED_FAILURES = ("timeout", "limit", "futile")  # what a run may fail by because the machine is slow
 
@@ -44,8 +48,11 @@ def await_steady(session: Session) -> None:
     observer, off = session.observer, session.state.reference.off["before"]
     with session.interrupts.breakable():
         while _check_speed(session, "before", BEFORE_SHARE, is_last=len(off) + 1 >= NEW_NORMAL):
-            end = observer.awake() + wait_seconds(len(off))
-            while observer.awake() < end:
+            end, due = observer.awake() + wait_seconds(len(off)), observer.awake() + SAY_SECONDS
+            while (now := observer.awake()) < end:
+                if now >= due:
+                    due = now + SAY_SECONDS
+                    session.show_wait(f"waiting for a machine that is as fast as usual: the next check in {end - now:.0f} s")
                 session.interrupts.speak()
                 if session.interrupts.requested:  # between two runs the first Ctrl-C is enough
                     raise KeyboardInterrupt
@@ -94,6 +101,7 @@ class RunMonitor(experiment.Monitor):
     def __init__(self, session: Session, subject: Experiment, k: int):
         self._session, self._observer = session, session.observer
         self._reference: Reference = session.state.reference
+        self._is_paired = session.study.task.is_paired  # what slows it down slows down what it is measured beside
         self.is_last_try = sum(failure.k == k for failure in subject.invalid) + 1 >= TRIES
         self._is_on = False
         self.watched = Watched()
@@ -107,6 +115,9 @@ class RunMonitor(experiment.Monitor):
         self._last_look = self._device_asked = observer.awake()
         self._question: Question | None = None
         self._throttled: list[bool] = []
+        self._started, self._watts = observer.awake(), list[float]()
+        self._meter = observer.meter()
+        self._joules: float | None = None
 
     def tick(self) -> None:
         now = self._observer.awake()
@@ -131,7 +142,8 @@ class RunMonitor(experiment.Monitor):
         throttled = sum(self._throttled) * 2 > len(self._throttled) if self._throttled else None
         taken = self._taken / self._seconds if self._seconds else None
         state, reason = (finding.state, finding.reason) if finding else (None, None)
-        self.watched = Watched(state, reason, round(self._asleep_seconds, 3), taken and round(taken, 4), throttled)
+        asleep, joules = round(self._asleep_seconds, 3), None if self._joules is None else round(self._joules, 1)
+        self.watched = Watched(state, reason, asleep, taken and round(taken, 4), throttled, joules)
         if finding and not self.is_last_try:
             raise Disturbed(self.watched)
 
@@ -145,6 +157,8 @@ class RunMonitor(experiment.Monitor):
         if before and self._usage and (seconds := self._usage.time - before.time) > 0:
             self._taken += seconds * self._observer.taken(before, self._usage)
             self._seconds += seconds
+        if self._meter:
+            self._joules = self._meter.look()
         self._ask_device(now)
 
     def _ask_device(self, now: float) -> None:
@@ -154,10 +168,11 @@ class RunMonitor(experiment.Monitor):
             self._take_answer(self._question)
 
     def _take_answer(self, question: Question) -> None:
-        throttled = question.answer().throttled
-        self._question = None
-        if throttled is not None:
-            self._throttled.append(throttled)
+        answer, self._question = question.answer(), None
+        if answer.throttled is not None:
+            self._throttled.append(answer.throttled)
+        if answer.watts is not None:
+            self._watts.append(answer.watts)
 
     def _end(self) -> Disturbance | None:
         self._is_on = False
@@ -165,10 +180,12 @@ class RunMonitor(experiment.Monitor):
         self._look(self._observer.awake())
         if self._question is not None:
             self._take_answer(self._question)
+        if len(self._watts) >= LEAST_READINGS:
+            self._joules = math.fsum(self._watts) / len(self._watts) * (self._last_look - self._started)
         if self._asleep_seconds:
             return Disturbance("suspended", f"the computer slept for {self._asleep_seconds:.0f} s while it trained")
         taken = self._taken / self._seconds if self._seconds >= SHORTEST_SECONDS else 0.0
-        if self._reference.is_contended(taken):
+        if self._reference.is_contended(taken) and not self._is_paired:
             name = self._observer.largest(self._first, last) if self._first and last else None
             most = f", {name} most" if name else ""
             usual = f", usually {self._reference.taken:.0%}" if self._reference.taken else ""

@@ -28,6 +28,8 @@ OWN_BATCHES = 1.5  # and so many of its own later batches: a larger model's stan
 ROWS = 10.0  # times the baseline's: a model may be that much slower, and trained the less
 ROWS_SHARE, LEAST_ROWS_SECONDS = 0.02, 20.0  # and so much more for all rows, where the baseline's take hardly any time,
 LEAST_BATCH_SECONDS = 2.0  # of which so much for one batch counts as its own when it loads
+# Of a short training no more than such a share of it, or so many seconds where that is more.
+SHORT_ROWS, SHORT_BATCH = (0.1, 2.0), (0.02, 0.5)
 ONE_BATCH = 3.0  # times the median of its batches
 CHECKPOINT, CHECKPOINT_BYTES = 16, 64 << 20  # times the baseline's, and so much more
 KIND = "limit"
@@ -55,7 +57,10 @@ class Bounds:
         While that is not known yet, the most that a batch may take stands for it.
         """
         if self.costs:
-            most = _sum(_times(ROWS, self.costs.batch), 2 * (max(LEAST_BATCH_SECONDS, SHARE * self.train_seconds),))
+            most = _sum(
+                _times(ROWS, self.costs.batch),
+                2 * (max(self._short(LEAST_BATCH_SECONDS, SHORT_BATCH), SHARE * self.train_seconds),),
+            )
             own = most if batch is None else (min(batch[0], most[0]), min(batch[1], most[1]))
             allowed = _sum(_times(LOADING, self.costs.loading), _times(OWN_BATCHES, own))
             self._check("from its weights to its first answer", took, allowed)
@@ -63,11 +68,20 @@ class Bounds:
     def check_rows(self, rows: int, took: Seconds, batches: list[Seconds]) -> None:
         """RunFailed when so many rows took far longer than the baseline's, or one batch much longer than the others."""
         if self.costs:
-            more = max(LEAST_ROWS_SECONDS, ROWS_SHARE * self.train_seconds)
+            more = max(self._short(LEAST_ROWS_SECONDS, SHORT_ROWS), ROWS_SHARE * self.train_seconds)
             allowed = _sum(_times(ROWS * rows / self.costs.rows, self.costs.all_rows), (more, more))
             self._check("for its rows", took, allowed)
             most = (max(batch[0] for batch in batches), max(batch[1] for batch in batches))
             self._check("for one batch of rows", most, _times(ONE_BATCH, median(batches)))
+
+    def _short(self, seconds: float, short: tuple[float, float]) -> float:
+        share, least = short
+        return min(seconds, max(least, share * self.train_seconds))
+
+    def check_alone(self, took: Seconds, count: int, batch: Seconds) -> None:
+        """RunFailed when so many questions that were asked alone took longer than as many batches. batch: the median one."""
+        if self.costs:
+            self._check("for questions that were asked alone", took, _times(count, batch))
 
     def _check(self, what: str, took: Seconds, most: Seconds) -> None:
         least = max(LEAST_SECONDS, SHARE * self.train_seconds)

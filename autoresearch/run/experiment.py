@@ -20,14 +20,13 @@ import numpy as np
 from autoresearch import durable
 from autoresearch.border import files, messages
 from autoresearch.child import RunFailed, Worker
-from autoresearch.measure.batches import Feed
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.measure.summary import RunResult
-from autoresearch.run import bounds, cells, constraints, disk
+from autoresearch.run import bounds, cells, constraints, disk, quantities
 from autoresearch.run.cells import WORK
 from autoresearch.run.futility import FUTILE, Futility
 from autoresearch.run.scoring import BITS, digest, evaluate, seal
-from autoresearch.run.setup import OnProgress, Progress, Setup, job_for
+from autoresearch.run.setup import OnProgress, Progress, Reference, Setup, job_for
 from autoresearch.sandbox import workdir
 
 STILL_SECONDS = 2.0  # chosen: from the word that its weights are saved until it is held; 5 to 80 ms are usual
@@ -85,9 +84,8 @@ class Feeder:
     """Hands out training rows to one worker, in the thread that reads its messages."""
 
     def __init__(self, setup: Setup, seed: int):
-        tokens = setup.prepared.train_folder / "tokens.bin"
-        self._feed = Feed(tokens, setup.prepared.dtype, seed)
-        self._feed.prepare(setup.seq_len)
+        self._feed = setup.task.feed(seed)
+        self._feed.prepare()
 
     @property
     def tokens(self) -> int:
@@ -117,8 +115,7 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
     described: dict[str, Any] = {}
 
     def tick(_message: dict[str, Any] | None) -> None:
-        elapsed = awake_seconds() - started
-        on_progress(Progress("startup", elapsed, min(1.0, elapsed / limit_seconds)))
+        on_progress(Progress("startup", awake_seconds() - started))  # it has a limit, and no length that is known
 
     with disk.errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,8 +132,8 @@ def warm_up(setup: Setup, train_py: str, seed: int, folder: Path, on_progress: O
         worker.wait("ready", limit_seconds, late, lambda message: _describe(described, message), tick)
         startup_seconds = awake_seconds() - started
         workdir.harvest(folder / WORK, train_py)
-        known = {name: messages.count(described.get(name)) for name in ("num_params", "peak_memory_bytes")}
-        _refuse(setup.constraints.objection(**known))
+        said = RunResult("ok", seed, startup_seconds=startup_seconds, **_said(described, "num_params", "peak_memory_bytes"))
+        _refuse(setup.constraints.objection(quantities.of(said)))
         return Warm(worker, feed, folder, seed, started, startup_seconds, described)
     except BaseException:
         worker.__exit__()
@@ -152,12 +149,13 @@ def execute(
     warm: Warm | None = None,
     monitor: Monitor | None = None,
     futility: Futility | None = None,
+    reference: Reference | None = None,
 ) -> RunResult:
     """Train and score the text train_py in folder, which then holds train.py, log.txt, curve.jsonl, checkpoint and documents.npy.
 
-    warm: what `warm_up` of the same text, seed and folder gave; it is used up. futility: ends a hopeless training early. What
-    goes wrong in agent code is in the result's status and reason. Raises EnvironmentFailure (no disk, no process),
-    KeyboardInterrupt, and what watch raises, all after the processes are gone.
+    warm: what `warm_up` of the same text, seed and folder gave; it is used up. futility: ends a hopeless training early. reference:
+    of a paired task, which this is none. What goes wrong in agent code is in the result's status and reason. Raises
+    EnvironmentFailure (no disk, no process), KeyboardInterrupt, and what watch raises, all after the processes are gone.
     """
     monitor = monitor or Monitor()
     start = warm.started if warm else awake_seconds()
@@ -173,9 +171,10 @@ def execute(
             result = evaluate(setup, folder, on_progress)
             assert result.costs is not None, "`evaluate` tells them"
             seal(folder, train_py, facts["checkpoint"])
-            np.save(folder / "documents.npy", np.stack([result.document_bits, result.document_bytes]))
-            np.save(folder / BITS, result.bits)
-            facts |= {"val_bpb": result.val_bpb, "bits": digest(folder / BITS), "costs": asdict(result.costs)}
+            np.save(folder / "documents.npy", np.stack([result.sums, result.weights]))
+            np.save(folder / BITS, result.losses)
+            facts |= {"val_bpb": result.value, "bits": digest(folder / BITS), "costs": asdict(result.costs)}
+            facts["measured"] |= result.measured
             facts["scoring_seconds"] = awake_seconds() - scoring_start
             status, reason = "ok", None
         except RunFailed as failure:
@@ -189,7 +188,7 @@ def _train(
 ) -> None:
     """From READY to the checkpoint; fill facts as they become known. Raises RunFailed."""
     folder, worker, feed, described = warm.folder, warm.worker, warm.feed, warm.described
-    with open(folder / "curve.jsonl", "w", encoding="utf-8") as curve:
+    with open(folder / "curve.jsonl", "w", buffering=1, encoding="utf-8") as curve:  # whole lines, for who looks on
 
         def handle(message: dict[str, Any]) -> None:
             _describe(described, message)
@@ -206,19 +205,19 @@ def _train(
                 if futility and (hopeless := futility.objection(elapsed / setup.train_seconds, loss)):
                     raise RunFailed(FUTILE, hopeless)
                 if elapsed >= SPEED_KNOWN * setup.train_seconds:
-                    _refuse(setup.constraints.objection(tokens_per_second=speed))
+                    _refuse(setup.constraints.objection({"tokens_per_second": speed}))
             on_progress(Progress("training", elapsed, min(1.0, elapsed / setup.train_seconds), loss, speed))
 
         monitor.start()
         start = awake_seconds()
         worker.limit_lookups(bounds.LOOKUPS)
-        worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")
+        worker.send({"type": "go"}, then="going")
         grace = grace_seconds(setup.train_seconds)
         late = f"no checkpoint {grace:.2f} s after its {setup.train_seconds:g} s of training"
         saved = worker.wait("saved", setup.train_seconds + grace, late, handle, tick)
         saved_at = awake_seconds()
         facts |= {"num_steps": saved["steps"], "total_tokens": feed.tokens}
-        checkpoint, stored = folder / "checkpoint", None
+        checkpoint = folder / "checkpoint"
         with worker.held():  # it may have the file open still: what counts is what it stands still with
             facts["training_seconds"] = awake_seconds() - start
             if awake_seconds() - saved_at > STILL_SECONDS:
@@ -226,15 +225,15 @@ def _train(
             if not files.take(folder / WORK, "checkpoint", checkpoint, _bounds(setup).checkpoint_bytes):
                 raise RunFailed("crash", "said that it saved a checkpoint, but there is none")
             facts |= {"checkpoint": digest(checkpoint), "checkpoint_bytes": checkpoint.stat().st_size}
-            if setup.constraints.max_params is not None:
-                stored = files.parameters(checkpoint)
+            facts["measured"] = {"params": float(files.parameters(checkpoint))}
         worker.drain(EXIT_SECONDS, handle)
-    facts |= {name: messages.count(described.get(name)) for name in ("depth", "num_params", "peak_memory_bytes")}
+    facts |= _said(described, "depth", "num_params", "peak_memory_bytes")
     speed = facts["total_tokens"] / facts["training_seconds"]
     flops_per_token = messages.count(described.get("flops_per_token"))
     if flops_per_token and setup.peak_flops and speed:
         facts["mfu_percent"] = 100 * flops_per_token * speed / setup.peak_flops
-    _refuse(setup.constraints.objection_at_the_end(stored, facts["peak_memory_bytes"], speed, setup.backend.peak_memory))
+    known = quantities.of(RunResult("ok", warm.seed, **facts))
+    _refuse(setup.constraints.objection_before_scoring(known, setup.backend.peak_memory))
 
 
 def grace_seconds(train_seconds: float) -> float:
@@ -248,6 +247,11 @@ def _bounds(setup: Setup) -> bounds.Bounds:
 def _refuse(objection: str | None) -> None:
     if objection:
         raise RunFailed(constraints.BROKEN, objection)
+
+
+def _said(described: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Of what train.py says of itself; None where it is no number."""
+    return {name: messages.count(described.get(name)) for name in names}
 
 
 def _describe(described: dict[str, Any], message: dict[str, Any]) -> None:

@@ -12,19 +12,31 @@ is trained to the end and scored as any other. It is the baseline's curve that o
 saves less time late in a night: the baseline is the one text that no agent has written.
 """
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 FUTILE = "futile"  # the ledger's state of a run that was ended so
 CHECKPOINTS = (0.5, 0.75)  # of the training time
+_MOST = 1e9  # of a loss, in nats, that the border lets through, and more than any part of a training's time
 LAG = 0.4  # chosen on simulated curves: docs/design/noise.md
 WINDOW = 0.2
 MIN_POINTS = 8
 MARGIN = 3.0  # standard errors of the difference of the two means
 
 Curve = list[tuple[float, float]]  # (progress in [0, 1] by the harness's clock, training loss in nats)
+
+
+class _Line(msgspec.Struct):
+    """Of curve.jsonl."""
+
+    seconds: float
+    loss: float
+
+
+_LINES = msgspec.json.Decoder(_Line)  # a night's curves are a million lines
 
 
 class Futility:
@@ -46,9 +58,9 @@ class Futility:
 def read_curve(path: Path, train_seconds: float) -> Curve:
     """A run's curve.jsonl; empty when it is gone or damaged: then nothing is stopped, and no agent is shown it."""
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [(line["seconds"] / train_seconds, float(line["loss"])) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError):
+        curve = [(line.seconds / train_seconds, line.loss) for line in _LINES.decode_lines(path.read_bytes())]
+        return [(at, loss) for at, loss in curve if at <= _MOST and abs(loss) <= _MOST]
+    except (OSError, ValueError):
         return []
 
 

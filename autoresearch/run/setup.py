@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoresearch.data.prepare import Prepared
 from autoresearch.hardware.devices.registry import Backend
+from autoresearch.measure.run import described
 from autoresearch.run.bounds import Bounds
 from autoresearch.run.constraints import Constraints
+from autoresearch.task.contract import Task
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,7 @@ class Setup:
     """What stays the same over all runs of a study."""
 
     backend: Backend
-    prepared: Prepared
-    seq_len: int
-    eval_bytes: int
+    task: Task
     train_seconds: float
     startup_limit_seconds: float
     sandbox: int  # the level of every worker's cell (sandbox/levels.py); there is no default, so that nobody forgets it
@@ -30,22 +29,32 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a run is measured beside, where the task's scores are paired (paired.py)."""
+
+    text: str
+    level: float | None = None  # its score; None: what it is measured to be
+
+
+@dataclass(frozen=True)
 class Progress:
     phase: str  # startup, training, scoring, audit
     elapsed_seconds: float  # in this phase
-    fraction: float | None = None  # of this phase, in [0, 1]
+    fraction: float | None = None  # of this phase, in [0, 1], and never less than before; None: its length is not known yet
     loss: float | None = None  # nats
     tokens_per_second: float | None = None
+    detail: str = ""  # what of it: which data is scored
 
 
 OnProgress = Callable[[Progress], None]
 
 
 def job_for(setup: Setup, folder: Path) -> dict[str, Any]:
-    """What every worker of a run is told; no text is in it, and not where its checkpoint lies."""
+    """What every worker of a run is told; no data is in it, and not where its checkpoint lies."""
     return {
         "python_path": [str(path) for path in setup.backend.python_path],
         "train_py": str(folder / "train.py"),
-        "vocab_size": setup.prepared.vocab_size,
-        "seq_len": setup.seq_len,
+        "spec": setup.task.spec(),
+        "row": described(setup.task.row),
+        "most": setup.task.most,
     }

@@ -1,6 +1,6 @@
 """From numbers to keep, discard, or "run it again". Pure: no files, no clock, no randomness.
 
-`strict` is the plain ratchet: any lower number is kept. Where the seed alone moves val_bpb, that keeps noise.
+`strict` is the plain ratchet: any better number is kept. Where the seed alone moves the score, that keeps noise.
 
 `confirmed` (default) keeps what is better than the seed's effect, by a sequential test:
   1. The baseline runs BASELINE_RUNS times. The spread between runs of one commit, pooled over the baseline and what was kept, is
@@ -13,6 +13,8 @@
      - The candidate's own spread: OWN standard errors of its mean, by its own scores alone. A candidate chooses its spread, so
        no other's may stand for it. A lucky first score, which let it in, raises the mean and that standard error alike: alone it
        is worth 1 standard error, however lucky.
+     Where the metric has a least gain that is worth a keep, that is a third bound, also of `strict`; and a candidate that falls
+     short of it by KEEP standard errors is discarded, since more runs would not bring it there.
   4. In between more is measured, on new seeds: the best again (`again`) while it has fewer than BEST_EXTRA runs more than the
      candidate and the noise may be what holds it back, else the candidate (`more`). The best's runs count from then on against
      every candidate. After MAX_RUNS without a decision it is inconclusive, which is rolled back as a discard is.
@@ -30,6 +32,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.noise import Noise, mean, student_t, variance
 
 Rule = Literal["confirmed", "strict"]
@@ -40,6 +43,7 @@ AIM, SLACK = 2.0, 0.55  # sigma: the gain that the test is made for; the allowan
 KEEP, OWN = 2.4, 2.95  # standard errors, for the normal distribution: by the noise, by the candidate's own spread
 LEAST_RUNS, MAX_RUNS = 5, 11  # of a candidate: to be kept; in all
 BEST_EXTRA = 2
+FALSE_KEEP_SHARE = 0.005  # of `confirmed`, simulated (docs/design/noise.md): the most of any spread that was tried
 CHECK_RUNS: dict[Rule, int] = {"confirmed": 2, "strict": 0}  # of a kept commit, before the next experiment
 # The most trainings that one experiment may cost: its own, those of the best on its behalf, and the check.
 MOST_RUNS: dict[Rule, int] = {"confirmed": 2 * MAX_RUNS + BEST_EXTRA + CHECK_RUNS["confirmed"], "strict": 1}
@@ -52,40 +56,52 @@ class Decision:
     reason: str  # one line, with the numbers
 
 
-def decide(rule: Rule, best: list[float], noise: Noise | None, scores: list[float], can_rerun: bool = True) -> Decision:
+def decide(
+    rule: Rule, best: list[float], noise: Noise | None, scores: list[float], can_rerun: bool = True, metric: Metric = VAL_BPB
+) -> Decision:  # fmt: skip
     """What to do with a candidate that has `scores` so far (at least one), against the best's scores. Lower is better.
 
     can_rerun: whether the best can be run again; without that the test goes on with what is known of it.
     """
     if rule == "strict":
-        return _strict(best, scores[0])
+        return _strict(best, scores[0], metric)
     assert noise is not None, "a confirmed study's baseline has measured the noise"
-    return _confirmed(best, noise, scores, can_rerun)
+    return _confirmed(best, noise, scores, can_rerun, metric)
 
 
-def _strict(best: list[float], score: float) -> Decision:
-    gap = mean(best) - score
-    if gap > 0:
-        return Decision("keep", f"{score:.6f} is lower than the best's {mean(best):.6f} by {gap:.6f}")
-    return Decision("discard", f"{score:.6f} is not lower than the best's {mean(best):.6f}")
+def _strict(best: list[float], score: float, metric: Metric) -> Decision:
+    gap, least = mean(best) - score, metric.least_gain
+    found, than = metric.text(score), f"than the best's {metric.text(mean(best))}"
+    if gap <= 0:
+        return Decision("discard", f"{found} is not {metric.better} {than}")
+    if gap < least:
+        return Decision("discard", f"{found} is {metric.better} {than} by {metric.amount(gap)}, and {_least(metric)}")
+    return Decision("keep", f"{found} is {metric.better} {than} by {metric.amount(gap)}")
 
 
-def _confirmed(best: list[float], noise: Noise, scores: list[float], can_rerun: bool) -> Decision:
+def _least(metric: Metric) -> str:
+    return f"{metric.amount(metric.least_gain)} is the least gain worth a keep"
+
+
+def _confirmed(best: list[float], noise: Noise, scores: list[float], can_rerun: bool, metric: Metric) -> Decision:
     n, m = len(scores), len(best)
     root = math.sqrt(n * m / (n + m))  # of the information
-    gap = mean(best) - mean(scores)
+    gap, least = mean(best) - mean(scores), metric.least_gain
     lower = SCREEN * noise.sigma / root if n == 1 else noise.sigma * (AIM / 2 - SLACK / root**2)
-    runs = f"{mean(scores):.6f} is the mean of {n} runs" if n > 1 else f"{scores[0]:.6f}"
-    summary = f"{runs} against the best's {mean(best):.6f} of {m}: {'lower' if gap > 0 else 'higher'} by {abs(gap):.6f}"
-    known = f"sigma {noise.sigma:.6f}, {noise.dof} degrees of freedom"
+    lower = max(lower, least - KEEP * noise.sigma / root)
+    runs = f"{metric.text(mean(scores))} is the mean of {n} runs" if n > 1 else metric.text(scores[0])
+    side = metric.better if gap > 0 else metric.worse
+    summary = f"{runs} against the best's {metric.text(mean(best))} of {m}: {side} by {metric.amount(abs(gap))}"
+    known = f"sigma {metric.amount(noise.sigma)}, {noise.dof} degrees of freedom"
     if gap < lower:
-        return Decision("discard", f"{summary}, and {lower:.6f} is asked for to go on ({known})")
+        return Decision("discard", f"{summary}, and {metric.amount(lower)} is asked for to go on ({known})")
     by_noise = by_spread = math.inf
     if n >= LEAST_RUNS:
         by_noise = student_t(KEEP, noise.dof) * math.sqrt(noise.sigma**2 / n + max(noise.sigma**2, variance(best)) / m)
         by_spread = student_t(OWN, n - 1) * math.sqrt(variance(scores) / n)
-    bounds = f"{by_noise:.6f} is asked for by the noise ({known}) and {by_spread:.6f} by its own spread"
-    if gap > max(by_noise, by_spread):
+    bounds = f"{metric.amount(by_noise)} is asked for by the noise ({known}) and {metric.amount(by_spread)} by its own spread"
+    bounds += f"; {_least(metric)}" if least else ""
+    if gap > max(by_noise, by_spread) and gap >= least:
         return Decision("keep", f"{summary}; {bounds}")
     if can_rerun and m < n + BEST_EXTRA and gap <= by_noise:
         return Decision("again", f"{summary}: the best runs again")

@@ -16,9 +16,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from autoresearch import records
+from autoresearch.errors import UsageError
 from autoresearch.measure.summary import RunResult
-from autoresearch.noise import WORST_BPB
-from autoresearch.run.constraints import Limit
+from autoresearch.metric import Metric
+from autoresearch.run.constraints import NAMED, Bound, Constraints
 
 LONGEST_LINE_BYTES = 1 << 20  # of a line that is written; texts of CHARACTERS take a third of it, were every letter an escape
 _MOST = 2**63 - 1  # of a whole number
@@ -54,12 +55,15 @@ Reasoning = Annotated[str, Meta(max_length=CHARACTERS["reasoning"])]
 Log = Annotated[str, Meta(max_length=CHARACTERS["log"])]
 Agent = Annotated[str, Meta(max_length=CHARACTERS["agent"])]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Joules = Annotated[float, Meta(ge=0, le=1e12)]  # of a training, by what it ran on; measured (loop/watch.py)
 Usd = Annotated[float, Meta(ge=0, le=MOST_USD)]
-Bpb = Annotated[float, Meta(gt=0, le=WORST_BPB)]
+Score = Annotated[float, Meta(ge=-1e300, le=1e300)]  # places.py knows the metric's own bounds
 Share = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Change = Annotated[float, Meta(ge=-2e300, le=2e300)]  # of a score
 Nats = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Measured = Annotated[dict[Name, Annotated[float, Meta(ge=-1e300, le=1e300)]], Meta(max_length=100)]  # run/quantities.py
 _Pair = tuple[Seconds, Seconds]
-_Gain = tuple[Share, Share | None]  # and its standard error, where that is known
+_Gain = tuple[Change, Change | None]  # and its standard error, where that is known
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
@@ -82,6 +86,7 @@ class Study(Event, frozen=True, kw_only=True):
     seed: Seed
     decide: Literal["confirmed", "strict"]  # decide.Rule
     terms: Annotated[str, Meta(max_length=100_000)] | UnsetType = UNSET
+    metric: Metric | UnsetType = UNSET  # of a task; without it val_bpb
 
 
 class Asked(Event, frozen=True, kw_only=True):
@@ -99,9 +104,26 @@ class Asked(Event, frozen=True, kw_only=True):
 class Limits(Event, frozen=True, kw_only=True):
     """run/constraints.py's, from now on."""
 
-    max_params: Limit | None
-    max_memory_gb: Limit | None
-    min_tok_s: Limit | None
+    max_params: Bound | None
+    max_memory_gb: Bound | None
+    min_tok_s: Bound | None
+    limits: Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=100)] | UnsetType = UNSET  # on other quantities
+
+    @classmethod
+    def of(cls, constraints: Constraints) -> "Limits":
+        table: dict[str, Any] = dict.fromkeys(NAMED) | constraints.to_dict()
+        return cls(**table)
+
+    def constraints(self) -> Constraints:
+        table = records.write(self)
+        return Constraints.from_dict({name: table[name] for name in (*NAMED, "limits") if name in table})
+
+    def objection(self) -> str | None:
+        try:
+            self.constraints()
+        except UsageError as error:
+            return str(error)
+        return None
 
 
 class Tried(Event, frozen=True, kw_only=True):
@@ -171,6 +193,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     asleep_seconds: Seconds = 0.0
     taken: Share | None
     device_throttled: bool | None
+    joules: Joules | None = None
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +212,7 @@ class Run(Event, frozen=True, kw_only=True):
     status: Literal["ok", Failed]
     seed: Seed
     reason: Reason | None = None
-    val_bpb: Bpb | None = None
+    val_bpb: Score | None = None
     training_seconds: Seconds | None = None
     startup_seconds: Seconds | None = None
     scoring_seconds: Seconds | None = None
@@ -204,6 +227,8 @@ class Run(Event, frozen=True, kw_only=True):
     checkpoint_bytes: Count | None = None
     bits: Name | None = None
     costs: Costs | None = None
+    measured: Measured | None = None
+    level: Score | None = None
 
     @property
     def result(self) -> RunResult:
@@ -229,6 +254,7 @@ class Invalid(Event, frozen=True, kw_only=True):
     asleep_seconds: Seconds = 0.0
     taken: Share | None
     device_throttled: bool | None
+    joules: Joules | None = None
 
 
 class Speed(Event, frozen=True, kw_only=True):
@@ -260,7 +286,7 @@ class Slice(Event, frozen=True, kw_only=True):
     k: K
     place: Occasion
     against: Number | None
-    bpb: Bpb | None
+    bpb: Score | None
     documents: Name | None
     gain_val: _Gain | None
     gain_slice: _Gain | None
@@ -274,8 +300,8 @@ class Verdict(Event, frozen=True, kw_only=True):
     verdict: Literal["keep", "discard", "crash"]
     state: Word
     reason: Reason | None
-    val_bpb: Bpb | None
-    scores: Annotated[list[Bpb], Meta(max_length=10_000)]
+    val_bpb: Score | None
+    scores: Annotated[list[Score], Meta(max_length=10_000)]
 
     def objection(self) -> str | None:
         is_keep = self.verdict == "keep"
@@ -287,7 +313,7 @@ class Verdict(Event, frozen=True, kw_only=True):
 class Tested(Event, frozen=True, kw_only=True):
     n: Number
     k: K
-    test_bpb: Bpb
+    test_bpb: Score
 
 
 class Revoked(Event, frozen=True, kw_only=True):

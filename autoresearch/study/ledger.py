@@ -7,7 +7,7 @@ No event is written that does not say what events.py asks of it. state.py folds 
 can't be is skipped there, and `status` tells so.
 
     study     tag, seed, decide                                          the first line
-    limits    max_params, max_memory_gb, min_tok_s                        what the owner allows from now on, when it changes
+    limits    max_params, max_memory_gb, min_tok_s, limits (on others)    what the owner allows from now on, when it changes
     tried     commit, key, description                                    an experiment of a ledger that was lost (loop/rebuild.py)
     asked     agent, and the fields of Ask                                a request to a service: what it took and cost
     proposed  agent, commit, base, description, reasoning, cost_usd      an answer that came while something else trained

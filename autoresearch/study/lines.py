@@ -51,16 +51,19 @@ def encode(entry: dict[str, Any], before: str) -> tuple[bytes, str]:
     return f'{body},"check":"{check}"}}\n'.encode(), check
 
 
-def parse(data: bytes, path: Path, strict: bool = True) -> Parsed:
-    """The events in data. Raises StoredStateError for a bad line that is not a torn one; unless strict, it stops there."""
+def parse(data: bytes, path: Path, strict: bool = True, seq: int = 0, check: str = "") -> Parsed:
+    """The events in data. Raises StoredStateError for a bad line that is not a torn one; unless strict, it stops there.
+
+    seq, check: of the event before those in data.
+    """
     lines = data.split(b"\n")
     unfinished = lines.pop()
-    parsed = Parsed()
-    for number, line in enumerate(lines, 1):
+    parsed = Parsed(check=check)
+    for number, line in enumerate(lines, seq + 1):
         decoded = _decode(line, number, parsed.check)
         if decoded is None:
             # A power loss may leave unwritten pages in the last line, which read as zeros, although its end is there.
-            if number == len(lines) and not unfinished and b"\0" in line:
+            if number == seq + len(lines) and not unfinished and b"\0" in line:
                 break
             parsed.damaged = number
             if strict:

@@ -9,6 +9,8 @@ from pathlib import Path
 from autoresearch import durable, locks
 from autoresearch.errors import UsageError
 
+_YOUNGER_SECONDS = 60.0  # chosen: the system's clock may have been set meanwhile, and numbers come round later than that
+
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
@@ -17,7 +19,7 @@ def hold(path: Path) -> Iterator[None]:
     Its folder is made when it is missing, as it is in a `git clone` of a workspace.
     """
     durable.make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)  # it is emptied: no link is
     try:
         if not _patiently(descriptor):
             raise UsageError(
@@ -26,7 +28,10 @@ def hold(path: Path) -> Iterator[None]:
             )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)  # who goes on living without the lock is no `writer`
     finally:
         os.close(descriptor)
 
@@ -49,6 +54,22 @@ def holder(path: Path) -> str | None:
         return None if locks.try_lock(descriptor) else _text(path)
     finally:
         os.close(descriptor)
+
+
+def writer(path: Path) -> int | None:
+    """The process that holds the lock, as its text says: for who looks every second, and must not be in anybody's way.
+
+    Unlike `holder` it never takes the lock for a moment. A process that is younger than the text has only got an old one's number.
+    """
+    import psutil
+
+    try:
+        written = path.stat().st_mtime
+        process = psutil.Process(int(_text(path)))
+        is_it = process.create_time() <= written + _YOUNGER_SECONDS and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, OverflowError, psutil.Error):
+        return None
+    return process.pid if is_it else None
 
 
 def _patiently(descriptor: int) -> bool:

@@ -1,5 +1,6 @@
 """A new study: look at the machine, choose, prepare the text, make the workspace. The first half of `run`, and all of `init`."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -8,30 +9,20 @@ from typing import Any
 
 from autoresearch.data import corpora, sight
 from autoresearch.data.prepare import prepare
-from autoresearch.data.prepared import Prepared
-from autoresearch.data.progress import OnProgress
+from autoresearch.data.progress import OnProgress, silent
 from autoresearch.hardware.autotune import tune
 from autoresearch.hardware.devices import detect
+from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner import plan, profiles
+from autoresearch.hardware.planner.profile_file import Profile
+from autoresearch.run import command, constraints, quantities
 from autoresearch.run.constraints import Constraints
 from autoresearch.run.setup import Setup
-from autoresearch.sandbox import policy
+from autoresearch.sandbox import levels, policy
 from autoresearch.study import terms, workspace
 from autoresearch.study.workspace import Study
-
-CONSTRAINTS = tuple(Constraints.__dataclass_fields__)
-
-
-def summary(prepared: Prepared) -> str:
-    """How much text there is of each kind, and what of it was mended or left out."""
-    held_out = [(prepared.val_bytes, "validation"), (prepared.test_bytes, "test"), (prepared.slice_bytes, "the audit slice")]
-    parts = [f"{size / 1e6:,.1f} MB for {name}" for size, name in ((prepared.train_bytes, "training"), *held_out) if size]
-    repeated = prepared.duplicates_of_val + prepared.duplicates_in_val
-    mended = [
-        (prepared.repaired_documents, "documents not in UTF-8: converted"),
-        (repeated, "documents left out, the same as held-out ones"),
-    ]
-    return "; ".join([", ".join(parts), *(f"{count:,} {what}" for count, what in mended if count)])
+from autoresearch.task import registry as tasks
+from autoresearch.task.contract import Task
 
 
 def make(
@@ -39,25 +30,32 @@ def make(
     chosen: Mapping[str, Any],
     say: Callable[[str], None],
     bars: Callable[[], AbstractContextManager[OnProgress | None]],
-    sandbox: int,
+    sandbox: int | None,
 ) -> tuple[Study, Setup]:
     """The study and what its runs are made with; each choice is said with its reason.
 
     chosen: the options of `run` by name; profile, backend and corpus have to be there. bars: shows how far a long step is.
-    sandbox: the level of the cells. Raises UsageError and EnvironmentFailure before anything is stored.
+    sandbox: the level of the cells; None: not known yet. Raises UsageError and EnvironmentFailure before anything is stored.
     """
     tag = workspace.today() if chosen.get("tag") is None else chosen["tag"]
     terms.check_tag(tag)
+    table = tasks.find(chosen.get("task") or tasks.DEFAULT)
+    options = tasks.given(table, chosen)
     workspace.check_free(folder)
     with bars() as on_progress:
         if on_progress:
             on_progress(detect.LOOKING, 0, None)
-        planned = plan.make(chosen["backend"], chosen["profile"], chosen.get("device"))
+        planned = plan.make(chosen["backend"], chosen["profile"], chosen.get("device"), tasks.backends(table))
+    if not table.sizes:
+        planned = replace(planned, profile=tasks.sized(table, planned.profile))
     backend = planned.choice.backend
     # Before the text is fetched: a constant that this train.py has not, a limit that nothing here can tell of.
     profiles.check(planned.profile, {backend.name: backend})
-    constraints = Constraints.asked({name: chosen.get(name) for name in CONSTRAINTS})
-    constraints.check_known(backend)
+    kind = tasks.kind(table)
+    guards = kind.guards(options)  # a task's limit on what this study has none of is none
+    usual = [f"{name}{text}" for name, text in table.limits.items() if name in guards or name in quantities.QUANTITIES]
+    limits = [*usual, *constraints.asked(chosen)]
+    constraints.check(limits, backend, table.scoring, guards)
     if chosen.get("train_seconds") is not None:
         planned = replace(planned, profile=planned.profile.with_train_seconds(chosen["train_seconds"]))
     say(f"machine   {planned.choice.facts.device}")
@@ -65,27 +63,43 @@ def make(
     if backend.card_reason:
         say(f"device    {backend.card_reason}")
     # Before autotune, which takes a while.
-    corpus, reason = corpora.choose(chosen["corpus"], planned.profile.data.corpus)
-    if place := sight.place(corpora.resolved(corpus)):
-        policy.check_hidden(sandbox, [place], backend.sandbox)
-    if chosen["profile"] == "auto" and chosen.get("autotune") != "off":
+    source = kind.source(table, chosen["corpus"], options, planned.profile.data)
+    if place := sight.place(corpora.resolved(source.name)):
+        policy.check_hidden(sandbox or 0, [place], backend.sandbox)
+    if table.sizes and chosen["profile"] == "auto" and chosen.get("autotune") != "off":
         answer, seconds = chosen.get("autotune"), planned.profile.budget.train_seconds
         length = tune.default_seconds(chosen.get("hours"), chosen.get("experiments"), seconds)
         with bars() as on_progress:
             planned = tune.tuned(
-                planned, corpus, lambda vocab_size: prepare(corpus, vocab_size, on_progress), say,
+                planned, source.name, lambda vocab_size: prepare(source.name, vocab_size, on_progress), say,
                 is_again=answer is not None, seconds=answer if isinstance(answer, float) else length,
+                on_progress=on_progress or silent,
             )  # fmt: skip
     profile, choice = planned.profile, planned.choice
     say(f"profile   {profile.name}: {planned.profile_reason}")
-    say(f"corpus    {corpus}: {reason}")
+    if table.name != tasks.DEFAULT:
+        say(f"task      {table.name}: {table.title}")
+    say(f"corpus    {source.name}: {source.reason}")
     with bars() as on_progress:
-        prepared = prepare(corpus, profile.data.vocab_size, on_progress)
-    say(f"text      {summary(prepared)}")
+        prepared = kind.prepared_from(table, source, options, profile.data, on_progress or silent)
+    task = tasks.bound(table, prepared, options, profile.data)
+    say(f"{'text' if task.is_causal else 'data':<9} {task.summary()}")
+    for warning in task.facts.get("warnings", ()):
+        say(f"warning   {warning}")
+    if task.table.is_paired:
+        say(f"tried     {_tried_out(choice.backend, task, profile, sandbox)}")
     study = workspace.create(
         folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
         seed=workspace.DEFAULT_SEED if chosen.get("seed") is None else chosen["seed"], decide=chosen.get("decide") or "confirmed",
-        stop_early=bool(chosen.get("stop_early")), constraints=constraints,
+        stop_early=bool(chosen.get("stop_early")), constraints=Constraints().changed(limits), task=task,
     )  # fmt: skip
     say(f"workspace {folder}")
-    return study, terms.setup(study, choice.backend, prepared, sandbox)
+    return study, terms.setup(study, choice.backend, prepared, sandbox or 0)
+
+
+def _tried_out(backend: Backend, task: Task, profile: Profile, sandbox: int | None) -> str:
+    """What the commands gave on the files as they are. UsageError."""
+    level, budget = levels.reach().level if sandbox is None else sandbox, profile.budget
+    setup = Setup(backend, task, budget.train_seconds, budget.startup_limit_seconds, level, variables=backend.variables)
+    with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as folder:
+        return command.try_out(setup, workspace.first_text(task, backend, profile), Path(folder).resolve() / "run")

@@ -3,6 +3,7 @@
 Each function here gets a State and an event, and gives what is wrong, in words, or None.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 
 def objection(state: "State", event: events.Event) -> str | None:
+    for score in _scores(event):
+        if not state.metric.allows(score):
+            return f"{score} is no {state.metric.name}"
     match event:
         case events.Study():
             return "the study has begun before" if state.study else None
@@ -37,6 +41,11 @@ def objection(state: "State", event: events.Event) -> str | None:
         case events.Skip():
             return _known(state, event.n) if event.n else "the baseline can't be skipped"
     return None
+
+
+def _scores(event: events.Event) -> Iterator[float]:
+    found = [getattr(event, name, None) for name in ("val_bpb", "bpb", "test_bpb")]
+    yield from (score for score in [*found, *getattr(event, "scores", ())] if score is not None)
 
 
 def _known(state: "State", n: int) -> str | None:

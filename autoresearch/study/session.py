@@ -6,13 +6,14 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pygit2
+from msgspec import UNSET
 
 from autoresearch import durable
 from autoresearch.border import files
@@ -22,11 +23,11 @@ from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.measure.summary import RunResult
+from autoresearch.metric import VAL_BPB
 from autoresearch.paths import git
 from autoresearch.report import picture, table
-from autoresearch.run import disk, experiment
+from autoresearch.run import command, disk, engine, experiment
 from autoresearch.run.bounds import Bounds
-from autoresearch.run.constraints import Constraints
 from autoresearch.run.scoring import BITS
 from autoresearch.run.setup import OnProgress, Progress, Setup
 from autoresearch.sandbox import policy
@@ -34,7 +35,7 @@ from autoresearch.study import events, lock
 from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.state import State
-from autoresearch.study.store import Store, check_ledger, head_file
+from autoresearch.study.store import Store, check_ledger, head_file, work_tree_text
 from autoresearch.study.workspace import STUDY, Study
 from autoresearch.text import described
 
@@ -60,7 +61,7 @@ class Listener(Protocol):
 class Begun:
     """The first run of an experiment that waits at READY."""
 
-    warm: experiment.Warm
+    warm: experiment.Warm | command.Laid
     conditions: dict[str, Any]  # of the machine, before its start
 
 
@@ -95,27 +96,17 @@ class Session:
     @property
     def setup(self) -> Setup:
         """With the limits as they are now, and what the baseline has shown so far: its text, and what its scoring took."""
-        limits = self.state.limits
-        setup = replace(self._setup, constraints=limits) if limits else self._setup
-        baseline = self.state.baseline
-        if baseline is None:
-            return setup
-        has_device = bool(policy.matching(setup.backend.sandbox.devices))
-        bounds = Bounds.of(setup.train_seconds, baseline.results, has_device)
-        return replace(setup, baseline=self.store.text(baseline.commit), bounds=bounds)
+        return as_known(self._setup, self.state, self.store.text)
 
-    def limit(self, limits: Mapping[str, float]) -> None:
-        """Take the owner's limits over, where they are others than before; infinity lifts one. What was decided stays."""
+    def limit(self, limits: Iterable[str]) -> None:
+        """Take the owner's limits over (run/constraints.py), where they are others than before. What was decided stays."""
         before = self.setup.constraints
-        now = Constraints.asked({**vars(before), **limits})
+        now = before.changed(limits)
         if now != before:
-            self.record(events.Limits(**asdict(now)))
-            options = ", ".join(f"--{name.replace('_', '-')} {value:,.10g}" for name, value in now.to_dict().items())
-            self.note(f"limits from now on: {options or 'none'}")
+            self.record(events.Limits.of(now))
+            self.note(f"limits from now on: {', '.join(limit.option for limit in now.limits) or 'none'}")
         best = self.state.best
-        last = best.results[-1] if best and best.results else None
-        speed = last.total_tokens / last.training_seconds if last and last.total_tokens and last.training_seconds else None
-        if last and (broken := now.objection(last.num_params, last.peak_memory_bytes, speed)):
+        if best and (broken := now.objection(best.quantities)):
             self.note(f"the best itself breaks a limit ({broken}): edits of it may, too")
 
     def record(self, event: events.Event) -> None:
@@ -197,8 +188,13 @@ class Session:
         """For the listener only: nothing trains, and why."""
         self._tell("event", {"event": "wait", "reason": text})
 
-    def note(self, text: str) -> None:
-        self._tell("event", {"event": "note", "reason": text})
+    def show_thinking(self, agent: str | None) -> None:
+        """For the panel only: who works on an answer now."""
+        self._tell("event", {"event": "thinking", "agent": agent})
+
+    def note(self, text: str, unavailable: str | None = None) -> None:
+        """unavailable: the agent that can't propose, where that is what it says."""
+        self._tell("event", {"event": "note", "reason": text} | ({"unavailable": unavailable} if unavailable else {}))
 
     def follow(self) -> None:
         """Bring everything that is drawn from the ledger in line with it, as far as others let us: see `drawn`."""
@@ -208,7 +204,7 @@ class Session:
             for note in self.drawn("the branch and train.py", update) or []:
                 self.note(note)
         self._prune_runs()
-        rows = table.tsv(self.state.experiments)
+        rows = table.tsv(self.state.experiments, self.state.metric)
         self.drawn("results.tsv", lambda: durable.write(self.study.folder / "results.tsv", rows))
 
     def drawn(self, what: str, draw: Callable[[], Result]) -> Result | None:
@@ -288,7 +284,8 @@ class Session:
                 " a new study in another folder can have other terms (`autoresearch run --workspace NEW_FOLDER`, with options)"
             )
         if known is None:
-            self.record(events.Study(tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text))
+            metric = UNSET if self.study.metric == VAL_BPB else self.study.metric
+            self.record(events.Study(tag=self.study.tag, seed=self.study.seed, decide=self.study.decide, terms=text, metric=metric))
 
     def _prune_runs(self) -> None:
         """Weights are kept of what is under way and of the best, without most of its runs since its verdict."""
@@ -296,7 +293,7 @@ class Session:
         needed = {run.folder for run in best.weighty} if best else set()
         needed |= {run.folder for run in pending.runs} if pending else set()
         for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
-            if folder.name not in needed and folder.name not in self._pruned:
+            if folder.name not in needed and folder.name not in self._pruned and not folder.is_symlink():
                 self._pruned.add(folder.name)
                 for path in folder.iterdir():
                     if path.name not in _KEPT_FILES:
@@ -354,18 +351,28 @@ def opened(
                 session.begun.warm.__exit__()
 
 
+def as_known(setup: Setup, state: State, text_of: Callable[[str], str]) -> Setup:
+    """The setup with the limits as they are now, and what the baseline has shown. text_of: the train.py of a commit."""
+    setup = replace(setup, constraints=state.limits) if state.limits else setup
+    baseline = state.baseline
+    if baseline is None:
+        return setup
+    has_device = bool(policy.matching(setup.backend.sandbox.devices))
+    bounds = Bounds.of(setup.train_seconds, baseline.results, has_device)
+    return replace(setup, baseline=text_of(baseline.commit), bounds=bounds)
+
+
 def train_outside(study: Study, setup: Setup, seed: int, on_progress: OnProgress) -> RunResult:
     """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
     with lock.hold(study.lock):
-        try:
-            text = (study.folder / "train.py").read_text(encoding="utf-8")
-        except (FileNotFoundError, UnicodeDecodeError) as error:
-            cure = f"`{git(study.folder)} checkout HEAD train.py` restores it"
-            raise UsageError(f"no readable train.py in {study.folder} ({error}); {cure}") from error
+        text = work_tree_text(study.folder)
+        if text is None:
+            cure = f"`{git(study.folder)} checkout HEAD .` restores it"
+            raise UsageError(f"no readable {' '.join(study.files) or 'train.py'} in {study.folder}; {cure}")
         folder = study.runs / "train"
         if folder.exists():
             files.remove(folder)
-        return experiment.execute(setup, text, seed, folder, on_progress)
+        return engine.of(setup).execute(setup, text, seed, folder, on_progress)
 
 
 def conditions_for(setup: Setup, before: Conditions | None = None) -> Conditions:

@@ -11,13 +11,16 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from msgspec import UNSET
 
 from autoresearch.errors import LedgerRefusal
 from autoresearch.measure.summary import RunResult
-from autoresearch.noise import Gain, Noise, Scored, gain, pooled_noise
+from autoresearch.metric import VAL_BPB, Metric
+from autoresearch.noise import Gain, Noise, Scored, at_level, gain, mean, pooled_noise
+from autoresearch.run import quantities
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import events, places
 from autoresearch.study.decide import CHECK_RUNS
@@ -34,7 +37,13 @@ class Run:
     folder: str  # under .autoresearch/runs
     sandbox: int | None = None  # the level of its cell; None in ledgers from before there was one
     result: RunResult | None = None
+    joules: float | None = None  # that the training took; None: not known
     disturbed: str | None = None  # why it would not have counted, had it not been the last try
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What was measured beside its score (run/quantities.py); empty without one."""
+        return quantities.of(self.result, self.joules) if self.result and self.result.ok else {}
 
 
 @dataclass(frozen=True)
@@ -153,6 +162,11 @@ class Experiment(Scored):
         return statistics.median(known) if known else None
 
     @property
+    def quantities(self) -> dict[str, float]:
+        """The median of each over its runs."""
+        return quantities.medians(run.quantities for run in self.runs)
+
+    @property
     def peak_memory_bytes(self) -> int | None:
         return max((result.peak_memory_bytes for result in self.results if result.peak_memory_bytes), default=None)
 
@@ -234,9 +248,29 @@ class State:
         return first.state if first is not None and first.verdict not in (None, "keep") else None
 
     @property
+    def metric(self) -> Metric:
+        """Of the study's task."""
+        return VAL_BPB if self.study is None or self.study.metric is UNSET else self.study.metric
+
+    @property
     def noise(self) -> Noise | None:
         """The spread between seeds on this machine, from the baseline and what was kept (noise.py says why)."""
-        return pooled_noise([experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"])
+        groups = [experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"]
+        return pooled_noise(groups, self.metric)
+
+    @property
+    def noise_at_best(self) -> Noise | None:
+        """What decides. Paired scores are ratios: what makes a program ten times as fast makes their spread ten times smaller."""
+        if self.best is None or all(result.level is None for result in self.best.results):
+            return self.noise
+        groups = [experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"]
+        return pooled_noise(at_level([group for group in groups if group], mean(self.best.counted)), self.metric) or self.noise
+
+    def spread(self, quantity: str, at: float) -> float | None:
+        """Its standard deviation between runs of one commit, about the value `at`: by the baseline and what was kept."""
+        kept = [experiment for experiment in self.experiments if experiment.verdict == "keep" or experiment.number == 0]
+        groups = [[known[quantity] for run in one.runs if quantity in (known := run.quantities)] for one in kept]
+        return quantities.spread(quantity, at, groups)
 
     @property
     def unfinished(self) -> Experiment | None:
@@ -249,6 +283,14 @@ class State:
         if self.best is None or self.best.number == 0:
             return None
         return gain(self.experiments[0].fair, self.best.fair, self.noise)
+
+    @property
+    def test_gain(self) -> float | None:
+        """How far the best lies below the baseline on the test text; None while it is the baseline, or where one was not tested."""
+        first, best = self.baseline, self.best
+        if first is None or best is None or best is first or first.test_bpb is None or best.test_bpb is None:
+            return None
+        return first.test_bpb - best.test_bpb
 
     @property
     def slice_gain(self) -> Slice | None:
@@ -280,8 +322,12 @@ class State:
 
     @property
     def experiment_seconds(self) -> float | None:
-        """The usual time of an experiment: a median, since a night's sleep between start and verdict says nothing."""
-        known = [experiment.seconds for experiment in self.experiments[1:] if experiment.seconds is not None][-USUAL:]
+        """The usual time from one verdict to the next, with the wait for the proposal and its compilation.
+
+        A median, since a night's sleep in between, or a pause, says nothing.
+        """
+        times = [datetime.fromisoformat(one.decided) for one in self.experiments[-USUAL - 1 :] if one.decided]
+        known = [seconds for before, after in pairwise(times) if (seconds := (after - before).total_seconds()) >= 0]
         return statistics.median(known) if known else None
 
     @property
@@ -322,7 +368,7 @@ class State:
             case events.Study():
                 self.study = event
             case events.Limits():
-                self.limits = Constraints(event.max_params, event.max_memory_gb, event.min_tok_s)
+                self.limits = event.constraints()
             case events.Tried():
                 self.lost_keys[event.key] = event.description
             case events.Asked():
@@ -415,6 +461,7 @@ class State:
         self.results += 1
         self.last_startup_seconds = result.startup_seconds
         if event.watched:
+            run.joules = event.watched.joules
             run.disturbed = event.watched.state and f"{event.watched.state}: {event.watched.reason}"
             self.reference.apply_run(event.watched)
 

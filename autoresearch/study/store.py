@@ -1,6 +1,9 @@
 """The workspace's git repository: every proposal a commit that stays findable, the branch always the best.
 
-Promises: nothing of the user's is lost (train.py in the work tree is only overwritten when its text is a text of the study, a
+The text of a study is its train.py, or the files that its study.toml names, as one text (bundle.py): in a commit, in the index and
+in the work tree they lie at their own paths, and here alone one is made of the other.
+
+Promises: nothing of the user's is lost (the text in the work tree is only overwritten when it is a text of the study, a
 commit of the user's on the branch keeps a ref); no reset, no clean, no `add .`, no push; the user's index, other branches and
 settings stay as they are; what is written is synced before the call returns. All of it can be made again from the ledger and
 the objects, in any order: `update` may be called at any time and ends in the same state.
@@ -12,9 +15,11 @@ the objects, in any order: `update` may be called at any time and ends in the sa
 """
 
 import contextlib
+import functools
 import re
 import time
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +27,13 @@ import pygit2
 from pygit2.enums import FileMode, RepositoryOpenFlag
 
 from autoresearch import durable
+from autoresearch.bundle import SINGLE, Layout
 from autoresearch.errors import StoredStateError
 from autoresearch.paths import typed
 from autoresearch.text import unified_diff
 
-TRAIN_PY = "train.py"
+TRAIN_PY = SINGLE
+STUDY = "study.toml"
 
 
 class Store:
@@ -49,10 +56,7 @@ class Store:
         durable.step("git", folder / ".git")
         pygit2.init_repository(str(folder), initial_head=f"autoresearch/{tag}")
         store = cls(folder, tag)
-        builder = store._repo.TreeBuilder()
-        for name, content in files.items():
-            builder.insert(name, store._blob(content), FileMode.BLOB)
-        commit = store._commit("Start of the study", builder, [])
+        commit = store._commit("Start of the study", store._tree(pygit2.Index(), files), [])
         with store._changed_index() as index:
             index.read_tree(store._repo[commit].tree)
         store._sync_new_repository()
@@ -72,25 +76,33 @@ class Store:
         return None if tip is None else str(list(self._repo.walk(pygit2.Oid(hex=tip)))[-1].id)
 
     def text(self, commit: str) -> str:
-        """The train.py of a commit."""
-        return _file(self._repo, commit).decode("utf-8")
+        """The text of a commit. KeyError when it has none."""
+        return _text(self._repo, commit).decode("utf-8")
 
     def blob(self, commit: str | pygit2.Oid) -> str | None:
-        """Git's id of a commit's train.py; None when a commit of the user's has none."""
+        """What git calls a commit's text; None when a commit of the user's has none."""
         tree = self._repo[commit].tree
-        return str(tree[TRAIN_PY].id) if TRAIN_PY in tree else None
+        if not _layout_of(self._repo, tree).patterns:
+            return str(tree[SINGLE].id) if SINGLE in tree else None
+        try:
+            return str(pygit2.hash(_text(self._repo, commit)))
+        except (KeyError, ValueError):
+            return None
 
     def is_users_edit(self, blobs: set[str]) -> bool:
-        """Whether the train.py in the folder is a text of the user's own: neither one of blobs nor one of the branch's."""
+        """Whether the text in the folder is one of the user's own: neither one of blobs nor one of the branch's."""
         content = _work_tree_bytes(self.folder)
         return content is not None and not self._is_stored(str(pygit2.hash(content)), blobs)
 
     def propose(self, base: str, text: str, message: str) -> tuple[str, str]:
-        """(commit, blob) of a child of base with another train.py. No ref points at it yet."""
-        blob = self._blob(text.encode("utf-8"))
-        builder = self._repo.TreeBuilder(self._repo[base].tree)
-        builder.insert(TRAIN_PY, blob, FileMode.BLOB)
-        return self._commit(message, builder, [pygit2.Oid(hex=base)]), str(blob)
+        """(commit, blob) of a child of base with another text. No ref points at it yet."""
+        content, tree = text.encode("utf-8"), self._repo[base].tree
+        layout, index = _layout_of(self._repo, tree), pygit2.Index()
+        index.read_tree(tree)
+        files = layout.files(content)
+        for path in [entry.path for entry in index if layout.takes(entry.path) and entry.path not in files]:
+            index.remove(path)
+        return self._commit(message, self._tree(index, files), [pygit2.Oid(hex=base)]), str(pygit2.hash(content))
 
     def merge(self, base: str, edited: str, onto: str) -> str | None:
         """The edit from base to edited, made on another text as `git merge` would; None when they touch the same lines."""
@@ -98,7 +110,7 @@ class Store:
             return edited
         texts = (base, onto, edited)
         ancestor, ours, theirs = (
-            pygit2.IndexEntry(TRAIN_PY, self._repo.create_blob(text.encode("utf-8")), FileMode.BLOB) for text in texts
+            pygit2.IndexEntry(SINGLE, self._repo.create_blob(text.encode("utf-8")), FileMode.BLOB) for text in texts
         )
         merged = self._repo.merge_file_from_index(ancestor, ours, theirs, use_deprecated=False)
         return merged.contents if merged.automergeable else None
@@ -141,10 +153,10 @@ class Store:
         if self._repo.references["HEAD"].target != self.branch:
             back = f"git switch {self.branch.removeprefix('refs/heads/')}"
             return [*notes, f"the workspace has another branch checked out: left alone; go back with `{back}`"]
-        content = _file(self._repo, best)
-        self._update_index(str(pygit2.hash(content)), blobs)
+        content = _text(self._repo, best)
+        self._update_index(content, blobs)
         if not self.is_users_edit(blobs) and _work_tree_bytes(self.folder) != content:
-            durable.write(self.folder / TRAIN_PY, content)
+            put_work_tree(self.folder, content)
         return notes
 
     def _move_branch(self, target: str) -> list[str]:
@@ -168,14 +180,19 @@ class Store:
         prefix = self.ref_name("")
         return any(str(self._repo.references[name].target) == commit for name in self._repo.references if name.startswith(prefix))
 
-    def _update_index(self, blob: str, blobs: set[str]) -> None:
-        """Only train.py's line, and only when the user has not staged a text of his own."""
-        index = self._read_index()
-        staged = str(index[TRAIN_PY].id) if TRAIN_PY in index else None
-        if staged == blob or (staged is not None and not self._is_stored(staged, blobs)):
+    def _update_index(self, content: bytes, blobs: set[str]) -> None:
+        """Only the text's lines, and only when the user has not staged a text of his own."""
+        index, layout = self._read_index(), layout_of(self.folder)
+        lines = {entry.path: entry.id for entry in index if layout.takes(entry.path)}
+        staged = layout.text({path: _data(self._repo, line) for path, line in lines.items()})
+        if staged == content or (staged is not None and not self._is_stored(str(pygit2.hash(staged)), blobs)):
             return
+        files = layout.files(content)
         with self._changed_index() as index:
-            index.add(pygit2.IndexEntry(TRAIN_PY, pygit2.Oid(hex=blob), FileMode.BLOB))
+            for path in lines.keys() - files.keys():
+                index.remove(path)
+            for path, own in files.items():
+                index.add(pygit2.IndexEntry(path, pygit2.hash(own), FileMode.BLOB))
 
     def _sync_new_repository(self) -> None:
         """What libgit2 does not sync by itself: the files and folders that it makes a repository of."""
@@ -225,9 +242,14 @@ class Store:
         durable.step("git", objects / "blob")
         return self._repo.create_blob(content)
 
-    def _commit(self, message: str, builder: pygit2.TreeBuilder, parents: list[pygit2.Oid]) -> str:
+    def _tree(self, index: pygit2.Index, files: dict[str, bytes]) -> pygit2.Oid:
+        """Of the index, in memory, with these files in it."""
+        for path, content in files.items():
+            index.add(pygit2.IndexEntry(path, self._blob(content), FileMode.BLOB))
         durable.step("git", self._git / "objects" / "tree")
-        tree = builder.write()
+        return index.write_tree(self._repo)
+
+    def _commit(self, message: str, tree: pygit2.Oid, parents: list[pygit2.Oid]) -> str:
         # A signature of our own: a machine without a git identity can run a study.
         author = pygit2.Signature("autoresearch", "autoresearch@localhost", int(time.time()), 0)
         durable.step("git", self._git / "objects" / "commit")
@@ -259,7 +281,7 @@ class Store:
 
 
 def work_tree_text(folder: Path) -> str | None:
-    """The train.py that lies in the folder, with LF at the line ends; None when it is gone or is not UTF-8."""
+    """The text that lies in the folder, with LF at the line ends; None when it is gone or is not UTF-8."""
     content = _work_tree_bytes(folder)
     try:
         return None if content is None else content.decode("utf-8")
@@ -267,11 +289,50 @@ def work_tree_text(folder: Path) -> str | None:
         return None
 
 
+def work_tree_files(folder: Path) -> dict[str, bytes]:
+    """The files of the study's text as they lie in its folder."""
+    layout = layout_of(folder)
+    if not layout.patterns:
+        found = [folder / SINGLE] if (folder / SINGLE).is_file() else []
+    else:
+        found = [path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in (".git", ".autoresearch")]
+    names = {path.relative_to(folder).as_posix(): path for path in found if path.is_file() and not path.is_symlink()}
+    return {name: path.read_bytes() for name, path in sorted(names.items()) if layout.takes(name)}
+
+
+def put_work_tree(folder: Path, content: bytes) -> None:
+    """Lay a text into the folder; files of the study's text that are not in it are removed."""
+    layout = layout_of(folder)
+    files = layout.files(content)
+    for name in work_tree_files(folder).keys() - files.keys():
+        durable.remove(folder / name)
+    for name, own in files.items():
+        durable.make_folder((folder / name).parent)
+        durable.write(folder / name, own)
+
+
 def _work_tree_bytes(folder: Path) -> bytes | None:
+    files = {name: content.replace(b"\r\n", b"\n") for name, content in work_tree_files(folder).items()}
     try:
-        return (folder / TRAIN_PY).read_bytes().replace(b"\r\n", b"\n")
+        return layout_of(folder).text(files)
+    except ValueError:  # one is not UTF-8: a text that is none, and of the user's own
+        return b"\xff"
+
+
+def layout_of(folder: Path) -> Layout:
+    """Which files of a workspace are its study's text."""
+    try:
+        return _layout((folder / STUDY).read_bytes())
     except FileNotFoundError:
-        return None
+        return Layout()
+
+
+@functools.lru_cache(16)
+def _layout(study: bytes) -> Layout:
+    try:
+        return Layout(tuple(tomllib.loads(study.decode("utf-8")).get("files", ())))
+    except (ValueError, TypeError):
+        return Layout()
 
 
 def _settings() -> None:
@@ -318,7 +379,7 @@ def numbered(folder: Path, tag: str) -> dict[int, str]:
     """The experiments that have a ref: number -> commit. None where there is no repository: whoever opens it says so."""
     prefix = f"refs/autoresearch/{tag}/"
     try:
-        refs = list(_reader(folder).references.iterator())
+        refs = list(reader(folder).references.iterator())
     except pygit2.GitError:
         return {}
     commits = {}
@@ -331,32 +392,79 @@ def numbered(folder: Path, tag: str) -> dict[int, str]:
 
 def message(folder: Path, commit: str) -> str:
     """A commit's message."""
-    stored = _reader(folder).get(commit)
+    stored = reader(folder).get(commit)
     return stored.raw_message.decode("utf-8", "replace") if isinstance(stored, pygit2.Commit) else ""
 
 
 def head_file(folder: Path, name: str) -> bytes | None:
     """A file as it stands in the commit that is checked out in folder's own repository, or None."""
     try:
-        repo = _reader(folder)
+        repo = reader(folder)
         return _file(repo, repo.head.target, name)
     except (pygit2.GitError, KeyError):  # no repository, no commit yet, no such file
         return None
 
 
 def text_of(folder: Path, commit: str) -> str:
-    """The train.py of a commit, for readers beside a running study."""
-    return _file(_reader(folder), commit).decode("utf-8")
+    """The text of a commit, for readers beside a running study."""
+    return texts(folder)(commit)
+
+
+def texts(folder: Path) -> Callable[[str], str]:
+    """`text_of` for many commits: the repository is opened once."""
+    repo = reader(folder)
+    return lambda commit: _text(repo, commit).decode("utf-8")
 
 
 def diff(folder: Path, before: str, after: str) -> str:
-    """What changed in train.py between two commits, as a patch."""
-    repo = _reader(folder)
-    old, new = (_file(repo, commit).decode("utf-8") for commit in (before, after))
-    return unified_diff(old, new, f"{TRAIN_PY} {before[:7]}", f"{TRAIN_PY} {after[:7]}")
+    """What changed in the text between two commits, as a patch."""
+    repo = reader(folder)
+    old, new = (files_of(repo, commit) for commit in (before, after))
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    return "".join(
+        unified_diff(_shown(old, name), _shown(new, name), f"{name} {before[:7]}", f"{name} {after[:7]}") for name in names
+    )
 
 
-def _file(repo: pygit2.Repository, commit: str | pygit2.Oid, name: str = TRAIN_PY) -> bytes:
+def _shown(files: dict[str, bytes], name: str) -> str:
+    return files.get(name, b"").decode("utf-8")
+
+
+def files_of(repo: pygit2.Repository, commit: str | pygit2.Oid) -> dict[str, bytes]:
+    """The files of a commit's text. KeyError when it has none."""
+    holder = repo[commit]
+    if not isinstance(holder, pygit2.Commit):
+        raise KeyError(str(commit))
+    layout = _layout_of(repo, holder.tree)
+    if not layout.patterns:
+        return {SINGLE: _file(repo, commit, SINGLE)}
+    index = pygit2.Index()
+    index.read_tree(holder.tree)
+    files = {entry.path: _data(repo, entry.id) for entry in index if layout.takes(entry.path)}
+    if not files:
+        raise KeyError(" ".join(layout.patterns))
+    return files
+
+
+def _text(repo: pygit2.Repository, commit: str | pygit2.Oid) -> bytes:
+    holder = repo[commit]
+    text = _layout_of(repo, holder.tree).text(files_of(repo, commit)) if isinstance(holder, pygit2.Commit) else None
+    if text is None:
+        raise KeyError(str(commit))
+    return text
+
+
+def _data(repo: pygit2.Repository, blob: pygit2.Oid) -> bytes:
+    holder = repo[blob]
+    assert isinstance(holder, pygit2.Blob), "an index has nothing else that a layout takes"
+    return holder.data
+
+
+def _layout_of(repo: pygit2.Repository, tree: pygit2.Tree) -> Layout:
+    return _layout(_data(repo, tree[STUDY].id)) if STUDY in tree else Layout()
+
+
+def _file(repo: pygit2.Repository, commit: str | pygit2.Oid, name: str) -> bytes:
     """A file as it stands in a commit. KeyError when there is none, or a folder of that name."""
     holder = repo[commit]
     blob = holder.tree[name] if isinstance(holder, pygit2.Commit) else None
@@ -365,6 +473,7 @@ def _file(repo: pygit2.Repository, commit: str | pygit2.Oid, name: str = TRAIN_P
     return blob.data
 
 
-def _reader(folder: Path) -> pygit2.Repository:
+def reader(folder: Path) -> pygit2.Repository:
+    """The workspace's own repository, beside a running study: for who moves none of its refs."""
     _settings()
     return pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)

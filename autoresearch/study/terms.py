@@ -5,22 +5,23 @@ Each check says what differs, from what to what, and how to go on: scores measur
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoresearch import choices, paths
 from autoresearch.data import corpora
-from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.data.progress import OnProgress, silent
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices import accelerator, cards, detect
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner import profiles
-from autoresearch.run import cells
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import policy
+from autoresearch.task import registry as tasks
+from autoresearch.task.prepared import code
+from autoresearch.task.table import Prepared, Source
 
 if TYPE_CHECKING:
     from autoresearch.study.workspace import Study
@@ -32,6 +33,7 @@ SAME_SCORES = frozenset({
     "24a501510e53a615df8885e56b65fad9",  # measure/, before its types
     "255757bc6dbda35715504ee6fb11bc68",  # measure/, before a device was given a step ahead
     "bffe66791d5a7a095a5e3c4c49f051e8",  # measure/, before it waited for whoever holds a file on Windows
+    "89f8b7276b3d126963e2fb0beb70d27b",  # measure/, before there were tasks
     "297ab8eb86bde598c5aa71ed89d7fcc8",  # cpu, the same
     "641f14926d67e603622fe75e18957e5d",  # cpu, before its compiler was tried and paths were quoted
     "4fde920ceb2b7d09accbd02dd17cdf2d",  # mlx, before it had limits of memory
@@ -41,31 +43,39 @@ SAME_SCORES = frozenset({
     "91386f0e9991a520242aefa879eb3109",  # xpu, the same
     "00e829b97ccd8959892af24c6f18e735",  # null, before it could play several cards
     "380a97621f3dc8314fc1983e34b40fac",  # null, before it refused a list of devices that is none
+    "dd89fcef64319d312e27277d4fc980eb",  # null, before models of other arrays than its table
 })  # fmt: skip
 _COMPARED = ("device", "dtype", "compile", "attention")
 
 
-def ready(study: "Study", sandbox: int, on_progress: OnProgress | None = None, device: str | None = None) -> Setup:
+def ready(
+    study: "Study", sandbox: int, on_progress: OnProgress | None = None, device: str | None = None,
+    on_changes: Callable[[list[str]], None] | None = None,
+) -> Setup:  # fmt: skip
     """Look at the machine and the prepared text again, and return what every run of the study needs. sandbox: the cells' level.
-    device: another one than the study began on, which has to be like it.
+    device: another one than the study began on, which has to be like it. on_changes: is told what is not as the study began with,
+    for what writes nothing into it; by default that is refused.
 
     Raises UsageError naming what changed, UsageError or EnvironmentFailure when the backend or the text can't be had.
     """
     on_progress = on_progress or silent
+    tasks.find(study.task.named)
     on_progress(detect.LOOKING, 0, None)
-    choice = detect.detect(study.backend, choices.settled(study.profile.runtime, study.facts.dtype), device, study.facts.device_id)
-    check_machine(study, choice.backend, choice.facts)
+    asked = choices.settled(study.profile.runtime, study.facts.dtype)
+    choice = detect.detect(study.backend, asked, device, study.facts.device_id, tasks.backends(study.task))
+    if on_changes is None:
+        check_machine(study, choice.backend, choice.facts)
+    elif changes := changes_of(study, choice.backend, choice.facts):
+        on_changes(changes)
     built = setup(study, choice.backend, prepared_again(study, on_progress), sandbox)
-    policy.check_hidden(sandbox, cells.hidden(built.prepared), choice.backend.sandbox)
+    policy.check_hidden(sandbox, built.task.hidden(), choice.backend.sandbox)
     return built
 
 
 def setup(study: "Study", backend: Backend, prepared: Prepared, sandbox: int) -> Setup:
     return Setup(
         backend=backend,
-        prepared=prepared,
-        seq_len=study.profile.data.seq_len,
-        eval_bytes=study.profile.data.eval_bytes,
+        task=tasks.bound(study.task, prepared, study.options, study.profile.data),
         train_seconds=study.profile.budget.train_seconds,
         startup_limit_seconds=study.profile.budget.startup_limit_seconds,
         sandbox=sandbox,
@@ -78,14 +88,20 @@ def setup(study: "Study", backend: Backend, prepared: Prepared, sandbox: int) ->
 def check_options(study: "Study", options: Mapping[str, Any]) -> None:
     """UsageError when an option was given (not None, not "auto") that is not what the study has locked.
 
-    options: any of tag, profile, backend, corpus, decide, stop_early, seed and train_seconds; others are none of the study's terms.
+    options: any of task, tag, profile, backend, corpus, decide, stop_early, seed, train_seconds and the task's own; others are none
+    of the study's terms.
     """
     given = {name: value for name, value in options.items() if value is not None and value != "auto"}
     if "profile" in given:
         _check_profile(study, given.pop("profile"))
     if "corpus" in given and given["corpus"] != study.corpus:
         given["corpus"] = corpora.resolved(given["corpus"])
-    locked = {
+    own = {name.replace("-", "_"): value for name, value in tasks.typed(study.task, given).items()}
+    given |= own
+    if "task" in given:
+        given["task"] = tasks.find(given["task"]).named
+    locked = {name: study.options.get(name.replace("_", "-")) for name in own} | {
+        "task": study.task.named,
         "tag": study.tag,
         "backend": study.backend,
         "corpus": study.corpus,
@@ -101,6 +117,12 @@ def check_options(study: "Study", options: Mapping[str, Any]) -> None:
 
 def check_machine(study: "Study", backend: Backend, facts: Facts) -> None:
     """UsageError when device, framework or measuring code are not those of the study."""
+    if changes := changes_of(study, backend, facts):
+        raise UsageError(f"this machine is not what the study {study.tag} began on: {'; '.join(changes)}. Put that back, {_NEW}")
+
+
+def changes_of(study: "Study", backend: Backend, facts: Facts) -> list[str]:
+    """How device, framework and measuring code differ from those of the study."""
     changes = [
         f"{name} was {_known(was)}, is {_known(now)}"
         for name in _COMPARED
@@ -116,22 +138,24 @@ def check_machine(study: "Study", backend: Backend, facts: Facts) -> None:
         changes.append(f"autoresearch's measuring code is not that of version {study.versions['autoresearch']}")
     if study.checksums["backend"] not in {backend_checksum(backend), *SAME_SCORES}:
         changes.append(f"the code of the backend {backend.name} changed")
-    if changes:
-        raise UsageError(f"this machine is not what the study {study.tag} began on: {'; '.join(changes)}. Put that back, {_NEW}")
+    if study.checksums.get("task") not in {None, code(study.task), *SAME_SCORES}:
+        changes.append(f"the code of the task {study.task.name} changed")
+    return changes
 
 
 def prepared_again(study: "Study", on_progress: OnProgress = silent) -> Prepared:
-    """The study's prepared text: from the cache, or made again when it is gone. Checked byte for byte."""
-    vocab_size = study.profile.data.vocab_size
+    """The study's prepared data: from the cache, or made again when it is gone. Checked byte for byte."""
+    kind = tasks.kind(study.task)
     try:
-        prepared = Prepared.load(paths.cache_dir() / "data" / study.prepared)
+        prepared = kind.prepared_again(study.prepared)
         prepared.verify(on_progress)
     except StoredStateError:
-        prepared = prepare(study.corpus, vocab_size, on_progress)
+        prepared = kind.prepared_from(study.task, Source(study.corpus), study.options, study.profile.data, on_progress)
     changed = [name for name, checksum in prepared.checksums.items() if study.checksums.get(name) != checksum]
     if changed:
         raise UsageError(
-            f"the text of the study {study.tag} is not what it began with ({', '.join(changed)} of {study.corpus} changed);"
+            f"the {study.metric.data} of the study {study.tag} is not what it began with"
+            f" ({', '.join(changed)} of {study.corpus} changed);"
             f" put the corpus back, {_NEW}"
         )
     return prepared

@@ -127,6 +127,7 @@ class Watched:
     asleep_seconds: float = 0.0
     taken: float | None = None  # share of the usable cores, over the training
     device_throttled: bool | None = None
+    joules: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -4,10 +4,14 @@ Promises: study.toml is written last, so a folder that has one is whole; a kille
 next; nothing is made in a folder that holds something else.
 """
 
+import contextlib
 import math
+import os
 import platform
+import stat
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,26 +20,41 @@ from typing import Any
 
 import tomli_w
 
-from autoresearch import __version__, constants, durable, records
-from autoresearch.data.prepared import Prepared
-from autoresearch.data.sight import IN_SIGHT
+from autoresearch import __version__, durable, records
+from autoresearch.bundle import Layout
+from autoresearch.data import sight
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner.profiles import Profile
-from autoresearch.paths import check_length, expanded, git, shipped, typed
+from autoresearch.metric import VAL_BPB, Metric
+from autoresearch.paths import check_length, expanded, git, typed
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
 from autoresearch.study.decide import BASELINE_RUNS, MOST_RUNS, Rule
 from autoresearch.study.store import Store, head_file
 from autoresearch.study.terms import backend_checksum, check_tag, measure_checksum
+from autoresearch.task import registry as tasks
+from autoresearch.task.contract import Task
+from autoresearch.task.prepared import code
+from autoresearch.task.table import Prepared, Table
 
 FORMAT = 1
+FENCED = (
+    "a fenced number, not a sealed one: a program that is measured can find that out, and prints its number itself."
+    " Read the kept edits before you believe a gain, or give --confirm"
+)
 STUDY = "study.toml"
 AGENTS_TEMPLATE = Path(__file__).with_name("AGENTS.template.md")
 DEFAULT_SEED = 1337
 _HEAD = "# The terms of this study: every score in it was measured under these. Made once; `autoresearch run` refuses others.\n"
-_IGNORED = "# What autoresearch draws from .autoresearch/events.jsonl, and the runs.\n.autoresearch/\nresults.tsv\nprogress.png\n"
+_IGNORED = """# What autoresearch draws from .autoresearch/events.jsonl, and the runs.
+.autoresearch/
+results.tsv
+progress.png
+pareto.png
+report.html
+"""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -55,6 +74,10 @@ class Study:
     created: str
     constraints: Constraints = field(default_factory=Constraints)
     stop_early: bool = False  # futility.py
+    task: Table = field(default_factory=lambda: tasks.find(tasks.DEFAULT))
+    options: dict[str, Any] = field(default_factory=dict)  # the task's
+    metric: Metric = VAL_BPB
+    files: tuple[str, ...] = ()  # patterns of those that are edited (bundle.py); none: train.py
 
     @property
     def state_folder(self) -> Path:
@@ -77,14 +100,16 @@ class Study:
         return self.state_folder / "runs"
 
     @property
+    def warning(self) -> str | None:
+        """What is to be known of all its scores: for its start, its end and its reports."""
+        return FENCED if self.task.is_paired else sight.warning(self.corpus)
+
+    @property
     def machine_line(self) -> str:
         """What it runs on, as panel and picture head it; and whether its text can be read by what it trains."""
-        in_sight = " · its text is in train.py's sight" if self.corpus in IN_SIGHT else ""
+        in_sight = " · its text is in train.py's sight" if self.corpus in sight.IN_SIGHT else ""
+        in_sight += " · a fenced number" if self.task.is_paired else ""
         return f"{self.facts.device or 'device n/a'} · backend {self.backend} · profile {self.profile.name}{in_sight}"
-
-    def first_train_py(self, backend: Backend) -> str:
-        """As it is made: the backend's, with the profile's constants."""
-        return constants.write(backend.train_py.read_text(encoding="utf-8"), self.profile.train)
 
     def to_toml(self) -> str:
         table = {
@@ -99,12 +124,26 @@ class Study:
             "prepared": self.prepared,
             "checksums": self.checksums,
             "versions": self.versions,
+            **self._of_task(),
             "constraints": self.constraints.to_dict(),
             "profile": self.profile.to_dict(),
             # TOML has no null: a fact that is missing is unknown.
             "facts": {name: value for name, value in self.facts.to_dict().items() if value is not None},
         }
         return _HEAD + tomli_w.dumps(table)
+
+    @property
+    def asked(self) -> list[tuple[str, Any]]:
+        """(option of `run`, value) by which its task was chosen; none where it is the default."""
+        table = self._of_task()
+        return [("task", table["task"]), *table["options"].items()] if table else []
+
+    def _of_task(self) -> dict[str, Any]:
+        """Nothing where it is the default: as before there were others."""
+        if self.task.named == tasks.DEFAULT:
+            return {}
+        files = {"files": list(self.files)} if self.files else {}
+        return {"task": self.task.named, "options": self.options, "metric": asdict(self.metric)} | files
 
 
 @dataclass(frozen=True)
@@ -124,12 +163,16 @@ class _File:
     facts: dict[str, Any]
     constraints: dict[str, Any] = field(default_factory=dict)
     stop_early: bool = False
+    task: str = tasks.DEFAULT
+    options: dict[str, Any] = field(default_factory=dict)
+    metric: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
 
 
 def create(
     folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
     seed: int = DEFAULT_SEED, decide: Rule = "confirmed", constraints: Constraints | None = None,
-    stop_early: bool = False,
+    stop_early: bool = False, task: Task | None = None,
 ) -> Study:  # fmt: skip
     """Make the workspace: train.py with the profile's constants, program.md, AGENTS.md, study.toml, and the first commit.
 
@@ -139,16 +182,19 @@ def create(
     if facts.compile:
         check_length(folder)
     assert decide in BASELINE_RUNS
+    table = task.table if task else tasks.find(tasks.DEFAULT)
+    of_task = {"task": code(table)} if table.named != tasks.DEFAULT else {}
     study = Study(
         folder, tag, seed, decide, corpus, backend.name, profile, facts, prepared.key,
-        checksums=prepared.checksums | {"measure": measure_checksum(), "backend": backend_checksum(backend)},
+        checksums=prepared.checksums | {"measure": measure_checksum(), "backend": backend_checksum(backend)} | of_task,
         versions={"autoresearch": __version__, "python": platform.python_version(), "system": platform.platform()}
         | {package: version(package) for package in ("numpy", "pygit2")} | facts.versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(), stop_early=stop_early,
+        task=table, options=task.options if task else {}, metric=task.metric if task else VAL_BPB, files=task.files if task else (),
     )  # fmt: skip
-    files = {
-        "train.py": study.first_train_py(backend).encode(),
-        "program.md": shipped("program.md").read_bytes(),
+    program = tasks.shipped_file(table, "program.md").read_text(encoding="utf-8")
+    files = Layout(study.files).files(first_text(task, backend, profile).encode()) | {
+        "program.md": (task.instructions(program) if task else program).encode(),
         "AGENTS.md": agents_md(study).encode(),
         ".gitignore": _IGNORED.encode(),
     }
@@ -163,6 +209,7 @@ def create(
         if (folder / ".git").exists():  # of a killed create; check_free has refused any other
             durable.remove_tree(folder / ".git")
         for name, content in files.items():
+            durable.make_folder((folder / name).parent)
             durable.write(folder / name, content)
         text = study.to_toml().encode()
         Store.create(folder, tag, files | {STUDY: text})
@@ -170,19 +217,35 @@ def create(
     return study
 
 
+def first_text(task: Task | None, backend: Backend, profile: Profile) -> str:
+    """What a study begins with; of no task in particular the backend's train.py with the profile's constants."""
+    return (task.first_text if task else Task.written)(backend.train_py, profile.train)
+
+
 def agents_md(study: Study) -> str:
-    """How a coding agent drives this study: the template with the study's own facts. Nothing reads it back."""
+    """How a coding agent drives this study: the template, the task's own where it has one, with the study's facts. Nothing reads it
+    back.
+    """
     budget = study.profile.budget
     training_minutes = (budget.train_seconds + budget.startup_limit_seconds) / 60 + 2  # chosen: 2 minutes to score
     baseline = BASELINE_RUNS[study.decide]
     most = MOST_RUNS[study.decide]
-    return Template(AGENTS_TEMPLATE.read_text(encoding="utf-8")).substitute(
+    own = study.task.folder / AGENTS_TEMPLATE.name
+    template = own if own.is_file() else AGENTS_TEMPLATE
+    return Template(template.read_text(encoding="utf-8")).substitute(
         tag=study.tag,
+        files=", ".join(f"`{pattern}`" for pattern in study.files),
         created=study.created[:10],
         backend=study.backend,
         profile=study.profile.name,
         device=study.facts.device or "n/a",
         corpus=study.corpus,
+        model=study.task.words.model,
+        contract=study.task.words.contract,
+        score=study.metric.name,
+        unit=f" {study.metric.unit}" if study.metric.unit else "",
+        data=study.metric.data,
+        better=study.metric.better,
         train_seconds=f"{budget.train_seconds:g}",
         startup_limit_seconds=f"{budget.startup_limit_seconds:g}",
         try_runs="1 training" if most == 1 else f"1 training for a loser, a few on new seeds for what looks better, at most {most}",
@@ -190,6 +253,37 @@ def agents_md(study: Study) -> str:
         try_limit_minutes=math.ceil(most * training_minutes),
         first_limit_minutes=math.ceil((most + baseline) * training_minutes),
     )
+
+
+def check_own(folder: Path) -> None:
+    """StoredStateError unless what lies in a study's state folder is files and folders of its own.
+
+    A copy or a clone that somebody else has made may hold links: what is removed, emptied or shown through one is not the study's.
+    """
+    for path in _state_entries(folder / ".autoresearch", 3):
+        raise StoredStateError(
+            f"{path} is a link or a device, and a study has none; remove it, or take a copy of the study without it"
+        )
+
+
+def _state_entries(path: Path, depth: int) -> Iterator[Path]:
+    """What is neither a plain file nor a folder, down to the files of a run (below them is a cell's own)."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        yield from [] if stat.S_ISREG(mode) else [path]
+        return
+    waiting = [(path, depth)]
+    while waiting:
+        folder, left = waiting.pop()
+        with contextlib.suppress(FileNotFoundError, PermissionError), os.scandir(folder) as entries:  # a run may be at work
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += [(Path(entry.path), left - 1)] if left > 1 else []
+                elif not entry.is_file(follow_symlinks=False):
+                    yield Path(entry.path)
 
 
 def check_free(folder: Path) -> None:
@@ -203,15 +297,19 @@ def check_free(folder: Path) -> None:
         return
     if not (folder / ".autoresearch").is_dir():
         raise UsageError(f"{folder} is a file or holds other files; name a new or an empty folder")
+    check_own(folder)
 
 
 def load(folder: Path) -> Study:
     """The study in a folder. UsageError when there is none, StoredStateError when its study.toml is damaged."""
     if not is_workspace(folder):
-        raise UsageError(f"no study in {folder}; `autoresearch run` starts one, `--workspace DIR` names another folder")
+        near = next((path for path in sorted(folder.glob("*/")) if is_workspace(path)), None)
+        other = f"`--workspace {typed(near)}` names the one in it" if near else "`--workspace DIR` names another folder"
+        raise UsageError(f"no study in {folder}; `autoresearch run` starts one, {other}")
     if (folder / ".git").is_file():
         problem = f"{folder} is a git worktree, and the ledger of its study lies elsewhere"
         raise UsageError(problem, "name the study's own folder: `--workspace DIR`")
+    check_own(folder)
     path, made = folder / STUDY, None
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -222,7 +320,8 @@ def load(folder: Path) -> Study:
             return Study(
                 folder.resolve(), file.tag, file.seed, file.decide, file.corpus, file.backend,
                 Profile.from_dict(file.profile, str(path)), Facts.from_dict(file.facts), file.prepared, file.checksums,
-                file.versions, file.created, Constraints.from_dict(file.constraints), file.stop_early,
+                file.versions, file.created, Constraints.from_dict(file.constraints), file.stop_early, tasks.known(file.task),
+                file.options, VAL_BPB if file.metric is None else records.read(Metric, file.metric), file.files,
             )  # fmt: skip
         why: object = f"its format is {made!r:.80}"
     except (OSError, ValueError, UsageError) as error:
