@@ -15,6 +15,7 @@ from autoresearch import __version__
 from autoresearch.bench import card, measure
 from autoresearch.checks import checkup
 from autoresearch.checks.conformance import suite
+from autoresearch.checks.conformance.contracts import FAIL
 from autoresearch.child import RunFailed
 from autoresearch.data import corpora
 from autoresearch.data.prepare import prepare
@@ -86,9 +87,7 @@ def _problem(name: str, part: dict[str, Any]) -> str | None:
             broken = part["broken"]
             return f"{len(broken)} open that the sandbox promises closed: {', '.join(broken)}" if broken else None
         case "contracts":
-            lost = [
-                f"{row['contract']} ({row['figure'] or row['detail']})" for row in part["results"] if row["result"] == suite.FAIL
-            ]
+            lost = [f"{row['contract']} ({row['figure'] or row['detail']})" for row in part["results"] if row["result"] == FAIL]
             return ", ".join(lost) or None
         case _:
             return ", ".join(f"{failure['profile']}: {failure['reason']}" for failure in part["failed"]) or None
@@ -129,7 +128,7 @@ def _bench(
 ) -> dict[str, Any]:
     made = plan.from_choice(choice, profile)
     timed = made.profile.with_train_seconds(train_seconds)
-    prepared = prepare(corpora.choose(corpus, timed.data.corpus)[0], timed.data.vocab_size, on_progress)
+    prepared = prepare(corpora.choose(corpus, timed.sizes.corpus)[0], timed.sizes.vocab_size, on_progress)
     now = conditions.look(choice.backend)
     rows, limits, failed = [], [], []
     try:

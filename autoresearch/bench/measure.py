@@ -25,6 +25,7 @@ from autoresearch.measure.summary import RunResult
 from autoresearch.run.experiment import execute
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import levels
+from autoresearch.task import registry as tasks
 
 ROUNDS, QUICK_ROUNDS = 15, 5
 QUICK_TRAIN_SECONDS, QUICK_STEPS = 2.0, 3  # the longer of both: start-up and scoring are what is wanted
@@ -78,7 +79,7 @@ def measure(
 def checksum(profile: Profile, train_py: str) -> str:
     """Of what decides a profile's speed and score: its data, every constant of train_py, its training time, its [runtime]."""
     values = {name: constant.value for name, constant in constants.read(train_py).items()}
-    parts = [asdict(profile.data), values, float(profile.budget.train_seconds)]
+    parts = [asdict(profile.sizes), values, float(profile.budget.train_seconds)]
     if profile.runtime:  # left out where there is none, so that cards without it keep their checksums
         parts.append(profile.runtime)
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -91,7 +92,7 @@ def spread(values: list[float]) -> float:
 
 
 def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: Path, say: Callable[[str], None]) -> Timed:
-    data, limit_seconds = profile.data, profile.budget.startup_limit_seconds
+    data, limit_seconds = profile.sizes, profile.budget.startup_limit_seconds
     asked = (choice.backend, train_py, data.vocab_size, data.seq_len)
     runtime = choices.settled(profile.runtime, choice.facts.dtype)
     cold_start_seconds = None
@@ -111,9 +112,9 @@ def _time(choice: Choice, profile: Profile, train_py: str, quick: bool, folder: 
 
 
 def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: float) -> Setup:
-    data, budget, runtime = profile.data, profile.budget, choices.settled(profile.runtime, choice.facts.dtype)
+    data, budget, runtime = profile.sizes, profile.budget, choices.settled(profile.runtime, choice.facts.dtype)
     return Setup(
-        choice.backend, prepared, data.seq_len, data.eval_bytes, train_seconds, budget.startup_limit_seconds,
+        choice.backend, tasks.on_text(prepared, data), train_seconds, budget.startup_limit_seconds,
         levels.choose("auto"), variables=choice.backend.variables | runtime,
     )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """What a study answers to a program: the tables behind `results`, `show`, `best`, `status` and `try`, for the command line's --json
 and for MCP alike.
 
-They write nothing and may be called beside a running study; their keys are an interface, so none is dropped or renamed.
+They write nothing and may be called beside a running study; their keys are an interface, so none is dropped or renamed. Scores in
+them are as they are stored; whoever hands a table on to a program tells it by the metric's name (`Metric.told`).
 Each raises UsageError for what does not exist and StoredStateError for what is damaged. Texts in them are harmless (text.py), save
 the best's train.py, which the next edit starts from: that one is as it was scored.
 """
@@ -14,6 +15,7 @@ from typing import Any
 import pygit2
 
 from autoresearch.errors import StoredStateError, UsageError
+from autoresearch.report.summary import summarise
 from autoresearch.study import inbox, lock
 from autoresearch.study.ledger import read
 from autoresearch.study.session import log_tail
@@ -21,6 +23,19 @@ from autoresearch.study.state import Experiment, State, sound
 from autoresearch.study.store import check_ledger, diff, text_of
 from autoresearch.study.workspace import Study
 from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
+
+# of report/summary.py, what `status` tells too
+TOTALS = (
+    "belief",
+    "false_keeps",
+    "trainings",
+    "trained_hours",
+    "machine_hours",
+    "energy_kwh",
+    "energy_trainings",
+    "began",
+    "ended",
+)
 
 
 def results(study: Study, last: int | None = None) -> list[dict[str, Any]]:
@@ -45,8 +60,7 @@ def best(study: Study) -> dict[str, Any]:
     state = state_of(study)
     if state.best is None:
         raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
-    with _stored(study, state.best):
-        train_py = text_of(study.folder, state.best.commit)
+    text = train_py(study, state.best)
     baseline = state.experiments[0]
     return {
         "experiment": state.best.number,
@@ -61,8 +75,14 @@ def best(study: Study) -> dict[str, Any]:
         "gain_bpb": state.gain.bpb if state.gain else None,
         "gain_error_bpb": state.gain.error if state.gain else None,
         "sigma": state.noise.sigma if state.noise else None,
-        "train_py": train_py,
-    }
+        "train_py": text,
+    } | state.metric.facts
+
+
+def train_py(study: Study, subject: Experiment) -> str:
+    """An experiment's text, as it was scored."""
+    with _stored(study, subject):
+        return text_of(study.folder, subject.commit)
 
 
 def status(study: Study) -> dict[str, Any]:
@@ -71,6 +91,7 @@ def status(study: Study) -> dict[str, Any]:
     told: what was added to program.md; handed: train.py texts that are tried next; asked_for: requests that no run has taken yet.
     """
     state = state_of(study)
+    totals = asdict(summarise(state))
     best, baseline, pending = state.best, state.baseline, state.pending
     under_way = pending and {"experiment": pending.number, "description": one_line(pending.description), "runs": len(pending.runs)}
     return {
@@ -81,6 +102,7 @@ def status(study: Study) -> dict[str, Any]:
         "backend": study.backend,
         "profile": study.profile.name,
         "corpus": study.corpus,
+        "fenced": study.task.is_paired,
         "train_seconds": study.profile.budget.train_seconds,
         "decide": study.decide,
         "sigma": state.noise.sigma if state.noise else None,
@@ -100,6 +122,7 @@ def status(study: Study) -> dict[str, Any]:
         "asked": state.asked,
         "cost_usd": None if state.asked and state.asked == state.unpriced else state.cost_usd,
         "unpriced": state.unpriced,
+        **{name: totals[name] for name in TOTALS},
         "pending": under_way,
         "best_runs_again": bool(best and best.unfinished),
         "last_stop": state.last_stop and harmless(state.last_stop),
@@ -109,22 +132,19 @@ def status(study: Study) -> dict[str, Any]:
         "asked_for": [request.kind for path, request in inbox.waiting(study.inbox) if request and path.stem not in state.requests],
         "skipped": len(state.skipped),
         "skipped_why": state.skipped_line,
-    }
+    } | state.metric.facts
 
 
 def _other_gains(state: State) -> dict[str, Any]:
     """How far the best lies below the baseline on other texts; slice_val: on the validation text, by the slice's two runs."""
-    best, baseline, slice_gain = state.best, state.baseline, state.slice_gain
+    slice_gain = state.slice_gain
     on_slice, on_val = (slice_gain.gain_slice, slice_gain.gain_val) if slice_gain else (None, None)
-    on_test = None
-    if best and baseline and best is not baseline and best.test_bpb is not None and baseline.test_bpb is not None:
-        on_test = baseline.test_bpb - best.test_bpb
     return {
         "gain_slice_bpb": on_slice and on_slice[0],
         "gain_slice_error_bpb": on_slice and on_slice[1],
         "gain_slice_val_bpb": on_val and on_val[0],
         "val_only": state.val_only,
-        "gain_test_bpb": on_test,
+        "gain_test_bpb": state.test_gain,
     }
 
 
@@ -160,8 +180,10 @@ def ref(study: Study, number: int) -> str:
 def record(subject: Experiment) -> dict[str, Any]:
     """An experiment for programs: what the ledger holds of it, its texts harmless."""
     table = asdict(subject) | {"val_bpb": subject.val_bpb, "peak_memory_bytes": subject.peak_memory_bytes}
-    for run in table["runs"]:
+    table["quantities"] = subject.quantities
+    for run, own in zip(table["runs"], subject.runs, strict=True):
         result = run.pop("result") or {}
+        run["quantities"] = own.quantities
         run |= {name: value for name, value in result.items() if name not in run}
     shown: dict[str, Any] = harmless_table(table)
     return shown

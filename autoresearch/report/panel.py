@@ -2,46 +2,56 @@
 
 A listener is a context manager with two methods: `event(dict)` for every event of the ledger as it is written (and for notes,
 which are not stored: {"event": "note", "reason": text}), and `progress(number, run, progress)`, which may be called as often as
-one likes: it costs next to nothing until the next drawing is due. No threads: the CPU is what trains. Text that an agent wrote
-can't move the cursor, colour the screen or break a line.
+one likes: it costs next to nothing, and nothing is drawn by it. Text that an agent wrote can't move the cursor, colour the screen
+or break a line.
 """
 
 import json
 import os
-import textwrap
+import threading
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Self, TextIO
 
+from autoresearch.hardware.now.health import Health, look
+from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.report import words
+from autoresearch.report.screen import Digest, Terminal, View, screen
 from autoresearch.run.setup import Progress
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.state import State
 from autoresearch.text import one_line
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.text import Text
+    from rich.console import Console, ConsoleDimensions, Group
 
-PANEL_SECONDS = 1.0  # between two drawings
+    from autoresearch.hardware.planner.profile_file import Budget
+
+PANEL_SECONDS = 1.0  # between two drawings without news
+AWAY_SECONDS = 60.0  # the same where no run is at work, and nothing changes
+LOOK_SECONDS = 0.25  # between two looks at the terminal's size
+LEAST_SECONDS = 0.1  # between two drawings
+HEALTH_SECONDS = 5.0
+ENDING_SECONDS = 1.0  # chosen: what the end of a training takes, at most, where nothing is told of it
 PLAIN_SECONDS = 30.0  # between two progress lines
 JSON_SECONDS = 5.0
-_LAST_RESULTS = 6
-_TALL = 16  # lines of a terminal in which what is long may be folded
-_STYLES = {"baseline": "blue", "keep": "green", "discard": "dim", "skip": "dim", "crash": "red"}
 
 
 def choose(
-    as_json: bool, plain: bool, stream: TextIO, machine: str = "", past: Iterable[dict[str, Any]] = ()
-) -> "JsonLines | PlainLines | Panel":
-    """The listener for this call. `machine` is a line about device and profile; `past` are the events of a resumed study."""
+    as_json: bool, plain: bool, stream: TextIO, machine: str = "", past: Iterable[dict[str, Any]] = (),
+    budget: "Budget | None" = None, keys: str = "Ctrl-C stops after this run", metric: Metric = VAL_BPB,
+) -> "JsonLines | PlainLines | Panel":  # fmt: skip
+    """The listener for this call. `machine` is a line about device and profile; `past` are the events of a resumed study.
+
+    budget: of its trainings, for estimates. keys: what the panel says of Ctrl-C. metric: of the JSON's scores.
+    """
     if as_json:
-        return JsonLines(stream)
+        return JsonLines(stream, metric)
     state = State.from_events(past)
     if plain or not stream.isatty() or _is_dumb():
         return PlainLines(stream, machine, state)
-    return Panel(stream, machine, state)
+    return Panel(stream, machine, state, budget, keys)
 
 
 def follow(state: State, event: dict[str, Any]) -> None:
@@ -51,10 +61,10 @@ def follow(state: State, event: dict[str, Any]) -> None:
 
 
 class JsonLines:
-    """One JSON object a line: the ledger's events as they are, and `progress` now and then."""
+    """One JSON object a line: the ledger's events, told by the metric's name, and `progress` now and then."""
 
-    def __init__(self, stream: TextIO):
-        self._stream = stream
+    def __init__(self, stream: TextIO, metric: Metric = VAL_BPB):
+        self._stream, self._metric = stream, metric
         self._due = _Due(JSON_SECONDS)
 
     def __enter__(self) -> Self:
@@ -64,14 +74,15 @@ class JsonLines:
         pass
 
     def event(self, event: dict[str, Any]) -> None:
-        self._write(event)
+        if event["event"] != "thinking":  # for the panel, which counts on
+            self._write(event)
 
     def progress(self, number: int, run: int, progress: Progress) -> None:
         if self._due(number, run, progress.phase):
             self._write({"event": "progress", "n": number, "k": run, **asdict(progress)})
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(entry) + "\n")  # ASCII, so that every encoding can hold it
+        self._stream.write(json.dumps(self._metric.told(entry)) + "\n")  # ASCII, so that every encoding can hold it
         self._stream.flush()
 
 
@@ -109,126 +120,186 @@ class PlainLines:
 
 
 class Panel:
-    """The live panel. Printed text of others appears above it; it redraws itself whole when the terminal's size changes."""
+    """The live panel. Printed text of others appears above it; it redraws itself whole when the terminal's size changes.
 
-    def __init__(self, stream: TextIO, machine: str, state: State):
+    It is drawn by a thread with a clock of its own, so that it counts on while the main thread waits, and nothing waits for a
+    terminal that is slow or stopped (Ctrl-S).
+    """
+
+    def __init__(self, stream: TextIO, machine: str, state: State, budget: "Budget | None" = None, keys: str = ""):
         from rich.console import Console
         from rich.live import Live
 
-        self._machine, self._state = machine, state
+        self._state, self._machine, self._budget, self._keys = state, machine, budget, keys
         self._console = Console(file=stream, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False)
-        self._size = self._console.size
-        self._due = _Due(PANEL_SECONDS)
-        self._progress: Progress | None = None
-        self._note = self._speed = ""
-        self._idle = "between two experiments"
+        self._size = self._console.size = self._terminal_size()
+        self._lock = threading.Lock()  # of all that the view is made of
+        self._news, self._is_over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._draw_on, name="panel", daemon=True)
+        self._told: tuple[object, ...] = ()  # whose progress was told last
+        self._progress: tuple[Progress, float] | None = None  # and when it was told; times are time.monotonic's
+        self._thinks: tuple[str, float] | None = None  # and since when
+        self._idle, self._idle_since = "getting ready", time.monotonic()
+        self._note = self._speed = self._away = ""
+        self._health, self._health_due = Health(), 0.0
+        self._digest: Digest | None = None  # of the state as it is
 
     def __enter__(self) -> Self:
         self._live.start()
         self._draw()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress, self._idle = None, "stopped"
-        self._draw()
-        self._live.stop()
+        self._is_over.set()
+        self._news.set()
+        self._thread.join()
+        self._progress = self._thinks = None
+        self._idle, self._idle_since, self._keys = "stopped", time.monotonic(), ""
+        try:
+            self._draw()
+        finally:  # or standard error would stay rich's
+            self._live.stop()
 
     def event(self, event: dict[str, Any]) -> None:
-        follow(self._state, event)
+        with self._lock:
+            follow(self._state, event)
+            self._digest = None
+            self._take(event)
+        self._news.set()
+
+    def recall(self, events: Iterable[dict[str, Any]]) -> None:
+        """Say what was said at these events, which the state has already: for who comes later."""
+        with self._lock:
+            for event in events:
+                self._take(event)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        sentence = words.sentence(event, self._state) or ""
+        self._away = ""
         match event["event"]:
-            case "start" | "begin":
+            case "start":
                 self._progress = None
+            case "begin":
+                self._progress = None
+                self._note = self._note or "; ".join((event.get("conditions") or {}).get("warnings", []))
             case "run":
-                self._progress = None
+                self._now_idle("weighing the result")
                 if self._state.late_startup or (event.get("watched") or {}).get("state"):
-                    self._note = words.sentence(event, self._state) or ""
+                    self._note = sentence
             case "speed":  # what it said before is over with the next check
-                sentence = words.sentence(event, self._state) or ""
                 if sentence or self._note == self._speed:
                     self._note = sentence
                 self._speed = sentence
-            case "invalid":
-                self._progress, self._note = None, words.sentence(event, self._state) or ""
+                self._progress = None
+                if seconds := event["wait_seconds"]:
+                    self._progress = Progress("waiting", 0.0, 0.0), time.monotonic()
+                    self._waits_seconds = seconds
+            case "invalid" | "lost":
+                self._now_idle("getting ready to run it again")
+                self._note = sentence
             case "verdict":
-                self._progress, self._note = None, ""
+                self._now_idle("choosing what to try next")
+                self._note = ""
+            case "wait" if self._progress and self._progress[0].phase == "waiting":
+                pass  # it is counted down already
             case "check" | "wait":
-                self._idle = words.sentence(event, self._state) or ""
-            case kind if kind != "study":  # a note, a pause, a rejected proposal: it stays to be read until the next verdict
-                self._note = words.sentence(event, self._state) or self._note
-        self._draw()
+                self._now_idle(sentence)
+            case "away":
+                self._away = str(event["reason"])
+            case "thinking":
+                self._thinks = (event["agent"], time.monotonic()) if event["agent"] else None
+            case kind if kind not in ("study", "asked"):  # a note, a pause, a rejected proposal: it stays until the next verdict
+                self._note = sentence or self._note
+
+    def _now_idle(self, what: str) -> None:
+        self._progress, self._idle, self._idle_since = None, what, time.monotonic()
 
     def progress(self, number: int, run: int, progress: Progress) -> None:
-        if self._due(number, run, progress.phase):
-            self._progress = progress
-            self._draw()
+        with self._lock:
+            self._progress, self._away = (progress, time.monotonic()), ""
+            if number == len(self._state.experiments) and not self._idle.startswith("checking"):  # `watch` is told of no check
+                self._idle = f"checking what may be experiment {number}"
+            is_news = self._told != (number, run, progress.phase)
+            self._told = number, run, progress.phase
+        if is_news:
+            self._news.set()
+
+    def _draw_on(self) -> None:
+        """In the thread: a drawing for each news, and one a second. Whatever comes of it, the study goes on."""
+        try:
+            due = 0.0
+            while not self._is_over.is_set():
+                has_news = self._news.wait(LOOK_SECONDS)
+                self._news.clear()
+                if has_news or time.monotonic() >= due or self._terminal_size() != self._size:
+                    self._draw()
+                    due = time.monotonic() + (AWAY_SECONDS if self._away else PANEL_SECONDS)
+                    self._is_over.wait(LEAST_SECONDS)
+        except OSError:  # the terminal went away
+            pass
+        except Exception as error:
+            self._console.print(f"the panel can't be drawn ({type(error).__name__}: {error}); the study goes on", markup=False)
 
     def _draw(self) -> None:
-        if self._console.size != self._size:  # lines that the terminal has folded can't be drawn over
-            self._size = self._console.size
+        if (size := self._terminal_size()) != self._size:  # lines that the terminal has folded can't be drawn over
+            self._size = self._console.size = size
             self._live.stop()
             self._console.clear()
             self._live.start()
         self._live.update(self.renderable(), refresh=True)
 
+    def _terminal_size(self) -> "ConsoleDimensions":
+        """What the terminal itself says; rich would believe a COLUMNS that some shell exported before it was resized."""
+        from rich.console import ConsoleDimensions
+
+        try:
+            columns, rows = os.get_terminal_size(self._console.file.fileno())
+        except (OSError, ValueError):
+            return self._console.size
+        return ConsoleDimensions(columns - self._console.legacy_windows, rows) if columns > 1 and rows else self._console.size
+
     def renderable(self) -> "Group":
-        """The panel for the console's present size; what matters is folded, other lines are cut, however narrow it is."""
-        from rich import box
-        from rich.console import Group
-        from rich.panel import Panel as Frame
-        from rich.text import Text
+        """The panel for the console's present size."""
+        with self._lock:
+            return screen(self.view(), terminal_of(self._console))
 
-        state = self._state
-        lines = [
-            Text(self._shown(self._machine), style="dim"),
-            *self._folded(words.running(state) or self._idle, "bold"),
-            self._bar(),
-            *self._folded(self._note, "yellow"),
-            *self._folded(words.best(state), "green"),
-            *self._folded(words.tally(state), ""),
-        ]
-        rows = max(1, self._console.height - 4 - len(lines))  # for the last results
-        lines += [self._result(e) for e in state.decided[-min(_LAST_RESULTS, rows) :]]
-        for line in lines:
-            line.no_wrap, line.overflow = True, "crop" if self._ascii else "ellipsis"
-        title = Text(self._shown(f"autoresearch {state.study.tag if state.study else ''}".strip()))
-        frame = Frame(Group(*lines), title=title, title_align="left", box=box.ASCII if self._ascii else box.ROUNDED)
-        # The cursor rests on an empty line: the terminal's own "^C" after a full one would fold it and spoil the next drawing.
-        return Group(frame, Text(""))
+    def print(self) -> None:
+        """Once, as it is now."""
+        self._console.print(self.renderable())
 
-    def _folded(self, text: str, style: str) -> "list[Text]":
-        """A line for each part of text that fits; three at most, and one where there is little room."""
-        from rich.text import Text
+    def view(self) -> View:
+        """What there is to show now; the lock is held."""
+        now = time.monotonic()
+        if now >= self._health_due:
+            self._health, self._health_due = look(), now + HEALTH_SECONDS
+        self._digest = self._digest or Digest.of(self._state)
+        return View(
+            self._state, datetime.now(), self._machine, self._counted_on(now),
+            self._budget.train_seconds if self._budget else None, self._budget.startup_limit_seconds if self._budget else None,
+            (self._idle, now - self._idle_since), self._note, self._thinks and (self._thinks[0], now - self._thinks[1]),
+            self._away, self._health, self._keys, self._digest,
+        )  # fmt: skip
 
-        most = 3 if self._console.height >= _TALL else 1
-        width, end = max(8, self._console.width - 4), " ..." if self._ascii else " …"
-        return [Text(part, style=style) for part in textwrap.wrap(self._shown(text), width, max_lines=most, placeholder=end)]
+    def _counted_on(self, now: float) -> Progress | None:
+        """What was told last, as far as it will be by now. A training that is over is saved, and then scored."""
+        if self._progress is None:
+            return None
+        told, at = self._progress
+        elapsed = told.elapsed_seconds + now - at
+        whole = told.elapsed_seconds / told.fraction if told.fraction else None
+        if told.phase == "waiting":
+            whole = self._waits_seconds
+        if told.phase == "training" and whole and elapsed > whole + ENDING_SECONDS:
+            return Progress("scoring", elapsed - whole)
+        is_time = told.phase in ("training", "waiting")  # rows come back in steps: a share foretold is taken back
+        return replace(told, elapsed_seconds=elapsed, fraction=min(1.0, elapsed / whole) if whole and is_time else told.fraction)
 
-    @property
-    def _ascii(self) -> bool:
-        return self._console.options.ascii_only or self._console.legacy_windows
 
-    def _shown(self, text: str) -> str:
-        return _encodable(one_line(text, 400), self._console.file)
-
-    def _bar(self) -> "Text":
-        from rich.text import Text
-
-        progress = self._progress
-        if progress is None:
-            return Text("")
-        numbers = ", ".join(words.numbers(progress))
-        width = max(0, min(40, self._console.width - len(numbers) - len(progress.phase) - 8))
-        full = int(width * (progress.fraction or 0.0)) if progress.phase != "startup" else 0
-        done, left = ("#", "-") if self._ascii else ("━", "─")
-        return Text.assemble(f"{progress.phase} ", (done * full, "cyan"), (left * (width - full), "dim"), f" {numbers}")
-
-    def _result(self, experiment: Experiment) -> "Text":
-        from rich.text import Text
-
-        outcome = experiment.outcome or ""
-        columns = f"{experiment.number:>5}  {outcome:<8}  {words.bpb(experiment.val_bpb):<6}  "
-        return Text(columns + self._shown(experiment.description), style=_STYLES[outcome])
+def terminal_of(console: "Console") -> Terminal:
+    encoding = "ascii" if console.options.ascii_only or console.legacy_windows else "utf-8"
+    return Terminal(*console.size, encoding, console.color_system in ("256", "truecolor"))
 
 
 class _Due:

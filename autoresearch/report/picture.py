@@ -5,6 +5,7 @@ overlap one another; a keep for which there is no room stays without one. The fi
 """
 
 import io
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoresearch import durable
+from autoresearch.metric import Metric
 from autoresearch.paths import cache_dir
 from autoresearch.study.state import Experiment, State
 from autoresearch.text import one_line
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+    from matplotlib.ticker import ScalarFormatter
     from matplotlib.transforms import Bbox
 
 _KEEP, _DISCARD, _CRASH, _BAND = "#1a8f4c", "#9a9a9a", "#cc3333", "#dfe8f5"
@@ -37,7 +40,7 @@ class _Dot:
     """An experiment with a verdict and a score."""
 
     number: int
-    bpb: float
+    bpb: float  # lower is better, whatever is shown
     outcome: str | None
     description: str
 
@@ -49,25 +52,34 @@ def draw(state: State, path: Path, machine: str = "") -> None:
     durable.write(Path(path), buffer.getvalue())
 
 
-def compose(state: State, machine: str = "") -> "FigureCanvasAgg":
-    """The picture as a matplotlib canvas (Agg: it needs no screen, and touches no state that other plots share)."""
+def blank() -> "tuple[Figure, FigureCanvasAgg, Axes]":
+    """An empty picture (Agg: it needs no screen, and touches no state that other plots share)."""
     # Matplotlib keeps a list of fonts on disk; without this it would lie in a folder of its own in the user's home.
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # "building the font cache", into a live panel
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((_LEFT, _BOTTOM, _WIDTH, _HEIGHT))
+    return figure, canvas, figure.add_axes((_LEFT, _BOTTOM, _WIDTH, _HEIGHT))
+
+
+def compose(state: State, machine: str = "") -> "FigureCanvasAgg":
+    """The picture as a matplotlib canvas."""
+    figure, canvas, axes = blank()
     decided = state.decided
     scored = [_Dot(e.number, e.val_bpb, e.outcome, e.description) for e in decided if e.val_bpb is not None]
+    if state.baseline_failed:  # also where it has a score, and broke a limit: nothing is held against it
+        scored = []
     _frame(figure, axes, state, machine)
     if scored:
         sigma = state.noise.sigma if state.noise else None
         low, high = _y_range(scored, sigma)
-        axes.set_ylim(low, high)
-        _draw_noise(axes, scored[0].bpb, sigma)
-        _draw_discards(axes, [e for e in scored if e.outcome == "discard"], low, high)
+        rises = state.metric.direction == "max"
+        axes.set_ylim(*((high, low) if rises else (low, high)))
+        _draw_noise(axes, scored[0].bpb, sigma, state.metric)
+        _draw_discards(axes, [e for e in scored if e.outcome == "discard"], low, high, rises)
         best = _draw_best(axes, scored, decided[-1].number)
     else:
         axes.set_yticks([])
@@ -81,7 +93,7 @@ def compose(state: State, machine: str = "") -> "FigureCanvasAgg":
             fontsize=8.5, frameon=False, handletextpad=0.3, columnspacing=1.6,
         )  # fmt: skip
     if scored:
-        _draw_labels(axes, scored, best)
+        _draw_labels(axes, scored, best, rises)
     return canvas
 
 
@@ -98,18 +110,34 @@ def _frame(figure: "Figure", axes: "Axes", state: State, machine: str) -> None:
     margin = max(0.6, 0.012 * last)
     axes.set_xlim(-margin, max(last, 1) + margin)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=14))
+    metric = state.metric
+    if metric.direction == "max":
+        axes.yaxis.set_major_formatter(_turned())
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("experiment (0 is the baseline)", fontsize=9.5)
-    axes.set_ylabel("val_bpb, bits per byte (lower is better)", fontsize=9.5)
-    title = "val_bpb n/a" if state.best is None else f"val_bpb {state.best.val_bpb:.4f}"
+    unit = f", {metric.unit}" if metric.unit else ""
+    axes.set_ylabel(f"{metric.name}{unit} ({metric.better} is better)", fontsize=9.5)
+    title = f"{metric.name} {metric.text(state.best.val_bpb if state.best else None, 4)}"
     gain, baseline = state.gain, state.baseline.val_bpb if state.baseline else None
     if gain and baseline:
-        error = "" if gain.error is None else f" ± {gain.error:.4f}"
-        title += f", {gain.bpb:.4f}{error} ({100 * gain.bpb / baseline:.1f} %) below the baseline {baseline:.4f}"
+        gained = f"{metric.amount(gain.bpb, gain.error, 4, '±')}{metric.share(gain.bpb, baseline, 1)} {metric.beyond}"
+        unknown = "; the noise was not measured" if gain.error is None else ""
+        title += f", {gained} the baseline {metric.text(baseline, 4)}{unknown}"
     _text(figure, _LEFT, 0.962, title, fontsize=13, fontweight="bold", va="center")
     tag = state.study.tag if state.study else ""
     subtitle = "  ·  ".join(one_line(word, 90) for word in (machine, tag, _counts(state)) if word)
     _text(figure, _LEFT, 0.92, subtitle, fontsize=9.5, color="#555555", va="center")
+
+
+def _turned() -> "ScalarFormatter":
+    """For an axis of scores that are shown with the other sign."""
+    from matplotlib.ticker import ScalarFormatter
+
+    class Turned(ScalarFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return super().__call__(-x, pos)
+
+    return Turned()
 
 
 def _counts(state: State) -> str:
@@ -124,31 +152,32 @@ def _y_range(scored: list[_Dot], sigma: float | None) -> tuple[float, float]:
     best = min(e.bpb for e in scored if e.outcome != "discard")
     worse = sorted(e.bpb - best for e in scored if e.bpb > best and e.outcome == "discard")
     most = worse[int(0.8 * len(worse))] if worse else 0.0
-    near = max(first - best, 4 * noise, 0.01 * best)
+    near = max(first - best, 4 * noise, 0.01 * abs(best))
     upper, lower = max(first + noise, best + min(most, near)), min(best, first - noise)
-    span = max(upper - lower, 0.001 * best)
+    span = max(upper - lower, 0.001 * abs(best)) or 1.0
     lower = min([lower] + [e.bpb for e in scored if e.bpb > lower - 0.2 * span])
     return lower - 0.16 * span, upper + 0.08 * span
 
 
-def _draw_noise(axes: "Axes", baseline: float, sigma: float | None) -> None:
+def _draw_noise(axes: "Axes", baseline: float, sigma: float | None, metric: Metric) -> None:
     if sigma:
-        label = f"baseline ± sigma ({sigma:.4f})"
+        label = f"baseline ± sigma ({metric.amount(sigma, digits=4)})"
         axes.axhspan(baseline - sigma, baseline + sigma, color=_BAND, linewidth=0, zorder=0.5, label=label)
     axes.axhline(baseline, color="#7f9cc7", linewidth=0.9, linestyle=(0, (5, 4)), zorder=1)
 
 
-def _draw_discards(axes: "Axes", discards: list[_Dot], low: float, high: float) -> None:
+def _draw_discards(axes: "Axes", discards: list[_Dot], low: float, high: float, rises: bool) -> None:
     crowd = min(1.0, 150 / max(1, len(discards)))  # smaller and paler dots when there are very many
     style: dict[str, Any] = {"s": 10 + 12 * crowd, "color": _DISCARD, "alpha": 0.45 + 0.4 * crowd, "linewidths": 0, "zorder": 2}
     seen = [e for e in discards if low < e.bpb < high]
     if seen:
         axes.scatter([e.number for e in seen], [e.bpb for e in seen], label="discard", **style)
     at_edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, **style}
-    above = [e.number for e in discards if e.bpb >= high]
+    above, below = ([e.number for e in discards if e.bpb >= high], [e.number for e in discards if e.bpb <= low])
+    if rises:
+        above, below = below, above
     if above:
         axes.scatter(above, [0.995] * len(above), marker="^", label="discard, above the scale", **at_edge)
-    below = [e.number for e in discards if e.bpb <= low]
     if below:
         axes.scatter(below, [0.012] * len(below), marker="v", label="discard, below the scale", **at_edge)
 
@@ -185,8 +214,8 @@ def _draw_crashes(axes: "Axes", experiments: Iterable[Experiment]) -> None:
         )
 
 
-def _draw_labels(axes: "Axes", scored: list[_Dot], best: list[tuple[float, float]]) -> None:
-    """A label for each keep, largest gain first, at the nearest free place: mostly under the steps, where nothing else is."""
+def _draw_labels(axes: "Axes", scored: list[_Dot], best: list[tuple[float, float]], rises: bool) -> None:
+    """A label for each keep, largest gain first, at the nearest free place: mostly beyond the steps, where nothing else is."""
     import numpy as np
     from matplotlib.patheffects import withStroke
 
@@ -214,7 +243,7 @@ def _draw_labels(axes: "Axes", scored: list[_Dot], best: list[tuple[float, float
         extent = text.get_window_extent()
         size = extent.width + 4 * point, extent.height + 1.5 * point
         x, y = axes.transData.transform((keep.number, keep.bpb))
-        place = _free_place(x, y, size, frame, np.array(obstacles), np.array(labels or np.empty((0, 4))), dots, point)
+        place = _free_place(x, y, size, frame, np.array(obstacles), np.array(labels or np.empty((0, 4))), dots, point, rises)
         if place is None:
             text.remove()
             continue
@@ -232,7 +261,7 @@ def _draw_labels(axes: "Axes", scored: list[_Dot], best: list[tuple[float, float
 
 def _free_place(
     x: float, y: float, size: tuple[float, float], frame: "Bbox", obstacles: "np.ndarray", labels: "np.ndarray",
-    dots: "np.ndarray", point: float,
+    dots: "np.ndarray", point: float, rises: bool,
 ) -> tuple[float, float] | None:  # fmt: skip
     """The left lower corner of the best free box of `size` whose upright line to (x, y) crosses no label; None when there is none.
 
@@ -242,7 +271,9 @@ def _free_place(
 
     width, height = size
     reach = np.linspace(0.02, 0.98, 9) * width  # how far the box lies to the left of the point
-    drop = np.concatenate([np.arange(6, 200, 5) * point + height, -np.arange(6, 90, 5) * point])
+    far, near = np.arange(6, 200, 5) * point, np.arange(6, 90, 5) * point
+    above, below = (far, near) if rises else (near, far)
+    drop = np.concatenate([below + height, -above])
     left, bottom = (grid.ravel() for grid in np.meshgrid(x - reach, y - drop))
     right, top = left + width, bottom + height
     free = (left >= frame.x0 + point) & (right <= frame.x1 + 8 * point) & (bottom >= frame.y0 + 7 * point) & (top <= frame.y1)
@@ -255,7 +286,7 @@ def _free_place(
         return None
     beside = (dots[:, 0] > left[:, None]) & (dots[:, 0] < right[:, None])  # [boxes, dots]
     covered = (beside & (dots[:, 1] > bottom[:, None]) & (dots[:, 1] < top[:, None])).sum(axis=1)
-    distance = np.where(bottom > y, bottom - y + 40 * point, y - top)
+    distance = np.where(bottom > y, bottom - y, y - top) + 40 * point * ((bottom > y) != rises)
     cost = distance + 6 * point * covered + 0.02 * np.abs(left + width / 2 - x)
     chosen = np.argmin(np.where(free, cost, np.inf))
     return left[chosen], bottom[chosen]

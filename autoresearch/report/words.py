@@ -4,15 +4,20 @@ import math
 from datetime import datetime, timedelta
 from typing import Any
 
+from autoresearch.hardware.now.health import Health
+from autoresearch.metric import Metric
+from autoresearch.report.summary import Summary
 from autoresearch.run.setup import Progress
+from autoresearch.study.decide import BASELINE_RUNS
 from autoresearch.study.state import State
 
+SHORT = 4  # digits of a score where there is little room
 MORNING_HOUR = 7  # what "by 07:00" counts to
 
 
 def sentence(event: dict[str, Any], state: State) -> str | None:
     """The event for a reader; None when it says nothing that one waits for. `state` already holds the event."""
-    kind, number = event["event"], event.get("n")
+    kind, number, metric = event["event"], event.get("n"), state.metric
     match kind:
         case "study":
             return f"study {event['tag']}"
@@ -22,7 +27,9 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             who = "the best, " if state.runs_again else ""
             return f"{who}experiment {number} run {event['k']} starts, seed {event['seed']}"
         case "run":
-            score = f"val_bpb {event['val_bpb']:.6f}" if event["status"] == "ok" else f"{event['status']}: {event['reason']}"
+            score = f"{event['status']}: {event['reason']}"
+            if event["status"] == "ok":
+                score = f"{metric.name} {metric.text(event['val_bpb'])}"
             late = state.late_startup
             beyond = "; start-up {:.0f} s, baseline {:.0f} s".format(*late) if late and event["n"] > 0 else ""
             disturbed = "; it counts although it was disturbed" if (event.get("watched") or {}).get("state") else ""
@@ -34,9 +41,11 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             passed = "passed" if event["reason"] is None else f"failed: {event['reason']}"
             return f"experiment {number}: audit of {event['cuts']} cuts, {worst}, {passed}"
         case "tested":
-            return f"experiment {number} run {event['k']}: test_bpb {event['test_bpb']:.6f}, which no decision sees"
+            return (
+                f"experiment {number} run {event['k']}: {metric.test_name} {metric.text(event['test_bpb'])}, which no decision sees"
+            )
         case "slice":
-            return _slice(event)
+            return _slice(event, metric)
         case "revoked":
             return f"experiment {number} is no longer the best: {event['reason']}"
         case "lost":
@@ -48,7 +57,7 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             return f"{event['state']}: {event['reason']}{wait}" if event["reason"] else None
         case "rejected":
             return f"proposal rejected: {event['reason']}"
-        case "note" | "wait":
+        case "note" | "wait" | "away":
             return str(event["reason"])
         case "check":
             return f"checking what may be experiment {number}: {event['description']}"
@@ -73,11 +82,13 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             return f"{kind}: {event['reason']}" if event.get("reason") else None
 
 
-def _slice(event: dict[str, Any]) -> str | None:
-    """What a gain is on the audit slice, beside that of the same runs on the validation text."""
+def _slice(event: dict[str, Any], metric: Metric) -> str | None:
+    """What a gain is on the audit slice, beside that of the same runs on the validation data."""
     if event["gain_val"] is None or event["gain_slice"] is None:
         return f"experiment {event['n']}: {event['reason']}" if event["reason"] else None
-    gains = f"{event['gain_val'][0]:.4f} on val and {event['gain_slice'][0]:.4f} on the audit slice"
+    on_val, on_slice = (metric.amount(event[name][0], digits=SHORT) for name in ("gain_val", "gain_slice"))
+    where = ("val", "the audit slice") if event["documents"] else ("the measure", "the confirming one")
+    gains = f"{on_val} on {where[0]} and {on_slice} on {where[1]}"
     held = "; it counts for nothing" if event["reason"] else ""
     return f"experiment {event['n']} run {event['k']}, over experiment {event['against']}: gains {gains}{held}"
 
@@ -91,36 +102,110 @@ def running(state: State) -> str:
         return "paused; `autoresearch resume` goes on" if state.paused else ""
     last = pending.runs[-1] if pending.runs else None
     then = ", then a pause" if state.paused else ""
+    if pending.number == 0:
+        of = f", run {last.k} of {_baseline_runs(state)} (seed {last.seed})" if last else ""
+        return f"the baseline{of}{then}"
     return f"experiment {pending.number}{f' run {last.k} (seed {last.seed})' if last else ''}{then}: {pending.description}"
 
 
 def best(state: State) -> str:
+    metric = state.metric
     if state.best is None or state.best.val_bpb is None:
-        return "no val_bpb yet"
-    text = f"best val_bpb {bpb(state.best.val_bpb)}"
+        return f"no {metric.name} yet"
+    text = f"best {metric.name} {metric.text(state.best.val_bpb, SHORT)}"
     gain, baseline = state.gain, state.experiments[0].val_bpb
     if gain is None or baseline is None:
         return f"{text}, the baseline"
-    percent = 100 * gain.bpb / baseline
-    error = "" if gain.error is None else f" +- {gain.error:.4f}"
-    return f"{text} by experiment {state.best.number}, {gain.bpb:.4f}{error} ({percent:.1f} %) below the baseline"
+    share = metric.share(gain.bpb, baseline, 1)
+    return (
+        f"{text} by experiment {state.best.number}, {metric.amount(gain.bpb, gain.error, SHORT)}{share}"
+        f" {metric.beyond} the baseline"
+    )
 
 
-def tally(state: State) -> str:
+def first_scores(state: State, progress: Progress | None, train_seconds: float | None) -> str:
+    """Before there is a best: what the baseline's runs have scored so far, and when the next one has."""
+    first = state.baseline
+    known = [result for result in first.results if result.val_bpb is not None] if first else []
+    said, metric = best(state), state.metric
+    said += f", {_baseline_runs(state)} runs make the baseline" if _baseline_runs(state) > 1 else ""
+    if known:
+        scores = ", ".join(metric.text(result.val_bpb, SHORT) for result in known)
+        said = f"the baseline's run{'s' * (len(known) > 1)} so far: {scores}"
+    if progress is None or first is None:
+        return said
+    seconds = next((result.total_seconds for result in reversed(known) if result.total_seconds), None)
+    if seconds is not None:
+        startup, scoring = known[-1].startup_seconds or 0.0, known[-1].scoring_seconds or 0.0
+        before = {"training": startup, "scoring": seconds - scoring}.get(progress.phase, 0.0)
+        left = max(0.0, seconds - before - progress.elapsed_seconds)
+        further = (_baseline_runs(state) - len(known) - 1) * seconds
+        if further < 0:  # they are scored, and audited now
+            return said
+        following = f"the next in about {span(left)}, " if further > 0 else ""
+        return f"{said}; {following}the baseline in about {span(left + further)}"
+    if train_seconds is None or progress.phase not in ("startup", "training"):
+        return said
+    done = progress.elapsed_seconds if progress.phase == "training" else 0.0
+    after = "start-up, " if progress.phase == "startup" else ""
+    return f"{said}; the first after {after}{span(max(0.0, train_seconds - done))} of training and its scoring"
+
+
+def _baseline_runs(state: State) -> int:
+    return BASELINE_RUNS[state.study.decide] if state.study else 1
+
+
+def tally(state: State, now: datetime, is_at_work: bool = True) -> str:
     by_verdict = state.counts()
-    counts = ", ".join(f"{count} {word}" for word, count in by_verdict.items())
+    known = [f"{count} {word}" for word, count in by_verdict.items()] if state.best else []
     if state.handed:
-        counts += f", {len(state.handed)} handed in to try next"
+        known.append(f"{len(state.handed)} handed in to try next")
     if state.invalid:
-        counts += f", {state.invalid} invalid and done again"
+        known.append(f"{state.invalid} invalid and done again")
+    counts = ", ".join(known)
     seconds = state.experiment_seconds
-    if not seconds:
+    if not seconds or not is_at_work:
         return counts
-    now = datetime.now()
     morning = now.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
     morning += timedelta(days=1) * (morning <= now)
     expected = sum(by_verdict.values()) + int((morning - now).total_seconds() / seconds)
     return f"{counts}; {span(seconds)} each, at this pace {expected} by {morning:%H:%M}"
+
+
+def ideas(state: State, thinks: tuple[str, float] | None) -> str:
+    """What comes next, as far as it is known. thinks: an agent at work on its answer, and for how many seconds."""
+    ready = [("you", idea.description) for idea in state.handed] + [(idea.agent, idea.description) for idea in state.waiting]
+    thinking = f"{thinks[0]} is thinking ({span(thinks[1])})" if thinks else ""
+    if not ready:
+        return thinking
+    more = f" (+{len(ready) - 1} more)" if len(ready) > 1 else ""
+    return f"{ready[0][1]}, by {ready[0][0]}{more}" + (f"; {thinking}" if thinking else "")
+
+
+def costs(summary: Summary) -> list[str]:
+    """What the agents' requests have cost, and the trainings' energy, as far as they are known."""
+    words = []
+    if summary.asked:
+        spent = "price not known" if summary.cost_usd is None else f"{summary.cost_usd:.2f} USD"
+        words.append(f"{spent} for {summary.asked} request{'s' * (summary.asked != 1)}")
+    if summary.energy_kwh is not None:
+        words.append(f"{summary.energy_kwh:.2f} kWh")
+    return words
+
+
+def machine(health: Health) -> list[str]:
+    """What is known of the machine's state, as short words."""
+    words = []
+    if health.memory_share is not None:
+        words.append(f"memory {100 * health.memory_share:.0f} %")
+    if health.hottest_celsius is not None:
+        words.append(f"{health.hottest_celsius:.0f} °C ({health.hottest_name})")
+    if health.clock_mhz is not None:
+        words.append(f"{health.clock_mhz / 1000:.1f} GHz")
+    if health.on_battery or health.battery_percent is not None:
+        level = "" if health.battery_percent is None else f" {health.battery_percent} %"
+        words.append(f"battery{level}{', not plugged in' if health.on_battery else ''}")
+    return words
 
 
 def numbers(progress: Progress) -> list[str]:
@@ -138,8 +223,24 @@ def numbers(progress: Progress) -> list[str]:
     return words
 
 
-def bpb(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"
+def phase(progress: Progress, state: State, startup_limit_seconds: float | None) -> tuple[float | None, list[str]]:
+    """(the share of the phase that is over, None: nobody can say; what is known of it, as short words)."""
+    elapsed = progress.elapsed_seconds
+    if progress.phase != "startup" and progress.fraction is not None:
+        return progress.fraction, numbers(progress)
+    usual = _usual_seconds(state, progress.phase)
+    if usual and elapsed <= usual:
+        return elapsed / usual, [span(elapsed), f"about {span(usual - elapsed)} left"]
+    if usual:
+        return None, [span(elapsed), f"the last one took {span(usual)}"]
+    limit = startup_limit_seconds if progress.phase == "startup" else None
+    return None, [span(elapsed), *([f"at most {span(limit)}"] if limit else [])]
+
+
+def _usual_seconds(state: State, phase: str) -> float | None:
+    """What start-up or scoring took in the last run that has a result."""
+    last = next((one.results[-1] for one in reversed(state.experiments) if one.results), None)
+    return {"startup": last.startup_seconds, "scoring": last.scoring_seconds}.get(phase) if last else None
 
 
 def span(seconds: float) -> str:
