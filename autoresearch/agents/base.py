@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoresearch.agents.search.moves import Move
 from autoresearch.constants import Value
 from autoresearch.errors import AutoresearchError
+from autoresearch.metric import VAL_BPB, Metric
 
 # statuses without a score, by the text's own fault
 FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat", "val-only", "futile")
+SHORT = 4  # digits of a score
 LARGEST_BYTES = 200_000  # chosen: nine times the largest shipped train.py; more is data in the source, or an answer gone wrong
 REJECTED = "rejected"  # status of a proposal that was sent back without a training
 SKIPPED = "skip"  # status of an experiment that a person ended: it says nothing of the idea
@@ -26,7 +29,7 @@ class Past:
     number: int
     description: str
     status: str  # keep, discard, crash, or a finer state of events.jsonl: baseline, timeout, inconclusive, rejected ...
-    val_bpb: float | None  # None when there is no score
+    val_bpb: float | None  # its score, lower is better whatever the metric; None when there is none
     train_py: str
     reason: str | None = None  # why it was decided so, or why it failed; for REJECTED the exact error, which may have many lines
     agent: str = ""  # who proposed it
@@ -44,7 +47,7 @@ class Course:
     steps: int | None
     tokens_per_second: float | None
     memory_bytes: int | None  # at most, of the device
-    losses: tuple[float | None, ...]  # in nats, as train.py reports them: means of the tenth of the time before COURSE_AT
+    losses: tuple[float | None, ...]  # of the training, as train.py reports them: means of the tenth of the time before COURSE_AT
 
     def line(self) -> str:
         """For an agent: numbers alone, whatever train.py has said."""
@@ -64,11 +67,12 @@ class Expected:
     constant: str
     now: Value
     value: Value  # that it would try
-    change_bpb: float  # of val_bpb: below 0 is better
+    change_bpb: float  # of the score: below 0 is better
     deviation_bpb: float
 
-    def line(self) -> str:
-        return f"{self.constant} {self.now} -> {self.value}: {self.change_bpb:+.4f}, give or take {self.deviation_bpb:.4f}"
+    def line(self, metric: Metric) -> str:
+        change, doubt = metric.change(self.change_bpb, SHORT), metric.amount(self.deviation_bpb, digits=SHORT)
+        return f"{self.constant} {self.now} -> {self.value}: {change}, give or take {doubt}"
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,15 @@ class View:
     best_val_bpb: float | None  # None before the baseline has a score
     history: tuple[Past, ...]  # in the order of their numbers, baseline included
     machine: dict[str, Any] = field(default_factory=dict)  # the device's facts, as `doctor --json` prints them
+    metric: Metric = VAL_BPB  # of every score here
+    research: str = "the training of a small language model"  # what is done, as in: you do research on ...
+    keeps: str = "build_model, Trainer and main"  # parts of train.py that the harness calls
+    moves: tuple[Move, ...] = ()  # that are known to help, the best first
     folder: Path | None = None  # where the agent may keep state of its own
     profile: dict[str, Any] = field(default_factory=dict)  # the study's resolved profile: data, budget, train
-    limits: dict[str, float] = field(default_factory=dict)  # what the harness enforces: max_params, max_memory_gb, min_tok_s
+    limits: dict[str, Any] = field(default_factory=dict)  # what the harness enforces, and the baseline's figures of it
+    files: tuple[str, ...] = ()  # patterns of those that may be edited, where train_py is several files as one text (bundle.py)
+    surroundings: Callable[[Path], object] | None = None  # lays the whole repository into a folder, where there is one
     running: str | None = None  # description of the experiment that trains meanwhile; it has no verdict yet
     wish: str | None = None  # what the harness asks for this time, in words; None: whatever is best
     spent_usd: float = 0.0  # by the whole study so far, as far as prices are known

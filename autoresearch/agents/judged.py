@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from autoresearch.agents.base import REJECTED, Past
-from autoresearch.agents.categories import category
+from autoresearch.categories import category
 
 STARTS = ("keep", "baseline")
 
@@ -17,7 +17,7 @@ class Judged:
 
     @property
     def delta(self) -> float | None:
-        """Its val_bpb above the best's; None without both scores."""
+        """Its score above the best's: below 0 is better; None without both scores."""
         if self.best is None or self.past.val_bpb is None or self.best.val_bpb is None:
             return None
         return self.past.val_bpb - self.best.val_bpb

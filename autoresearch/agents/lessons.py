@@ -7,10 +7,11 @@ to tell, and what has no score. Pure: the same history gives the same text.
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from autoresearch.agents.base import FAILED, SKIPPED, Past
+from autoresearch.agents.base import FAILED, SHORT, SKIPPED, Past
 from autoresearch.agents.judged import Judged, judged
 from autoresearch.agents.search.texts import parsed
 from autoresearch.constants import Value
+from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.text import one_line
 
 FILE = "lessons.md"
@@ -22,7 +23,7 @@ _DESCRIPTION_CHARACTERS = 90
 _HEAD = "# Lessons of this study: drawn from its results, written anew after each experiment"
 
 
-def text(history: Sequence[Past]) -> str:
+def text(history: Sequence[Past], metric: Metric = VAL_BPB) -> str:
     """The text of lessons.md; "" while nothing but the baseline was tried."""
     tried = [outcome for outcome in judged(history) if outcome.kind and outcome.past.status != SKIPPED]
     if not tried:
@@ -36,19 +37,22 @@ def text(history: Sequence[Past]) -> str:
         f"{len(tried)} tried: {len(kept)} kept, {worse} no better, {len(near)} too near to tell, {len(failed)} without a score."
     )
     parts = [
-        ("Kept: what each gained over the best of its time, the last first", map(_line, kept[: -SHOWN - 1 : -1])),
-        ("Too near to tell, the nearest first: worth another form, not a repetition", map(_line, _nearest(near))),
-        ("Kinds of edits: tried, kept, the nearest miss", _kinds(tried)),
-        ("One constant alone: value and change of val_bpb against the best of its time", _constants(scored)),
+        ("Kept: what each gained over the best of its time, the last first", _lines(kept[: -SHOWN - 1 : -1], metric)),
+        ("Too near to tell, the nearest first: worth another form, not a repetition", _lines(_nearest(near), metric)),
+        ("Kinds of edits: tried, kept, the nearest miss", _kinds(tried, metric)),
+        (f"One constant alone: value and change of {metric.name} against the best of its time", _constants(scored, metric)),
         ("Without a score", _failures(failed)),
     ]
     texts = ["\n".join([f"## {title}", *lines]) for title, part in parts if (lines := list(part))]
     return "\n\n".join([_HEAD, counts, *texts]) + "\n"
 
 
-def _line(outcome: Judged) -> str:
-    gain = "n/a" if outcome.delta is None else f"{outcome.delta:+.4f}"
-    return f"- {gain} {outcome.kind}, experiment {outcome.past.number}: {_described(outcome.past)}"
+def _lines(outcomes: Sequence[Judged], metric: Metric) -> list[str]:
+    return [f"- {_change(one, metric)} {one.kind}, experiment {one.past.number}: {_described(one.past)}" for one in outcomes]
+
+
+def _change(outcome: Judged, metric: Metric) -> str:
+    return "n/a" if outcome.delta is None else metric.change(outcome.delta, SHORT)
 
 
 def _described(past: Past) -> str:
@@ -72,11 +76,11 @@ def _grouped(tried: Sequence[Judged], name: Callable[[Judged], str]) -> list[tup
     return sorted(groups.items(), key=lambda group: -len(group[1]))
 
 
-def _kinds(tried: Sequence[Judged]) -> list[str]:
+def _kinds(tried: Sequence[Judged], metric: Metric) -> list[str]:
     lines = []
     for kind, group in _grouped(tried, lambda outcome: outcome.kind):
         missed = _nearest([outcome for outcome in group if outcome.past.status not in ("keep", INCONCLUSIVE)])
-        nearest = f", {missed[0].delta:+.4f} by experiment {missed[0].past.number}: {_described(missed[0].past)}" if missed else ""
+        nearest = "".join(f", {_change(one, metric)} by experiment {one.past.number}: {_described(one.past)}" for one in missed[:1])
         lines.append(f"- {kind}: {len(group)}, {sum(outcome.past.status == 'keep' for outcome in group)}{nearest}")
     return lines
 
@@ -88,7 +92,7 @@ def _failures(failed: Sequence[Judged]) -> list[str]:
     ]
 
 
-def _constants(scored: Sequence[Judged]) -> list[str]:
+def _constants(scored: Sequence[Judged], metric: Metric) -> list[str]:
     """Of the edits of one number: what each value did. The constants that were tried most come first."""
     values: dict[str, dict[Value, Judged]] = defaultdict(dict)
     for outcome in scored:
@@ -99,7 +103,7 @@ def _constants(scored: Sequence[Judged]) -> list[str]:
     lines = []
     for name, results in sorted(values.items(), key=lambda entry: -len(entry[1]))[: 2 * SHOWN]:
         shown = (
-            f"{value} {outcome.delta:+.4f}{' kept' * (outcome.past.status == 'keep')}"
+            f"{value} {_change(outcome, metric)}{' kept' * (outcome.past.status == 'keep')}"
             for value, outcome in list(results.items())[-VALUES:]
         )
         lines.append(f"- {name}: {', '.join(shown)}")

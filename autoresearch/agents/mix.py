@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoresearch.agents.base import REJECTED, SKIPPED, Agent, Past
-from autoresearch.agents.categories import CODE
 from autoresearch.agents.judged import STARTS, judged
+from autoresearch.categories import CODE
 
 SHARE = 0.3  # default
 STALL = 8  # chosen: where 22 of 125 are kept (a published H100 log), eight misses in a row come by chance one time in five

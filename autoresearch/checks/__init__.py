@@ -1,1 +1,1 @@
-"""What tries the parts that others may bring or break: backends (conformance), the sandbox (attacks), this machine (doctor)."""
+"""What tries the parts that others may bring or break: backends (conformance), tasks, the sandbox (attacks); and this machine."""

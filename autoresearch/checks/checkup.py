@@ -126,7 +126,7 @@ def _chosen(made: plan.Plan, corpus: str, is_auto: bool) -> dict[str, Any]:
 
     tuned = tune.remembered(made) if is_auto else None
     made = made if tuned is None else plan.informed(tune.applied(made, tuned))
-    corpus_name, corpus_reason = corpora.choose(corpus, made.profile.data.corpus)
+    corpus_name, corpus_reason = corpora.choose(corpus, made.profile.sizes.corpus)
     prediction = forecast(made.choice.backend, made.choice.facts, made.profile, None if tuned is None else tuned.limits.known)
     return {
         "backend": made.choice.backend.name,

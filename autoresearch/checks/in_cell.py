@@ -25,9 +25,9 @@ def probe_in_cell(backend: Backend, level: int) -> str | None:
 
     with tempfile.TemporaryDirectory(prefix="autoresearch-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
-        work = workdir.make(folder / "work", [workdir.own_layer()])
+        work = workdir.make(folder / "work", [workdir.own_layer(backend.name)])
         try:
-            cell = policy.cell(level, work, [*backend.python_path, workdir.own_layer()], needs=backend.sandbox)
+            cell = policy.cell(level, work, [*backend.python_path, workdir.own_layer(backend.name)], needs=backend.sandbox)
             job = {"type": "probe", "python_path": [str(path) for path in backend.python_path]}
             with Worker(job, folder, PROTOCOL, __name__, backend.variables, cell=cell) as process:
                 done = process.wait("done", PROBE_LIMIT_SECONDS, f"no answer within {PROBE_LIMIT_SECONDS} s")

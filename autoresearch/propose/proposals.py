@@ -9,7 +9,7 @@ import ast
 import hashlib
 import re
 
-from autoresearch import constants
+from autoresearch import bundle, constants
 from autoresearch.agents.base import LARGEST_BYTES
 from autoresearch.errors import UsageError
 from autoresearch.study.state import State
@@ -50,29 +50,39 @@ def program_key(text: str) -> str:
     """The same for texts that differ only in comments and layout.
 
     ValueError in one line when text is no program, is too large, hides something, or has a constant whose annotation can't be
-    read: a search would stumble on it later.
+    read: a search would stumble on it later. Of several files (bundle.py) those in Python have to be programs.
     """
-    if reason := _size_objection(text) or _hidden(text):
-        raise ValueError(reason)
-    try:
-        program = ast.dump(constants.syntax_tree(text))
-    except SyntaxError as error:
-        raise ValueError(f"train.py does not parse: {one_line(str(error.msg))} (line {error.lineno})") from error
-    except (RecursionError, MemoryError) as error:
-        raise ValueError("train.py does not parse: it is nested too deeply") from error
-    except ValueError as error:  # a number with more digits than Python prints
-        raise ValueError(f"train.py does not parse: {one_line(str(error))}") from error
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > LARGEST_BYTES:
+        what = "what may be edited" if bundle.is_bundle(text) else bundle.SINGLE
+        raise ValueError(f"{what} has {size:,} bytes, and {LARGEST_BYTES:,} are allowed; make it shorter")
+    files = bundle.split(text)
+    keys = [_file_key(path, content) for path, content in files.items()]
     try:
         constants.read(text)
     except UsageError as error:
         raise ValueError(one_line(str(error), REASON_CHARACTERS)) from error
-    return hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    programs = repr(sorted(zip(files, keys, strict=True))) if bundle.is_bundle(text) else keys[0]
+    return hashlib.blake2b(programs.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def _file_key(path: str, text: str) -> str:
+    is_python = path.endswith(".py")
+    if reason := (_size_objection(text) if is_python else None) or _hidden(text, is_python):
+        raise ValueError(reason.replace(bundle.SINGLE, path))
+    if not is_python:
+        return text
+    try:
+        return ast.dump(constants.syntax_tree(text))
+    except SyntaxError as error:
+        raise ValueError(f"{path} does not parse: {one_line(str(error.msg))} (line {error.lineno})") from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError(f"{path} does not parse: it is nested too deeply") from error
+    except ValueError as error:  # a number with more digits than Python prints
+        raise ValueError(f"{path} does not parse: {one_line(str(error))}") from error
 
 
 def _size_objection(text: str) -> str | None:
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > LARGEST_BYTES:
-        return f"train.py has {size:,} bytes, and {LARGEST_BYTES:,} are allowed; make it shorter"
     longest = max(map(len, text.replace("\\\r\n", "").replace("\\\n", "").split("\n")))
     if longest > LONGEST_LINE:
         return f"train.py has a line of {longest:,} characters, and {LONGEST_LINE:,} are allowed; break it"
@@ -82,13 +92,13 @@ def _size_objection(text: str) -> str | None:
     return None
 
 
-def _hidden(text: str) -> str | None:
+def _hidden(text: str, is_python: bool = True) -> str | None:
     """What nobody sees, or what would make Python read another text than this one."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         return f"train.py does not parse: character {error.start} is half a surrogate pair, which UTF-8 can't hold"
-    for number, row in enumerate(text.split("\n", 2)[:2], 1):
+    for number, row in enumerate(text.split("\n", 2)[: 2 * is_python], 1):
         cookie = _COOKIE.match(row)
         if cookie and not _UTF_8.fullmatch(cookie[1]):
             return f"train.py line {number} names the encoding {cookie[1][:40]}; it is UTF-8, so leave that comment out"

@@ -46,7 +46,7 @@ class Proposer:
         """end_time: by time.monotonic, for how long one may be waited for."""
         self._session, self._quick, self._share = session, agents.quick, agents.share
         self._thinker = Thinker(agents.slow, session.study.seed) if agents.slow else None
-        self._views = Views(session.study, session.store)
+        self._views = Views(session.study, session.store, session.setup.task)
         self._sent_back: list[Past] = []  # of the slow agent's present idea
         self._refused: list[str] = []  # why the slow agent's proposals since its last experiment were no use
         self._dropped = 0  # ideas of its, since then
@@ -186,6 +186,7 @@ class Proposer:
             with suppress(UsageError):  # a train.py without constants
                 view = replace(view, expected=tuple(expects(view)))
         thinker.think(view)
+        session.show_thinking(thinker.agent.name)
 
     def _warning(self) -> str | None:
         """For an agent whose ideas were dropped: nothing of what it tries is trained."""
@@ -199,16 +200,17 @@ class Proposer:
 
     def _take_in(self, thinker: Thinker, answer: Proposal | BaseException) -> None:
         session, name = self._session, thinker.agent.name
+        session.show_thinking(None)
         if isinstance(answer, Proposal):
             self._keep(thinker, answer)
         elif isinstance(answer, Exhausted):
-            session.note(f"{name}: {answer}; {self._quick.name if self._quick else 'nobody'} goes on")
+            session.note(f"{name}: {answer}; {self._quick.name if self._quick else 'nobody'} goes on", name)
             self._retire(thinker)
         elif isinstance(answer, Unavailable):
-            session.note(f"{name} can't propose now: {answer}; it is asked again in {thinker.wait_seconds:.0f} s")
+            session.note(f"{name} can't propose now: {answer}; it is asked again in {thinker.wait_seconds:.0f} s", name)
         else:
             alone = f"{self._quick.name} goes on alone, and it" if self._quick else "it"
-            session.note(f"{name} can't propose: {answer}; {alone} is asked again in {thinker.wait_seconds:.0f} s")
+            session.note(f"{name} can't propose: {answer}; {alone} is asked again in {thinker.wait_seconds:.0f} s", name)
 
     def _keep(self, thinker: Thinker, proposal: Proposal) -> None:
         """Its ideas, until their turn, in the ledger; or send the first one back, where none is of use."""

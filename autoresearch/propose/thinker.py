@@ -53,8 +53,12 @@ class Thinker:
         self._answers, self._begun = answers, time.monotonic()
         view = replace(view, wanted=lambda: self._wanted and self._answers is answers, on_ask=self.asks.put)
         # A daemon: an agent that does not end keeps no program alive.
-        self._thread = threading.Thread(target=self._work, args=(view, answers), name=f"agent {self.agent.name}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._work, args=(view, answers), name=f"agent {self.agent.name}", daemon=True)
+        try:
+            thread.start()
+            self._thread = thread
+        except RuntimeError:  # this machine runs as many threads as it can
+            self._back_off(0.0)
 
     def take(self, wait_seconds: float = 0.0) -> Proposal | BaseException | None:
         """The proposal, or the error that ended its making, once it is there."""

@@ -5,19 +5,24 @@ our own words, and no log.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from msgspec import UNSET
 
 from autoresearch import durable
 from autoresearch.agents import lessons
 from autoresearch.agents.base import COURSE_AT, Course, Past, View
+from autoresearch.agents.search import moves
+from autoresearch.run.constraints import BROKEN
 from autoresearch.run.futility import means, read_curve
 from autoresearch.study import events
 from autoresearch.study.session import Session, log_tail
 from autoresearch.study.state import Experiment, State
 from autoresearch.study.store import Store
 from autoresearch.study.workspace import Study
+from autoresearch.task.contract import Task
 
 COURSES = 8  # of the last experiments; chosen: some 300 tokens
 MOST_NATS, MOST_BYTES = 100.0, 1 << 40  # that a loss and a memory may be told as
@@ -28,15 +33,16 @@ MOST_TOLD = 20  # chosen: of what the owner said while the study runs; what is o
 def draw_lessons(session: Session) -> None:
     """Bring lessons.md in line with the ledger."""
     study = session.study
-    if text := lessons.text(Views(study, session.store).history(session.state)):
+    if text := lessons.text(Views(study, session.store).history(session.state), study.metric):
         session.drawn(lessons.FILE, lambda: durable.write(study.state_folder / lessons.FILE, text))
 
 
 class Views:
     """Makes Views. Of what was decided only the best may still change (its score, or a revoked keep): the rest is read once."""
 
-    def __init__(self, study: Study, store: Store):
-        self._study, self._store = study, store
+    def __init__(self, study: Study, store: Store, task: Task | None = None):
+        self._study, self._store, self._task = study, store, task
+        self._moves = moves.read(study.task.folder)
         self._known: dict[tuple[str, str | None, float | None], Past] = {}  # by commit, state and score
         self._courses: dict[str, Course] = {}  # by the run's folder
 
@@ -52,13 +58,32 @@ class Views:
             machine=self._study.facts.to_dict(),
             folder=self._study.state_folder,
             profile=self._study.profile.to_dict(),
-            limits=(state.limits or self._study.constraints).to_dict(),
+            limits=self._limits(state),
             spent_usd=state.cost_usd,
+            files=self._study.files,
+            surroundings=self._surroundings(best),
             running=running,
             wish=wish,
             courses=self._shown(state, best),
-            lessons=lessons.text(history),
+            lessons=lessons.text(history, self._study.metric),
+            metric=self._study.metric,
+            research=self._study.task.words.research,
+            keeps=self._study.task.words.keeps,
+            moves=self._moves,
         )
+
+    def _limits(self, state: State) -> dict[str, Any]:
+        """With the baseline's figures of what is measured: they say how far away a limit is, and stay, for the prompt's cache."""
+        limits = state.limits or self._study.constraints
+        known = state.baseline.quantities if state.baseline else {}
+        figures = {one.quantity: known[one.quantity] for one in limits.limits if not one.name and one.quantity in known}
+        return limits.to_dict() | ({"baseline": figures} if figures else {})
+
+    def _surroundings(self, best: Experiment) -> Callable[[Path], object] | None:
+        if not (self._task and self._study.files):
+            return None
+        lay, text = self._task.commands.lay, self._store.text(best.commit)
+        return lambda folder: lay(text, folder)
 
     def _shown(self, state: State, best: Experiment) -> tuple[Course, ...]:
         """The best's first, then the last ones'."""
@@ -97,8 +122,9 @@ class Views:
             failed = experiment.verdict == "crash" and experiment.runs
             log = log_tail(self._study.runs / experiment.runs[-1].folder / "log.txt") if failed else ""
             text = self._store.text(experiment.commit)
+            score = None if experiment.state == BROKEN else experiment.val_bpb  # it leads the search to what may not be
             self._known[key] = Past(
-                experiment.number, experiment.description, experiment.state or "", experiment.val_bpb, text, experiment.reason,
+                experiment.number, experiment.description, experiment.state or "", score, text, experiment.reason,
                 experiment.agent, log,
             )  # fmt: skip
         return self._known[key]

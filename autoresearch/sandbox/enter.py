@@ -41,9 +41,8 @@ def limit(cell: Cell) -> None:
     """
     if sys.platform == "win32":
         return
-    if (
-        sys.platform == "linux"
-    ):  # when memory is short this goes first, whoever has taken it: neither the harness nor the user's programs
+    # When memory is short this goes first, whoever has taken it: neither the harness nor the user's programs.
+    if sys.platform == "linux":
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")
     import resource

@@ -105,7 +105,7 @@ def environment(given: Mapping[str, str], folder: Path, level: int) -> dict[str,
     return kept | temporary | {"PWD": str(folder / "work")}
 
 
-def start(one: Cell, arguments: list[str], stdin: Path | None, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(agent_cell: Cell, arguments: list[str], stdin: Path | None, variables: dict[str, str]) -> subprocess.Popen[bytes]:
     """The program inside, in a group of its own, with stdout and stderr in one pipe. Raises OSError where it can't be started.
 
     stdin: a file, since a program that never reads it must not block us, nor wait for more; None: empty.
@@ -113,19 +113,19 @@ def start(one: Cell, arguments: list[str], stdin: Path | None, variables: dict[s
     text, is_kept = str(stdin or os.devnull), sys.platform == "linux"
     prefix: list[str] = []
     descriptors: list[int] = []
-    if one.level == 3:
-        prefix, descriptors = _bubblewrap(one)
-    elif one.level == 1:
+    if agent_cell.level == 3:
+        prefix, descriptors = _bubblewrap(agent_cell)
+    elif agent_cell.level == 1:
         from autoresearch.sandbox import fence_macos
 
-        prefix = fence_macos.prefix(one)
+        prefix = fence_macos.prefix(agent_cell)
     if is_kept:
-        prefix = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(PACKAGE.parent), one.to_json(), text, *prefix]
+        prefix = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(PACKAGE.parent), agent_cell.to_json(), text, *prefix]
     with open(text, "rb") as source:
         try:
             return processes.start(
                 [*prefix, *arguments], stdin=subprocess.PIPE if is_kept else source, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, cwd=one.work, env=variables, pass_fds=descriptors,
+                stderr=subprocess.STDOUT, cwd=agent_cell.work, env=variables, pass_fds=descriptors,
             )  # fmt: skip
         finally:
             for descriptor in descriptors:
@@ -153,7 +153,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     end_tree(process)
 
 
-def _bubblewrap(one: Cell) -> tuple[list[str], list[int]]:
+def _bubblewrap(agent_cell: Cell) -> tuple[list[str], list[int]]:
     """(what goes before the program, the descriptors that bwrap reads)."""
     from autoresearch.sandbox import bubblewrap, seccomp
 
@@ -165,8 +165,8 @@ def _bubblewrap(one: Cell) -> tuple[list[str], list[int]]:
     # Where we are root: no rights of root, and no setting of the kernel, which its owner may write without any.
     # Nor its own place among those that go first when memory is short, nor files in /dev, which is memory without a bound.
     shut = ["--remount-ro", "/proc", "--remount-ro", "/dev", "--ro-bind", "/proc/sys", "/proc/sys"]
-    inside = [*bubblewrap.in_memory("/tmp"), *bubblewrap.root(one), *shut, "--cap-drop", "ALL"]
-    inside += ["--seccomp", str(code), "--chdir", one.work, "--"]
+    inside = [*bubblewrap.in_memory("/tmp"), *bubblewrap.root(agent_cell), *shut, "--cap-drop", "ALL"]
+    inside += ["--seccomp", str(code), "--chdir", agent_cell.work, "--"]
     return [bubblewrap.program(), *names, *inside], [code]
 
 
@@ -177,7 +177,7 @@ def main() -> None:
     from autoresearch.sandbox import keeper, linux
 
     text, stdin, *arguments = sys.argv[1:]
-    one = Cell.from_json(text)
+    agent_cell = Cell.from_json(text)
     said = os.dup(1)  # the keeper closes its own, so that the end of the output shows
     os.set_inheritable(said, False)
     ours, theirs = socket.socketpair()
@@ -186,8 +186,8 @@ def main() -> None:
         _stand_back()
         os.dup2(os.open(stdin, os.O_RDONLY | os.O_CLOEXEC), 0)
         ours.close()
-        if one.level == 2:
-            linux.apply_with_network(one, theirs)
+        if agent_cell.level == 2:
+            linux.apply_with_network(agent_cell, theirs)
         theirs.close()
         os.execv(arguments[0], arguments)
     except OSError as error:
@@ -209,5 +209,5 @@ def _stand_back() -> None:
 
 def told(level: int) -> dict[str, Any]:
     """For `doctor --json` and `agents --json`."""
-    found, why = reach()
-    return {"level": min(level, found), "meaning": WORDS[min(level, found)], "reason": why or None}
+    highest, why = reach()
+    return {"level": min(level, highest), "meaning": WORDS[min(level, highest)], "reason": why or None}

@@ -62,7 +62,7 @@ def _keep(worker: int, asks: socket.socket | None) -> None:
                 os.read(wake, 4096)
             _take_away(worker)
         for listener in turned.intersection(handed):
-            with contextlib.suppress(OSError):  # the one who asked is gone
+            with contextlib.suppress(OSError):  # who asked is gone
                 lookups.Asked.receive(listener).answer(listener, errno.EAGAIN if crowd.is_full() else 0)
     for listener in handed:
         os.close(listener)  # from now on nobody starts anything: ENOSYS
@@ -71,10 +71,10 @@ def _keep(worker: int, asks: socket.socket | None) -> None:
         with contextlib.suppress(OSError):  # without a descriptor or memory: while we are here, the harness finds them below us
             _kill_all(_children())
         try:
-            pid, found = os.waitpid(-1, 0)
+            pid, waited = os.waitpid(-1, 0)
         except ChildProcessError:
             break
-        status = found if pid == worker else status
+        status = waited if pid == worker else status
     code = os.waitstatus_to_exitcode(status) if status is not None else 1
     if code < 0:
         if -code != signal.SIGKILL:
@@ -91,7 +91,7 @@ def _take_away(worker: int) -> None:
 
 
 def _children() -> list[int]:
-    own, found = str(os.getpid()), []
+    own, pids = str(os.getpid()), []
     for name in os.listdir("/proc"):
         if name.isdecimal():
             try:
@@ -100,8 +100,8 @@ def _children() -> list[int]:
             except OSError:
                 continue
             if parent == own:
-                found.append(int(name))
-    return found
+                pids.append(int(name))
+    return pids
 
 
 def _kill_all(pids: list[int]) -> None:

@@ -26,9 +26,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def apply(cell: Cell, door: int) -> None:
     """door: the descriptor of a socket to the harness's Lookups. Raises OSError with one line."""
-    machine, version = _restrict(cell)
+    is_own = cell.is_command and cell.level >= 3  # its network and what it may write are nobody else's
+    machine, version = _restrict(cell, has_network=is_own)
     to_harness = socket.socket(fileno=door)
-    listener = _load(seccomp.program(machine, version, bool(cell.devices)), machine, NEW_LISTENER)
+    if is_own:
+        program = seccomp.with_network(machine, has_own_root=True, is_asked=True)
+    else:
+        program = seccomp.program(machine, version, bool(cell.devices), is_command=cell.is_command)
+    listener = _load(program, machine, NEW_LISTENER)
     lookups.hand_over(listener, to_harness)
     _prove(machine)
 
@@ -61,11 +66,11 @@ def _restrict(cell: Cell, has_network: bool = False) -> tuple[str, int]:
 
 def rights(cell: Cell) -> dict[str, int]:
     """Landlock's rights for each path of the cell."""
-    found = dict.fromkeys(cell.reads, landlock.READ)
+    wanted = dict.fromkeys(cell.reads, landlock.READ)
     for paths, more in ((cell.writes, landlock.WRITE), (cell.devices, landlock.DEVICE)):
         for path in paths:
-            found[path] = found.get(path, 0) | more
-    return found
+            wanted[path] = wanted.get(path, 0) | more
+    return wanted
 
 
 def _drop_capabilities(machine: str) -> None:

@@ -17,6 +17,7 @@ import errno
 import os
 import signal
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -76,6 +77,26 @@ def _psutil_times(pid: int) -> Iterator[tuple[tuple[int, float], float]]:
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
             yield (process.pid, process.create_time()), times.user + times.system
+
+
+def peak_memory_bytes(pid: int, trusted: frozenset[int]) -> int | None:
+    """Resident memory at most of each process under pid but the trusted, added up; where the system keeps no such peak (macOS) what
+    there is now. Memory that they share counts in each, that of a device in none.
+    """
+    found = []
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.Error, OSError, ValueError, StopIteration):
+            if process.pid not in trusted:
+                found.append(_peak(process))
+    return sum(found) if found else None
+
+
+def _peak(process: psutil.Process) -> int:
+    if sys.platform == "linux":
+        with open(f"/proc/{process.pid}/status", encoding="utf-8", errors="replace") as lines:  # proc(5)
+            return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    memory = process.memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))
 
 
 def guards(pid: int) -> frozenset[int]:

@@ -133,17 +133,17 @@ class Lookups:
         self._ours.close()
 
     def _serve(self) -> None:
-        found = socket.recv_fds(self._ours, 1, 1)[1]
-        if not found:  # it did not get so far
+        handed = socket.recv_fds(self._ours, 1, 1)[1]
+        if not handed:  # it did not get so far
             return
         self._crowd = Crowd()
-        with open(found[0], "rb", buffering=0) as listener:
+        with open(handed[0], "rb", buffering=0) as listener:
             with contextlib.suppress(OSError):  # before Linux 6.6
                 fcntl.ioctl(listener, SET_FLAGS, TAKE_TURNS)
             waiting = select.poll()
             waiting.register(listener, select.POLLIN)
             while waiting.poll()[0][1] == select.POLLIN:  # another event: nobody is left who could ask
-                with contextlib.suppress(OSError):  # the one who asked is gone, or was interrupted and asks again
+                with contextlib.suppress(OSError):  # who asked is gone, or was interrupted and asks again
                     self._answer(listener)
 
     def _answer(self, listener: FileIO) -> None:

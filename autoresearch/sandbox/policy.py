@@ -88,6 +88,7 @@ class Cell:
     writes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     names: tuple[str, ...] = ()  # what of them was asked for through a link, as it was asked for
+    is_command: bool = False  # of a user's command, which may also use this cell's own network and set modes and times: seccomp.py
     file_bytes: int | None = None  # a longer file can't be written, memory that is a file (memfd, /dev/shm) neither; None: no limit
 
     def to_json(self) -> str:

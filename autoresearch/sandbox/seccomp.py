@@ -145,51 +145,58 @@ TIMES = {"utimensat": tuple(If(1, ANY, (0,), inside=False, high=high, answer=NOT
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
 
-def program(machine: str, landlock_abi: int, has_devices: bool = False) -> list[Instruction]:
-    """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list."""
-    forbidden = [*FORBIDDEN, *(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS)]
+def program(machine: str, landlock_abi: int, has_devices: bool = False, is_command: bool = False) -> list[Instruction]:
+    """For a machine of ARCHITECTURES (KeyError for another). has_devices: the cell holds some, whose ioctls nobody can list.
+    is_command: modes and times are let be without a word, as programs that copy want it.
+    """
+    let_be = (*LET_BE, "fchmod", "utimensat") if is_command else ()
+    more = (*(BEFORE_LANDLOCK_3 if landlock_abi < 3 else ()), *(() if has_devices else NAMED_SOCKETS))
+    forbidden = [name for name in (*FORBIDDEN, *more) if name not in let_be]
     asked = LOOKUPS + COUNTED + (("bind",) if has_devices else ())  # a name is a note to others: none is taken once it is locked in
-    lists = ((tuple(forbidden), EPERM), (ABSENT, ENOSYS), (IDLE, NOTHING_DONE), (asked, ASK))
+    lists = ((tuple(forbidden), EPERM), (ABSENT, ENOSYS), (IDLE + let_be, NOTHING_DONE), (asked, ASK))
     ours = (
         {"ioctl": WITH_DEVICES, "socket": SOCKET} if has_devices else {"ioctl": WITHOUT_DEVICES, "mmap": MAPPING, "clone": STARTS}
     )
     return _program(machine, lists, CONDITIONS | ours)
 
 
-def with_network(machine: str, has_own_root: bool) -> list[Instruction]:
-    """For a coding agent's program: all but what FOR_NOBODY, UNSEEN and WITH_NETWORK refuse.
+def with_network(machine: str, has_own_root: bool, is_asked: bool = False) -> list[Instruction]:
+    """For a coding agent's program, and a user's command: all but what FOR_NOBODY, UNSEEN and WITH_NETWORK refuse.
 
     has_own_root: and names of its processes, which end together. Else the user's files are there, and what changes them by path is
-    shut as well (BY_PATH, LET_BE, TIMES), and new processes are asked for.
+    shut as well (BY_PATH, LET_BE, TIMES), and new processes are asked for; is_asked: they are in any case.
     """
     both = ((FOR_NOBODY, EPERM), (UNSEEN, ENOSYS))
-    if has_own_root:
+    if has_own_root and not is_asked:
         return _program(machine, both, WITH_NETWORK)
     asked = {"clone": (*WITH_NETWORK["clone"], If(0, THREAD, (THREAD,), inside=False, answer=ASK))}
-    lists = (*both, (BY_PATH, EPERM), (LET_BE, NOTHING_DONE), (("fork", "vfork"), ASK))
+    starts = ("fork", "vfork"), ASK
+    if has_own_root:
+        return _program(machine, (*both, starts), WITH_NETWORK | {"clone": asked["clone"]})
+    lists = (*both, (BY_PATH, EPERM), (LET_BE, NOTHING_DONE), starts)
     return _program(machine, lists, WITH_NETWORK | TIMES | asked)
 
 
 def packed(instructions: list[Instruction]) -> bytes:
     """As the kernel and bwrap take it: an array of struct sock_filter."""
-    return b"".join(struct.pack("=HBBI", *one) for one in instructions)
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 
 def _program(
     machine: str, lists: tuple[tuple[tuple[str, ...], int], ...], conditions_of: dict[str, tuple[If, ...]]
 ) -> list[Instruction]:
-    found = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, ARCHITECTURES[machine][1]), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
+    instructions = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, ARCHITECTURES[machine][1]), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
     if machine == "x86_64":
-        found += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
-    found += [(AT_LEAST, 0, 1, NEWEST + 1), (RETURN, 0, 0, ENOSYS)]
+        instructions += [(AT_LEAST, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
+    instructions += [(AT_LEAST, 0, 1, NEWEST + 1), (RETURN, 0, 0, ENOSYS)]
     for names, answer in lists:
         for name in names:
             if (call := number(name, machine)) is not None:
-                found += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]
+                instructions += [(EQUAL, 0, 1, call), (RETURN, 0, 0, answer)]
     for name, conditions in conditions_of.items():
         block = [step for condition in conditions for step in _steps(condition)] + [(RETURN, 0, 0, ALLOW)]
-        found += [(EQUAL, 0, len(block), present(name, machine)), *block]
-    return [*found, (RETURN, 0, 0, ALLOW)]
+        instructions += [(EQUAL, 0, len(block), present(name, machine)), *block]
+    return [*instructions, (RETURN, 0, 0, ALLOW)]
 
 
 def _steps(condition: If) -> list[Instruction]:

@@ -26,7 +26,8 @@ from autoresearch.border import files
 from autoresearch.paths import cache_dir
 
 COMPILED = "compile"
-OWN_LAYER = "harness"  # of what the harness runs outside of cells
+OWN_LAYER = "harness-"  # of what the harness runs outside of cells, one for each backend
+OWN_FILES = 1000  # chosen: what one text compiles is 3 to 350 files; each costs every worker of that backend a link
 TRITON_GROUP, GROUP_BYTES = "__grp__", 1 << 16  # how the names of Triton's lists of files begin; more of one is never read
 GROUPS_BYTES = 16 << 20  # of all lists; an H100's profile has 300 of them with a kilobyte each
 LOCK = ".lock"  # how compilers' lock files end: each worker has its own
@@ -72,34 +73,46 @@ def layer(train_py: str) -> Path:
     return _layers() / hashlib.blake2b(train_py.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def own_layer() -> Path:
-    """The layer of what the harness runs outside of cells, shipped code alone. Made when missing."""
-    folder = _layers() / OWN_LAYER
+def own_layer(backend: str) -> Path:
+    """The layer of what the harness runs on a backend outside of cells, shipped code alone. Made when missing."""
+    folder = _layers() / f"{OWN_LAYER}{backend}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def borrow(folder: Path) -> Path:
+def borrow(folder: Path, backend: str) -> Path:
     """A new compile cache in folder for a process outside of cells, with the files of the harness's layer."""
     cache = Path(tempfile.mkdtemp(prefix=f"{COMPILED}-", dir=folder))
-    _link_all(own_layer(), cache, LINKS)
+    _link_all(own_layer(backend), cache, LINKS)
     return cache
 
 
-def give_back(borrowed: Path, is_whole: bool) -> None:
-    """Remove it; is_whole: the process ended well, so that what it has compiled is added to the harness's layer."""
+def give_back(borrowed: Path, backend: str, is_whole: bool) -> None:
+    """Remove it; is_whole: the process ended well, so that what it has compiled is added to the harness's layer, whose oldest files
+    go beyond OWN_FILES.
+    """
     if is_whole:
-        files.harvest(borrowed, own_layer())
+        files.harvest(borrowed, own_layer(backend), but=LOCK)
+        _forget_oldest(own_layer(backend))
     files.remove(borrowed)
+
+
+def _forget_oldest(layer: Path) -> None:
+    with contextlib.suppress(OSError):
+        kept = [Path(folder, name) for folder, _, names in os.walk(layer) for name in names]
+        for path in sorted(kept, key=lambda path: path.stat().st_mtime)[:-OWN_FILES]:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()  # the last one of its folder
 
 
 def harvest(work: Path, train_py: str) -> None:
     """Add what a training has compiled to the layer of its text, and remove the layers that were not used for longest."""
     target = layer(train_py)
-    files.harvest(work / COMPILED, target)
+    files.harvest(work / COMPILED, target, but=LOCK)
     with contextlib.suppress(OSError):
         os.utime(target)
-        others = [path for path in _layers().iterdir() if path.name != OWN_LAYER]
+        others = [path for path in _layers().iterdir() if not path.name.startswith(OWN_LAYER)]
         for path in sorted(others, key=lambda path: path.stat().st_mtime)[:-LAYERS]:
             files.remove(path)
 

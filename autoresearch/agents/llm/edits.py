@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from autoresearch import constants
+from autoresearch import bundle, constants
 from autoresearch.errors import UsageError
+from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.text import harmless, one_line
 
 Kind = TypeVar("Kind")
@@ -29,8 +30,8 @@ _PLACES = 20  # chosen: of a text that is there many times, the places that are 
 _COMPARED, _SEARCHED = 160, 3000  # characters of a line, lines: the nearest is looked for in, since the time grows as their square
 
 _ONE_LINE = {"type": "string", "description": "one line, the change itself: 'MATRIX_LR 0.04 -> 0.06', 'SwiGLU for relu**2'"}
-_GAIN = {"type": "number", "description": "how far you expect it to lower val_bpb, in bits per byte: 0.004. It ranks your ideas"}
-_WHY = {"type": "string", "description": "two or three sentences: why it should lower val_bpb here, and where the idea is from"}
+_WHY = "two or three sentences: why it should {improve} {score} here, and where the idea is from"
+_GAIN = "how far you expect it to {improve} {score}{unit}: 0.004. It ranks your ideas"
 _COMMANDS = {
     "command": {"type": "string", "enum": ["view", "str_replace", "insert", "create"]},
     "path": {"type": "string", "description": "train.py"},
@@ -57,21 +58,16 @@ _OWN_TOOLS: tuple[dict[str, Any], ...] = (
         "Write what the history does not show: what you learnt, and what to try next.",
         "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
     },
-    {
-        "name": "submit",
-        "description": "Propose train.py as it is now for one experiment. Call it after the edits, in the same answer if you can. "
-        f"Then train.py is the best again, for a further idea in the same answer: at most {IDEAS}.",
-        "input_schema": {
-            "type": "object",
-            "properties": {"description": _ONE_LINE, "reasoning": _WHY, "expected_gain": _GAIN},
-            "required": ["description", "reasoning"],
-        },
-    },
 )
-NAMES: tuple[str, ...] = (EDITOR, *(tool["name"] for tool in _OWN_TOOLS))
+_SUBMIT = {
+    "name": "submit",
+    "description": "Propose train.py as it is now for one experiment. Call it after the edits, in the same answer if you can. "
+    f"Then train.py is the best again, for a further idea in the same answer: at most {IDEAS}.",
+}
+NAMES: tuple[str, ...] = (EDITOR, *(tool["name"] for tool in _OWN_TOOLS), _SUBMIT["name"])
 
 
-def tools(with_schema: bool) -> list[dict[str, Any]]:
+def tools(with_schema: bool, metric: Metric = VAL_BPB) -> list[dict[str, Any]]:
     """The tools as the Messages API takes them.
 
     with_schema: the editor as an ordinary tool. Anthropic's models know theirs by its type, without a schema; other
@@ -82,7 +78,15 @@ def tools(with_schema: bool) -> list[dict[str, Any]]:
         editor = {"name": EDITOR, "description": "View and edit train.py. There is no other file.", "input_schema": schema}
     else:
         editor = {"type": "text_editor_20250728", "name": EDITOR}
-    return [editor, *_OWN_TOOLS]
+    unit = f", in {metric.unit}" if metric.unit else ""
+    why, gain = (text.format(improve=metric.improve, score=metric.name, unit=unit) for text in (_WHY, _GAIN))
+    properties = {
+        "description": _ONE_LINE,
+        "reasoning": {"type": "string", "description": why},
+        "expected_gain": {"type": "number", "description": gain},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["description", "reasoning"]}
+    return [editor, *_OWN_TOOLS, {**_SUBMIT, "input_schema": schema}]
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Idea:
     text: str  # of train.py
     description: str
     reasoning: str
-    expected_gain: float = 0.0  # bits per byte that val_bpb should fall
+    expected_gain: float = 0.0  # how much better the score should be
 
 
 @dataclass(frozen=True)
@@ -195,30 +199,39 @@ def _apply(done: Edited, best: str, call: Call) -> Edited:
 
 
 def _edit(text: str, arguments: dict[str, Any]) -> tuple[str, str]:
-    """(text after the editor's command, what to answer)."""
+    """(text after the editor's command, what to answer). Of several files (bundle.py) one; `create` may name a new one."""
     command, path = _argument(arguments, "command", str), _argument(arguments, "path", str)
-    if re.sub(r"^(\./|/)+(repo/|workspace/)?", "", path) != FILE:  # as models write it where they believe in a folder
-        raise ValueError(f"there is no file {path!r} here; the only one is {FILE}")
+    named = path
+    path = re.sub(r"^(\./|/)+(repo/|workspace/)?", "", path)  # as models write it where they believe in a folder
+    files = bundle.split(text)
+    if path not in files and not (command == "create" and bundle.is_bundle(text)):
+        only = f"there are {', '.join(files)}" if bundle.is_bundle(text) else f"the only one is {FILE}"
+        raise ValueError(f"there is no file {named!r} here; {only}")
+    edited, answer = _edit_file(files.get(path, ""), path, command, arguments)
+    return (bundle.join(files | {path: edited}) if bundle.is_bundle(text) else edited), answer
+
+
+def _edit_file(text: str, path: str, command: str, arguments: dict[str, Any]) -> tuple[str, str]:
     if command == "view":
-        return text, _shown(text, arguments.get("view_range"))
+        return text, _shown(text, path, arguments.get("view_range"))
     if command == "create":
-        return _argument(arguments, "file_text", str), f"{FILE} is replaced"
+        return _argument(arguments, "file_text", str), f"{path} is replaced"
     if command == "insert":
         lines = text.splitlines(keepends=True)
         after = _argument(arguments, "insert_line", int)
         added = _argument(arguments, "insert_text" if "insert_text" in arguments else "new_str", str)
         if not 0 <= after <= len(lines):
-            raise ValueError(f"insert_line is {after}, and {FILE} has {len(lines)} lines; give 0 to {len(lines)}")
+            raise ValueError(f"insert_line is {after}, and {path} has {len(lines)} lines; give 0 to {len(lines)}")
         added = added if added.endswith("\n") else added + "\n"
         return "".join([*lines[:after], added, *lines[after:]]), f"inserted after line {after}"
     if command == "str_replace":
         old = _argument(arguments, "old_str", str)
         new = _argument(arguments, "new_str", str) if "new_str" in arguments else ""
-        return _replaced(text, old, new)
+        return _replaced(text, path, old, new)
     raise ValueError(f"the editor has no command {command!r}; it has view, str_replace, insert and create")
 
 
-def _replaced(text: str, old: str, new: str) -> tuple[str, str]:
+def _replaced(text: str, path: str, old: str, new: str) -> tuple[str, str]:
     if not old:
         raise ValueError("old_str is empty; give the text to replace, or use insert")
     count = text.count(old)
@@ -228,9 +241,9 @@ def _replaced(text: str, old: str, new: str) -> tuple[str, str]:
     if count > 1:
         starts = [match.start() for match in itertools.islice(re.finditer(re.escape(old), text), _PLACES)]
         lines = ", ".join(str(text[:start].count("\n") + 1) for start in starts) + ", ..." * (count > _PLACES)
-        raise ValueError(f"old_str is in {FILE} {count} times, at lines {lines}; add lines around it until it is unique")
+        raise ValueError(f"old_str is in {path} {count} times, at lines {lines}; add lines around it until it is unique")
     near = _nearest(text, old)
-    raise ValueError(f"old_str is not in {FILE}; copy it exactly, with its indentation. The nearest lines are:\n{near}")
+    raise ValueError(f"old_str is not in {path}; copy it exactly, with its indentation. The nearest lines are:\n{near}")
 
 
 def _nearest(text: str, old: str) -> str:
@@ -251,7 +264,7 @@ def _nearest(text: str, old: str) -> str:
     return _numbered(lines, start, min(len(lines), max(start + len(wanted), best + 1)))
 
 
-def _shown(text: str, span: object) -> str:
+def _shown(text: str, path: str, span: object) -> str:
     lines = text.splitlines()
     if span is None:
         return _numbered(lines, 0, len(lines))
@@ -259,7 +272,7 @@ def _shown(text: str, span: object) -> str:
         raise ValueError(f"view_range is two whole numbers, [first, last], not {span!r}")
     first, last = span[0], len(lines) if span[1] == -1 else min(span[1], len(lines))
     if not 1 <= first <= last:
-        raise ValueError(f"view_range {span} is no range of the {len(lines)} lines of {FILE}; lines count from 1, -1 is the last")
+        raise ValueError(f"view_range {span} is no range of the {len(lines)} lines of {path}; lines count from 1, -1 is the last")
     return _numbered(lines, first - 1, last)
 
 

@@ -6,7 +6,8 @@
 
 The model has the tools of edits.py and nothing else. What it is told, and in which order, is prompt.py's; the request itself,
 its errors and its cost are the service's. Every request is reported to view.on_ask, what went wrong included. What a service says
-of its size (context, answer) is learnt, and the conversation begun anew to fit it.
+of its size (context, answer) is learnt, and the conversation begun anew to fit it; where nothing can fit, that is forgotten, and
+the service asked again later.
 """
 
 import json
@@ -15,9 +16,9 @@ from typing import Any
 
 from autoresearch import durable
 from autoresearch.agents.base import Exhausted, Proposal, Unavailable, View
-from autoresearch.agents.categories import category
 from autoresearch.agents.llm import edits, prices, prompt
 from autoresearch.agents.llm.reply import BadRequest, Service, TooLong
+from autoresearch.categories import category
 from autoresearch.errors import UsageError
 from autoresearch.text import one_line
 
@@ -104,7 +105,8 @@ class LLM:
         """context: tokens that a request and its answer may have together; None: what the service says when they are too many."""
         if max_cost_usd is not None and not prices.is_known(service.model):
             raise UsageError(f"--max-cost needs a price, and {service.model} has none here; leave it out, or take another --model")
-        self.name, self.service, self.max_cost_usd, self.context = name, service, max_cost_usd, context
+        self.name, self.service, self.max_cost_usd = name, service, max_cost_usd
+        self.context = self._given_context = context
         self.max_tokens = max_tokens_per_experiment or TOKENS_PER_EXPERIMENT
         self.max_output = TOKENS_PER_ANSWER  # that the service takes
         self.max_asks: int | None = None  # answers without a known cost
@@ -123,7 +125,7 @@ class LLM:
         for _ in range(TURNS):
             left = self._tokens_left(view, talk, spent_usd)
             request = {"max_tokens": left, "system": talk.system, "messages": talk.request()}
-            reply = self.service.ask({**request, "tools": edits.tools(not self.service.knows_editor)}, view.wanted)
+            reply = self.service.ask({**request, "tools": edits.tools(not self.service.knows_editor, view.metric)}, view.wanted)
             spent_usd += reply.ask.cost_usd or 0.0
             is_priced = is_priced and reply.ask.cost_usd is not None
             talk.output_tokens += reply.ask.output_tokens or 0
@@ -155,7 +157,7 @@ class LLM:
         characters = None
         if self.context is not None:
             characters = self._characters(self.context - min(self.max_tokens, self.max_output, self.context // 3))
-            characters = max(0, characters - _size([*system, *edits.tools(True)]))
+            characters = max(0, characters - _size([*system, *edits.tools(True, view.metric)]))
         first = {"role": "user", "content": prompt.content(view, self._notes(view), characters)}
         return Conversation(view.train_py, system, [first], view.train_py)
 
@@ -188,16 +190,24 @@ class LLM:
             raise BudgetSpent(f"it gave {self._untold} answers whose cost is not known; `--max-cost none` sets no limit")
         if not view.wanted():
             raise Unavailable("nobody waits for the answer any more")
-        left = min(self.max_tokens - talk.output_tokens, self.max_output)
+        left = self.max_tokens - talk.output_tokens
         if left < LEAST_TOKENS:
             raise Unavailable(f"the {self.max_tokens} tokens of --max-tokens-per-experiment brought no proposal")
+        if (left := min(left, self.max_output)) < LEAST_TOKENS:
+            size = f"{self.service.host} gives answers of {left} tokens at most, too few for an edit"
+            raise self._nothing_fits(f"{size}; let it give {LEAST_TOKENS} or more, or take another --model")
         if self.context is not None:
-            tokens = _size([*talk.system, *talk.messages, *edits.tools(True)]) / CHARACTERS_PER_TOKEN
+            tokens = _size([*talk.system, *talk.messages, *edits.tools(True, view.metric)]) / CHARACTERS_PER_TOKEN
             left = min(left, int(self.context - tokens))
         if left < LEAST_TOKENS:
             size = f"a context of {self.context} tokens has no room for train.py and an answer"
-            raise Unavailable(f"{size}; start the server with a larger one, and say so by --context")
+            raise self._nothing_fits(f"{size}; start the server with a larger one, and say so by --context")
         return left
+
+    def _nothing_fits(self, reason: str) -> Unavailable:
+        """What the service said of its size is forgotten, so that it is asked again: one wrong answer costs no night."""
+        self.context, self.max_output = self._given_context, TOKENS_PER_ANSWER
+        return Unavailable(reason)
 
     def _characters(self, tokens: int) -> int:
         return int(CHARACTERS_PER_TOKEN * tokens)

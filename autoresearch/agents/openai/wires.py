@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch.agents.llm import edits, prices
+from autoresearch.agents.llm import prices
 
 # For a model, or a server, without tools: the same calls, written out.
 WITHOUT_TOOLS = """
@@ -44,10 +44,10 @@ class Answer:
     error: str | None = None  # that came in the middle of the stream
 
 
-def tools(nested: bool) -> list[dict[str, Any]]:
+def tools(request: dict[str, Any], nested: bool) -> list[dict[str, Any]]:
     """nested: as chat completions have them."""
     schemas = []
-    for tool in edits.tools(with_schema=True):
+    for tool in request["tools"]:
         function = {"name": tool["name"], "description": tool["description"], "parameters": tool["input_schema"]}
         schemas.append({"type": "function", "function": function} if nested else {"type": "function", **function})
     return schemas
@@ -69,12 +69,12 @@ class Chat:
         """What chat.completions.create takes besides the model."""
         system = texts(request["system"], "text")
         if not self.has_tools:
-            system += WITHOUT_TOOLS + "\n".join(json.dumps(tool["function"]) for tool in tools(nested=True))
+            system += WITHOUT_TOOLS + "\n".join(json.dumps(tool["function"]) for tool in tools(request, nested=True))
         messages: list[dict[str, Any]] = [{"role": "system", "content": system}]
         for message in request["messages"]:
             messages += self._assistant(message["content"]) if message["role"] == "assistant" else self._user(message["content"])
         body = {"messages": messages, self._size_name: request["max_tokens"], "stream_options": {"include_usage": True}}
-        return body | ({"tools": tools(nested=True)} if self.has_tools else {})
+        return body | ({"tools": tools(request, nested=True)} if self.has_tools else {})
 
     def _user(self, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
         results = [block for block in content if block["type"] == "tool_result"]
@@ -141,7 +141,7 @@ class Responses:
             if text := texts(message["content"], "text"):
                 items.append({"role": "user", "content": text})
         return {
-            "instructions": texts(request["system"], "text"), "input": items, "tools": tools(nested=False), "store": False,
+            "instructions": texts(request["system"], "text"), "input": items, "tools": tools(request, nested=False), "store": False,
             "max_output_tokens": request["max_tokens"], "include": ["reasoning.encrypted_content"],
         }  # fmt: skip
 

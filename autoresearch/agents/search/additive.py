@@ -1,4 +1,4 @@
-"""What a change of some constants would do to val_bpb, from the results so far: a Gaussian process, additive over constants.
+"""What a change of some constants would do to the score, from the results so far: a Gaussian process, additive over constants.
 
 Each constant adds its own smooth curve of its position (or its own level of each kind), on top of a shallow bowl around the
 start, where people already put sensible values. Additive, because some dozens of results can't tell more, and because it lets
@@ -27,7 +27,7 @@ class Additive:
     def __init__(self, positions: np.ndarray, scores: np.ndarray, kinds: np.ndarray, codes: np.ndarray):
         self.positions, self.kinds, self.start = positions, kinds, positions[0]
         level = float(np.median(scores))
-        unit = abs(level) or 1.0
+        unit = self.unit = abs(level) or 1.0
         shared = OFFSET**2 + CODE_OFFSET**2 * (codes[:, None] == codes[None, :])
         similar, bowl, identity = self._kernel(positions, positions), self._bowl(positions), np.eye(len(scores))
         best_evidence = -math.inf
@@ -55,7 +55,7 @@ class Additive:
         mean = cross @ self._weights + self.steepness * (self._bowl(candidates) - self._bowl(base))
         known = np.linalg.solve(self._root, cross.T)
         prior = 2 * self.variance * (len(self.kinds) - self._kernel(candidates, base)[:, 0])
-        return mean, np.sqrt(np.maximum(prior - (known * known).sum(0), 1e-14))
+        return mean, np.sqrt(np.maximum(prior - (known * known).sum(0), 1e-14 * min(1.0, self.unit) ** 2))
 
     def _kernel(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """The sum over axes of how alike two positions are: float [L, R], at most A."""

@@ -2,7 +2,7 @@
 
 Every proposal starts from the best train.py and changes one or two constants, or makes one known move:
 
-  1. Every other experiment, while there are any, the next move of moves.toml: what helped others, best first.
+  1. Every other experiment, while there are any, the next move of the task's moves.toml: what helped others, best first.
   2. Otherwise Optuna's TPE, fed with the results so far, draws a few values for each constant, and an additive model
      (additive.py) picks the change, or the pair of changes, with the highest expected improvement.
 
@@ -11,18 +11,16 @@ hand or by other agents count as results too. A text is never proposed twice. Wh
 seed and history give the same proposal. docs/design/search.md has the measurements behind these choices.
 """
 
-import tomllib
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
 
-from autoresearch import constants
-from autoresearch.agents.base import FAILED, Exhausted, Expected, Past, Proposal, View
+from autoresearch import bundle, constants
+from autoresearch.agents.base import FAILED, SHORT, Exhausted, Expected, Past, Proposal, View
 from autoresearch.agents.search import space
 from autoresearch.agents.search.additive import Additive, expected_improvement
+from autoresearch.agents.search.moves import Move
 from autoresearch.agents.search.space import Axis
 from autoresearch.agents.search.texts import Text, Texts, parsed
 from autoresearch.constants import Number, Value, is_number
@@ -30,7 +28,6 @@ from autoresearch.errors import UsageError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-MOVES = Path(__file__).with_name("moves.toml")
 DRAWS = 3  # values that TPE draws for each constant
 REMEMBERED = 64  # best results, and as many of the newest, that the models are fed with: more adds time, not skill
 PAIRED = 30  # best single changes that are tried as the second of a pair
@@ -47,19 +44,17 @@ class Search:
 
     def __init__(self, seed: int = 0, moves: bool = True, tpe: bool = True, ranking: bool = True):
         """moves, tpe, ranking: the parts, to measure what each is worth (benchmarks/search.py)."""
-        self.seed, self.tpe, self.ranking = seed, tpe, ranking
-        table = tomllib.loads(MOVES.read_text(encoding="utf-8"))
-        self.moves, self.source = (table["move"] if moves else []), table["source"]
+        self.seed, self.moves, self.tpe, self.ranking = seed, moves, tpe, ranking
         self.texts = Texts()
 
     def propose(self, view: View) -> Proposal:
         now, axes, rng = self._start(view)
-        if len(view.history) % 2:
-            for move in self.moves:
+        if self.moves and len(view.history) % 2:
+            for move in view.moves:
                 known = self._apply(move, now, axes)
                 if known and not self.texts.holds(known) and not self.texts.knows(now, known):
-                    gain = f"{move['gain_bpb']} bpb where it was found ({move.get('source', self.source)})"
-                    why = f"known move: {move['what']}; {gain}"
+                    gain = "" if move.gain is None else f"; {move.gain} {view.metric.label} where it was found"
+                    why = f"known move: {move.what}{gain} ({move.source or 'n/a'})"
                     return _proposal(view, now, known, why)
         changes, why = self._choose(view, now, axes, rng)
         return _proposal(view, now, changes, why)
@@ -84,21 +79,26 @@ class Search:
         assert now is not None, "what can't be read has raised its UsageError two lines before"
         axes = {name: axis for name, axis in axes.items() if name in now.values}
         if not axes:
+            if bundle.is_bundle(view.train_py):
+                problem = (
+                    "no file that may be edited has a constant with a range (`SIZE = 64  # [16..256]`) for the search to change"
+                )
+                raise UsageError(problem, "write one, or take an agent that writes code: --agent claude, openai or command")
             raise UsageError(
                 "train.py has no constant for the search to change; bind one at the top (`DEPTH = 4  # layers [2..12]`)"
             )
         return now, axes, np.random.default_rng([self.seed, len(view.history)])
 
-    def _apply(self, move: dict[str, Any], now: Text, axes: dict[str, Axis]) -> dict[str, Number]:
+    def _apply(self, move: Move, now: Text, axes: dict[str, Axis]) -> dict[str, Number]:
         """The move on top of the present values; empty when train.py lacks a constant or may not take the value."""
         changes: dict[str, Number] = {}
         present = {name: value for name, value in now.values.items() if is_number(value)}
-        for edit in move["edits"]:
-            axis, old = axes.get(edit["constant"]), present.get(edit["constant"])
+        for edit in move.edits:
+            axis, old = axes.get(edit.constant), present.get(edit.constant)
             if axis is None or old is None or not axis.ordered:
                 return {}
-            new = edit["set"] if "set" in edit else old * edit.get("multiply", 1) + edit.get("add", 0)
-            if (other := edit.get("keep_product_with")) is not None:
+            new = old * edit.multiply + edit.add if edit.set is None else edit.set
+            if (other := edit.keep_product_with) is not None:
                 new = old * present[other] / changes[other]
             allowed = axis.value(axis.position(new)) if axis.low <= new <= axis.high else None
             if not is_number(allowed) or allowed == old:
@@ -122,7 +122,8 @@ class Search:
         candidates = order[:1] + [pair for pair in pairs if not self.texts.knows(now, pair)]
         mean, deviation = judge(candidates)
         best = int(np.argmax(expected_improvement(mean, deviation)))
-        why = f"the model of {len(past)} results expects {mean[best]:+.4f} bpb, give or take {deviation[best]:.4f}"
+        change, doubt = view.metric.change(mean[best], SHORT), view.metric.amount(deviation[best], digits=SHORT)
+        why = f"the model of {len(past)} results expects {change} {view.metric.label}, give or take {doubt}"
         return candidates[best], why
 
     def _singles(self, now: Text, axes: dict[str, Axis], results: Results, rng: np.random.Generator) -> list[Changes]:
@@ -139,7 +140,7 @@ class Search:
         """Of the experiments that say something about values."""
         texts = [parsed(past.train_py) for past in history]
         rows = [(text, past.val_bpb) for text, past in zip(texts, history, strict=True) if text is not None]
-        rows = rows or [(now, best_val_bpb or 1.0)]
+        rows = rows or [(now, 1.0 if best_val_bpb is None else best_val_bpb)]
         positions = np.array([_positions(axes, now.values | text.values) for text, _ in rows])
         known = np.array([score for _, score in rows if score is not None] or [1.0])
         above = known - known.min()
@@ -194,7 +195,7 @@ def _relevant(history: tuple[Past, ...]) -> list[Past]:
 
 
 def _judge(now: Text, axes: dict[str, Axis], results: Results) -> Callable[[list[Changes]], tuple[np.ndarray, np.ndarray]]:
-    """Of changes, what the model makes of each: mean and deviation, [C] each, of val_bpb over that of `now`."""
+    """Of changes, what the model makes of each: mean and deviation, [C] each, of the score over that of `now`."""
     positions, scores, codes = results
     model = Additive(positions, scores, np.array([not axis.ordered for axis in axes.values()]), codes)
     base = _positions(axes, now.values)

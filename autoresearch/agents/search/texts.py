@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from autoresearch import constants
+from autoresearch import bundle, constants
 from autoresearch.agents.base import Past
 from autoresearch.constants import Value
 from autoresearch.errors import UsageError
@@ -62,7 +62,7 @@ def parsed(source: str) -> Text | None:
 
     Only what stands before the first function or block is parsed, where constants are: ten times faster than all of it.
     """
-    block = _FIRST_BLOCK.search(source)
+    block = None if bundle.is_bundle(source) else _FIRST_BLOCK.search(source)
     head = source[: block.start()] if block else source
     try:
         by_name = constants.read(head)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from autoresearch.checks.conformance.subject import LIMIT_SECONDS, PROBE, PROTOCOL, Fault, Subject, files
-from autoresearch.child import OUR_OWN, RunFailed, Worker
+from autoresearch.checks.conformance.contracts import Fault
+from autoresearch.checks.conformance.subject import LIMIT_SECONDS, PROBE, PROTOCOL, Subject, files
+from autoresearch.child import OurOwn, RunFailed, Worker
 from autoresearch.run.setup import job_for
 
 _FOLDER = Path(__file__).resolve().parent
@@ -65,7 +66,7 @@ def _deviations(
     np.save(folder / "steps.npy", ids)
     job = job_for(setup, folder) | files(folder) | {"type": "trainer", "checkpoint": str(folder / "checkpoint")}
     job |= {"steps": str(folder / "steps.npy"), "after": str(folder / "after")}
-    with Worker(job, folder, PROTOCOL, PROBE, subject.variables | variables, cell=OUR_OWN) as worker:
+    with Worker(job, folder, PROTOCOL, PROBE, subject.variables | variables, cell=OurOwn(subject.backend.name)) as worker:
         losses = worker.wait("done", LIMIT_SECONDS, f"made no ten steps within {LIMIT_SECONDS:.0f} s")["losses"]
     logits = np.load(folder / "logits.npy")
 

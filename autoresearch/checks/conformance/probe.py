@@ -46,7 +46,7 @@ class CountedRun(Run):
 
 
 def steps(channel: Channel, job: dict[str, Any]) -> None:
-    """train.py as `__main__`; then the logits of the model that it trained, and each path that this process knows."""
+    """train.py as `__main__`; then the logits of the model that it trained, if asked, and each path that this process knows."""
     opened = _watch_opening()
     run = run_module._run = CountedRun(channel, job)
     import runtime  # the backend's
@@ -54,7 +54,7 @@ def steps(channel: Channel, job: dict[str, Any]) -> None:
     models = _remember_saved(runtime)
     sys.argv = [job["train_py"]]
     worker.execute(job["train_py"], "__main__")
-    if models:
+    if models and "ids" in job:
         _write_logits(models[-1], job)
     known = [*opened.copy(), *_mapped(), *os.environ.values(), *sys.argv, *sys.path]
     channel.send({"type": "done", "losses": run.losses, "is_model_saved": bool(models), "known": sorted(set(known))})
@@ -74,7 +74,7 @@ def trainer(channel: Channel, job: dict[str, Any]) -> None:
 
     model = worker.loaded_model(module, job)
     _write_logits(model, job)
-    training = make(model, job["seq_len"])
+    training = make(model, job["spec"]["seq_len"])
     ids = np.load(job["steps"])
     losses = [float(training.step(_rows_of(ids[step]), step / len(ids))) for step in range(len(ids))]
     runtime.save_weights(model, Path(job["after"]))
@@ -86,7 +86,7 @@ def _write_logits(model: Any, job: dict[str, Any]) -> None:
     import runtime
 
     ids = np.load(job["ids"])
-    out = np.zeros((*ids.shape, job["vocab_size"]), job["logits_dtype"])
+    out = np.zeros((*ids.shape, job["spec"]["vocab_size"]), job["logits_dtype"])
     runtime.logits(model, ids, out)
     np.save(job["logits"], out)
 

@@ -13,16 +13,18 @@ import numpy as np
 
 from autoresearch import choices, constants
 from autoresearch.border.messages import ENDED, Kind, Protocol, failed, flag, many, number, text
-from autoresearch.child import OUR_OWN, Worker
+from autoresearch.child import OurOwn, Worker
 from autoresearch.data.prepare import Prepared, prepare
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
+from autoresearch.hardware.planner.profile_file import Data
 from autoresearch.measure.summary import RunResult
 from autoresearch.paths import cache_dir
 from autoresearch.run.experiment import Feeder
 from autoresearch.run.setup import Setup, job_for
 from autoresearch.sandbox import levels
+from autoresearch.task import registry as tasks
 
 VOCAB_SIZE, SEQ_LEN = 320, 64  # the smallest vocabulary of a profile
 # Width 32, 2 query heads, 1 key/value head, a short window, two passes a step: each feature is there, nothing is large.
@@ -32,7 +34,7 @@ TINY: dict[str, constants.Value] = {
 }  # fmt: skip
 STEPS = 8  # enough that every weight has moved, those that start at zero too
 SEED = 1
-EVAL_BYTES = 8000  # some 50 rows
+SIZES = Data("made up", VOCAB_SIZE, SEQ_LEN, eval_bytes=8000)  # some 50 rows
 PROBE = "autoresearch.checks.conformance.probe"
 LIMIT_SECONDS = 600.0  # of a start or of a whole counted run: room for compilation on a slow machine
 
@@ -51,18 +53,6 @@ PROTOCOL = Protocol("starting", {
     ),
     "failed": failed("starting", "going"),
 }, line_bytes=1 << 24)  # fmt: skip
-
-
-class Fault(Exception):
-    """A contract is broken. One line that ends in what to do."""
-
-    def __init__(self, detail: str, figure: str | None = None):
-        super().__init__(detail)
-        self.detail, self.figure = detail, figure
-
-
-class NotApplicable(Exception):
-    """A contract says nothing here; why."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ class Subject:
     def setup(self) -> Setup:
         level = levels.choose("auto")
         return Setup(
-            self.backend, prepared_text(), SEQ_LEN, EVAL_BYTES, self.budget_seconds, LIMIT_SECONDS, level, variables=self.variables
+            self.backend, tasks.on_text(prepared_text(), SIZES), self.budget_seconds, LIMIT_SECONDS, level, variables=self.variables
         )
 
     @property
@@ -127,10 +117,12 @@ class Subject:
         job = job_for(setup, folder) | {"type": "steps", "seed": seed, "stand_in_seed": stand_in_seed, "steps": STEPS}
         job |= {"budget_seconds": self.budget_seconds} | files(folder)
         job["checkpoint"] = str(folder / "checkpoint")
-        with Worker(job, folder, PROTOCOL, PROBE, self.variables, cell=OUR_OWN, serve=Feeder(setup, seed).serve) as worker:
+        with Worker(
+            job, folder, PROTOCOL, PROBE, self.variables, cell=OurOwn(self.backend.name), serve=Feeder(setup, seed).serve
+        ) as worker:
             late = f"did not ask for training data within {LIMIT_SECONDS:.0f} s of its start; use run.steps()"
             worker.wait("ready", LIMIT_SECONDS, late)
-            worker.send({"type": "go", "dtype": setup.prepared.dtype}, then="going")
+            worker.send({"type": "go"}, then="going")
             done = worker.wait("done", LIMIT_SECONDS, f"made no {STEPS} steps within {LIMIT_SECONDS:.0f} s")
         return Counted(folder, done["losses"], done["is_model_saved"], done["known"], job)
 
@@ -139,7 +131,7 @@ class Subject:
         folder = self.new_folder(f"logits-{len(list(self.folder.iterdir()))}")
         np.save(folder / "ids.npy", ids)
         job = job_for(self.setup, folder) | files(folder) | {"type": "logits", "checkpoint": str(checkpoint)}
-        with Worker(job, folder, PROTOCOL, PROBE, self.variables, cell=OUR_OWN) as worker:
+        with Worker(job, folder, PROTOCOL, PROBE, self.variables, cell=OurOwn(self.backend.name)) as worker:
             worker.wait("done", LIMIT_SECONDS, f"gave no logits within {LIMIT_SECONDS:.0f} s")
         logits: np.ndarray = np.load(folder / "logits.npy")
         return logits
@@ -147,7 +139,8 @@ class Subject:
     def resized(self, vocab_size: int, seq_len: int = SEQ_LEN) -> Setup:
         """The setup with sizes that the text does not have."""
         setup = self.setup
-        return replace(setup, prepared=replace(setup.prepared, vocab_size=vocab_size), seq_len=seq_len)
+        prepared = replace(prepared_text(), vocab_size=vocab_size)
+        return replace(setup, task=tasks.on_text(prepared, replace(SIZES, vocab_size=vocab_size, seq_len=seq_len)))
 
 
 def some_tokens(rows: int) -> np.ndarray:

@@ -1,23 +1,19 @@
 """The contracts of a backend, one after the other: `check(backend)` gives an `Checked` for each as it is known.
 
-A contract is a function from the subject to its figure; it raises Fault when it is broken and NotApplicable when it says nothing
-here. One that needs another that did not pass is not run: so a fault is reported once, where it belongs. The table is at the end;
-docs/design/conformance.md says what each shows, and what none of them shows.
+How they are tried: contracts.py. The table is at the end; docs/design/conformance.md says what each shows, and what none shows.
 """
 
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autoresearch.checks.conformance import golden
-from autoresearch.checks.conformance.subject import SEED, STEPS, TINY, Counted, Fault, NotApplicable, Subject, some_tokens
-from autoresearch.child import RunFailed
+from autoresearch.checks.conformance.contracts import Checked, Contract, Fault, NotApplicable, tried
+from autoresearch.checks.conformance.subject import SEED, STEPS, TINY, Counted, Subject, prepared_text, some_tokens
 from autoresearch.errors import UsageError
 from autoresearch.hardware.devices.detect import ProbeFault
 from autoresearch.hardware.devices.registry import Backend
@@ -26,7 +22,6 @@ from autoresearch.measure.summary import RunResult
 from autoresearch.run.experiment import execute, grace_seconds
 from autoresearch.run.scoring import evaluate
 
-PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
 BUDGET_SECONDS = 2.0  # of the run with a clock
 SAME_LOSS_NATS = 1e-3  # between two runs with one seed: sums in another order, as GPUs' atomics make them, in a few steps
 EARLIER_LOGIT = 0.02  # nats; rounding in bfloat16 moves one by less, and the smallest real leak tried moved 0.68
@@ -36,46 +31,18 @@ SAME_BPB = 1e-4
 TOO_MANY_TOKENS, TOO_WIDE = 2**31 - 1, {"DEPTH": 1, "HEAD_DIM": 64, "ASPECT_RATIO": 4096}
 
 
-@dataclass(frozen=True)
-class Checked:
-    contract: str
-    result: str  # pass, fail, n/a
-    figure: str | None = None  # what was measured
-    detail: str | None = None  # when it failed, what to do; when n/a, why
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def check(backend: Backend, budget_seconds: float = BUDGET_SECONDS) -> Iterator[Checked]:
     """Every contract's outcome, in the table's order, as it becomes known.
 
     Raises nothing for what the backend does; UsageError where a variable of the user's is wrong.
     """
-    results: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", ignore_cleanup_errors=True) as folder:
         subject = Subject(backend, Path(folder).resolve(), budget_seconds)
-        for name, contract, needed in CONTRACTS:
-            outcome = _outcome(name, contract, needed, subject, results)
-            results[name] = outcome.result
-            yield outcome
+        yield from tried(CONTRACTS, subject, "train.py or runtime.py", lambda: _does_not_work(subject))
 
 
-def _outcome(
-    name: str, contract: Callable[[Subject], str], needed: tuple[str, ...], subject: Subject, results: dict[str, str]
-) -> Checked:
-    lacking = [need for need in needed if results[need] != PASS]
-    if lacking:
-        reason = f"does not work here: {subject.facts.reason}" if subject.facts and not subject.facts.ok else f"needs: {lacking[0]}"
-        return Checked(name, NOT_APPLICABLE, detail=reason)
-    try:
-        return Checked(name, PASS, contract(subject))
-    except NotApplicable as reason:
-        return Checked(name, NOT_APPLICABLE, detail=str(reason))
-    except Fault as fault:
-        return Checked(name, FAIL, fault.figure, fault.detail)
-    except RunFailed as failure:
-        return Checked(name, FAIL, failure.kind, f"{failure.reason}; mend that in train.py or runtime.py")
+def _does_not_work(subject: Subject) -> str | None:
+    return f"does not work here: {subject.facts.reason}" if subject.facts and not subject.facts.ok else None
 
 
 def probe(subject: Subject) -> str:
@@ -91,7 +58,7 @@ def probe(subject: Subject) -> str:
         raise UsageError(str(facts.reason), facts.cure)
     if not facts.ok:
         raise NotApplicable(f"{facts.reason}; to do: {facts.cure or '`autoresearch doctor` says more'}")
-    for choice in ("dtype", "compile", "attention"):
+    for choice in ("dtype", "compile", "attention") if subject.backend.trains else ():
         if getattr(facts, choice) is None or not getattr(facts, f"{choice}_reason"):
             raise Fault(f"{choice} or {choice}_reason is missing; a choice is printed with its reason")
     if facts.peak_flops and not facts.peak_source:
@@ -99,11 +66,13 @@ def probe(subject: Subject) -> str:
     zeros = [name for name in ("count", "memory_bytes", "cores") if getattr(facts, name) == 0]
     if zeros:
         raise Fault(f"{zeros[0]} is 0; what is not known is null")
-    return f"{awake_seconds() - start:.1f} s; {facts.device}, {facts.dtype}"
+    return f"{awake_seconds() - start:.1f} s; {facts.device}, {facts.dtype or 'trains nothing'}"
 
 
 def trains(subject: Subject) -> str:
     """train.py asks for data, makes its steps, reports each loss."""
+    if not subject.backend.trains:
+        raise NotApplicable("it trains nothing: it is for tasks that run commands")
     losses = subject.counted().losses
     if len(losses) != STEPS:
         raise Fault(f"{STEPS} steps reported {len(losses)} losses; call run.report(loss) once a step", f"{len(losses)} losses")
@@ -141,7 +110,7 @@ def warm_up(subject: Subject) -> str:
 def validation_text(subject: Subject) -> str:
     """No path of the validation text in what the training process was told, opened, mapped or has in its environment."""
     run = subject.counted()
-    folder = str(subject.setup.prepared.val_folder)
+    folder = str(prepared_text().val_folder)
     texts = [json.dumps(run.job), *run.known]
     reached = [text for text in texts if folder in text or json.dumps(folder)[1:-1] in text]
     if reached:
@@ -183,7 +152,7 @@ def causality(subject: Subject) -> str:
 def scoring(subject: Subject) -> str:
     """The score does not depend on how many rows the scorer sends at a time."""
     run, setup = subject.counted(), subject.setup
-    one, many = (evaluate(setup, run.folder, rows=rows).val_bpb for rows in (1, 32))
+    one, many = (evaluate(setup, run.folder, rows=rows).value for rows in (1, 32))
     figure = f"{one:.6f} and {many:.6f} bpb"
     if not abs(one - many) <= SAME_BPB:
         raise Fault("rows of a batch change each other's logits; a row's logits must depend on that row alone", figure)
@@ -205,7 +174,7 @@ def summary(subject: Subject) -> str:
     if not result.ok:
         raise Fault(f"{result.status}: {result.reason}; mend that in train.py or runtime.py", result.status)
     assert result.val_bpb is not None and result.num_steps is not None, "a run that is ok has both"
-    prepared = subject.setup.prepared
+    prepared = prepared_text()
     worst_bpb = 2 * math.log2(prepared.vocab_size) / prepared.mean_token_bytes  # twice that of knowing nothing
     doubts = {
         "val_bpb": not 0 < result.val_bpb < worst_bpb,
@@ -253,8 +222,8 @@ def _dtype(subject: Subject) -> str:
 
 
 def _not_simulated(subject: Subject) -> None:
-    if subject.backend.simulated:
-        raise NotApplicable("simulated: it has no model")
+    if subject.backend.simulated or not subject.backend.trains:
+        raise NotApplicable("simulated: it has no model" if subject.backend.trains else "it trains nothing")
 
 
 def _timed(subject: Subject) -> RunResult:
@@ -276,19 +245,18 @@ def _weights_at_go(run: Counted) -> bytes:
 
 _CUTS = (1, 2, 15, 16, 17, 32, 47, 63)  # positions of the changed token: about a short window, the middle, the end
 
-# name, function, the contracts that must have passed for it to say anything
-CONTRACTS: tuple[tuple[str, Callable[[Subject], str], tuple[str, ...]], ...] = (
-    ("probe", probe, ()),
-    ("trains", trains, ("probe",)),
-    ("same seed reproduces", seeds, ("trains",)),
-    ("warm-up leaves no trace", warm_up, ("same seed reproduces",)),
-    ("no validation text", validation_text, ("trains",)),
-    ("save and load", save_and_load, ("trains",)),
-    ("causality", causality, ("save and load",)),
-    ("scoring agrees", scoring, ("save and load",)),
-    ("clock obeyed", clock, ("trains",)),
-    ("summary complete", summary, ("clock obeyed", "save and load")),
-    ("out of memory", out_of_memory, ("trains",)),
-    ("golden state", golden_state, ("probe",)),
-    ("golden state, float32", golden_float32, ("probe",)),
+CONTRACTS: tuple[Contract[Subject], ...] = (
+    Contract("probe", probe),
+    Contract("trains", trains, ("probe",)),
+    Contract("same seed reproduces", seeds, ("trains",)),
+    Contract("warm-up leaves no trace", warm_up, ("same seed reproduces",)),
+    Contract("no validation text", validation_text, ("trains",)),
+    Contract("save and load", save_and_load, ("trains",)),
+    Contract("causality", causality, ("save and load",)),
+    Contract("scoring agrees", scoring, ("save and load",)),
+    Contract("clock obeyed", clock, ("trains",)),
+    Contract("summary complete", summary, ("clock obeyed", "save and load")),
+    Contract("out of memory", out_of_memory, ("trains",)),
+    Contract("golden state", golden_state, ("probe",)),
+    Contract("golden state, float32", golden_float32, ("probe",)),
 )

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autoresearch.border.messages import KINDS_OF_FAILURE, Kind, Protocol, failed, many, number, word
-from autoresearch.child import OUR_OWN, Worker
+from autoresearch.child import OurOwn, Worker
 from autoresearch.data.prepared import Prepared
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.measure.clock import awake_seconds
@@ -53,9 +53,13 @@ COPY_BYTES = 256 << 20  # far larger than any cache
 class PieceTimer:
     """A child process that times pieces on demand. Raises RunFailed when it can't be started or fails under way."""
 
-    def __init__(self, job: dict[str, Any], folder: Path, start_limit_seconds: float, worker: str, variables: dict[str, str]):
-        start = awake_seconds()
-        self._worker = Worker(job | {"offers": [*LIMITS, *PARTS]}, folder, PROTOCOL, worker, variables, cell=OUR_OWN)
+    def __init__(
+        self, backend: Backend, job: dict[str, Any], folder: Path, start_limit_seconds: float, worker: str,
+        variables: dict[str, str] | None,
+    ):  # fmt: skip
+        start, variables = awake_seconds(), backend.variables | (variables or {})
+        job = job | {"python_path": [str(path) for path in backend.python_path], "offers": [*LIMITS, *PARTS]}
+        self._worker = Worker(job, folder, PROTOCOL, worker, variables, cell=OurOwn(backend.name))
         try:
             late = f"was not warm {start_limit_seconds:.0f} s after its start"
             about = self._worker.wait("warm", start_limit_seconds, late)
@@ -131,13 +135,13 @@ class Stopwatch(PieceTimer):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "train.py").write_text(train_py, encoding="utf-8", newline="")
         job = {
-            "type": "serve", "python_path": [str(path) for path in backend.python_path], "train_py": str(folder / "train.py"),
-            "vocab_size": vocab_size, "seq_len": seq_len, "folder": str(folder),
+            "type": "serve", "train_py": str(folder / "train.py"), "vocab_size": vocab_size, "seq_len": seq_len,
+            "folder": str(folder),
         }  # fmt: skip
         if text is not None:
             job |= {"text": str(text.folder), "dtype": text.dtype, "eval_bytes": TRIAL_BYTES}
         self.seq_len = seq_len
-        super().__init__(job, folder, start_limit_seconds, worker, backend.variables | (variables or {}))
+        super().__init__(backend, job, folder, start_limit_seconds, worker, variables)
         self.started = Started(**{name: self.about[name] for name in Started.__dataclass_fields__})
 
     @property
@@ -172,8 +176,7 @@ class Limits:
 def measure_limits(backend: Backend, folder: Path, variables: dict[str, str] | None = None, rounds: int = 5) -> Limits:
     """Of the machine, without a train.py. folder: for the log; variables: as a Stopwatch's. Raises RunFailed."""
     folder.mkdir(parents=True, exist_ok=True)
-    job = {"type": "limits", "python_path": [str(path) for path in backend.python_path]}
-    with PieceTimer(job, folder, START_LIMIT_SECONDS, WORKER, backend.variables | (variables or {})) as watch:
+    with PieceTimer(backend, {"type": "limits"}, folder, START_LIMIT_SECONDS, WORKER, variables) as watch:
         pieces = {name: lambda name=name: watch.seconds(name) for name in watch.limit_pieces()}
         return limits_of(alternate(pieces, rounds))
 

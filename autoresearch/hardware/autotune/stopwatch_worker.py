@@ -2,7 +2,7 @@
 measure/worker.py is.
 
 It runs the same train.py and runtime.py as a training, on stand-in tokens, and answers one question at a time: how long does this
-piece take? What a framework needs for it is in speed.py beside train.py: see CONTRIBUTING.md.
+piece take? What a framework needs for it is in speed.py beside train.py: see docs/adding/hardware.md.
 """
 
 import importlib

@@ -19,6 +19,7 @@ from typing import Any
 from autoresearch import __version__, choices, constants, durable
 from autoresearch.child import RunFailed
 from autoresearch.data.prepared import Prepared
+from autoresearch.data.progress import OnProgress, silent
 from autoresearch.hardware.autotune import sizes as planning
 from autoresearch.hardware.autotune import trials, tune_runtime
 from autoresearch.hardware.autotune.stopwatch import Learnt, Limits, Stopwatch, measure_limits
@@ -85,7 +86,7 @@ def default_seconds(hours: float | None, experiments: int | None, train_seconds:
 
 def tuned(
     made: Plan, corpus: str, text: Callable[[int], Prepared], say: Callable[[str], None] = lambda line: None,
-    is_again: bool = False, seconds: float = MOST_SECONDS,
+    is_again: bool = False, seconds: float = MOST_SECONDS, on_progress: OnProgress = silent,
 ) -> Plan:  # fmt: skip
     """The plan with sizes that were measured here, from the cache or from trials; the same plan where nothing can be measured.
 
@@ -101,7 +102,7 @@ def tuned(
         say("autotune  found before, for this text on this machine; `--autotune again` tries anew")
     else:
         try:
-            result = _measure(made, base, train_py, text, say, seconds)
+            result = _measure(made, base, train_py, text, say, seconds, on_progress)
         except RunFailed as failure:
             say(f"autotune  {failure}; the profile {profile.name} stays as it is")
             return made
@@ -152,7 +153,7 @@ def resized(profile: Profile, sizes: Sizes) -> Profile:
         "DEVICE_BATCH_SIZE": sizes.rows,
         "TOTAL_BATCH_SIZE": sizes.batch_tokens,
     }
-    data = replace(profile.data, vocab_size=sizes.vocab_size, seq_len=sizes.seq_len)
+    data = replace(profile.sizes, vocab_size=sizes.vocab_size, seq_len=sizes.seq_len)
     return replace(profile, name="auto", title=f"{profile.title}, sized for this machine", data=data, train=train)
 
 
@@ -181,8 +182,9 @@ def described(sizes: Sizes) -> str:
 
 
 def _measure(
-    made: Plan, base: Sizes, train_py: str, text: Callable[[int], Prepared], say: Callable[[str], None], budget_seconds: float
-) -> Tuned:
+    made: Plan, base: Sizes, train_py: str, text: Callable[[int], Prepared], say: Callable[[str], None], budget_seconds: float,
+    on_progress: OnProgress,
+) -> Tuned:  # fmt: skip
     start = awake_seconds()
     say(f"autotune  at most {budget_seconds:.0f} s, once for this text on this machine; `--autotune off` goes without")
     backend, full_seconds, dtype = made.choice.backend, made.profile.budget.train_seconds, made.choice.facts.dtype
@@ -194,6 +196,7 @@ def _measure(
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        on_progress("autotune: what this machine can do at most", 0, None)
         limits = measure_limits(backend, folder / "limits", choices.settled(made.profile.runtime, dtype))
         machine = Machine.of(made.choice.facts, limits.known)
 
@@ -201,6 +204,7 @@ def _measure(
             trial_folder = Path(tempfile.mkdtemp(dir=folder))
             say(f"autotune  {left():.0f} s left, {train_seconds:.0f} s with {described(sizes)}")
             prepared, before = text(sizes.vocab_size), awake_seconds()
+            on_progress(f"autotune: a training of {train_seconds:.0f} s, with its start", 0, None)
             trial = _try(made, train_py, prepared, sizes, predicted, machine, trial_folder, train_seconds, limit_seconds)
             starts.append(awake_seconds() - before - train_seconds)
             return trial
@@ -216,8 +220,9 @@ def _measure(
         profile = made.profile if best is None else resized(made.profile, best)
 
         def watch(runtime: dict[str, choices.Value]) -> Stopwatch:
-            trial_folder, data = Path(tempfile.mkdtemp(dir=folder)), profile.data
+            trial_folder, data = Path(tempfile.mkdtemp(dir=folder)), profile.sizes
             say(f"autotune  {left():.0f} s left, trying {choices.described(runtime) or 'the choices of the runtime'}")
+            on_progress("autotune: steps with each choice of the runtime in turn", 0, None)
             variables = choices.settled(profile.runtime | runtime, dtype)
             shaped = constants.write(train_py, profile.train)
             return Stopwatch(backend, shaped, data.vocab_size, data.seq_len, trial_folder, left(), variables=variables)
@@ -355,7 +360,7 @@ def _key(made: Plan) -> str:
     parts = [
         FORMAT, __version__, facts.device, facts.device_id, facts.cores, facts.memory_bytes, facts.compile, facts.attention,
         choices.asked_for("dtype"), runtime, facts.versions, backend.name, code, planning.LAW.read_text(encoding="utf-8"),
-        asdict(profile.data), profile.train, profile.budget.train_seconds,
+        asdict(profile.sizes), profile.train, profile.budget.train_seconds,
     ]  # fmt: skip
     digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
     return f"{backend.name}-{digest}"

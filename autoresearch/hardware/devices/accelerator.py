@@ -1,10 +1,10 @@
 """What a backend says of its device at this moment: the one JSON line that `conditions.py` in its folder prints, checked.
 
-    {"throttled": true, "reason": "software thermal slowdown", "others": ["python3 (2048 MB)"]}
+    {"throttled": true, "reason": "software thermal slowdown", "others": ["python3 (2048 MB)"], "watts": 187.4}
 
-The file is optional. It answers within a second and imports no framework; null is unknown. `others` are the processes that use the
-device, in words for a person: it is asked when no training of ours runs. A file that fails, hangs or prints something else
-leaves everything unknown, with the reason.
+The file is optional, and so is `watts`, what the device draws. It answers within a second and imports no framework; null is
+unknown. `others` are the processes that use the device, in words for a person: it is asked when no training of ours runs. A file
+that fails, hangs or prints something else leaves everything unknown, with the reason.
 """
 
 import json
@@ -17,6 +17,7 @@ from autoresearch.hardware.devices.registry import Backend
 from autoresearch.processes import end_tree, environment, start
 
 FILE = "conditions.py"
+MOST_WATTS = 100_000  # chosen: more than any machine's
 ASK_SECONDS = 5.0  # chosen: a driver that wakes up its card first takes one or two
 
 
@@ -25,6 +26,7 @@ class Device:
     throttled: bool | None
     reason: str
     others: tuple[str, ...] | None = None
+    watts: float | None = None
 
 
 class Question:
@@ -88,8 +90,9 @@ def parse(line: str) -> Device:
         return unusable
     if not isinstance(table, dict):
         return unusable
-    throttled, reason, others = table.get("throttled"), table.get("reason"), table.get("others")
+    throttled, reason, others, watts = (table.get(name) for name in ("throttled", "reason", "others", "watts"))
     is_list = isinstance(others, list) and all(isinstance(other, str) for other in others)
+    is_power = watts is None or (type(watts) in (int, float) and 0 <= watts < MOST_WATTS)
     if not (throttled is None or type(throttled) is bool) or not isinstance(reason, str) or not (others is None or is_list):
         return unusable
-    return Device(throttled, reason, None if others is None else tuple(others))
+    return Device(throttled, reason, None if others is None else tuple(others), watts if is_power else None)

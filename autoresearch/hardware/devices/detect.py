@@ -166,13 +166,18 @@ def choose_backend(name: str, backends: Mapping[str, Backend], facts: Mapping[st
 
 
 def detect(
-    name: str = "auto", variables: Mapping[str, str] | None = None, device: str | None = None, known: str | None = None
-) -> Choice:
-    """scan, pick, probe and choose in one call; when a name is given only that backend is asked. As survey."""
-    backends = scan()
+    name: str = "auto", variables: Mapping[str, str] | None = None, device: str | None = None, known: str | None = None,
+    backends: Mapping[str, Backend] | None = None,
+) -> Choice:  # fmt: skip
+    """scan, pick, probe and choose in one call; when a name is given only that backend is asked. As survey.
+
+    backends: those to choose from, by default all that train.
+    """
+    if backends is None:
+        backends = {other: backend for other, backend in scan().items() if backend.trains or other == name}
     asked = {name: backends[name]} if name in backends else backends if name == "auto" else {}
     placed, facts = survey(asked, variables, device, known)
-    return choose_backend(name, backends | placed, facts)
+    return choose_backend(name, {**backends, **placed}, facts)
 
 
 def _named(name: str, backends: Mapping[str, Backend], facts: Mapping[str, Facts]) -> Backend:

@@ -6,9 +6,11 @@ that is wrong is that backend's `problem`; the others are not touched by it. The
 brings in its folder.
 """
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +57,7 @@ class _File:
     title: str
     rank: int
     auto: bool
-    train: str
+    train: str | None = None
     requires: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(description="a list of names to import")] = ()
     install: str = ""
     simulated: bool = False
@@ -73,7 +75,7 @@ class Backend:
     name: str  # the folder's name, or the entry point's
     title: str
     folder: Path  # holds backend.toml and runtime.py
-    train_py: Path
+    train_py: Path  # there is none where it does not train
     rank: int = 0  # the highest that works is chosen
     auto: bool = False  # False: only when asked for by name
     requires: tuple[str, ...] = ()  # names to import
@@ -87,7 +89,13 @@ class Backend:
     selector: Selector | None = None  # None: it has one device
     card: Card | None = None  # the device that cards.pick has taken
     card_reason: str | None = None
+    trains: bool = True  # False: for tasks that run commands
     selected: dict[str, str] = field(default_factory=dict)  # the variables that take it; none where there is nothing to choose
+    own_train_py: Path | None = None  # where train_py is a task's: the backend's, whose folder's modules it may import
+
+    def with_train_py(self, path: Path) -> "Backend":
+        """For a task that brings its own."""
+        return dataclasses.replace(self, train_py=path, own_train_py=self.own_train_py or self.train_py)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -101,8 +109,22 @@ class Backend:
 
     @property
     def python_path(self) -> list[Path]:
-        """What a worker puts on sys.path: its own folder, then its train.py's."""
-        return list(dict.fromkeys([self.folder, self.train_py.parent]))
+        """What a worker puts on sys.path: its own folder, then its train.py's, then a task's train.py's."""
+        return list(dict.fromkeys([self.folder, (self.own_train_py or self.train_py).parent, self.train_py.parent]))
+
+    @property
+    def export_files(self) -> list[Path]:
+        """What goes with exported weights, so that they can be used without us: the files of `export` in its own folder, then in
+        its train.py's, and what they import from beside these. An empty list: nobody wrote any.
+        """
+        found: dict[str, Path] = {}
+        for folder in self.python_path:
+            found = {path.name: path for path in sorted((folder / "export").glob("*.py"))} | found
+        for path in list(found.values()):
+            for name in re.findall(r"^ *(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+                beside = [folder / f"{name}.py" for folder in self.python_path]
+                found |= {one.name: one for one in beside if one.is_file() and one.name not in found}
+        return list(found.values())
 
 
 def scan(root: Path | None = None) -> dict[str, Backend]:
@@ -146,14 +168,15 @@ def read(name: str, folder: Path) -> Backend:
             raise ValueError("the key 'install' is missing: the line to type when a requirement is not there")
     except ValueError as fault:
         return _broken(name, folder, f"backend.toml: {fault}")
-    train_py = (folder / file.train).resolve()
-    missing = [path for path in (folder / "runtime.py", train_py) if not path.is_file()]
+    train_py = (folder / (file.train or "train.py")).resolve()
+    needed = [folder / "runtime.py", *([train_py] if file.train else [])]
+    missing = [path for path in needed if not path.is_file()]
     problem = f"there is no {missing[0].name} in {missing[0].parent}" if missing else _fault_of_profiles(name, folder)
     if problem is not None:
         return _broken(name, folder, problem)
     return Backend(
         name, file.title, folder, train_py, file.rank, file.auto, file.requires, file.install, file.simulated, file.processors,
-        file.peak_memory, needs, selector=selector,
+        file.peak_memory, needs, selector=selector, trains=file.train is not None,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from autoresearch.hardware.devices import accelerator
 from autoresearch.hardware.devices.accelerator import Question
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.now import load, power
+from autoresearch.hardware.now.energy import Meter
 from autoresearch.hardware.now.load import Sample
 from autoresearch.measure.clock import awake_seconds, elapsed_seconds
 
@@ -74,6 +75,10 @@ class Observer:
         """Ask the backend's device about itself; the answer may be taken later. None: it has nothing to say."""
         return None if self._backend is None else accelerator.ask(self._backend)
 
+    def meter(self) -> Meter | None:
+        """Of what the processors use from now on. None: something else trains."""
+        return None if self._threads is None else Meter()
+
     def largest(self, first: Sample, second: Sample) -> str | None:
         return load.largest(first, second)
 
@@ -85,7 +90,7 @@ class Observer:
 
         first = self.usage(names=True)
         times = throughput.piece_times(seconds, self._threads)
-        clock_mhz = _clock_mhz()
+        clock = clock_mhz()
         second = self.usage(names=True)
         self._heat = heat = power.heat(self._heat)
         taken = helpers = name = None
@@ -95,12 +100,12 @@ class Observer:
             name = self.largest(first, second)
         source = power.supply().source
         return Reading(
-            throughput.rate(times), taken, helpers, name, heat.reason if heat.throttled else None, clock_mhz,
+            throughput.rate(times), taken, helpers, name, heat.reason if heat.throttled else None, clock,
             None if source is None else source == "battery",
         )  # fmt: skip
 
 
-def _clock_mhz(root: Path = Path("/")) -> float | None:
+def clock_mhz(root: Path = Path("/")) -> float | None:
     """Linux: the clock of a processor that this process may use, at this moment. Elsewhere the system tells a constant."""
     if not hasattr(os, "sched_getaffinity"):
         return None

@@ -65,7 +65,7 @@ class Sizes:
             values = records.read(_Constants, own | profile.train)
         except (UsageError, ValueError):
             return None
-        seq_len = profile.data.seq_len
+        seq_len = profile.sizes.seq_len
         rows = max(1, min(values.DEVICE_BATCH_SIZE, values.TOTAL_BATCH_SIZE // seq_len))
         passes = max(1, round(values.TOTAL_BATCH_SIZE / (rows * seq_len)))
         return cls(
@@ -77,7 +77,7 @@ class Sizes:
             window_pattern=values.WINDOW_PATTERN,
             short_window=values.SHORT_WINDOW,
             seq_len=seq_len,
-            vocab_size=profile.data.vocab_size,
+            vocab_size=profile.sizes.vocab_size,
             rows=rows,
             batch_tokens=passes * rows * seq_len,
             gate_channels=values.GATE_CHANNELS,

@@ -25,9 +25,14 @@ class Plan:
     profile_others: list[tuple[str, str]]  # (name, why not)
 
 
-def make(backend: str = "auto", profile: str = "auto", device: str | None = None) -> Plan:
-    """Detect and choose. Raises UsageError for a name that is unknown or does not fit, EnvironmentFailure for nothing."""
-    return from_choice(detect.detect(backend, device=device), profile)
+def make(
+    backend: str = "auto", profile: str = "auto", device: str | None = None, backends: Mapping[str, Backend] | None = None
+) -> Plan:
+    """Detect and choose. backends: those to choose from, by default all.
+
+    Raises UsageError for a name that is unknown or does not fit, EnvironmentFailure for nothing.
+    """
+    return from_choice(detect.detect(backend, device=device, backends=backends), profile)
 
 
 def from_choice(choice: Choice, profile: str = "auto") -> Plan:
@@ -76,7 +81,7 @@ def forecast(backend: Backend, facts: Facts, profile: Profile, measured: Mapping
         sizes = None if backend.simulated else Sizes.of(profile, backend.train_py.read_text(encoding="utf-8"))
         if sizes is None:
             return None
-        prediction = predict.predict(sizes, machine, profile.budget.train_seconds, profile.data.eval_bytes)
+        prediction = predict.predict(sizes, machine, profile.budget.train_seconds, profile.sizes.eval_bytes)
     except (ArithmeticError, TypeError, ValueError):  # a user's HEAD_DIM = 0, MLP_RATIO = "x": the training says what is wrong
         return None
     return Forecast(machine, prediction)

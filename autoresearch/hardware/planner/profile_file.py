@@ -1,7 +1,7 @@
 """A profile's file: what it may hold, checked key by key, and the frozen `Profile` that comes of it.
 
     title = "RTX with 12 GB"
-    backends = ["cuda"]
+    backends = ["cuda"]        or ["*"], any: taken by the file's name alone, without what a backend has not
     [match]     memory_gb = [10, 14]   capability = [[8, 0]]   name = ["3060"]   matmul_tflops = [0.5]
     [data]      corpus, vocab_size, seq_len, eval_bytes
     [budget]    train_seconds, startup_limit_seconds
@@ -119,6 +119,9 @@ class _File:
     runtime: dict[str, Any] = field(default_factory=dict)
 
 
+_NO_SIZES = {"corpus": "none", "vocab_size": 320, "seq_len": 16, "eval_bytes": 10_000}  # to be parsed, then forgotten
+
+
 @dataclass(frozen=True)
 class Profile:
     """Sizes for one class of machine."""
@@ -127,7 +130,7 @@ class Profile:
     title: str
     backends: tuple[str, ...]
     match: Match
-    data: Data
+    data: Data | None  # None: of a study whose task has sizes of its own
     budget: Budget
     train: dict[str, bool | int | float | str | list[int | float]]  # values of train.py's constants
     source: str  # the file it was read from
@@ -140,7 +143,7 @@ class Profile:
             "title": self.title,
             "backends": list(self.backends),
             "match": self.match.to_dict(),
-            "data": dataclasses.asdict(self.data),
+            **({"data": dataclasses.asdict(self.data)} if self.data else {}),
             "budget": dataclasses.asdict(self.budget),
             "train": dict(self.train),
             "runtime": dict(self.runtime),
@@ -149,7 +152,25 @@ class Profile:
     @classmethod
     def from_dict(cls, table: dict[str, Any], source: str = "study.toml") -> "Profile":
         table = dict(table)
-        return parse(table, str(table.pop("name", "")), source)
+        has_sizes = "data" in table
+        name = str(table.pop("name", ""))
+        made = parse(table if has_sizes else table | {"data": _NO_SIZES}, name, source)
+        return made if has_sizes else dataclasses.replace(made, data=None)
+
+    @classmethod
+    def bare(cls, backend: str) -> "Profile":
+        """Of a backend that trains nothing."""
+        return cls(backend, "runs commands", (backend,), Match(), None, Budget(300.0, 600.0), {}, "no file", {})
+
+    @property
+    def sizes(self) -> Data:
+        """Where there are some: of a profile's file, and of a study whose task takes them."""
+        assert self.data is not None, f"{self.name} has no [data]"
+        return self.data
+
+    def without_sizes(self, train: dict[str, Any]) -> "Profile":
+        """For a task that has its own; train: values of its train.py's constants."""
+        return dataclasses.replace(self, data=None, train=train)
 
     def with_train_seconds(self, seconds: float) -> "Profile":
         return dataclasses.replace(self, budget=dataclasses.replace(self.budget, train_seconds=seconds))

@@ -4,6 +4,7 @@ Most specific wins: the longest device-name pattern, then the number of conditio
 The order of files never matters; two that tie are an error that names both.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from autoresearch.paths import expanded, shipped
 
 __all__ = ["Match", "Profile", "all", "check", "choose", "conditions", "load", "read", "why_not"]
 
+ANY = ("*",)  # as a profile's backends: any of them; such a one is taken by its file's name alone
 _Figure = TypeVar("_Figure", float, tuple[int, int])  # of a device: a size, or a version
 
 
@@ -47,6 +49,10 @@ def choose(
     A profile that is asked for is taken even where its [match] does not hold (the reason then says so), but not for
     another backend. shelf: the profiles to choose from, default `all`. Raises UsageError.
     """
+    if not backend.trains:
+        if str(name_or_auto) != "auto":
+            raise UsageError(f"--profile {name_or_auto}: the backend {backend.name} trains nothing; leave it out")
+        return Profile.bare(backend.name), "it trains nothing, so there are no sizes", []
     shelf = all() if shelf is None else shelf
     if str(name_or_auto) != "auto":
         return _asked_for(load(name_or_auto), backend, facts, shelf)
@@ -92,8 +98,10 @@ def check(profile: Profile, backends: Mapping[str, Backend]) -> list[str]:
     """What was checked of [train] against the train.py of each backend that is there. Raises UsageError for a fault."""
     from autoresearch import constants
 
-    notes = []
-    for name in profile.backends:
+    notes = ["for any backend: what one has not is left out"] if profile.backends == ANY else []
+    for name in profile.backends if profile.backends != ANY else ():
+        if name in backends and not backends[name].trains:
+            continue
         if name not in backends or backends[name].problem:
             notes.append(f"the backend {name} is not there: its constants were not checked")
             continue
@@ -140,6 +148,8 @@ def _files() -> dict[str, Path]:
 def _asked_for(
     profile: Profile, backend: Backend, facts: Facts, shelf: Mapping[str, Profile]
 ) -> tuple[Profile, str, list[tuple[str, str]]]:
+    if profile.backends == ANY:
+        profile = _for(profile, backend, facts)
     if backend.name not in profile.backends:
         fitting = [candidate.name for candidate in shelf.values() if backend.name in candidate.backends]
         raise UsageError(
@@ -149,6 +159,17 @@ def _asked_for(
     misfit = why_not(profile, backend.name, facts)
     others = [(name, "another was asked for by name") for name in shelf if name != profile.name]
     return profile, f"asked for by name, though it is {misfit}" if misfit else "asked for by name", others
+
+
+def _for(profile: Profile, backend: Backend, facts: Facts) -> Profile:
+    """A profile for any backend as one for this: without what its train.py or its device has not."""
+    from autoresearch import constants
+
+    known = constants.read(backend.train_py.read_text(encoding="utf-8"))
+    train = {name: value for name, value in profile.train.items() if name in known}
+    offered = [(name, value) for name in facts.choices for value in facts.choices[name]]
+    runtime = {name: value for name, value in profile.runtime.items() if (name, value) in offered}
+    return dataclasses.replace(profile, backends=(backend.name,), train=train, runtime=runtime)
 
 
 class _Range(NamedTuple):
