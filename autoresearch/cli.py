@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from autoresearch import __version__
-from autoresearch.commands.say import say
+from autoresearch.commands.say import say, say_error
 from autoresearch.errors import AutoresearchError, UsageError
 
 # command: (module in autoresearch.commands, one line for --help)
 COMMANDS = {
     "run": ("run", "The whole job: detect, prepare, baseline, then experiments all night. Also resumes."),
+    "demo": ("demo", "A whole study at tiny sizes, in two to three minutes: see it work first."),
     "init": ("init", "Make a workspace to look at and edit before the run."),
     "doctor": ("doctor", "What this machine is, what would be chosen, and why."),
     "prepare": ("prepare", "Corpus, tokenizer and token files, into the cache."),
@@ -26,18 +27,28 @@ COMMANDS = {
     "skip": ("skip", "End the experiment that trains now."),
     "propose": ("propose", "Have a train.py of your own tried next."),
     "status": ("status", "Where the study stands."),
+    "watch": ("watch", "Look on at a study while it runs, from another terminal."),
     "results": ("results", "Every experiment, one line each."),
+    "studies": ("studies", "The studies in a folder, one line each."),
+    "compare": ("compare", "Two studies, or two experiments, side by side, and whether they differ."),
     "show": ("show", "One experiment: its diff, its numbers, the end of its log."),
     "best": ("best", "The best train.py so far and what it gained."),
-    "noise": ("noise", "Measure the noise: how far the seed alone moves val_bpb here."),
+    "pareto": ("pareto", "The score against latency, memory or size: the front, as a table and a picture."),
+    "export": ("export", "Take the best away: a folder with code, weights, tokenizer and a model card."),
+    "sample": ("sample", "Have the best write text."),
+    "replay": ("replay", "Train an experiment again: reproduced or not, within the noise."),
+    "finalize": ("finalize", "The kept edits as one clean branch, or as patches with the text of a pull request."),
+    "noise": ("noise", "Measure the noise: how far the seed alone moves the score here."),
     "repair": ("repair", "Go back to the last good line of a damaged ledger."),
     "mcp": ("mcp", "Serve the study's tools to a coding agent (MCP)."),
-    "report": ("report", "Draw progress.png."),
+    "report": ("report", "Draw progress.png and write report.html."),
+    "serve": ("serve", "The report as a live page in the browser, on this machine alone."),
     "bench": ("bench", "How fast this machine is for the job: a table, or a run card to compare."),
     "report-hardware": ("report_hardware", "Try all that only this machine can show; one file to send us."),
     "cache": ("cache", "What lies in the cache, and how to make room."),
     "profiles": ("profiles", "List, show and check profiles."),
     "backends": ("backends", "List and check backends."),
+    "tasks": ("tasks", "List and check tasks; begin one of your own."),
     "agents": ("agents", "List and check coding agents, and the fence that they run in."),
 }
 
@@ -92,7 +103,8 @@ def cli(context: click.Context) -> None:
     what lowers val_bpb (validation bits per byte) is committed, the rest is rolled back.
 
     Exit status: 0 done, 1 the work failed, 2 the call or its input was wrong, 3 stored state is damaged,
-    130 interrupted. The cache is $AUTORESEARCH_CACHE_DIR, else the system's user cache.
+    130 interrupted. With --json an error is an object on the standard output, {"event": "error", "message", "exit_status"}.
+    The cache is $AUTORESEARCH_CACHE_DIR, else the system's user cache.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -106,30 +118,40 @@ def main() -> None:
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a description may hold what a narrow code page lacks
     try:
-        status = cli.main(prog_name="autoresearch", standalone_mode=False)
-    except click.exceptions.Abort:
-        status = 130
-    except KeyboardInterrupt:
-        status = 130
+        status, message = cli.main(prog_name="autoresearch", standalone_mode=False), None
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        status, message = 130, "interrupted" if _for_a_program() else None
     except click.ClickException as error:
         from autoresearch.commands.refusal import told as refused
 
-        say(f"error: {refused(error)}", err=True)
-        status = error.exit_code
+        status, message = error.exit_code, refused(error)
     except AutoresearchError as error:
-        say(f"error: {error}", err=True)
-        status = error.exit_status
+        status, message = error.exit_status, str(error)
     except OSError as error:
         # The edge: a folder or a file of the user's that the system refuses. What is ours to handle was handled below.
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
-        say(f"error: {what}; mend that (a path, permissions, space) and run again", err=True)
-        status = 1
+        status, message = 1, f"{what}; mend that (a path, permissions, space) and run again"
     except Exception as error:
         from autoresearch.unexpected import told
 
-        say(told(error), err=True)
-        status = 1
+        status, message = 1, told(error)
+    if message is not None:
+        _complain(message, status)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str, status: int) -> None:
+    """An error: a line for people, and for a program an object where it reads the answer or the events."""
+    if _for_a_program():
+        say_error(message, status)
+    else:
+        say(f"error: {message}", err=True)
+
+
+def _for_a_program() -> bool:
+    """Whether the call has --json; asked of what was typed, since a call that is refused was not parsed."""
+    words = sys.argv[1:]
+    return "--json" in words[: words.index("--")] if "--" in words else "--json" in words
 
 
 if __name__ == "__main__":

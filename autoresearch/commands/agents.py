@@ -66,29 +66,33 @@ def check(context: click.Context, agent: str, agent_fence: str | None, attack: b
     Example: `autoresearch agents check claude-code --attack`
     """
     from autoresearch.checks import agent_check
+    from autoresearch.commands.bars import doing
     from autoresearch.errors import UsageError
 
-    found, tried = agent_check.examine(agent, fenced=agent_fence != "off"), []
+    report, tried = agent_check.examine(agent, fenced=agent_fence != "off"), []
     if attack:
-        if not found["fence"]["level"]:
+        if not report["fence"]["level"]:
             raise UsageError(
                 "there is no fence to get out of", "leave --attack out; `autoresearch doctor` says what this system has"
             )
         from autoresearch.checks import fence_trial
 
-        tried = fence_trial.run(found["fence"]["level"])
-    broken = [one for one in tried if one.is_broken or (one.is_open is None and found["fence"]["level"] >= 2)]
-    exchange = found["exchange"]
-    is_ok = found["version_status"] == 0 and not broken and (exchange is None or exchange["is_ok"])
+        with doing("trying to get out of the fence", quiet=as_json, plain=False):
+            tried = fence_trial.run(report["fence"]["level"])
+    broken = [attempt for attempt in tried if attempt.is_broken or (attempt.is_open is None and report["fence"]["level"] >= 2)]
+    exchange = report["exchange"]
+    is_ok = report["version_status"] == 0 and not broken and (exchange is None or exchange["is_ok"])
     if as_json:
-        click.echo(json.dumps(found | {"attempts": [one.to_dict() for one in tried], "ok": is_ok}, indent=2))
+        click.echo(json.dumps(report | {"attempts": [attempt.to_dict() for attempt in tried], "ok": is_ok}, indent=2))
     else:
-        say_table(lines(found))
+        say_table(lines(report))
         if attack:
-            click.echo(f"attack     {len(tried)} attempts to get out, {sum(bool(one.is_open) for one in tried)} got through")
-        for one in tried:
-            if one.is_open or one in broken:
-                click.echo(f"           {'BROKEN: ' if one in broken else 'open: '}{one.title}: {one.how}")
+            click.echo(
+                f"attack     {len(tried)} attempts to get out, {sum(bool(attempt.is_open) for attempt in tried)} got through"
+            )
+        for attempt in tried:
+            if attempt.is_open or attempt in broken:
+                click.echo(f"           {'BROKEN: ' if attempt in broken else 'open: '}{attempt.title}: {attempt.how}")
         if broken:
             click.echo("please report it: SECURITY.md")
     context.exit(0 if is_ok else 1)
@@ -99,53 +103,53 @@ def tried(version: str) -> str:
     return f"its recipe was tried with version {version}" if version[:1].isdigit() else "its recipe has not been tried"
 
 
-def _variables(found: dict[str, bool]) -> str:
-    if not found:
+def _variables(is_set_by_name: dict[str, bool]) -> str:
+    if not is_set_by_name:
         return "it gets no secret of yours"
-    is_set = [name for name, is_there in found.items() if is_there]
-    others = ", ".join(name for name in found if name not in is_set)
+    is_set = [name for name, is_there in is_set_by_name.items() if is_there]
+    others = ", ".join(name for name in is_set_by_name if name not in is_set)
     return f"it gets {', '.join(is_set) or 'none'}" + (f"; it would get {others}, which you have not set" if others else "")
 
 
-def _said(found: dict[str, Any]) -> str:
+def _said(report: dict[str, Any]) -> str:
     """Of its --version."""
-    if found["version_status"] == 0:
-        return harmless(found["says_version"] or "it says none")
-    said = f": {harmless(found['says_version'])}" if found["says_version"] else " and said nothing"
-    return f"--version ended with status {found['version_status']}{said}"
+    if report["version_status"] == 0:
+        return harmless(report["says_version"] or "it says none")
+    said = f": {harmless(report['says_version'])}" if report["says_version"] else " and said nothing"
+    return f"--version ended with status {report['version_status']}{said}"
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(report: dict[str, Any]) -> list[str]:
     """The facts as text."""
-    held = found["fence"]
-    there = [path for path, is_there in found["config"].items() if is_there]
-    own = [path for path in found["reads"] if not path.startswith(SYSTEM)]
-    told = [f"agent      {found['title']}, {found['program']}", f"command    {' '.join(found['command'])}"]
+    held = report["fence"]
+    there = [path for path, is_there in report["config"].items() if is_there]
+    own = [path for path in report["reads"] if not path.startswith(SYSTEM)]
+    told = [f"agent      {report['title']}, {report['program']}", f"command    {' '.join(report['command'])}"]
     told += [f"fence      {held['level']}, {held['meaning']}" + (f" ({held['reason']})" if held["reason"] else "")]
     if held["level"]:
         told += [
-            f"writes     {', '.join(found['writes'])}",
+            f"writes     {', '.join(report['writes'])}",
             f"reads      the system's programs and settings, and {', '.join(own)}",
             f"copies     {', '.join(there) or 'none'} (of the home folder, which it does not see)",
         ]
     else:
-        told.append(f"held by    {found['own'] or 'nothing that is known'}")
+        told.append(f"held by    {report['own'] or 'nothing that is known'}")
     told += [
-        f"variables  {_variables(found['variables'])}",
-        f"sets       {', '.join(found['environment']) or 'nothing'}",
+        f"variables  {_variables(report['variables'])}",
+        f"sets       {', '.join(report['environment']) or 'nothing'}",
         "cost       "
-        + ("read from its output" if found["tells_cost"] else "not told: --max-cost does not hold, a number of proposals does"),
-        f"version    {_said(found)}; {tried(found['version'])}",
-        *([f"sign-in    nothing found; to do: {found['sign_in']}"] if found["sign_in"] else []),
+        + ("read from its output" if report["tells_cost"] else "not told: --max-cost does not hold, a number of proposals does"),
+        f"version    {_said(report)}; {tried(report['version'])}",
+        *([f"sign-in    nothing found; to do: {report['sign_in']}"] if report["sign_in"] else []),
     ]
-    one = found["exchange"]
-    if one is None:
+    exchange = report["exchange"]
+    if exchange is None:
         return [*told, "exchange   not tried: it can't be pointed at a server of ours, or there is no fence"]
-    outside = "IT WROTE OUTSIDE OF ITS FOLDER" if one["wrote_outside"] else "nothing was written outside"
-    size = "n/a" if one["largest_request_bytes"] is None else f"{one['largest_request_bytes'] / 1000:.0f} kB"
+    outside = "IT WROTE OUTSIDE OF ITS FOLDER" if exchange["wrote_outside"] else "nothing was written outside"
+    size = "n/a" if exchange["largest_request_bytes"] is None else f"{exchange['largest_request_bytes'] / 1000:.0f} kB"
     return [
         *told,
-        f"exchange   {harmless(one['outcome'])}; {outside}",
-        f"           {one['requests']} requests in {one['seconds']:.0f} s, the largest {size}; "
-        f"{'a shell is offered' if one['offers_a_shell'] else 'no shell'}; tools: {', '.join(one['tools']) or 'none'}",
+        f"exchange   {harmless(exchange['outcome'])}; {outside}",
+        f"           {exchange['requests']} requests in {exchange['seconds']:.0f} s, the largest {size}; "
+        f"{'a shell is offered' if exchange['offers_a_shell'] else 'no shell'}; tools: {', '.join(exchange['tools']) or 'none'}",
     ]

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from autoresearch.commands.options import Text, options
+from autoresearch.commands.outcomes import WIDTH, shown
 from autoresearch.commands.say import say_table
 
 if TYPE_CHECKING:
     from autoresearch.hardware.devices.registry import Backend
-
-_WIDTH = 25  # of a contract's name
 
 
 @click.group(invoke_without_command=True)
@@ -22,7 +21,7 @@ def command(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     from autoresearch.checks import checkup
-    from autoresearch.commands.prepare import looking
+    from autoresearch.commands.bars import looking
     from autoresearch.hardware.devices import detect, registry
 
     backends = registry.scan()
@@ -44,11 +43,11 @@ def command(context: click.Context, as_json: bool) -> None:
         click.echo(json.dumps(checkup.anonymous(rows), indent=2))
         return
     for one in backends.values():
-        found = facts[one.name]
+        device_facts = facts[one.name]
         told = [
             f"{one.name:<8} {one.title}" + ("" if one.auto or one.problem else " (only by name)"),
-            f"         {'works: ' + checkup.describe(found) if found.ok else 'not here: ' + str(found.reason)}",
-            *([f"         to do: {found.cure}"] if not found.ok and found.cure else []),
+            f"         {f'works: {checkup.describe(device_facts)}' if device_facts.ok else f'not here: {device_facts.reason}'}",
+            *([f"         to do: {device_facts.cure}"] if not device_facts.ok and device_facts.cure else []),
             f"         needs: {one.install or 'nothing more'}",
         ]
         say_table(told)
@@ -68,18 +67,10 @@ def check(context: click.Context, backend: str, device: str | None, as_json: boo
     from autoresearch.checks.conformance import suite
     from autoresearch.hardware.devices import cards
 
-    outcomes, placed = [], cards.pick(_named(backend), device)
+    placed = cards.pick(_named(backend), device)
     if placed.card_reason and not as_json:
-        click.echo(f"{'on':<{_WIDTH}} {placed.card_reason}")
-    for outcome in suite.check(placed):
-        outcomes.append(outcome)
-        if not as_json:
-            say_table([f"{outcome.contract:<{_WIDTH}} {outcome.result:<4}  {outcome.figure or outcome.detail or ''}".rstrip()])
-            if outcome.result == suite.FAIL:
-                say_table([f"{'':<{_WIDTH}} to do: {outcome.detail}"])
-    if as_json:
-        click.echo(json.dumps([outcome.to_dict() for outcome in outcomes], indent=2))
-    context.exit(1 if any(outcome.result == suite.FAIL for outcome in outcomes) else 0)
+        click.echo(f"{'on':<{WIDTH}} {placed.card_reason}")
+    context.exit(shown(suite.check(placed), as_json))
 
 
 def _named(name: str) -> "Backend":

@@ -1,6 +1,7 @@
 """`autoresearch bench`: what this machine makes of the job, as a table or as a run card that others can compare with theirs."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 from autoresearch.commands.options import options
 
 if TYPE_CHECKING:
+    from autoresearch.commands.bars import Shown
     from autoresearch.hardware.devices.detect import Choice
     from autoresearch.hardware.planner.plan import Plan
 
@@ -39,7 +41,7 @@ def command(
     from autoresearch.bench import card, text
     from autoresearch.bench.measure import measure
     from autoresearch.child import RunFailed
-    from autoresearch.commands.prepare import bars, looking
+    from autoresearch.commands.bars import bars, looking
     from autoresearch.data import corpora
     from autoresearch.data.prepare import prepare
     from autoresearch.errors import EnvironmentFailure
@@ -55,24 +57,23 @@ def command(
         one = made.profile
         if train_seconds is not None:
             one = one.with_train_seconds(train_seconds)
-        name, _ = corpora.choose(corpus, one.data.corpus)
+        name, _ = corpora.choose(corpus, one.sizes.corpus)
         with bars(quiet=as_json, plain=plain) as on_progress:
-            jobs.append((made.choice, one, prepare(name, one.data.vocab_size, on_progress)))
+            jobs.append((made.choice, one, prepare(name, one.sizes.vocab_size, on_progress)))
     now = conditions.look(choice.backend)
     rows, limits, failed = [], [], []
-    for chosen, one, prepared in jobs:
-
-        def say(line: str, name: str = one.name) -> None:
-            click.echo(f"{name}: {line}", err=True)
-
-        try:
-            row, found = measure(chosen, one, prepared, quick, say)
-        except (RunFailed, EnvironmentFailure) as failure:  # what the other profiles gave is kept
-            failed.append((one.name, f"{failure.kind}: {failure}" if isinstance(failure, RunFailed) else str(failure)))
-            say(f"failed: {failed[-1][1]}")
-            continue
-        rows.append(row)
-        limits.append(found)
+    with bars(quiet=False, plain=plain or as_json) as shown:
+        assert shown is not None, "it is not quiet"
+        for chosen, one, prepared in jobs:
+            say = partial(_say, shown, one.name)
+            try:
+                row, found = measure(chosen, one, prepared, quick, say)
+            except (RunFailed, EnvironmentFailure) as failure:  # what the other profiles gave is kept
+                failed.append((one.name, f"{failure.kind}: {failure}" if isinstance(failure, RunFailed) else str(failure)))
+                say(f"failed: {failed[-1][1]}")
+                continue
+            rows.append(row)
+            limits.append(found)
     whole = card.make(choice, rows, limits, failed, now, quick)
     if as_json:
         click.echo(json.dumps(whole, indent=2))
@@ -91,7 +92,7 @@ def command(
 def compare(cards: tuple[Path, ...], form: str) -> None:
     """Run cards beside each other, with the ratio of each to the first.
 
-    What the noise of the steps hides is said below, and what does not compare.
+    What the noise of the steps hides is said below, and what does not compare. Studies are compared by `autoresearch compare`.
 
     Example: `autoresearch bench compare laptop.json desktop.json server.json --format markdown`
     """
@@ -100,9 +101,13 @@ def compare(cards: tuple[Path, ...], form: str) -> None:
 
     if len(cards) < 2:
         raise UsageError("one run card alone compares with nothing; name two or more")
-    found = text.comparison([card.read(path) for path in cards])
-    for line in {"text": found.text, "markdown": found.markdown, "csv": found.csv}[form]():
+    comparison = text.comparison([card.read(path) for path in cards])
+    for line in {"text": comparison.text, "markdown": comparison.markdown, "csv": comparison.csv}[form]():
         click.echo(line)
+
+
+def _say(shown: "Shown", name: str, line: str) -> None:
+    shown.say(f"{name}: {line}")
 
 
 def _names(text: str) -> list[str]:
@@ -130,16 +135,16 @@ def _plans(names: list[str], choice: "Choice") -> "list[Plan]":
 
     name, shelf = choice.backend.name, profiles.all()
     if names == ["all"]:
-        found = [plan.from_choice(choice, profile.name) for profile in shelf.values() if name in profile.backends]
-        if not found:
+        plans = [plan.from_choice(choice, profile.name) for profile in shelf.values() if name in profile.backends]
+        if not plans:
             raise UsageError(f"no profile is for the backend {name}; write one and pass it with --profile FILE.toml")
     else:
-        found = []
+        plans = []
         for asked in names:
             made = plan.from_choice(choice, asked)
             tuned = tune.remembered(made) if asked == "auto" else None
-            found.append(made if tuned is None else plan.informed(tune.applied(made, tuned)))
-    found = list({one.profile.name: one for one in found}.values())  # auto may be one of the others
-    for one in found:
-        profiles.check(one.profile, {name: choice.backend})
-    return found
+            plans.append(made if tuned is None else plan.informed(tune.applied(made, tuned)))
+    plans = list({made_plan.profile.name: made_plan for made_plan in plans}.values())  # auto may be one of the others
+    for made_plan in plans:
+        profiles.check(made_plan.profile, {name: choice.backend})
+    return plans

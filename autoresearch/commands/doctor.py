@@ -29,9 +29,9 @@ def command(
     something is open that this level of the sandbox promises closed.
     """
     if attack:
-        context.exit(_attack(sandbox, as_json))
+        context.exit(_attack(sandbox, as_json, plain))
     from autoresearch.checks import checkup
-    from autoresearch.commands.prepare import looking
+    from autoresearch.commands.bars import looking
 
     with looking(quiet=as_json, plain=plain):
         report = checkup.examine(backend, profile, corpus, sandbox, device)
@@ -48,7 +48,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     from autoresearch.hardware.now import conditions
 
     cache = report["cache"]
-    found = [
+    rows = [
         f"autoresearch {report['autoresearch']}, Python {report['python']}",
         f"  system    {report['system']}",
         f"  memory    {_gigabytes(report['memory_bytes'])}, {_known(report['cores'])} cores",
@@ -61,24 +61,25 @@ def lines(report: dict[str, Any]) -> list[str]:
         "backends",
     ]
     for backend in report["backends"]:
-        found += _backend_lines(backend)
-    found += ["", "now", *(f"  {line}" for line in conditions.lines(report["now"])), f"  sleep     {report['sleep']}", ""]
+        rows += _backend_lines(backend)
+    rows += ["", "now", *(f"  {line}" for line in conditions.lines(report["now"])), f"  sleep     {report['sleep']}", ""]
     if report["chosen"] is None:
-        return [*found, f"no backend: {report['problem']}"]
+        return [*rows, f"no backend: {report['problem']}"]
     problem = [f"problem: {report['problem']}; please report it, with this text", ""] if report["problem"] else []
-    return found + problem + _choice_lines(report["chosen"])
+    return rows + problem + _choice_lines(report["chosen"])
 
 
-def sandbox_lines(found: dict[str, Any]) -> list[str]:
-    untried = "" if found["tried"] else ", not run on such a system yet"
+def sandbox_lines(reached: dict[str, Any]) -> list[str]:
+    untried = "" if reached["tried"] else ", not run on such a system yet"
     return [
-        f"  sandbox   level {found['level']}, {found['meaning']} ({found['mechanism']}{untried})",
-        *(f"{'':12}{reason}" for reason in found["reasons"]),
+        f"  sandbox   level {reached['level']}, {reached['meaning']} ({reached['mechanism']}{untried})",
+        *(f"{'':12}{reason}" for reason in reached["reasons"]),
     ]
 
 
-def _attack(sandbox: str, as_json: bool) -> int:
+def _attack(sandbox: str, as_json: bool, plain: bool) -> int:
     """Every attempt of sandbox/attacks; the exit status."""
+    from autoresearch.commands.bars import doing
     from autoresearch.errors import UsageError
     from autoresearch.sandbox import levels
 
@@ -87,17 +88,18 @@ def _attack(sandbox: str, as_json: bool) -> int:
     from autoresearch.checks import trial
 
     level = levels.choose(sandbox)
-    found = trial.run(level)
-    broken = [one for one in found if one.is_broken]
+    with doing("trying to get out of the sandbox", quiet=as_json, plain=plain):
+        attempts = trial.run(level)
+    broken = [attempt for attempt in attempts if attempt.is_broken]
     if as_json:
-        about = {"level": level, "known": list(trial.KNOWN), "attempts": [one.to_dict() for one in found]}
+        about = {"level": level, "known": list(trial.KNOWN), "attempts": [attempt.to_dict() for attempt in attempts]}
         click.echo(json.dumps(about, indent=2))
         return 1 if broken else 0
-    is_open = [one for one in found if one.is_open]
-    click.echo(f"level {level}, {levels.WORDS[level]}: {len(found)} attempts to get out, {len(is_open)} got through")
-    for one in found:
-        state = "open" if one.is_open else "closed" if one.is_open is False else "not tried"
-        click.echo(f"  {state:<9} {'BROKEN: ' if one.is_broken else ''}{one.title}: {one.how}")
+    is_open = [attempt for attempt in attempts if attempt.is_open]
+    click.echo(f"level {level}, {levels.WORDS[level]}: {len(attempts)} attempts to get out, {len(is_open)} got through")
+    for attempt in attempts:
+        state = "open" if attempt.is_open else "closed" if attempt.is_open is False else "not tried"
+        click.echo(f"  {state:<9} {'BROKEN: ' if attempt.is_broken else ''}{attempt.title}: {attempt.how}")
     click.echo("open by their nature, at every level")
     for line in trial.KNOWN:
         click.echo(f"  {line}")
@@ -106,16 +108,16 @@ def _attack(sandbox: str, as_json: bool) -> int:
     return 1 if broken else 0
 
 
-def prediction_lines(found: dict[str, Any] | None) -> list[str]:
+def prediction_lines(prediction: dict[str, Any] | None) -> list[str]:
     """The planner's figures (hardware/planner/plan.py) as text."""
-    if found is None:
+    if prediction is None:
         return ["  predicted n/a: the planner does not know this model"]
-    limits, capacity = found["limits"], found["memory_bytes"]
+    limits, capacity = prediction["limits"], prediction["memory_bytes"]
     flops, bandwidth = _limit(limits["matmul_flops"], 1e12, "TFLOP/s"), _limit(limits["bandwidth"], 1e9, "GB/s")
     of_device = "" if capacity is None else f" of {capacity / 2**20:,.0f}"
 
     def shown(name: str, form: str, scale: float = 1) -> str:
-        return _estimate(found[name], lambda value: format(value / scale, form))
+        return _estimate(prediction[name], lambda value: format(value / scale, form))
 
     memory = {name: shown(name, ",.0f", 2**20) for name in ("train_memory_bytes", "scoring_memory_bytes")}
     return [
@@ -152,11 +154,11 @@ def _backend_lines(backend: dict[str, Any]) -> list[str]:
 def _choices(facts: "Facts") -> list[str]:
     """Whether it compiles, which attention, how many threads, each with its reason."""
     compiled = None if facts.compile is None else "on" if facts.compile else "off"
-    found = [
+    entries = [
         f"compile {_because(compiled, facts.compile_reason)}",
         f"attention {_because(facts.attention, facts.attention_reason)}",
     ]
-    return found if facts.threads is None else [*found, f"threads {_because(str(facts.threads), facts.threads_reason)}"]
+    return entries if facts.threads is None else [*entries, f"threads {_because(str(facts.threads), facts.threads_reason)}"]
 
 
 def _choice_lines(chosen: dict[str, Any]) -> list[str]:
@@ -185,16 +187,16 @@ def _choice_lines(chosen: dict[str, Any]) -> list[str]:
     ]
 
 
-def _estimate(found: dict[str, Any] | None, form: Callable[[float], str]) -> str:
+def _estimate(estimate: dict[str, Any] | None, form: Callable[[float], str]) -> str:
     """A predicted value with its relative error."""
-    if found is None:
+    if estimate is None:
         return "n/a"
-    error = "n/a" if found["error"] is None else f"{100 * found['error']:.0f}%"
-    return f"{form(found['value'])} ±{error}"
+    error = "n/a" if estimate["error"] is None else f"{100 * estimate['error']:.0f}%"
+    return f"{form(estimate['value'])} ±{error}"
 
 
-def _limit(found: dict[str, Any] | None, scale: float, unit: str) -> str:
-    return "n/a" if found is None else f"{found['value'] / scale:.3g} {unit} ({found['reason']})"
+def _limit(limit: dict[str, Any] | None, scale: float, unit: str) -> str:
+    return "n/a" if limit is None else f"{limit['value'] / scale:.3g} {unit} ({limit['reason']})"
 
 
 def _because(value: str | None, reason: str | None) -> str:

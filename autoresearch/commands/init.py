@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from autoresearch.commands.options import CONSTRAINTS, Folder, options
+from autoresearch.commands.options import CONSTRAINTS, Folder, TaskCommand, options
 
 
-@click.command("init")
+@click.command("init", cls=TaskCommand)
 @click.argument("folder", required=False, type=Folder(), metavar="[DIR]")
 @options(
-    "tag", "profile", "autotune", "backend", "device", "corpus", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS,
-    "plain",
+    "task", "tag", "profile", "autotune", "backend", "device", "corpus", "train_seconds", "decide", "stop_early", "seed",
+    *CONSTRAINTS, "plain",
 )  # fmt: skip
 def command(folder: Path | None, plain: bool, **chosen: Any) -> None:
     """Make a workspace to look at and edit before the run.
@@ -24,11 +24,12 @@ def command(folder: Path | None, plain: bool, **chosen: Any) -> None:
 
     Example: `autoresearch init my-study --profile cpu`, then `autoresearch run --workspace my-study`
     """
-    from autoresearch.commands.prepare import bars
+    from autoresearch.commands.bars import bars
+    from autoresearch.commands.say import say_on
     from autoresearch.paths import expanded, typed
     from autoresearch.study import new, workspace
 
     folder = expanded(folder or f"autoresearch-{chosen['tag'] or workspace.today()}").resolve()
-    study, _ = new.make(folder, chosen, click.echo, partial(bars, quiet=False, plain=plain), sandbox=0)
+    study, _ = new.make(folder, chosen, say_on, partial(bars, quiet=False, plain=plain), sandbox=None)
     click.echo(f"study {study.tag} in {study.folder}: edit train.py or program.md, then")
     click.echo(f"  autoresearch run --workspace {typed(study.folder)}")

@@ -1,15 +1,18 @@
-"""`autoresearch noise`: what the seed alone does to val_bpb on this machine, and what gain can be told from it."""
+"""`autoresearch noise`: what the seed alone does to the score on this machine, and what gain can be told from it."""
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoresearch.commands.options import options
 from autoresearch.commands.say import say, say_device
 from autoresearch.text import one_line
+
+if TYPE_CHECKING:
+    from autoresearch.metric import Metric
 
 
 @click.command("noise")
@@ -24,7 +27,7 @@ def command(
     context: click.Context, workspace: Path | None, runs: int, is_new: bool, device: str | None, sandbox: str, on_battery: bool,
     as_json: bool, plain: bool,
 ) -> None:  # fmt: skip
-    """Measure the noise: how far the seed alone moves val_bpb here.
+    """Measure the noise: how far the seed alone moves the score here.
 
     Trains the study's best (at first: the baseline) on new seeds until it ran N times, and prints sigma, its 95 % interval, and
     the smallest gain that is kept 4 times in 5. The runs are recorded, and count in every later decision. Cut short, the same
@@ -32,7 +35,7 @@ def command(
 
     Example: `autoresearch noise --workspace my-study --runs 10`
     """
-    from autoresearch.commands.prepare import bars
+    from autoresearch.commands.bars import bars
     from autoresearch.hardware.now import power
     from autoresearch.loop import measure_noise
     from autoresearch.report import answers, panel
@@ -50,31 +53,31 @@ def command(
             setup = terms.ready(study, level, on_progress, device)
         say_device(setup, as_json)
         past = answers.events(study)
-        with panel.choose(False, plain or as_json, sys.stderr, study.machine_line, past) as listener:
+        with panel.choose(False, plain or as_json, sys.stderr, study.machine_line, past, study.profile.budget) as listener:
             ending = measure_noise.measure(study, setup, runs, is_new, listener)
         exit_status = ending.exit_status
         if exit_status:
             say(f"{ending.detail}\nnot measured to the end: {ending.reason}".lstrip("\n"), err=True)
     facts = measure_noise.facts(study, answers.state_of(study))
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps(study.metric.told(facts), indent=2))
     else:
-        for line in lines(facts):
+        for line in lines(facts, study.metric):
             say(line)
     context.exit(exit_status)
 
 
-def lines(facts: dict[str, Any]) -> list[str]:
+def lines(facts: dict[str, Any], metric: "Metric") -> list[str]:
     machine = f"machine   {facts['device'] or 'n/a'}, profile {facts['profile']}"
     if facts["sigma"] is None:
         return [machine, "sigma     n/a: nothing ran twice yet"]
-    found = [
+    sigma, low, high, seen = (metric.amount(facts[name]) for name in ("sigma", "sigma_low", "sigma_high", "seen_gain_bpb"))
+    rows = [
         machine,
-        f"sigma     {facts['sigma']:.6f} bpb, {facts['sigma_low']:.6f} to {facts['sigma_high']:.6f} with 95 % confidence"
-        f" ({facts['dof']} degrees of freedom)",
-        f"seen      a gain of {facts['seen_gain_bpb']:.6f} bpb is kept 4 times in 5 (`{facts['decide']}`), a smaller one less",
+        f"sigma     {sigma} {metric.label}, {low} to {high} with 95 % confidence ({facts['dof']} degrees of freedom)",
+        f"seen      a gain of {seen} {metric.label} is kept 4 times in 5 (`{facts['decide']}`), a smaller one less",
     ]
-    for one in facts["measured"]:
-        scores = " ".join(f"{score:.6f}" for score in one["scores"])
-        found.append(f"runs      experiment {one['experiment']}, {one_line(one['description'])}: {scores}")
-    return found
+    for group in facts["measured"]:
+        scores = " ".join(map(metric.text, group["scores"]))
+        rows.append(f"runs      experiment {group['experiment']}, {one_line(group['description'])}: {scores}")
+    return rows

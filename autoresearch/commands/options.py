@@ -1,13 +1,18 @@
 """The options that several commands share: the same name, meaning and help everywhere."""
 
+import functools
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from autoresearch.text import harmless
+
+if TYPE_CHECKING:
+    from autoresearch.task.table import Option
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,6 +61,17 @@ class Text(click.ParamType[str]):
         return text if harmless(text).strip() else self.fail(f"is empty: give it a value{left_out}", param, ctx)
 
 
+class Measured(Text):
+    """A limit on what is measured; its name is looked at where it is known what is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from autoresearch.run.constraints import parse
+
+        text = super().convert(value, param, ctx)
+        parse(text)
+        return text
+
+
 class Folder(click.Path):
     """A folder, there or not; an empty name would be the current one."""
 
@@ -68,7 +84,7 @@ class Folder(click.Path):
 
 MOST_SEED = 2**53  # every framework and JSON reader takes it
 LEAST_TRAIN_SECONDS = 0.05  # chosen: less than a step of the smallest model
-CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s")  # of a study, enforced by run/constraints.py
+CONSTRAINTS = ("max_params", "max_memory_gb", "min_tok_s", "limit")  # of a study, enforced by run/constraints.py
 
 _OPTIONS = {
     "workspace": click.option(
@@ -82,6 +98,12 @@ _OPTIONS = {
         type=Folder(),
         metavar="DIR",
         help="The study's folder. Default: the current folder when it is one, else the newest autoresearch-<tag> in it.",
+    ),
+    "task": click.option(
+        "--task",
+        type=Text(),
+        metavar="NAME|FOLDER",
+        help="What is measured; `autoresearch tasks` lists them. Default: pretrain, a small GPT on text.",
     ),
     "profile": click.option(
         "--profile",
@@ -206,6 +228,21 @@ _OPTIONS = {
         metavar="N|none",
         help="Refuse what trains fewer tokens a second. Default: no limit, or the study's; none lifts it.",
     ),
+    "limit": click.option(
+        "--limit",
+        type=Measured(),
+        multiple=True,
+        metavar="'QUANTITY<=N'",
+        help="Refuse what goes beyond it in what is measured of each run, as in 'latency_ms<=5' or 'answers_per_second>=100'; "
+        "'latency_ms=none' lifts it. May be given again. docs/limits.md has the quantities.",
+    ),
+    "notify": click.option(
+        "--notify",
+        type=Text(),
+        metavar="COMMAND",
+        help="A command of yours that is told of each keep, stop and failure: JSON on its input, the sentence in "
+        "AUTORESEARCH_MESSAGE. No shell unless you name one: \"sh -c '...'\". docs/notify.md has one for phone, Slack, mail.",
+    ),
     "tag": click.option(
         "--tag", type=Text(), metavar="TAG", help="The study's name, and its branch autoresearch/TAG. Default: today's date."
     ),
@@ -254,6 +291,49 @@ _OPTIONS = {
     "json": click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text."),
     "plain": click.option("--plain", is_flag=True, help="Plain lines, no live panel."),
 }
+
+
+class TaskCommand(click.Command):
+    """A command that also takes the options that the tasks' task.toml declare."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_TASK] = self.named([word for one in args for word in one.split("=", 1)])
+        return super().parse_args(ctx, args)
+
+    def named(self, words: list[str]) -> str | None:
+        """The task that a call's words name."""
+        return next((after for word, after in pairwise(words) if word == "--task"), None)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *_of_tasks(ctx.meta.get(_TASK))]
+
+
+_TASK = "autoresearch.task"  # in a call's context: what --task names
+
+
+@functools.cache
+def _of_tasks(named: str | None) -> list[click.Parameter]:
+    """One for each name; where two tasks have one of the same name, they share it. named: a task, whose folder may be anywhere."""
+    from autoresearch.task import table as tables
+
+    found: dict[str, list[tuple[str, tables.Option]]] = {}
+    own = [tables.read(Path(named).resolve())] if named and (Path(named) / "task.toml").is_file() else []
+    for table in [*tables.scan().values(), *own]:
+        for key, option in tables.options(table).items() if table.problem is None else ():
+            found.setdefault(key, []).append((table.name, option))
+    return [_of_task(key, owners) for key, owners in found.items()]
+
+
+def _of_task(key: str, owners: "list[tuple[str, Option]]") -> click.Option:
+    first = owners[0][1]
+    texts = dict.fromkeys(option.help for _, option in owners)
+    kinds: dict[str, Any] = {"text": Text(), "number": click.FLOAT, "path": Text(), "flag": click.BOOL}
+    is_flag = first.type == "flag"
+    return click.Option(
+        [f"--{key}"], type=kinds[first.type], is_flag=is_flag, multiple=first.multiple, default=None,
+        metavar=None if is_flag else first.metavar or ("|".join(first.choices) or None),
+        help=f"--task {' or '.join(name for name, _ in owners)}: {' '.join(texts)}",
+    )  # fmt: skip
 
 
 def options(*names: str) -> Callable[[Function], Function]:

@@ -1,10 +1,7 @@
 """`autoresearch prepare`: corpus, tokenizer and token files into the cache, with bars on what takes time."""
 
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,11 +9,7 @@ import click
 from autoresearch.commands.options import options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
-
     from autoresearch.data.prepared import Prepared
-    from autoresearch.data.progress import OnProgress
 
 
 @click.command()
@@ -32,6 +25,7 @@ def command(
     Done once for each corpus and vocabulary; `autoresearch run` does it by itself. What a run would use by default comes from
     the profile that fits this machine; a machine is only looked at when --corpus or --vocab-size leave something open.
     """
+    from autoresearch.commands.bars import bars, looking
     from autoresearch.data.prepare import prepare
 
     with looking(quiet=as_json, plain=plain):
@@ -49,62 +43,6 @@ def command(
         click.echo(line)
 
 
-@contextmanager
-def bars(quiet: bool, plain: bool) -> "Iterator[OnProgress | None]":
-    """An OnProgress that shows a bar for each stage; on plain output or without a terminal, a line at its start."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet:
-        yield None
-    elif plain or not console.is_terminal:
-        yield _line_per_stage()
-    else:
-        with _rich_bars(console) as on_progress:
-            yield on_progress
-
-
-@contextmanager
-def looking(quiet: bool, plain: bool) -> Iterator[None]:
-    """Show on a terminal that the machine is looked at while the block does it: each framework is imported, which takes seconds."""
-    from autoresearch.hardware.devices.detect import LOOKING
-
-    with bars(quiet or not sys.stderr.isatty(), plain) as on_progress:
-        if on_progress:
-            on_progress(LOOKING, 0, None)
-        yield
-
-
-def _line_per_stage() -> "OnProgress":
-    seen: set[str] = set()
-
-    def on_progress(stage: str, done_bytes: int, total_bytes: int | None) -> None:
-        if stage not in seen:
-            seen.add(stage)
-            size = "" if total_bytes is None else f" ({total_bytes / 1e6:,.1f} MB)"
-            click.echo(f"{stage}{size}", err=True)
-
-    return on_progress
-
-
-@contextmanager
-def _rich_bars(console: "Console") -> "Iterator[OnProgress]":
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def on_progress(stage: str, done_bytes: int, total_bytes: int | None) -> None:
-            if stage not in tasks:
-                for task in tasks.values():
-                    progress.stop_task(task)
-                tasks[stage] = progress.add_task(stage, total=total_bytes)
-            progress.update(tasks[stage], completed=done_bytes)
-
-        yield on_progress
-
-
 def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str, device: str | None) -> tuple[str, str, int]:
     """(corpus, why that one, vocabulary size): what was asked for, and the machine's profile for the rest."""
     from autoresearch.data import corpora
@@ -116,7 +54,7 @@ def _resolve(corpus: str, vocab_size: int | None, profile: str, backend: str, de
 
     made = plan.make(backend, profile, device)
     tuned = tune.remembered(made) if profile == "auto" else None
-    data = (made if tuned is None else tune.applied(made, tuned)).profile.data
+    data = (made if tuned is None else tune.applied(made, tuned)).profile.sizes
     return *corpora.choose(corpus, data.corpus), data.vocab_size if vocab_size is None else vocab_size
 
 

@@ -24,7 +24,7 @@ def command(context: click.Context, as_json: bool) -> None:
         return
     rows = [("NAME", "BACKENDS", "FOR", "CORPUS", "VOCAB", "SEQ_LEN", "BUDGET")]
     for profile in shelf.values():
-        data = profile.data
+        data = profile.sizes
         budget = f"{profile.budget.train_seconds:g} s"
         sizes = (data.corpus, str(data.vocab_size), str(data.seq_len), budget)
         rows.append((profile.name, " ".join(profile.backends), profiles.conditions(profile.match), *sizes))

@@ -55,4 +55,4 @@ def _waiting(study: "Study") -> list[str]:
     from autoresearch.study.store import text_of
 
     asked = [request.text for _, request in inbox.waiting(study.inbox) if request and request.kind == "propose"]
-    return asked + [text_of(study.folder, one.commit) for one in answers.state_of(study).handed]
+    return asked + [text_of(study.folder, handed.commit) for handed in answers.state_of(study).handed]

@@ -40,7 +40,7 @@ def _problem(error: click.ClickException) -> str:
         case click.BadOptionUsage() if "requires" in message:
             return f"{error.option_name} needs a value behind it"
         case click.NoSuchOption():
-            options = [name for one in error.ctx.command.params for name in one.opts] if error.ctx else []
+            options = [name for known_parameter in error.ctx.command.params for name in known_parameter.opts] if error.ctx else []
             return f"there is no option {one_line(error.option_name, _CHARACTERS)}{nearest(error.option_name, options)}"
     if extra := _EXTRA.match(message):
         return f"nothing is taken beyond what is named in the help: leave out {one_line(extra[1], _CHARACTERS)!r}"

@@ -31,21 +31,21 @@ def command(workspace: Path | None, yes: bool) -> None:
 
     study = find(workspace)
     with lock.hold(study.lock):
-        found = repair.damage(study.events)
-        if found is None:
+        damaged = repair.damage(study.events)
+        if damaged is None:
             return _begin_anew(study, yes)
-        cut = found.cut
-        click.echo(f"{study.events}: line {found.line} is damaged; {found.line - 1} good lines stand before it")
+        cut = damaged.cut
+        click.echo(f"{study.events}: line {damaged.line} is damaged; {damaged.line - 1} good lines stand before it")
         click.echo(f"cut off are {len(cut)} lines:")
         for number, said in cut[:SHOWN]:
             say(f"  {number:>6}  {said}")
         if len(cut) > SHOWN:
             click.echo(f"  ... and {len(cut) - SHOWN} more")
         if yes:
-            aside = repair.repair(found)
+            aside = repair.repair(damaged)
             click.echo(f"done; the old file is {aside}; go on with `autoresearch run --workspace {typed(study.folder)}`")
         else:
-            click.echo(f"nothing is changed yet; the old file would be kept as {found.aside.name}; `--yes` does it")
+            click.echo(f"nothing is changed yet; the old file would be kept as {damaged.aside.name}; `--yes` does it")
 
 
 def _begin_anew(study: "Study", yes: bool) -> None:
@@ -58,8 +58,8 @@ def _begin_anew(study: "Study", yes: bool) -> None:
         click.echo(f"{study.events} is good: nothing to mend")
         return
     click.echo(f"{study.events} is empty or gone; git has {len(tried)} experiments of the study {study.tag}:")
-    for one in tried[-SHOWN:]:
-        say(f"  {one.number:>6}  {one.commit[:7]}  {one.description}")
+    for experiment in tried[-SHOWN:]:
+        say(f"  {experiment.number:>6}  {experiment.commit[:7]}  {experiment.description}")
     click.echo("their scores are gone with it; the best, where the branch stands, is measured anew as experiment 0")
     if limits := study.constraints.to_dict():
         said = " ".join(f"--{name.replace('_', '-')} {value:.10g}" for name, value in limits.items())

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ def command(
     """
     from autoresearch import durable
     from autoresearch.bench import hardware_report
-    from autoresearch.commands.prepare import bars
+    from autoresearch.commands.bars import bars, looking
     from autoresearch.data import corpora
     from autoresearch.errors import UsageError
     from autoresearch.hardware.devices import detect
@@ -48,27 +47,28 @@ def command(
 
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox)
-    say("looking at the machine: every framework is imported, up to a minute", err=True)
     try:
-        choice = detect.detect(backend, device=device)
+        with looking(quiet=False, plain=plain):
+            choice = detect.detect(backend, device=device)
     except KeyboardInterrupt:
         say("interrupted before anything was tried; nothing was written: run it again", err=True)
         context.exit(130)
-    corpora.choose(corpus, plan.from_choice(choice, profile).profile.data.corpus)  # what is wrong with the call is said at once
+    corpora.choose(corpus, plan.from_choice(choice, profile).profile.sizes.corpus)  # what is wrong with the call is said at once
     path = output or Path(f"hardware-{_name(choice)}.json")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; make it, or name another file by --output")
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"nothing can be written into the folder {path.parent}; name another file by --output")
     seconds = hardware_report.TRAIN_SECONDS if train_seconds is None else train_seconds
-    with bars(quiet=False, plain=True) as on_progress:
-        found: dict[str, Any] = hardware_report.make(choice, profile, corpus, level, seconds, partial(say, err=True), on_progress)
-    durable.write(path, json.dumps(found, indent=1).encode() + b"\n")
-    if part := found.get("interrupted"):
+    with bars(quiet=False, plain=plain) as shown:
+        assert shown is not None, "it is not quiet"
+        table: dict[str, Any] = hardware_report.make(choice, profile, corpus, level, seconds, shown.say, shown)
+    durable.write(path, json.dumps(table, indent=1).encode() + b"\n")
+    if part := table.get("interrupted"):
         say(f"interrupted in {part}; what is known by then is written to {path}: run it again for the rest")
         context.exit(130)
     say(f"written to {path}; attach it to an issue (template: a hardware report)")
-    context.exit(1 if found["failed"] else 0)
+    context.exit(1 if table["failed"] else 0)
 
 
 def _name(choice: "Choice") -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,30 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch.commands.options import CONSTRAINTS, options
+from autoresearch.commands.options import CONSTRAINTS, TaskCommand, options
 
 if TYPE_CHECKING:
     from autoresearch.loop.stop import Ending
     from autoresearch.study.workspace import Study
 
 
+CHOOSING = "looking for an agent"
 AGENT_OPTIONS = (
     "agent", "model", "base_url", "max_cost", "max_tokens_per_experiment", "context", "agent_command", "command_env", "agent_fence",
-    "mix",
+    "mix", "notify",
 )  # fmt: skip
 
 
-@click.command("run")
+@click.command("run", cls=TaskCommand)
 @options(
-    "workspace", "profile", "autotune", "backend", "device", "corpus", "agent", "model", "base_url", "max_cost",
+    "workspace", "task", "profile", "autotune", "backend", "device", "corpus", "agent", "model", "base_url", "max_cost",
     "max_tokens_per_experiment", "context", "command", "command_env", "agent_fence", "mix", "tag", "experiments", "hours",
-    "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "json", "plain",
+    "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "notify", "json", "plain",
 )  # fmt: skip
 @click.pass_context
-def command(
-    context: click.Context, /, workspace: Path | None, experiments: int | None, hours: float | None, sandbox: str, on_battery: bool,
-    as_json: bool, plain: bool, **chosen: Any,
-) -> None:  # fmt: skip
+def command(context: click.Context, /, **given: Any) -> None:
     """The whole job: detect, prepare, baseline, then experiments all night. Also resumes.
 
     Typed again, it goes on with the study of the current folder, or with the newest autoresearch-<tag> in it; a new --tag starts
@@ -41,16 +40,30 @@ def command(
 
     Example: `autoresearch run --profile auto --hours 8`
     """
-    from autoresearch import agents
-    from autoresearch.commands.prepare import bars
-    from autoresearch.commands.say import say as tell
     from autoresearch.commands.say import say_on
-    from autoresearch.data import sight
+
+    study, ending = night(**given)
+    if given["as_json"]:
+        say_on(json.dumps(end(study, ending)), fold=False)
+    else:
+        for line in farewell(study, ending, agent_words(context)):
+            say_on(line)
+    context.exit(ending.exit_status)
+
+
+def night(
+    *, workspace: Path | None, experiments: int | None, hours: float | None, sandbox: str, on_battery: bool,
+    notify: str | None, as_json: bool, plain: bool, **chosen: Any,
+) -> "tuple[Study, Ending]":  # fmt: skip
+    """All of it but the last words; what it is called with are the options."""
+    from autoresearch import agents
+    from autoresearch.commands.bars import bars, doing
+    from autoresearch.commands.say import say_on
     from autoresearch.hardware.now import power
     from autoresearch.loop import loop
     from autoresearch.report import answers, panel
-    from autoresearch.run import disk
-    from autoresearch.run.constraints import Constraints
+    from autoresearch.report.notify import Notifier
+    from autoresearch.run import constraints, disk
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
@@ -58,11 +71,12 @@ def command(
     from autoresearch.study.state import State
 
     def say(line: str) -> None:
-        say_on(json.dumps({"event": "choice", "text": line}) if as_json else line)
+        say_on(json.dumps({"event": "choice", "text": line}) if as_json else line, fold=not as_json)
 
+    program(notify)  # before anything is made
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
-    limits = {name: chosen[name] for name in CONSTRAINTS if chosen[name] is not None}
+    limits = constraints.asked(chosen)
     asked = chosen | {"hours": hours, "experiments": experiments}
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
@@ -70,45 +84,67 @@ def command(
         lock.check(study.lock)
         terms.check_options(study, chosen)
         spent_usd = State.from_events(read(study.events)).cost_usd
-        proposers, reasons = agents.choose(asked, study.seed, spent_usd)
-        say(f"study {study.tag} in {study.folder} goes on; `--tag NAME` would start another")
+        with doing(CHOOSING, quiet=as_json, plain=plain):
+            proposers, reasons = agents.choose(asked, study.seed, spent_usd)
+        say(f"study {study.tag} in {study.folder} goes on; another `--workspace` starts another")
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress, chosen["device"])
         if setup.backend.card_reason:
             say(f"device    {setup.backend.card_reason}")
-        Constraints.asked(limits).check_known(setup.backend)
+        constraints.check(limits, setup.backend, study.task.scoring, setup.task.guards(setup.task.options))
     else:
         from autoresearch.study import new
 
         seed = workspaces.DEFAULT_SEED if chosen["seed"] is None else chosen["seed"]
-        proposers, reasons = agents.choose(asked, seed)  # first: what can't work leaves no study behind
+        with doing(CHOOSING, quiet=as_json, plain=plain):
+            proposers, reasons = agents.choose(asked, seed)  # first: what can't work leaves no study behind
         study, setup = new.make(folder, asked, say, partial(bars, quiet=as_json, plain=plain), level)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     if warning := disk.warning(study.folder):
         say(f"folder    {warning}")
-    if warning := sight.warning(study.corpus):
-        say(f"text      {warning}")
+    if warning := study.warning:
+        say(f"{'number' if study.task.is_paired else 'text':<9} {warning}")
     for title, line in zip(["agent", *[""] * len(reasons)], reasons, strict=False):
         say(f"{title:<9} {line}")
-    with panel.choose(as_json, plain, sys.stdout, study.machine_line, answers.events(study)) as listener:
+    past = answers.events(study)
+    with (
+        panel.choose(as_json, plain, sys.stdout, study.machine_line, past, study.profile.budget, metric=study.metric) as shown,
+        Notifier(program(notify), shown, study.tag, str(study.folder), past, study.metric) as listener,
+    ):
         ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits)
-    if as_json:
-        end = {"event": "end", "reason": ending.reason, "exit_status": ending.exit_status, "workspace": str(study.folder)}
-        say_on(json.dumps(end))
-    else:
-        for line in farewell(study, ending, agent_words(context)):
-            tell(line)
-    context.exit(ending.exit_status)
+        listener.ended(ending.reason, ending.exit_status)
+    return study, ending
+
+
+def end(study: "Study", ending: "Ending") -> dict[str, Any]:
+    """The last line for programs."""
+    return {"event": "end", "reason": ending.reason, "exit_status": ending.exit_status, "workspace": str(study.folder)}
+
+
+def program(command: str | None) -> list[str] | None:
+    """--notify's program, by its whole path, and its arguments. UsageError where it can't be run."""
+    if command is None:
+        return None
+    import shutil
+
+    from autoresearch.agents.command.command import split
+    from autoresearch.errors import UsageError
+
+    words = split(command)
+    found = shutil.which(words[0])
+    if found is None:
+        raise UsageError(f"--notify: there is no program {words[0]!r} on PATH; install it or give its full path")
+    return [os.path.abspath(found), *words[1:]]
 
 
 def agent_words(context: click.Context) -> str:
-    """The options of this call that say who proposes, to be typed again: else it could be somebody else, who costs money."""
+    """The options of this call that say who proposes and who is told, to be typed again: another may cost money."""
     from click.core import ParameterSource
 
     from autoresearch.paths import typed
 
     words = []
-    for option in context.command.params:
+    for option in context.command.get_params(context):
         if option.name in AGENT_OPTIONS and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
             given = context.params[option.name]
             for value in given if option.multiple else [given]:
@@ -118,9 +154,9 @@ def agent_words(context: click.Context) -> str:
 
 def farewell(study: "Study", ending: "Ending", agent: str = "") -> list[str]:
     """Where the study stands, and what to type next. agent: options of `run`."""
-    from autoresearch.commands.best import elsewhere, gain, tested
-    from autoresearch.data import sight
+    from autoresearch.commands.best import gain, unseen
     from autoresearch.paths import typed
+    from autoresearch.report.page import html
     from autoresearch.study.ledger import read
     from autoresearch.study.state import State
 
@@ -131,9 +167,10 @@ def farewell(study: "Study", ending: "Ending", agent: str = "") -> list[str]:
         f"stopped: {ending.reason}",
         f"{gain(state)}; {counts}",
         *([skipped] if (skipped := state.skipped_line) else []),
-        *([elsewhere(state), tested(state)] if state.best else []),
-        *([warning] if (warning := sight.warning(study.corpus)) else []),
+        *(unseen(study, state) if state.best else []),
+        *([warning] if (warning := study.warning) else []),
         f"go on    autoresearch run --workspace {typed(study.folder)}{agent}",
         f"look     autoresearch results --workspace {typed(study.folder)}",
         f"picture  {study.folder / 'progress.png'}",
+        f"report   {study.folder / html.NAME}",
     ]

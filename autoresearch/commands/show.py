@@ -11,6 +11,7 @@ from autoresearch.commands.say import say
 from autoresearch.text import one_line
 
 if TYPE_CHECKING:
+    from autoresearch.metric import Metric
     from autoresearch.study.state import Experiment
 
 WIDE = 4000  # characters of a reason
@@ -30,42 +31,49 @@ def command(number: int, workspace: Path | None, as_json: bool) -> None:
     study = find(workspace)
     shown = answers.show(study, number)
     if as_json:
-        click.echo(json.dumps(shown, indent=2))
+        click.echo(json.dumps(study.metric.told(shown), indent=2))
         return
-    for text in lines(answers.experiment(study, number), shown):
+    for text in lines(answers.experiment(study, number), shown, study.metric):
         say(text)
 
 
-def lines(experiment: "Experiment", shown: dict[str, Any]) -> list[str]:
+def lines(experiment: "Experiment", shown: dict[str, Any], metric: "Metric") -> list[str]:
     """shown: what answers.show gives. The caller makes the texts harmless."""
+    from autoresearch.run import quantities
+
     ref, patch, tail = shown["ref"], shown["diff"], shown["log_tail"]
-    score = "n/a" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
-    found = [
+    score = f"{metric.name} {metric.text(experiment.val_bpb)}"
+    rows = [
         f"experiment {experiment.number}: {one_line(experiment.description)}",
-        f"{experiment.state or 'pending'}  val_bpb {score}  {one_line(experiment.reason or '', WIDE)}".rstrip(),
+        f"{experiment.state or 'pending'}  {score}  {one_line(experiment.reason or '', WIDE)}".rstrip(),
         f"commit {experiment.commit}  ({ref}), proposed by {experiment.agent}, {experiment.started}",
     ]
     if shown["startup_seconds"] is not None:
         baseline = shown["baseline_startup_seconds"]
-        found.append(f"start-up {shown['startup_seconds']:.0f} s, baseline {'n/a' if baseline is None else f'{baseline:.0f} s'}")
-    found += [f"run {one.k} was invalid ({one.state}) and done again: {one_line(one.reason, WIDE)}" for one in experiment.invalid]
+        rows.append(f"start-up {shown['startup_seconds']:.0f} s, baseline {'n/a' if baseline is None else f'{baseline:.0f} s'}")
+    rows += [
+        f"run {failure.k} was invalid ({failure.state}) and done again: {one_line(failure.reason, WIDE)}"
+        for failure in experiment.invalid
+    ]
     if experiment.reasoning:
-        found += ["", *(f"  {line}" for line in experiment.reasoning.splitlines())]
+        rows += ["", *(f"  {line}" for line in experiment.reasoning.splitlines())]
     for run in experiment.runs:
         head = f"run {run.k}, seed {run.seed}, sandbox {'n/a' if run.sandbox is None else f'level {run.sandbox}'}"
         if run.result is None:
-            found += ["", f"{head}: no result yet"]
+            rows += ["", f"{head}: no result yet"]
         else:
             failed = "" if run.result.ok else f" {run.result.status}: {one_line(run.result.reason or '', WIDE)}"
-            found += ["", f"{head}:{failed}", run.result.summary_block()]
+            rows += ["", f"{head}:{failed}", run.result.summary_block(metric)]
+            rows += quantities.lines(run.quantities)
             if run.disturbed:
-                found.append(f"counted although it was disturbed ({run.disturbed}): it was the last of several tries")
+                rows.append(f"counted although it was disturbed ({run.disturbed}): it was the last of several tries")
     for scored in experiment.slices:
         if scored.gain_val is not None and scored.gain_slice is not None:
-            texts = f"{scored.gain_val[0]:.6f} on the validation text and {scored.gain_slice[0]:.6f} on the audit slice"
-            found += ["", f"run {scored.k} over experiment {scored.against} ({scored.place}): gains {texts}"]
+            on_val, on_slice = metric.amount(scored.gain_val[0]), metric.amount(scored.gain_slice[0])
+            gains = f"{on_val} on the validation {metric.data} and {on_slice} on the audit slice"
+            rows += ["", f"run {scored.k} over experiment {scored.against} ({scored.place}): gains {gains}"]
     if patch:
-        found += ["", patch.rstrip("\n")]
+        rows += ["", patch.rstrip("\n")]
     if tail:
-        found += ["", "the end of its log", *(f"  {line}" for line in tail.splitlines())]
-    return found
+        rows += ["", "the end of its log", *(f"  {line}" for line in tail.splitlines())]
+    return rows

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoresearch.commands.options import options
 from autoresearch.commands.say import say_table
 from autoresearch.data.sight import IN_SIGHT
+
+if TYPE_CHECKING:
+    from autoresearch.metric import Metric
 
 
 @click.command("status")
@@ -21,14 +24,15 @@ def command(workspace: Path | None, as_json: bool) -> None:
     from autoresearch.report import answers
     from autoresearch.study.workspace import find
 
-    facts = answers.status(find(workspace))
+    study = find(workspace)
+    facts = answers.status(study)
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps(study.metric.told(facts), indent=2))
         return
-    say_table(lines(facts))
+    say_table(lines(facts, study.metric))
 
 
-def lines(facts: dict[str, Any]) -> list[str]:
+def lines(facts: dict[str, Any], metric: "Metric") -> list[str]:
     counts = ", ".join(f"{count} {word}" for word, count in facts["counts"].items())
     pending, process = facts["pending"], facts["process"]
     under_way = "none"
@@ -47,15 +51,24 @@ def lines(facts: dict[str, Any]) -> list[str]:
     alone = ", ".join(map(str, facts["val_only"]))
     held = f"; not kept, since they gain on val alone: {alone}" if alone else ""
     in_sight = ", which train.py can read" if facts["corpus"] in IN_SIGHT else ""
+    terms = f"{facts['train_seconds']:g} s of training on {facts['corpus']}{in_sight}"
+    if facts["fenced"]:
+        terms = f"commands of at most {facts['train_seconds']:g} s on {facts['corpus']}; a fenced number, not a sealed one"
+    trainings = f"{facts['trainings']} training{'s' * (facts['trainings'] != 1)}"
     rows = {
         "study": f"{facts['tag']} in {facts['workspace']}",
         "state": running,
         "machine": f"{facts['device'] or 'n/a'}, backend {facts['backend']}, profile {facts['profile']}",
-        "terms": f"{facts['train_seconds']:g} s of training on {facts['corpus']}{in_sight}, decide {facts['decide']}",
-        "best": f"{_number(facts['best_val_bpb'])}, experiment {facts['best_experiment']}" if facts["best_commit"] else "none yet",
-        "gain": _gain(facts) + held,
-        "baseline": f"failed ({facts['baseline_failed']})" if facts["baseline_failed"] else _number(facts["baseline_val_bpb"]),
-        "noise": f"sigma {facts['sigma']:.6f}, {facts['sigma_dof']} degrees of freedom" if facts["sigma"] else "not measured yet",
+        "terms": f"{terms}, decide {facts['decide']}",
+        "best": f"{metric.text(facts['best_val_bpb'])}, experiment {facts['best_experiment']}"
+        if facts["best_commit"]
+        else "none yet",
+        "gain": _gain(facts, metric) + held,
+        "baseline": f"failed ({facts['baseline_failed']})" if facts["baseline_failed"] else metric.text(facts["baseline_val_bpb"]),
+        "believe": facts["belief"],
+        "noise": _noise(facts, metric),
+        "time": f"{facts['trained_hours']:.2f} h of training, {facts['machine_hours']:.2f} h with start and scoring, {trainings}",
+        "energy": _energy(facts),
         "verdicts": f"{counts}; {facts['rejected']} rejected before training",
         "runs again": f"{facts['lost']} lost, {facts['invalid']} invalid since the machine was disturbed",
         "requests": requests,
@@ -68,14 +81,25 @@ def lines(facts: dict[str, Any]) -> list[str]:
     return [f"{name:<10} {value}" for name, value in rows.items()]
 
 
-def _gain(facts: dict[str, Any]) -> str:
-    """Of the best over the baseline, on each text."""
+def _gain(facts: dict[str, Any], metric: "Metric") -> str:
+    """Of the best over the baseline, on what decided and elsewhere."""
     if facts["gain_bpb"] is None:
         return "none yet"
-    error = "not known with --decide strict" if facts["gain_error_bpb"] is None else f"+- {facts['gain_error_bpb']:.6f}"
-    others = f"{_number(facts['gain_slice_bpb'])} on the audit slice, {_number(facts['gain_test_bpb'])} on the test"
-    return f"{facts['gain_bpb']:.6f} bpb ({error}); {others}"
+    error = "not known with --decide strict" if facts["gain_error_bpb"] is None else f"+- {metric.amount(facts['gain_error_bpb'])}"
+    on_slice, on_test = (
+        "n/a" if facts[name] is None else metric.amount(facts[name]) for name in ("gain_slice_bpb", "gain_test_bpb")
+    )
+    return f"{metric.amount(facts['gain_bpb'])} {metric.label} ({error}); {on_slice} on the audit slice, {on_test} on the test"
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.6f}"
+def _noise(facts: dict[str, Any], metric: "Metric") -> str:
+    if facts["sigma"]:
+        sigma = f"{metric.amount(facts['sigma'])} (sigma, {facts['sigma_dof']} degrees of freedom)"
+        return f"the seed alone moves {metric.name} by {sigma}"
+    return "not measured: `autoresearch noise` does it" if facts["decide"] == "strict" else "not measured yet"
+
+
+def _energy(facts: dict[str, Any]) -> str:
+    if facts["energy_kwh"] is None:
+        return "n/a: this machine does not tell it" if facts["trainings"] else "n/a"
+    return f"{facts['energy_kwh']:.3f} kWh, measured in {facts['energy_trainings']} of the trainings"

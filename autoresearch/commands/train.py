@@ -33,9 +33,10 @@ def command(
 
     Example: `autoresearch train --workspace my-study`
     """
-    from autoresearch.commands.prepare import bars
+    from autoresearch.commands.bars import bars
     from autoresearch.hardware.now import power
     from autoresearch.report import answers
+    from autoresearch.run import quantities
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
@@ -52,20 +53,23 @@ def command(
     if not as_json:
         for warning in conditions_for(setup).warnings:
             say(f"warning: {warning}", err=True)
-    show = _Line(quiet=as_json, overwrite=sys.stderr.isatty() and not plain)
+    show = Line(quiet=as_json, overwrite=sys.stderr.isatty() and not plain)
     result = train_outside(study, setup, study.seed if seed is None else seed, show)
     show.end()
+    known = quantities.of(result)
+    if result.ok and (broken := setup.constraints.objection(known)):
+        say(f"warning: {broken}: an experiment with such figures is discarded", err=True)
     if as_json:
-        click.echo(json.dumps(result.to_json()))
+        click.echo(json.dumps(study.metric.told(result.to_json())))
     elif result.ok:
-        click.echo(result.summary_block())
+        click.echo("\n".join([result.summary_block(study.metric), *quantities.lines(known)]))
     else:
         say(without_colours(log_tail(study.runs / "train" / "log.txt")), err=True)
         say(f"the training failed ({result.status}): {result.reason}", err=True)
     context.exit(0 if result.ok else 1)
 
 
-class _Line:
+class Line:
     """How far the run is: one line that is overwritten, or a line now and then."""
 
     def __init__(self, quiet: bool, overwrite: bool):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autoresearch.commands.options import Text, options
-from autoresearch.commands.say import say, say_device
+from autoresearch.commands.say import say, say_device, say_error
 from autoresearch.text import without_colours
 
 
@@ -29,7 +29,7 @@ def command(
 
     Example: `autoresearch try -m "MATRIX_LR 0.04 -> 0.06"`
     """
-    from autoresearch.commands.prepare import bars
+    from autoresearch.commands.bars import bars
     from autoresearch.hardware.now import power
     from autoresearch.loop import edit
     from autoresearch.paths import git
@@ -45,17 +45,20 @@ def command(
         setup = terms.ready(study, levels.choose(sandbox), on_progress, device)
     say_device(setup, as_json)
     stream = sys.stderr  # the answer alone goes to stdout
-    with panel.choose(False, plain or as_json, stream, study.machine_line, answers.events(study)) as listener:
+    with panel.choose(False, plain or as_json, stream, study.machine_line, answers.events(study), study.profile.budget) as listener:
         tried, ending = edit.try_edit(study, setup, message, listener)
+    if tried is None and as_json:
+        say_error(f"no verdict: {ending.reason}", ending.exit_status or 1)
+        context.exit(ending.exit_status or 1)
     if tried is None:
         say(without_colours(ending.detail), err=True, nl=bool(ending.detail))
         say(f"no verdict: {ending.reason}", err=True)
         context.exit(ending.exit_status or 1)
     if as_json:
-        click.echo(json.dumps(answers.tried(study, tried)))
+        click.echo(json.dumps(study.metric.told(answers.tried(study, tried))))
     else:
-        score = "n/a" if tried.val_bpb is None else f"{tried.val_bpb:.6f}"
-        say(f"{tried.verdict}  val_bpb {score}  experiment {tried.number}: {tried.reason}")
+        score = f"{study.metric.name} {study.metric.text(tried.val_bpb)}"
+        say(f"{tried.verdict}  {score}  experiment {tried.number}: {tried.reason}")
         if tried.verdict != "keep":
             bring_back = f"{git(study.folder)} checkout {answers.ref(study, tried.number)} -- train.py"
             click.echo(f"train.py is the best again; the edit is kept: {bring_back}")
