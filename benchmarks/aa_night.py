@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from scripted import Scripted
 
 from autoresearch.agents.mix import Agents
-from autoresearch.commands.prepare import bars
+from autoresearch.commands.bars import bars
 from autoresearch.loop import loop
 from autoresearch.loop.night import Night, gaussian
 from autoresearch.noise import Noise

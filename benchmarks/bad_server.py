@@ -24,7 +24,7 @@ from wire import openai_server, server
 
 from autoresearch import agents
 from autoresearch.agents.mix import Agents
-from autoresearch.commands.prepare import bars
+from autoresearch.commands.bars import bars
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.propose import thinker
 from autoresearch.report.panel import PlainLines
@@ -112,11 +112,13 @@ def _night(folder: Path, slow, experiments: int) -> dict:
     entries = list(ledger.read(study.events))
     state = State.from_events(entries)
     asks = [entry for entry in entries if entry["event"] == "asked"]
+    late = next(entry["seq"] for entry in entries if entry["event"] == "start" and entry["n"] == 3 * experiments // 4)
     return {
         "exit_status": ending.exit_status, "reason": ending.reason, "seconds": round(time.monotonic() - started, 1),
         "experiments": len(state.experiments) - 1, "undecided": len(state.experiments) - len(state.decided),
         "ledger_lines_skipped": len(state.skipped), "kept": state.counts()["keep"],
         "by": dict(collections.Counter(one.agent for one in state.experiments[1:])), "asks": len(asks),
+        "asks_in_the_last_quarter": sum(ask["seq"] > late for ask in asks),
         "outcomes": dict(collections.Counter(entry["outcome"] for entry in asks)), "sent_back": state.rejected,
     }  # fmt: skip
 

@@ -16,6 +16,7 @@ import json
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -27,6 +28,7 @@ from autoresearch.hardware.planner import profiles
 from autoresearch.run import scoring
 from autoresearch.run.experiment import execute
 from autoresearch.run.setup import Setup
+from autoresearch.task.registry import on_text
 
 # Of train.py and the held-out text: raise it when a change makes scores others. Without one: no KEY_OFFSET, no table of pairs; 2:
 # the first documents whole, not pieces of as many as there are.
@@ -100,7 +102,9 @@ def measure(backend, facts, corpus: str, cell: Cell, seconds: float, seed: int, 
         "DEVICE_BATCH_SIZE": max(1, min(TOKENS_A_PASS, batch) // seq_len), "TOTAL_BATCH_SIZE": batch,
     } | given  # fmt: skip
     prepared = prepare(corpus, vocab_size)
-    setup = Setup(backend, prepared, seq_len, profile.data.eval_bytes, seconds, profile.budget.startup_limit_seconds, 0)
+    setup = Setup(
+        backend, on_text(prepared, replace(profile.data, seq_len=seq_len)), seconds, profile.budget.startup_limit_seconds, 0
+    )
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), values)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -109,7 +113,7 @@ def measure(backend, facts, corpus: str, cell: Cell, seconds: float, seed: int, 
         after = product_tflops(facts.dtype)
         if not result.ok:
             raise SystemExit(f"{cell}: {result.status}: {result.reason}")
-        test_bpb = scoring.evaluate(setup, Path(folder) / "run", text_folder=prepared.test_folder).val_bpb
+        test_bpb = scoring.evaluate(setup, Path(folder) / "run", split="test").value
     return {
         "corpus": Path(corpus).name, "train_seconds": seconds, "seed": seed, "depth": depth, "width": width, "seq_len": seq_len,
         "vocab_size": vocab_size, "batch": batch, "head_dim": head_dim, "val_bpb": round(result.val_bpb, 6),

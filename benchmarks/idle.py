@@ -22,7 +22,7 @@ from autoresearch import agents, constants
 from autoresearch.agents.base import Proposal, View
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.search import space
-from autoresearch.commands.prepare import bars
+from autoresearch.commands.bars import bars
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.report.panel import PlainLines
 from autoresearch.sandbox import levels

@@ -25,7 +25,7 @@ def serve(channel: Channel, job: dict) -> None:
     runtime.dtype = getattr(torch, os.environ[choices.VARIABLES["dtype"]])  # that of the process beside which this one is timed
     runtime.compile = lambda function: function
     train = worker.import_train(job)
-    spec = Spec(job["vocab_size"], job["seq_len"])
+    spec = Spec(**job["spec"])
     ours = train.Trainer(train.build_model(spec), spec.seq_len)
     plain, batch = PlainTrainer(train, spec, ours.rows, ours.passes), stand_in(spec)
     plain.step(batch)

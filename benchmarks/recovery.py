@@ -20,7 +20,7 @@ from pathlib import Path
 import pygit2
 
 from autoresearch import constants, durable
-from autoresearch.commands.prepare import bars
+from autoresearch.commands.bars import bars
 from autoresearch.hardware.devices import detect
 from autoresearch.measure.summary import RunResult
 from autoresearch.propose.proposals import program_key

@@ -29,10 +29,12 @@ from autoresearch.child import Worker
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.autotune import stopwatch
 from autoresearch.hardware.devices import registry
+from autoresearch.hardware.planner.profile_file import Data
 from autoresearch.run import experiment
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import levels, policy, workdir
 from autoresearch.sandbox.lookups import Lookups
+from autoresearch.task.registry import on_text
 
 SIZES = {"DEPTH": 4, "ASPECT_RATIO": 48, "HEAD_DIM": 48, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 4096}
 TRAIN_SECONDS = 20.0
@@ -97,7 +99,7 @@ def trainings(folder: Path, arguments, level: int) -> dict:
     speeds: dict[int, list[float]] = {0: [], level: []}
     for index in range(-1, arguments.trainings):  # the first pair fills the compile cache, and does not count
         for one in (0, level) if index % 2 else (level, 0):
-            setup = Setup(backend, prepared, 256, 20_000, TRAIN_SECONDS, 600.0, sandbox=one)
+            setup = Setup(backend, on_text(prepared, Data("", prepared.vocab_size, 256, 20_000)), TRAIN_SECONDS, 600.0, sandbox=one)
             result = experiment.execute(setup, text, index + 2, folder / f"{index}-{one}")
             assert result.ok, result
             if index >= 0:

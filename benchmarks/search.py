@@ -21,12 +21,14 @@ import numpy as np
 
 from autoresearch import constants
 from autoresearch.agents.base import Past, Proposal, View
+from autoresearch.agents.search import moves
 from autoresearch.agents.search.search import Search, space
 from autoresearch.loop.night import Night
 from autoresearch.noise import fair_scores, mean
 from autoresearch.paths import shipped
 
 NULL = shipped("backends") / "null"
+MOVES = moves.read(shipped("tasks") / "pretrain")
 sys.path.insert(0, str(NULL))
 import landscape  # noqa: E402
 
@@ -89,7 +91,7 @@ def play(agent, seed: int, rule: str, experiments: int, excess=excess_bpb) -> li
     history = [Past(0, "baseline", "baseline", mean(night.reported), start)]
     curve = [excess(start)]
     for number in range(1, experiments + 1):
-        view = View("", night.best, mean(night.reported), tuple(history))
+        view = View("", night.best, mean(night.reported), tuple(history), moves=MOVES)
         text = agent.propose(view).train_py
         status = "keep" if night.experiment(text) == "keep" else "discard"
         author = getattr(agent, "author", "")
@@ -116,7 +118,7 @@ def propose_seconds(past: int) -> dict[str, float]:
     timings = []
     for extra in range(6):  # the first has to read the whole history
         before = time.perf_counter()
-        proposal = agent.propose(View("", start, 1.0, tuple(history)))
+        proposal = agent.propose(View("", start, 1.0, tuple(history), moves=MOVES))
         timings.append(time.perf_counter() - before)
         history.append(Past(past + 1 + extra, "", "discard", 1.001, proposal.train_py))
     return {"past": past, "first": timings[0], "median": statistics.median(timings[1:]), "max": max(timings[1:])}

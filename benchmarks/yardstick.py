@@ -8,6 +8,7 @@ random halves (documents stay together), relative.
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from autoresearch.hardware.planner import plan
 from autoresearch.run import scoring
 from autoresearch.run.experiment import execute
 from autoresearch.run.setup import Setup
+from autoresearch.task.registry import on_text
 
 LENGTHS = (100_000, 200_000, 400_000, 1_000_000)
 HALVES = 400
@@ -33,7 +35,7 @@ def main() -> None:
     profile, backend = made.profile, made.choice.backend
     prepared = prepare(options.corpus, profile.data.vocab_size)
     setup = Setup(
-        backend, prepared, profile.data.seq_len, prepared.val_bytes, options.seconds, 1200, 0,
+        backend, on_text(prepared, replace(profile.data, eval_bytes=prepared.val_bytes)), options.seconds, 1200, 0,
         variables=choices.settled(profile.runtime, made.choice.facts.dtype),
     )  # fmt: skip
     train_py = constants.write(backend.train_py.read_text(encoding="utf-8"), profile.train)
