@@ -18,8 +18,9 @@ from safetensors.numpy import save_file
 
 from autoresearch.measure import audit
 from autoresearch.measure.audit import Cuts, Difference, Finding, Tolerance
+from autoresearch.measure.bpb import rows_bits
 from autoresearch.measure.run import Spec
-from autoresearch.measure.scorer import row_bits
+from autoresearch.measure.scorer import ask_all
 from autoresearch.paths import shipped
 
 SPEC = Spec(vocab_size=64, seq_len=64)
@@ -216,7 +217,7 @@ def asker(framework: str, subject, batch: int = BATCH):
     def send(slot: int, ids: np.ndarray) -> None:
         fill(subject, ids, slots[slot])
 
-    return lambda inputs, targets: row_bits(inputs, targets, batch, send, lambda slot: slots[slot].copy())
+    return lambda inputs, targets: ask_all(inputs, targets, batch, rows_bits, send, lambda slot: slots[slot].copy())
 
 
 def look(ask, scored: np.ndarray, seed: int, count: int, gain: np.ndarray | None = None) -> Difference:

@@ -28,6 +28,8 @@ def pytest_addoption(parser):
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each core has a worker: trainings with a thread a core wait for one another in OpenMP's barriers, which spin.
     os.environ.setdefault("AUTORESEARCH_THREADS", "1")
+    # And each of some thousand processes imports numpy, whose OpenBLAS spins with a thread a core: 144 ms of processor time for 76.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,15 +45,24 @@ def unhurried():
 
 
 @pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory) -> Path:
-    """Where compiled kernels lie, one folder for all of pytest's processes: what one has compiled, the others load.
-
-    New in each call of pytest, so that nothing is taken from an earlier state of the code.
-    """
+def shared(tmp_path_factory) -> Path:
+    """A folder for all of pytest's processes, new in each call of it: nothing is taken from an earlier state of the code."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # each worker has a folder of its own in that of the call
-    folder /= "compile"
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder  # each worker has one of its own in it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(shared):
+    """The user's cache is neither read, where an earlier call may have left anything, nor filled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE_DIR", str(shared / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def compile_cache(shared) -> Path:
+    """Where compiled kernels lie: what one of pytest's processes has compiled, the others load."""
+    folder = shared / "compile"
     folder.mkdir(exist_ok=True)
     return folder
 

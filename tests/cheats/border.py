@@ -7,7 +7,7 @@ FOUND = """
 import gc, json, os
 from autoresearch.measure.channel import Channel
 line = next(one for one in gc.get_objects() if isinstance(one, Channel))
-job = next(one for one in gc.get_objects() if isinstance(one, dict) and "slots" in one and "seq_len" in one)
+job = next(one for one in gc.get_objects() if isinstance(one, dict) and "slots" in one and "spec" in one)
 """
 HEADER = "(2**63).to_bytes(8, 'little')"
 
@@ -29,11 +29,11 @@ def scoring(lines: str, verdicts: str = "invalid") -> Cheat:
 
 
 def answering(lines: str, verdicts: str) -> Cheat:
-    """Lines that run once logits are asked for, on stand-in tokens first; `calls` counts."""
+    """Lines that run once logits are asked for, on stand-in tokens first, many and one row; `calls` counts."""
     body = "".join(f"        {one}\n" for one in lines.strip("\n").splitlines())
     return scoring(
         "import runtime\nreal, calls = runtime.logits, 0\n"
-        f"def logits(model, ids, out):\n    global calls\n    calls += 1\n    if calls > 1:\n{body}    real(model, ids, out)\n"
+        f"def logits(model, ids, out):\n    global calls\n    calls += 1\n    if calls > 2:\n{body}    real(model, ids, out)\n"
         "runtime.logits = logits\n",
         verdicts,
     )
@@ -116,7 +116,7 @@ ANSWERS = {
         "limit",
     ),
     "a second training at the first row": answering(
-        "import time\nend = time.process_time() + (4 if calls == 2 else 0)\nwhile time.process_time() < end: pass", "limit"
+        "import time\nend = time.process_time() + (4 if calls == 3 else 0)\nwhile time.process_time() < end: pass", "limit"
     ),
 }  # fmt: skip
 FILES = {

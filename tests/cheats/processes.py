@@ -132,7 +132,7 @@ NUMBERS = {
 MODELS = {
     # State between rows and calls
     "looks ahead": model(LOOK, "cheat", "changed by"),
-    "honest at its first call": model("if self.calls > 1:\n" + indent(LOOK, "    "), "cheat"),
+    "honest at its first calls": model("if self.calls > 2:\n" + indent(LOOK, "    "), "cheat"),
     "looks ahead until it has seen so many rows": model("if self.calls < 40:\n" + indent(LOOK, "    "), "cheat"),
     "remembers what followed in earlier rows": model(
         """

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from audited import FRAMEWORKS, text
 from lookahead import AHEAD, CHEATS, FAINT
+from on_text import on_text
 
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import registry
@@ -55,7 +56,7 @@ def test_a_faint_look_ahead_is_found_by_its_direction(framework, name, folder):
     ask, bits = scored(framework, FAINT[name], folder)
     assert 0 < honest.mean_bits - bits.mean() < 0.05
     for seed in range(3):
-        found = audited.examine(ask, bits, honest.allowed, seed, 32, gain=honest.bits - bits)
+        found = audited.examine(ask, bits, honest.allowed, seed, 64, gain=honest.bits - bits)
         assert found.reason and "all the same way" in found.reason, found
 
 
@@ -108,8 +109,9 @@ def test_in_real_processes(framework, tmp_path, corpus):
     """Trained, scored and audited each in a process of its own, by the shipped backend."""
     audited.runtime(framework)  # skips without its package
     backend = registry.scan(shipped("backends"))[audited.FOLDERS[framework][0]]
-    setup = Setup(backend, prepare(str(corpus), 320), 64, eval_bytes=10000, train_seconds=1.0, startup_limit_seconds=120, sandbox=0)
-    inputs, targets = scoring.held_out(setup, setup.prepared.val_folder).rows(setup.seq_len)
+    setup = Setup(backend, on_text(prepare(str(corpus), 320), 64, 10000), train_seconds=1.0, startup_limit_seconds=120, sandbox=0)
+    questions = setup.task.questions("val")
+    inputs, targets = questions.inputs, questions.targets
     scores, found = {}, {}
     for name, extra in {"honest": "return 0 * x", "cheat": CHEATS["mask off by one"]}.items():
         result = execute(setup, audited.train_py(framework, extra), 1, tmp_path / name)

@@ -2,8 +2,8 @@
 
     pytest tests/cheats/test_processes.py --cheats-on null torch mlx jax --cheats-at 2 3
 
-By default on the null backend, in the best cell that there is, and a sample of border.py and of the numbers. More takes
-minutes, for what hardly depends on the framework.
+By default on the null backend, in the best cell that there is, and a sample of border.py and of the numbers: a third of it in the
+plain run. More takes minutes, for what hardly depends on the framework.
 """
 
 import functools
@@ -23,18 +23,20 @@ pytestmark = pytest.mark.slow  # whole studies
 # test_numbers.py has all of those numbers; here one for each verdict.
 SOME = {"minus infinity for all", "another vocabulary", "all zeros"}
 SAMPLED = {name: one for name, one in MODELS.items() if name not in NUMBERS.keys() - SOME}
-CHEATS = {"sample": SAMPLED | PROCESSES | SAMPLE, "null": MODELS | PROCESSES | BORDER}
+_ALL = list((SAMPLED | PROCESSES | SAMPLE).items())
+CHEATS = {"sample": dict(_ALL[::3]), "rest": dict(_ALL[1::3] + _ALL[2::3]), "null": MODELS | PROCESSES | BORDER}
 CHEATS |= dict.fromkeys(("torch", "mlx", "jax"), PROCESSES | BORDER)
 
 
 def pytest_generate_tests(metafunc):
-    places = metafunc.config.getoption("--cheats-on") or ["sample"]
+    places = metafunc.config.getoption("--cheats-on") or ["sample", "rest"]
     levels_at = metafunc.config.getoption("--cheats-at") or [levels.reach().level]
     nights = [(place, level) for place in places for level in levels_at]
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("place, level, name", [(*night, name) for night in nights for name in CHEATS[night[0]]])
-    else:
-        metafunc.parametrize("place, level", nights)
+        nights = [(*night, name) for night in nights for name in CHEATS[night[0]]]
+    names = "place, level, name" if "name" in metafunc.fixturenames else "place, level"
+    thorough = {"rest": pytest.mark.thorough}
+    metafunc.parametrize(names, [pytest.param(*night, marks=thorough.get(night[0], ())) for night in nights])
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def nights(tmp_path_factory, corpus):
     @functools.cache
     def played(place: str, level: int) -> tuple:
         folder = tmp_path_factory.mktemp("cheats") / "study"
-        if place in ("sample", "null"):
+        if place in ("sample", "rest", "null"):
             study, setup = studies.make(folder, corpus)
             text = studies.text_of(study)
             better = studies.BETTER

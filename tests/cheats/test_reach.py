@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from e2e import studies
+from on_text import without_slice
 from processes import BUILD, READY, STEP, Cheat, before
 from test_memory import LEVEL, needs_level_2
 
@@ -48,8 +49,8 @@ def begun(tmp_path, corpus):
 
 
 def knows_the_text(study, setup) -> str:
-    path = str(setup.prepared.val_folder / "tokens.bin")
-    known = f"import numpy as np\ntext = np.fromfile({path!r}, {setup.prepared.dtype!r})[:6000]"
+    path = str(setup.task.prepared.val_folder / "tokens.bin")
+    known = f"import numpy as np\ntext = np.fromfile({path!r}, {setup.task.prepared.dtype!r})[:6000]"
     text = Cheat((BUILD, "    return Reader(spec.vocab_size)\n"), "", "", KNOWS_THE_TEXT).applied(studies.text_of(study))
     text = before(READY, known, "").applied(text)
     old = "            runtime.set_table(model, frequency, sharpness)\n"
@@ -73,7 +74,7 @@ def test_at_level_0_the_validation_text_can_be_read_and_the_audit_slice_shows_it
 def test_a_best_that_gains_on_the_validation_text_alone_is_revoked_when_a_call_ends(begun):
     """As one does whose steps were each too small to tell. Here nobody had looked at its keep."""
     study, setup = begun
-    blind = replace(setup, prepared=replace(setup.prepared, slice_documents=0))
+    blind = replace(setup, task=without_slice(setup.task))
     studies.play(study, blind, [knows_the_text(study, setup)])
     assert studies.state_of(study).best.number == 1
     _, recorder = studies.play(study, setup, [], experiments=0)
@@ -142,7 +143,7 @@ def test_weights_in_the_source_are_too_long(made):
 def test_parameters_are_counted_in_the_checkpoint_and_not_believed(made, tmp_path):
     study, setup = made
     lie = studies.text_of(study).replace("num_params=run.spec.vocab_size", "num_params=1")
-    setup = replace(setup, constraints=Constraints(max_params=300))
+    setup = replace(setup, constraints=Constraints.from_dict({"max_params": 300}))
     result = execute(setup, lie, 1, tmp_path / "run")
     assert (result.status, result.val_bpb) == ("limit", None) and "320 parameters" in result.reason
 

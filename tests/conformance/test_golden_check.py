@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from autoresearch.checks.conformance import golden
-from autoresearch.checks.conformance.subject import Fault, Subject
+from autoresearch.checks.conformance.contracts import Fault
+from autoresearch.checks.conformance.subject import Subject
 from autoresearch.hardware.devices import registry
 from autoresearch.paths import shipped
 

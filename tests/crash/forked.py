@@ -95,7 +95,7 @@ def quick_workers() -> Iterator[None]:
     """While inside, workers are forks, and hand over few rows at a time (which changes no score)."""
     before = child.subprocess, scoring.rows_per_slot
     child.subprocess = types.SimpleNamespace(**vars(subprocess) | {"Popen": ForkedWorker})
-    scoring.rows_per_slot = lambda seq_len, vocab_size: 64
+    scoring.rows_per_slot = lambda answer: 64
     try:
         yield
     finally:

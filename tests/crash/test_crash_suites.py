@@ -14,7 +14,7 @@ from .suites import SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = [name for name, suite in SUITES.items() if not suite.why_not]
-PLAIN = ["kill-crash", "kill-init", "power-init", "mutants", "disk-broken", "two-at-once", "machine"]
+PLAIN = ["kill-init", "power-init", "mutants", "two-at-once"]
 REST = [name for name in HERE if name not in PLAIN]
 CASES = [",".join(name for name in PLAIN[first::2] if name in HERE) for first in range(2)]
 CASES += [pytest.param(",".join(REST[first::2]), marks=pytest.mark.thorough) for first in range(2)]

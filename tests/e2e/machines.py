@@ -65,6 +65,9 @@ class Machine:
     def ask_device(self):
         return self if self.device else None
 
+    def meter(self):
+        return None
+
     is_ready = True
 
     def answer(self) -> Device:

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import subprocess
+import threading
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from autoresearch.agents.mix import Agents
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.planner import profile_file
+from autoresearch.loop import loop
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.study import session, terms, workspace
 from autoresearch.study.ledger import read
@@ -128,10 +130,26 @@ def play(study, setup, steps, experiments: int | None = None, pictures: bool = F
 
 @contextlib.contextmanager
 def without_pictures() -> Iterator[None]:
-    """Half a second a night for matplotlib; progress.png is drawn anew at any time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session.Session, "draw", lambda self: None)
+    """Half a second a night for matplotlib; progress.png and report.html are drawn anew at any time.
+
+    Nights in two threads overlap: the first one begins it, and the last one ends it.
+    """
+    with _ONE_AT_A_TIME:
+        _PICTURELESS.append(None)
+        if len(_PICTURELESS) == 1:
+            _PATCH.setattr(session.Session, "draw", lambda self: None)
+            _PATCH.setattr(loop, "write_page", lambda session: None)
+    try:
         yield
+    finally:
+        with _ONE_AT_A_TIME:
+            _PICTURELESS.pop()
+            if not _PICTURELESS:
+                _PATCH.undo()
+
+
+_PICTURELESS: list[None] = []
+_ONE_AT_A_TIME, _PATCH = threading.Lock(), pytest.MonkeyPatch()
 
 
 def run(study, setup, steps, listener, experiments: int | None = None):

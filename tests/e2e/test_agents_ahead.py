@@ -51,7 +51,8 @@ def play(study, setup, slow, quick, experiments, share=1.0, recorder=None):
     return outcome, recorder
 
 
-def test_where_nobody_fills_in_the_wait_is_said_again_and_again(fresh, monkeypatch):
+@pytest.mark.slow
+def test_where_nobody_fills_in_the_wait_is_said_again_and_again(begun, monkeypatch):
     monkeypatch.setattr(begin, "SAY_SECONDS", 0.3)
     recorder, seen = Recorder(), threading.Event()
 
@@ -64,17 +65,17 @@ def test_where_nobody_fills_in_the_wait_is_said_again_and_again(fresh, monkeypat
         if sum(known["event"] == "wait" for known in recorder.events) >= 2:
             seen.set()
 
-    play(*fresh, Slow(slowly), None, 1, recorder=SimpleNamespace(event=event, progress=recorder.progress))
+    play(*begun, Slow(slowly), None, 1, recorder=SimpleNamespace(event=event, progress=recorder.progress))
     waits = [words.sentence(one, State()) for one in recorder.events if one["event"] == "wait"]
     assert len(waits) >= 2 and set(waits) == {"waiting for a proposal; nothing trains meanwhile"}
-    assert state_of(fresh[0]).experiments[1].verdict == "keep"
+    assert state_of(begun[0]).experiments[1].verdict == "keep"
 
 
 @pytest.mark.slow
-def test_an_ask_that_the_ledger_refuses_ends_no_night(fresh):
+def test_an_ask_that_the_ledger_refuses_ends_no_night(begun):
     slow = Slow(lambda view: view.on_ask(replace(ASK, cost_usd=9e11)) or BETTER)
-    _, recorder = play(*fresh, slow, None, 1)
-    assert state_of(fresh[0]).experiments[1].verdict == "keep"
+    _, recorder = play(*begun, slow, None, 1)
+    assert state_of(begun[0]).experiments[1].verdict == "keep"
     assert sum("says of a request is left out" in note for note in recorder.notes) == 1
 
 
@@ -119,26 +120,31 @@ def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, co
 
 
 @pytest.mark.slow
-def test_it_is_shown_how_trainings_went(fresh):
-    study, setup = fresh
+def test_it_is_shown_how_trainings_went(begun):
+    study, setup = begun
+    run = state_of(study).experiments[0].runs[0]
+    steps = [(n / 100, 6.0 - 4.0 * n / 100) for n in range(1, 101)]
+    # A machine under load makes two steps in this training: what it wrote down is replaced by a hundred.
+    (study.runs / run.folder / "curve.jsonl").write_text(
+        "".join(
+            json.dumps({"seconds": at * setup.train_seconds, "type": "step", "loss": loss, "progress": at}) + "\n"
+            for at, loss in steps
+        )
+    )
     slow = Slow(lambda view: WORSE, lambda view: BETTER)
     play(study, setup, slow, None, experiments=2)
     (course,) = slow.views[1].courses
-    result = state_of(study).experiments[0].runs[0].result
+    result = run.result
     assert (course.number, course.steps, course.memory_bytes) == (0, result.num_steps, result.peak_memory_bytes)
     assert course.tokens_per_second == pytest.approx(result.total_tokens / result.training_seconds)
-    lines = (study.runs / state_of(study).experiments[0].runs[0].folder / "curve.jsonl").read_text().splitlines()
-    curve = [json.loads(line) for line in lines]
-    assert curve, "the null backend reports its losses"
-    for at, loss in zip(COURSE_AT, course.losses, strict=True):
-        there = [line["loss"] for line in curve if at - 0.1 < line["seconds"] / setup.train_seconds <= at]
-        assert loss == (pytest.approx(sum(there) / len(there)) if there else None), (at, curve)
-    assert any(loss is not None for loss in course.losses), curve
+    for at, shown in zip(COURSE_AT, course.losses, strict=True):
+        there = [loss for when, loss in steps if at - 0.1 < when - 1e-9 and when <= at + 1e-9]
+        assert len(there) == 10 and shown == pytest.approx(sum(there) / len(there), abs=0.05)
 
 
 @pytest.mark.slow
-def test_an_answer_to_an_older_best_is_made_again_on_the_new_one(fresh):
-    study, setup = fresh
+def test_an_answer_to_an_older_best_is_made_again_on_the_new_one(begun):
+    study, setup = begun
     slow = Slow(lambda view: BETTER, lambda view: {"MATRIX_LR": 0.05})
     play(study, setup, slow, None, experiments=2)
     first, second = state_of(study).experiments[1:]
@@ -149,8 +155,8 @@ def test_an_answer_to_an_older_best_is_made_again_on_the_new_one(fresh):
 
 
 @pytest.mark.slow
-def test_an_answer_that_fits_no_longer_goes_back_with_the_reason(fresh):
-    study, setup = fresh
+def test_an_answer_that_fits_no_longer_goes_back_with_the_reason(begun):
+    study, setup = begun
     slow = Slow(lambda view: {"DEPTH": 8}, lambda view: {"DEPTH": 7}, lambda view: {"ASPECT_RATIO": 64})
     _, recorder = play(study, setup, slow, None, experiments=2)
     rejected = next(event for event in recorder.events if event["event"] == "rejected")
@@ -161,8 +167,8 @@ def test_an_answer_that_fits_no_longer_goes_back_with_the_reason(fresh):
 
 
 @pytest.mark.slow
-def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(fresh, monkeypatch):
-    study, setup = fresh
+def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(begun, monkeypatch):
+    study, setup = begun
     monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 0.01)
     slow = Slow(lambda view: "x = (", lambda view: BROKEN, lambda view: BROKEN + "y = 1\n", lambda view: WORSE)
     _, recorder = play(study, setup, slow, None, experiments=1)
@@ -178,8 +184,8 @@ def test_what_fails_goes_back_twice_with_its_error_and_then_the_idea_is_dropped(
 
 
 @pytest.mark.slow
-def test_a_slow_agent_alone_that_only_fails_ends_the_study(fresh, monkeypatch):
-    study, setup = fresh
+def test_a_slow_agent_alone_that_only_fails_ends_the_study(begun, monkeypatch):
+    study, setup = begun
     monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 0.01)
     slow = Slow(*(lambda view, n=n: f"{BROKEN}y = {n}\n" for n in range(9)))
     outcome, _ = play(study, setup, slow, None, experiments=3)
@@ -188,8 +194,8 @@ def test_a_slow_agent_alone_that_only_fails_ends_the_study(fresh, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_answer_that_is_ready_survives_a_stop(fresh):
-    study, setup = fresh
+def test_an_answer_that_is_ready_survives_a_stop(begun):
+    study, setup = begun
     slow = Slow(lambda view: WORSE, lambda view: BETTER)
 
     play(study, setup, slow, None, experiments=3, recorder=Leaver(event="proposed", description="slow 2"))
@@ -209,8 +215,9 @@ class Several(Slow):
         return replace(first, others=tuple(others))
 
 
-def test_further_ideas_of_an_answer_are_tried_in_their_order_before_it_is_asked_again(fresh):
-    study, setup = fresh
+@pytest.mark.slow
+def test_further_ideas_of_an_answer_are_tried_in_their_order_before_it_is_asked_again(begun):
+    study, setup = begun
     slow = Several(
         lambda view: {"MATRIX_LR": 0.05}, lambda view: {"DEPTH": 9}, lambda view: "x = (", lambda view: {"SCALAR_LR": 0.4}
     )
@@ -222,8 +229,9 @@ def test_further_ideas_of_an_answer_are_tried_in_their_order_before_it_is_asked_
     assert not state_of(study).waiting and not recorder.notes
 
 
-def test_a_further_idea_that_no_longer_fits_is_passed_over_and_one_that_knew_nothing_of_a_wish_is_dropped(fresh):
-    study, setup = fresh
+@pytest.mark.slow
+def test_a_further_idea_that_no_longer_fits_is_passed_over_and_one_that_knew_nothing_of_a_wish_is_dropped(begun):
+    study, setup = begun
     slow = Several(lambda view: BETTER, lambda view: WORSE, lambda view: {"SCALAR_LR": 0.4})
     play(study, setup, slow, None, experiments=2)
     assert [one.description for one in state_of(study).experiments[1:]] == ["slow 1", "slow 3"], (
@@ -237,8 +245,9 @@ def test_a_further_idea_that_no_longer_fits_is_passed_over_and_one_that_knew_not
     assert state_of(study).experiments[-1].description == "slow 1" and not state_of(study).waiting
 
 
-def test_it_is_told_the_lessons_and_what_the_search_expects(fresh):
-    study, setup = fresh
+@pytest.mark.slow
+def test_it_is_told_the_lessons_and_what_the_search_expects(begun):
+    study, setup = begun
     slow = Slow(lambda view: WORSE, lambda view: BETTER, lambda view: {"DEPTH": 9})
     run_study(study, setup, Agents(Search(), slow, 1.0), Until(3), Recorder())
     assert "1 tried: 0 kept, 1 no better" in slow.views[2].lessons
@@ -247,8 +256,8 @@ def test_it_is_told_the_lessons_and_what_the_search_expects(fresh):
 
 
 @pytest.mark.slow
-def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(fresh, monkeypatch):
-    study, setup = fresh
+def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(begun, monkeypatch):
+    study, setup = begun
     monkeypatch.setattr(thinker, "FIRST_WAIT_SECONDS", 0.2)
 
     def busy_until_two_are_done(view):
@@ -264,8 +273,8 @@ def test_while_it_can_not_answer_the_search_goes_on_and_it_is_asked_again_later(
 
 
 @pytest.mark.slow
-def test_no_more_ideas_leave_the_night_to_the_search_and_a_rejected_key_for_a_while(fresh, monkeypatch):
-    study, setup = fresh
+def test_no_more_ideas_leave_the_night_to_the_search_and_a_rejected_key_for_a_while(begun, monkeypatch):
+    study, setup = begun
     outcome, recorder = play(study, setup, Slow(), [WORSE], experiments=1)
     assert outcome.exit_status == 0 and by(study) == ["scripted"]
     assert any("steps are done; scripted goes on" in note for note in recorder.notes)
@@ -283,8 +292,8 @@ def test_no_more_ideas_leave_the_night_to_the_search_and_a_rejected_key_for_a_wh
 
 
 @pytest.mark.slow
-def test_ideas_that_are_no_use_are_asked_for_less_and_it_is_told_why(fresh, monkeypatch):
-    study, setup = fresh
+def test_ideas_that_are_no_use_are_asked_for_less_and_it_is_told_why(begun, monkeypatch):
+    study, setup = begun
     monkeypatch.setattr(thinker, "FIRST_REST_SECONDS", 3600.0)
     slow = Slow(*[lambda view: "x = ("] * 99)
     play(study, setup, slow, [{"DEPTH": 45 + n} for n in range(9)], experiments=9)
@@ -297,8 +306,8 @@ def test_ideas_that_are_no_use_are_asked_for_less_and_it_is_told_why(fresh, monk
     assert "Your last 3 proposals could not be used, the last one because: train.py does not parse" in again.views[3].wish
 
 
-def test_a_night_ends_in_time_when_only_one_that_does_not_answer_is_left(fresh):
-    study, setup = fresh
+def test_a_night_ends_in_time_when_only_one_that_does_not_answer_is_left(begun):
+    study, setup = begun
 
     def refuse(view):
         raise EnvironmentFailure("the key was rejected; set another")
@@ -308,8 +317,9 @@ def test_a_night_ends_in_time_when_only_one_that_does_not_answer_is_left(fresh):
     assert outcome.exit_status == 0 and outcome.reason == "the time is over, and slow had no answer"
 
 
-def test_one_that_gives_no_word_is_given_up_and_asked_anew(fresh, monkeypatch):
-    study, setup = fresh
+@pytest.mark.slow
+def test_one_that_gives_no_word_is_given_up_and_asked_anew(begun, monkeypatch):
+    study, setup = begun
     monkeypatch.setattr(thinker, "ABANDON_SECONDS", 0.5)
     monkeypatch.setattr(thinker, "FIRST_WAIT_SECONDS", 0.01)
     end, wanted = threading.Event(), []
@@ -327,8 +337,8 @@ def test_one_that_gives_no_word_is_given_up_and_asked_anew(fresh, monkeypatch):
 
 
 @pytest.mark.slow
-def test_nothing_is_asked_for_after_the_last_experiment(fresh):
-    study, setup = fresh
+def test_nothing_is_asked_for_after_the_last_experiment(begun):
+    study, setup = begun
     slow = Slow(lambda view: WORSE, lambda view: BETTER)
     play(study, setup, slow, None, experiments=1)
     assert len(slow.views) == 1 and not state_of(study).waiting
@@ -344,7 +354,7 @@ def test_nothing_is_asked_for_after_the_last_experiment(fresh):
 )
 def test_a_constraint_is_enforced(tmp_path, corpus, limits, reason):
     study, setup = studies.played(tmp_path / "study", corpus)
-    play(study, replace(setup, constraints=Constraints(**limits)), None, [BETTER], experiments=1)
+    play(study, replace(setup, constraints=Constraints.from_dict(limits)), None, [BETTER], experiments=1)
     state = state_of(study)
     assert state.best.number == 0
     found = [*state.rejections, *state.experiments[1:]][0]
@@ -357,6 +367,6 @@ def test_a_constraint_is_enforced(tmp_path, corpus, limits, reason):
 def test_parameters_are_counted_where_train_py_says_nothing_of_them(tmp_path, corpus):
     study, setup = studies.played(tmp_path / "study", corpus)
     text = git(study.folder, "show", "HEAD:train.py").replace("num_params=run.spec.vocab_size, ", "")
-    play(study, replace(setup, constraints=Constraints(max_params=319)), None, [text], experiments=1)
+    play(study, replace(setup, constraints=Constraints.from_dict({"max_params": 319})), None, [text], experiments=1)
     (tried,) = state_of(study).experiments[1:]
     assert (tried.state, tried.verdict) == ("limit", "discard") and "it has 320 parameters" in tried.reason

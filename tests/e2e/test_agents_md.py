@@ -47,7 +47,7 @@ def test_an_agent_that_does_what_it_says(folder):
 
     assert json.loads(call("results", "--json", cwd=folder).stdout) == []
     refused = call("best", "--json", cwd=folder)
-    assert refused.returncode == 2 and "no baseline yet" in refused.stderr
+    assert refused.returncode == 2 and "no baseline yet" in json.loads(refused.stdout)["message"]
     first = (folder / "train.py").read_text(encoding="utf-8")
     better = constants.write(first, studies.BETTER)
     kept = attempt(better, "smaller")
@@ -60,7 +60,7 @@ def test_an_agent_that_does_what_it_says(folder):
     assert (folder / "train.py").read_text(encoding="utf-8") == better
     assert studies.git(folder, "show", f"{answer['ref']}:train.py") == worse.strip()
     again = attempt(worse, "deeper")
-    assert again.returncode == 2 and "tried before, as experiment 2" in again.stderr and again.stdout == ""
+    assert again.returncode == 2 and "tried before, as experiment 2" in json.loads(again.stdout)["message"]
     crashed = attempt(studies.CRASH, "a broken idea")
     assert crashed.returncode == 1 and json.loads(crashed.stdout)["verdict"] == "crash"
     assert "RuntimeError: a broken idea" in json.loads(call("show", "3", "--json", cwd=folder).stdout)["log_tail"]

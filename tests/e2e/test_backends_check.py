@@ -34,6 +34,11 @@ def test_null_keeps_every_contract_and_what_is_about_a_model_is_not_applicable(c
 
 
 @pytest.mark.slow
+def test_what_trains_nothing_has_a_probe_and_no_other_contract(check):
+    done = check("host")
+    assert done.returncode == 0 and done.stdout.count(" pass ") == 1 and "it trains nothing" in done.stdout
+
+
 def test_a_folder_that_breaks_a_contract_is_status_1_and_json_says_which(check):
     done = check(str(SMALLEST), "--json")
     assert done.returncode == 1, done.stderr

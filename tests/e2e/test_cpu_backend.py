@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from on_text import on_text
 
 from autoresearch import constants
 from autoresearch.data.prepare import prepare
@@ -94,7 +95,7 @@ def setup(tmp_path_factory, module_cache):
     for index, line in enumerate(words):
         (corpus / f"{index}.txt").write_text(f"{index} " + " ".join(line))
     prepared = prepare(str(corpus), VOCAB_SIZE)
-    return Setup(registry.scan()["cpu"], prepared, 64, eval_bytes=8000, train_seconds=2, startup_limit_seconds=300, sandbox=0)
+    return Setup(registry.scan()["cpu"], on_text(prepared, 64, 8000), train_seconds=2, startup_limit_seconds=300, sandbox=0)
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +112,19 @@ def text(setup):
 
 
 @pytest.mark.slow
-def test_the_real_train_py_is_trained_and_scored(setup, text, tmp_path, compile_cache, monkeypatch):
+@pytest.mark.parametrize("is_compiled", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_the_real_train_py_is_trained_and_scored(is_compiled, setup, text, tmp_path, compile_cache, monkeypatch):
     """As `run` does it: in the best cell that there is, with g++ and its processes. What was compiled is there for the next run."""
-    setup = replace(setup, seq_len=SEQ_LEN, sandbox=levels.reach().level)
+    if not is_compiled:
+        monkeypatch.setenv("AUTORESEARCH_COMPILE", "off")
+    setup = replace(setup, task=on_text(setup.task.prepared, SEQ_LEN, 8000), sandbox=levels.reach().level)
     result = execute(setup, text, 1, tmp_path / "first")
     assert result.ok, (result, (tmp_path / "first" / "log.txt").read_text())
     assert result.num_steps >= 1 and result.depth == 1 and result.peak_memory_bytes > 2**20
-    uniform = math.log2(VOCAB_SIZE) / setup.prepared.mean_token_bytes
+    uniform = math.log2(VOCAB_SIZE) / setup.task.prepared.mean_token_bytes
     assert 0 < result.val_bpb < 1.1 * uniform, "not worse than knowing nothing, however few steps the machine made"
+    if not is_compiled:
+        return
 
     copy = tmp_path / "cache" / "compile"  # which no other test adds to meanwhile
     shutil.copytree(compile_cache, copy)
@@ -131,24 +137,24 @@ def test_the_real_train_py_is_trained_and_scored(setup, text, tmp_path, compile_
 
 @pytest.mark.slow
 def test_the_score_is_that_of_a_slow_scorer_at_any_batch_size(setup, text, tmp_path):
-    prepared = setup.prepared
+    prepared = setup.task.prepared
     (tmp_path / "train.py").write_text(text, encoding="utf-8")
     token_bytes = np.load(prepared.folder / "token_bytes.npy")
-    validation = ValidationText.load(prepared.val_folder, token_bytes, prepared.dtype, setup.eval_bytes)
-    inputs, targets = validation.rows(setup.seq_len)
+    validation = ValidationText.load(prepared.val_folder, token_bytes, prepared.dtype, setup.task.sizes.eval_bytes)
+    inputs, targets = validation.rows(setup.task.sizes.seq_len)
     np.save(tmp_path / "rows.npy", inputs)
     files = {"train_py": "train.py", "rows": "rows.npy", "logits": "logits.npy", "checkpoint": "checkpoint"}
     job = {name: str(tmp_path / file) for name, file in files.items()}
     job |= {"python_path": [str(path) for path in setup.backend.python_path]}
-    job |= {"vocab_size": prepared.vocab_size, "seq_len": setup.seq_len}
+    job |= {"vocab_size": prepared.vocab_size, "seq_len": setup.task.sizes.seq_len}
     subprocess.run([sys.executable, "-c", DUMP, json.dumps(job)], check=True)
 
     slow = slow_bpb(np.load(tmp_path / "logits.npy"), targets, token_bytes, validation.total_bytes)
-    scores = [evaluate(setup, tmp_path, rows=rows).val_bpb for rows in (1, 5, 64)]
+    scores = [evaluate(setup, tmp_path, rows=rows).value for rows in (1, 5, 64)]
     assert max(scores) - min(scores) < 1e-4
     assert scores[0] == pytest.approx(slow, abs=3e-4), "float16 logits and another batch shape in bfloat16"
-    other = replace(setup, seq_len=32)
-    assert evaluate(other, tmp_path).val_bpb != pytest.approx(scores[0], abs=1e-3), "less context is another score"
+    other = replace(setup, task=on_text(prepared, 32, 8000))
+    assert evaluate(other, tmp_path).value != pytest.approx(scores[0], abs=1e-3), "less context is another score"
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Every command, with what people and disks really hand it: one line that says what to do, and never a traceback."""
 
+import json
 import shutil
 import stat
 from pathlib import Path
@@ -100,6 +101,23 @@ def test_words_that_are_no_option_are_one_line(words, nowhere, typed):
         assert_told_in_a_line(*typed(*words, *more))
 
 
+FOR_PROGRAMS = [words for words, one in LEAVES if "as_json" in {parameter.name for parameter in one.params}]
+
+
+@pytest.mark.parametrize("words", FOR_PROGRAMS, ids=" ".join)
+def test_an_error_is_an_object_where_a_program_asks(words, nowhere, typed):
+    """What is wrong with the call, and what is wrong here: no study, no machine, an argument that is missing."""
+    status, out, complaint = typed(*words, "--json", "--no-such-option")
+    told = json.loads(out)
+    assert (status, told["event"], told["exit_status"], complaint) == (2, "error", 2, "")
+    assert "there is no option --no-such-option" in told["message"]
+    status, out, complaint = typed(*words, "--json")
+    assert "error: " not in complaint
+    if status:
+        told = json.loads(out)
+        assert told.get("event") != "error" or (told["exit_status"] == status and len(told["message"]) > 20)
+
+
 # Files and folders of a study, as disks, editors and people leave them.
 
 
@@ -149,7 +167,7 @@ HARMED = [
 ]
 READING = (
     ("status",), ("results",), ("show", "0"), ("show", "1"), ("best",), ("best", "--output", "out.py"), ("report",),
-    ("repair",),
+    ("repair",), ("watch", "--once"),
 )  # fmt: skip
 WRITING = (("train", "--sandbox", "none"), ("try", "-m", "x", "--sandbox", "none"), ("noise", "--sandbox", "none", "--runs", "2"))
 RUN = ("run", "--sandbox", "none", "--experiments", "0", "--agent", "search", "--plain")

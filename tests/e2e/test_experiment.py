@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from on_text import on_text
 from waiting import wait_for
 
 from autoresearch.data.prepare import prepare
@@ -89,7 +90,7 @@ def setup(tmp_path_factory):
     os.environ["AUTORESEARCH_CACHE_DIR"] = str(folder / "cache")
     prepared = prepare(str(corpus), 300)
     backend = registry.scan(folder / "backends")["unigram"]
-    yield Setup(backend, prepared, seq_len=32, eval_bytes=4000, train_seconds=0.3, startup_limit_seconds=30, sandbox=0)
+    yield Setup(backend, on_text(prepared, 32, 4000), train_seconds=0.3, startup_limit_seconds=30, sandbox=0)
     if previous is None:
         del os.environ["AUTORESEARCH_CACHE_DIR"]
     else:
@@ -179,7 +180,7 @@ def test_the_worker_has_no_keys_and_is_not_told_of_validation_text(setup, tmp_pa
     run(setup, body(seen), tmp_path)
     log = (tmp_path / "log.txt").read_text()
     assert "checkpoint" in log, "the job itself is seen"
-    assert "secret-key" not in log and str(setup.prepared.val_folder) not in log
+    assert "secret-key" not in log and str(setup.task.prepared.val_folder) not in log
 
 
 @pytest.mark.slow
@@ -190,11 +191,13 @@ def test_the_worker_ends_when_the_harness_is_killed(setup, tmp_path):
         "import sys; from pathlib import Path; from dataclasses import replace\n"
         "from autoresearch.data.prepare import Prepared; from autoresearch.hardware.devices import registry\n"
         "from autoresearch.run.experiment import execute; from autoresearch.run.setup import Setup\n"
+        "from autoresearch.task import registry as tasks; from autoresearch.hardware.planner.profile_file import Data\n"
         "prepared, backends, folder = map(Path, sys.argv[1:])\n"
-        "setup = Setup(registry.scan(backends)['unigram'], Prepared.load(prepared), 32, 4000, 120, 30, 0)\n"
+        "task = tasks.on_text(Prepared.load(prepared), Data('made up', 300, 32, 4000))\n"
+        "setup = Setup(registry.scan(backends)['unigram'], task, 120, 30, 0)\n"
         "execute(setup, (folder / 'train.txt').read_text(), 1, folder / 'run')\n"
     )
-    arguments = [setup.prepared.folder, setup.backend.folder.parent, tmp_path]
+    arguments = [setup.task.prepared.folder, setup.backend.folder.parent, tmp_path]
     process = subprocess.Popen([sys.executable, "-c", harness, *map(str, arguments)])
     log = tmp_path / "run" / "log.txt"
     try:

@@ -1,5 +1,5 @@
-"""FlashAttention 3 from the hub: fetched as the README says, with the real kernels package, from a server on this machine; then
-loaded without a network, in the cell that a study gets.
+"""FlashAttention 3 from the hub: fetched as docs/install.md says, with the real kernels package, from a server on this machine;
+then loaded without a network, in the cell that a study gets.
 """
 
 import json
@@ -44,14 +44,14 @@ def card(tmp_path_factory):
 
 
 def fetch() -> None:
-    """The README's line, as typed. The server holds a build for this machine and one for another, as the hub does."""
+    """The line of docs/install.md, as typed. The server holds a build for this machine and one for another, as the hub does."""
     about = {"name": "flash-attn3", "version": 1, "license": "MIT", "python-depends": [], "id": "_flash_attn3_1"}
     hub = Hub("", "kernels/kernels-community/flash-attn3", branches=("main", "v1"))
     for name in ("cpu", "cuda"):
         about["backend"] = {"type": name}
         hub.files[f"build/torch-{name}/metadata.json"] = json.dumps(about).encode()
         hub.files[f"build/torch-{name}/__init__.py"] = STAND_IN.read_bytes()
-    code = re.search(r'python -c "(from kernels [^"]+)"', (ROOT / "README.md").read_text(encoding="utf-8"))[1]
+    code = re.search(r'python -c "(from kernels [^"]+)"', (ROOT / "docs" / "install.md").read_text(encoding="utf-8"))[1]
     with served(hub):
         environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
         subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, timeout=120)

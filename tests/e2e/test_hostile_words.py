@@ -25,7 +25,7 @@ class Model(runtime.Table):
  calls = 0
  def __call__(self, ids):
   self.calls += 1
-  if self.calls == 1: return super().__call__(ids)
+  if self.calls <= 2: return super().__call__(ids)  # of the stand-in rows, and of one
   {SAYS}raise RuntimeError('THE-ROWS-I-SAW')
 def build_model(spec): return Model(spec.vocab_size)
 if __name__ == '__main__':

@@ -60,6 +60,7 @@ class Copies:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_try_killed_at_any_write_ends_the_same(tmp_path, corpus):
     """Whoever typed `try` types it again, with the edit as it lies there then."""
     study, setup = studies.make(tmp_path / "study", corpus)

@@ -82,7 +82,7 @@ def test_a_night_of_thirty_experiments(tmp_path, corpus, monkeypatch):
     asked = [event for event in read(study.events) if event["event"] == "asked"]
     assert len(asked) == len(requests) == state.asked
     assert state.cost_usd == pytest.approx(sum(event["cost_usd"] or 0 for event in asked)) and state.cost_usd > 0.1
-    shown = "\n".join(status.lines(answers_of.status(study)))
+    shown = "\n".join(status.lines(answers_of.status(study), study.metric))
     assert f"{state.asked} to an agent's service, {state.cost_usd:.2f} USD" in shown
     answered = [event for event in asked if event["outcome"].startswith("answered")]
     assert len(asked) - len(answered) >= len(FAULTS) - 2, "faults are seen"

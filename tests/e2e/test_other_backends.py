@@ -68,7 +68,7 @@ def check_study(tmp_path, backend: str, profile: str, path: str = "", experiment
 @pytest.mark.parametrize(
     "backend, line",
     [
-        ("mlx", r"depth 1, width 16, .* mlx\.core\.float32 on .*by MLX"),
+        ("mlx", r"depth 1, width 16, .* mlx\.core\.\w+ on .*by MLX"),
         pytest.param("jax", r"depth 1, width 16, .* on .*by JAX", marks=pytest.mark.thorough),
     ],
 )

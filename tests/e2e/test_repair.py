@@ -70,6 +70,7 @@ def test_cut_short_it_can_be_done_again(tmp_path, k):
     assert len(list(tmp_path.glob("events.*"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_a_lost_ledger_is_begun_anew_from_the_best(is_gone, tmp_path, corpus, typed):
     study, setup = studies.played(tmp_path / "study", corpus, BETTER, WORSE)

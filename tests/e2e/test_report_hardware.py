@@ -9,7 +9,7 @@ import pytest
 from autoresearch.bench import hardware_report, measure
 from autoresearch.checks import checkup, trial
 from autoresearch.checks.conformance import suite
-from autoresearch.checks.conformance.suite import Checked
+from autoresearch.checks.conformance.contracts import Checked
 from autoresearch.errors import RunFailed
 from autoresearch.hardware.devices import detect, registry
 
@@ -32,7 +32,7 @@ def test_everything_is_in_one_file_without_the_persons_paths(few, typed):
     status, out, told = typed(*CALL)
     assert (status, out) == (0, "written to hardware-simulated.json; attach it to an issue (template: a hardware report)\n")
     steps = [
-        "looking at the machine",
+        "doctor: asking",
         "attack: trying",
         "contracts: holding",
         "  probe: pass",

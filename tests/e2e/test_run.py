@@ -12,6 +12,7 @@ from studies import BETTER, BROKEN, CRASH, NEVER_ASKS, OUT_OF_MEMORY, WORSE, che
 from autoresearch import constants, paths
 from autoresearch.errors import UsageError
 from autoresearch.loop.edit import try_edit
+from autoresearch.metric import VAL_BPB
 from autoresearch.report import table
 from autoresearch.study import terms, workspace
 
@@ -43,6 +44,7 @@ def test_a_night_in_small(tmp_path, corpus):
     assert rows[4].split("\t")[1:3] == ["0.000000", "0.0"]
     assert git(study.folder, "log", "--format=%s") == "DEPTH = 8, ASPECT_RATIO = 64\nStart of the study"
     assert constants.read(text_of(study))["DEPTH"].value == 8
+    assert not [note for note in recorder.notes if "progress.png" in note]
     assert (study.folder / "progress.png").read_bytes()[:4] == b"\x89PNG"
     assert {phase for _, _, phase in recorder.phases} == {"startup", "training", "scoring", "audit"}
     found = [(event["n"], event["cuts"], event["reason"]) for event in recorder.events if event["event"] == "audit"]
@@ -115,9 +117,11 @@ def test_try_takes_one_step_with_the_users_edit(fresh):
     first = text_of(study)
     path = study.folder / "train.py"
 
+    recorder = studies.Recorder()
+
     def attempt(text, message="an edit"):
         path.write_text(text, encoding="utf-8")
-        return try_edit(study, setup, message, studies.Recorder())[0]
+        return try_edit(study, setup, message, recorder)[0]
 
     for text, reason in ((first, "does not differ"), (first + "# remark\n", "does not differ"), ("x = (", "does not parse")):
         with pytest.raises(UsageError, match=reason):
@@ -125,6 +129,7 @@ def test_try_takes_one_step_with_the_users_edit(fresh):
         assert text_of(study) == text
     better = constants.write(first, BETTER)
     assert attempt(better, "smaller\tmodel\n").verdict == "keep"
+    assert not [note for note in recorder.notes if "progress.png" in note]
     assert (study.folder / "progress.png").stat().st_size > 10_000
     assert text_of(study) == better
     worse = constants.write(better, WORSE)
@@ -212,7 +217,7 @@ def test_a_description_never_breaks_the_table():
     class Row:
         commit, val_bpb, peak_memory_bytes, verdict, description = "0123456789", 1.0, 3 << 29, "keep", "a\tb\nc"
 
-    assert table.tsv([Row]).splitlines()[1] == "0123456\t1.000000\t1.5\tkeep\ta b c"
+    assert table.tsv([Row], VAL_BPB).splitlines()[1] == "0123456\t1.000000\t1.5\tkeep\ta b c"
 
 
 def call(folder, *arguments, status=0):
@@ -236,7 +241,7 @@ def test_the_command_line_from_nothing_to_best(tmp_path, corpus):
     study = workspace.load(folder)
     assert len(state_of(study).experiments) == 3
     check_in_line(study)
-    assert call(tmp_path, "results")[0].splitlines()[0].split()[3] == "baseline"
+    assert call(tmp_path, "results")[0].splitlines()[1].split()[3] == "baseline"
     said = call(folder, "status")[0]
     assert "verdicts" in said and "requests   none to an agent's service" in said and " on the audit slice, " in said
     assert "--- train.py" in call(folder, "show", "1")[0]

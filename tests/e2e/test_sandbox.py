@@ -75,9 +75,9 @@ def test_agent_code_trains_and_sees_only_what_it_may(made, tmp_path, level):
     (study.events).write_text("{}\n")
     folder = study.runs / "0001-1"
     paths = {
-        "val": setup.prepared.val_folder / "tokens.bin", "test": setup.prepared.test_folder / "tokens.bin",
-        "slice": setup.prepared.slice_folder / "tokens.bin",
-        "train early": setup.prepared.train_folder / "tokens.bin", "ledger": study.events, "other run": other / "checkpoint",
+        "val": setup.task.prepared.val_folder / "tokens.bin", "test": setup.task.prepared.test_folder / "tokens.bin",
+        "slice": setup.task.prepared.slice_folder / "tokens.bin",
+        "train early": setup.task.prepared.train_folder / "tokens.bin", "ledger": study.events, "other run": other / "checkpoint",
         "git": study.folder / ".git" / "HEAD", "own text": folder / "train.py", "checkpoint": folder / "checkpoint",
     }  # fmt: skip
     text = probing(study, setup, paths)

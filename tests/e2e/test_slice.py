@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import studies
+from on_text import without_slice
 from studies import BETTER, check_in_line, play, state_of
 
 from autoresearch.study.ledger import read
@@ -42,7 +43,7 @@ def test_cut_short_before_the_verdict_it_is_not_scored_again_and_forged_figures_
 
 def test_a_text_too_small_to_spare_a_slice_is_said_once(fresh, typed):
     study, setup = fresh
-    setup = replace(setup, prepared=replace(setup.prepared, slice_documents=0))
+    setup = replace(setup, task=without_slice(setup.task))
     _, recorder = play(study, setup, [BETTER])
     assert [note for note in recorder.notes if "slice" in note] == [
         "the text is too small to spare an audit slice: nothing shows whether a gain is one on val alone"

@@ -24,7 +24,7 @@ def needing(package, *marks):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cpu", needing("mlx"), needing("jax", pytest.mark.thorough)])
+@pytest.mark.parametrize("name", ["cpu", needing("mlx", pytest.mark.thorough), needing("jax", pytest.mark.thorough)])
 def test_pieces_of_a_step_are_timed(name, tmp_path):
     with watch(name, tmp_path / "one") as one:
         assert set(one.offers) == {*LIMITS, *PARTS}

@@ -20,6 +20,7 @@ def other_than(order, tried):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_trials_are_made_once_and_the_outcome_is_kept(tmp_path, monkeypatch):
     (tmp_path / "text").mkdir()
     name = str(studies.write_corpus(tmp_path / "text", words=4000))

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from on_text import on_text
 
 from autoresearch import choices, constants
 from autoresearch.checks.conformance.subject import SEQ_LEN, TINY, VOCAB_SIZE, prepared_text
@@ -124,7 +125,7 @@ def test_a_profiles_choices_reach_the_training_and_the_scoring(tmp_path, monkeyp
     says = "\nimport torch\nprint('chosen', runtime.compile_on, torch.get_num_threads(), runtime.attention_kind, __name__)\n"
     text = constants.write(backend.train_py.read_text(encoding="utf-8"), TINY)
     head, main = text.split('\nif __name__ == "__main__":')
-    setup = Setup(backend, prepared_text(), SEQ_LEN, 10_000, 1.0, 300.0, 0, variables=variables)
+    setup = Setup(backend, on_text(prepared_text(), SEQ_LEN, 10_000), 1.0, 300.0, 0, variables=variables)
     result = execute(setup, f'{head}{says}\nif __name__ == "__main__":{main}', 1, tmp_path / "run")
     assert result.ok, result.reason
     log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
@@ -145,4 +146,5 @@ def test_more_threads_than_cores_and_a_wrong_dtype_are_status_2(tmp_path):
     ):
         done = check(**variables)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
-        assert done.stderr.startswith(f"error: {words}") and done.stderr.count("\n") == 1
+        *said, last = done.stderr.splitlines()
+        assert last.startswith(f"error: {words}") and said == ["trying its contracts"]

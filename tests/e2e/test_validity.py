@@ -7,7 +7,7 @@ import pytest
 import studies
 from machines import Acting, Machine, play
 from scripted import Scripted
-from studies import BETTER, START, WORSE, check_in_line, state_of, verdicts
+from studies import BETTER, START, TRAINS, WORSE, check_in_line, state_of, verdicts
 from test_kill import Copies
 
 from autoresearch.agents.mix import Agents
@@ -255,17 +255,21 @@ def test_our_own_agent_beside_a_training_makes_nothing_invalid(made):
 @pytest.mark.slow
 def test_an_accelerator_that_is_throttled_as_its_driver_says(made, monkeypatch):
     monkeypatch.setattr(watch, "DEVICE_SECONDS", 1.0)
+    monkeypatch.setattr(watch, "LEAST_READINGS", 1)  # there is no time for more
     study, setup = made
     machine = Machine()
 
     def at(event):
         if event["event"] == "begin":
-            machine.device = Device(event["n"] == 1 and len(seen.of("begin")) == 2, "heat")
+            machine.device = Device(event["n"] == 1 and len(seen.of("begin")) == 2, "heat", watts=200.0)
 
     seen = Acting(at)
     play(study, setup, [BETTER], machine, seen)
     assert [(event["n"], event["state"], event["device_throttled"]) for event in seen.of("invalid")] == [(1, "throttled", True)]
-    assert state_of(study).experiments[1].verdict == "keep"
+    state = state_of(study)
+    assert state.experiments[1].verdict == "keep"
+    joules = [run.joules for experiment in state.experiments for run in experiment.runs]
+    assert joules and all(known and known % 400 == 0 for known in joules)  # each look at this clock takes two seconds
 
 
 @pytest.mark.slow
@@ -329,3 +333,12 @@ def test_killed_at_any_write_beside_an_invalid_run_it_ends_the_same(tmp_path, co
         play(resumed, setup, [BETTER], Machine())
         assert verdicts(resumed) == verdicts(study), copy.name
         check_in_line(resumed)
+
+
+@pytest.mark.slow
+def test_a_baseline_that_is_too_slow_beside_others_is_not_called_a_broken_machine(made):
+    study, setup = made
+    (study.folder / "train.py").write_text(TRAINS + "time.sleep(60)\n", encoding="utf-8")
+    ending, seen = play(study, setup, [], Machine(others=0.8, has_checks=False))
+    assert ending.exit_status == 1 and len(seen.of("invalid")) == 2
+    assert "others took 80% of the cores" in ending.reason and "run again when this machine has nothing else to do" in ending.reason

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from on_text import on_text
+
 from autoresearch.border.messages import Conversation
 from autoresearch.data.prepare import prepare
 from autoresearch.hardware.devices import registry
@@ -63,7 +65,7 @@ def _setup(folder: Path) -> Setup:
     (folder / "corpus").mkdir()
     for index in range(60):
         (folder / "corpus" / f"{index}.txt").write_text(f"{index} " + "one fish two fish red fish blue fish " * 60)
-    return Setup(registry.scan()["null"], prepare(str(folder / "corpus"), 270), 64, 4000, 1.0, 60, sandbox=0)
+    return Setup(registry.scan()["null"], on_text(prepare(str(folder / "corpus"), 270), 64, 4000), 1.0, 60, sandbox=0)
 
 
 def _text() -> str:

@@ -48,10 +48,10 @@ def test_eager_it_follows_the_golden_state(backend, framework, kernels, dtype, c
 @pytest.mark.parametrize(
     "backend, framework, dtype",
     [
-        # Compiled bfloat16 is held against eager in tests/e2e/test_cpu_backend.py, which in the plain run trains by it in a cell.
+        # Compiled bfloat16 is held against eager in tests/e2e/test_cpu_backend.py.
         pytest.param("cpu", "torch", "float32", marks=pytest.mark.thorough),
         ("mlx", "mlx", "float32"),
-        ("jax", "jax", "float32"),
+        pytest.param("jax", "jax", "float32", marks=pytest.mark.thorough),
     ],
 )
 def test_compiled_it_follows_the_golden_state(backend, framework, dtype, compile_cache):

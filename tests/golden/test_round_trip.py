@@ -13,6 +13,7 @@ import make
 import numpy as np
 import pytest
 import reference
+from on_text import on_text
 from safetensors.numpy import load_file, save_file
 
 from autoresearch import constants
@@ -39,10 +40,10 @@ runtime.save_weights(runtime.load_weights(model, Path(job["checkpoint"])), Path(
 
 
 def real_backends() -> list:
-    """Those whose train.py has a Trainer, as each that trains a model does. The quick part has those that `auto` may take."""
+    """Those whose train.py has a Trainer, as each that trains a model does. The plain run has those that `auto` may take."""
     backends = [backend for backend in registry.scan().values() if backend.problem is None]
-    real = [backend for backend in backends if "\nclass Trainer" in backend.train_py.read_text(encoding="utf-8")]
-    return [pytest.param(one, id=one.name, marks=() if one.auto else pytest.mark.slow) for one in real]
+    real = [backend for backend in backends if backend.trains and "\nclass Trainer" in backend.train_py.read_text(encoding="utf-8")]
+    return [pytest.param(one, id=one.name, marks=() if one.auto else pytest.mark.thorough) for one in real]
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +81,8 @@ def test_weights_go_through_a_backend_unchanged_and_score_as_the_reference(backe
     for name, weight in weights.items():
         assert saved[name].dtype == weight.dtype, name
         np.testing.assert_array_equal(saved[name], weight, err_msg=name)
-    setup = Setup(backend, prepared, SEQ_LEN, EVAL_BYTES, train_seconds=1, startup_limit_seconds=120, sandbox=0)
-    assert evaluate(setup, tmp_path).val_bpb == pytest.approx(expected, abs=1e-3), "bits per byte"
+    setup = Setup(backend, on_text(prepared, SEQ_LEN, EVAL_BYTES), train_seconds=1, startup_limit_seconds=120, sandbox=0)
+    assert evaluate(setup, tmp_path).value == pytest.approx(expected, abs=1e-3), "bits per byte"
 
 
 def reference_bpb(prepared, weights) -> float:

@@ -1,11 +1,12 @@
 """Ledger events of made-up studies, for the tests of what a person sees."""
 
+import dataclasses
 import random
 from datetime import UTC, datetime, timedelta
 
 
-def study(outcomes, description="MATRIX_LR 0.04 -> 0.06", baseline=(0.801, 0.800, 0.799)):
-    """Events of a baseline and then one experiment for each of outcomes: a score, or None for a crash."""
+def study(outcomes, description="MATRIX_LR 0.04 -> 0.06", baseline=(0.801, 0.800, 0.799), metric=None):
+    """Events of a baseline and then one experiment for each of outcomes: a score as it is stored, or None for a crash."""
     events, now, best = [], datetime(2026, 1, 2, 20, tzinfo=UTC), sum(baseline) / len(baseline)
 
     def add(event, **fields):
@@ -13,7 +14,7 @@ def study(outcomes, description="MATRIX_LR 0.04 -> 0.06", baseline=(0.801, 0.800
         now += timedelta(seconds=100)
         events.append({"seq": len(events) + 1, "time": now.isoformat(), "event": event, **fields})
 
-    add("study", tag="jan02", seed=1, decide="confirmed")
+    add("study", tag="jan02", seed=1, decide="confirmed", **({"metric": dataclasses.asdict(metric)} if metric else {}))
     for number, scores in enumerate([list(baseline), *([] if score is None else [score] for score in outcomes)]):
         commit = {"commit": f"c{number}", "parent": None, "blob": f"b{number}", "key": f"k{number}"}
         words = {"description": description if number else "baseline", "reasoning": "", "agent": "a", "cost_usd": 0.0}

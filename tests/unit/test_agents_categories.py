@@ -5,7 +5,7 @@ import random
 import pytest
 
 from autoresearch import constants, paths
-from autoresearch.agents.categories import CATEGORIES, CODE, CONSTANTS, category
+from autoresearch.categories import CATEGORIES, CODE, CONSTANTS, category
 
 BACKENDS = ("torch", "mlx", "jax", "null")
 

@@ -312,6 +312,21 @@ def test_a_server_with_a_small_context_is_asked_again_with_what_fits(talk):
     assert talk.outcomes[2:] == ["answered"], "it is learnt"
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("max_tokens is too large: 64000. This model supports at most 512 completion tokens", r"answers of 512 tokens at most"),
+        ("This model's maximum context length is 3000 tokens.", "a context of 3000 tokens has no room"),
+    ],
+)
+def test_a_size_in_which_nothing_fits_is_forgotten(talk, said, words):
+    refused = {"status": 400, "error": {"type": "invalid_request_error", "message": said}}
+    talk.open([refused, *answers("one_answer")])
+    with pytest.raises(Unavailable, match=words):
+        talk.propose()
+    assert talk.propose().train_py == EDITED, "and the next time it is asked again"
+
+
 def test_a_context_that_holds_no_train_py_is_said(talk):
     talk.open([], context=8000)
     with pytest.raises(Unavailable, match=r"a context of 8000 tokens has no room .* say so by --context"):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from waiting import wait_for
 
-from autoresearch import agents
+from autoresearch import agents, bundle
 from autoresearch.agents.base import REJECTED, Past, Unavailable, View
 from autoresearch.agents.command import command, recipes, scratch
 from autoresearch.errors import UsageError
@@ -344,3 +344,27 @@ def test_windows_paths_keep_their_backslashes():
 
 def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+FILES = bundle.join({"src/a.py": "N = 4\n", "src/b.txt": "b"})
+
+
+def test_of_several_files_those_that_may_be_edited_come_back(agent, tmp_path):
+    edit = """
+import os, pathlib
+pathlib.Path('src/a.py').write_text('N = 5\\r\\n'); pathlib.Path('src/new.py').write_text('x = 1\\n'); os.remove('src/b.txt')
+pathlib.Path('src/junk.bin').write_bytes(b'\\xff'); pathlib.Path('bench.py').write_text('print(0)')
+"""
+    proposal = agent(edit).propose(view(tmp_path, train_py=FILES, files=("src/*.py", "src/*.txt")))
+    assert bundle.split(proposal.train_py) == {"src/a.py": "N = 5\n", "src/new.py": "x = 1\n"}
+    assert proposal.description.startswith("N 4 -> 5; ")
+
+
+def test_of_several_files_it_sees_the_repository_around_them(agent, tmp_path):
+    def lay(folder: Path) -> None:
+        (folder / "bench.py").write_text("the bench")
+
+    show = "print(*(open(name).read() for name in ('bench.py', 'src/a.py', 'src/b.txt')))"
+    with pytest.raises(Unavailable, match=r"it left src/.* as it was"):
+        agent(show).propose(view(tmp_path, train_py=FILES, files=("src/*.py", "src/*.txt"), surroundings=lay))
+    assert (tmp_path / "command" / "last-output.txt").read_text(encoding="utf-8").split() == ["the", "bench", "N", "=", "4", "b"]

@@ -1,8 +1,8 @@
 """Whose turn it is, and what the LLM is asked for."""
 
 from autoresearch.agents.base import REJECTED, SKIPPED, Past
-from autoresearch.agents.categories import CODE
 from autoresearch.agents.mix import STALL, tallies, turn
+from autoresearch.categories import CODE
 
 TRAIN = """
 # Learning rates: of AdamW

@@ -4,12 +4,16 @@ import pytest
 
 from autoresearch import constants
 from autoresearch.agents.base import Exhausted, Past, View
+from autoresearch.agents.search import moves
 from autoresearch.agents.search.search import Search
 from autoresearch.agents.search.texts import parsed
 from autoresearch.errors import UsageError
 from autoresearch.hardware.devices import registry
 from autoresearch.hardware.planner import profiles
+from autoresearch.metric import VAL_BPB
+from autoresearch.paths import shipped
 
+MOVES = moves.read(shipped("tasks") / "pretrain")
 TRAIN = """import math
 
 DEPTH = 4  # layers [2..12]
@@ -26,7 +30,7 @@ def main():
 
 
 def view(history: list[Past], best: str = TRAIN) -> View:
-    return View("", best, min((past.val_bpb for past in history if past.val_bpb), default=None), tuple(history))
+    return View("", best, min((past.val_bpb for past in history if past.val_bpb), default=None), tuple(history), moves=MOVES)
 
 
 def start(text: str = TRAIN) -> list[Past]:
@@ -169,16 +173,14 @@ def test_nothing_to_change_is_said_in_one_line():
 
 @pytest.mark.slow
 def test_every_shipped_move_can_be_made_on_the_torch_backend():
-    from autoresearch.paths import shipped
-
     text = (shipped("backends") / "torch" / "train.py").read_text(encoding="utf-8")
     agent, history = Search(tpe=False, ranking=False), start(text)  # between two moves chance will do
-    moves = 0
-    for number in range(1, 2 * len(agent.moves) + 1):
+    made = 0
+    for number in range(1, 2 * len(MOVES) + 1):
         proposal = agent.propose(view(history, text))
-        moves += "known move" in proposal.reasoning
+        made += "known move" in proposal.reasoning
         history.append(Past(number, "", "discard", 1.01, proposal.train_py))
-    assert moves == len(agent.moves)
+    assert made == len(MOVES)
 
 
 TRAINED = [(name, backend) for name, one in profiles.all().items() for backend in one.backends if backend != "null"]
@@ -191,7 +193,7 @@ def test_a_known_move_does_what_it_says_at_a_profiles_sizes(profile, backend):
     text = constants.write(registry.scan()[backend].train_py.read_text(encoding="utf-8"), profiles.load(profile).train)
     old, made = values(text), {}
     agent, history = Search(tpe=False, ranking=False), start(text)  # between two moves chance will do
-    for number in range(1, 2 * len(agent.moves) + 1):
+    for number in range(1, 2 * len(MOVES) + 1):
         proposal = agent.propose(view(history, text))
         history.append(Past(number, proposal.description, "discard", 2.0, proposal.train_py))
         if what := proposal.reasoning.partition("known move: ")[2].partition(";")[0]:
@@ -213,5 +215,5 @@ def test_what_the_model_expects_is_told_best_first():
     best = min(history, key=lambda past: past.val_bpb)
     expected = Search().expects(view(history, best.train_py))
     assert 0 < len(expected) <= 6 and all(one.now == values(best.train_py)[one.constant] != one.value for one in expected)
-    assert expected[0].line().startswith(f"{expected[0].constant} {expected[0].now} -> {expected[0].value}: ")
+    assert expected[0].line(VAL_BPB).startswith(f"{expected[0].constant} {expected[0].now} -> {expected[0].value}: ")
     assert Search().expects(view(history, best.train_py)) == expected

@@ -19,6 +19,7 @@ LAYERS = (
     "report",
     "study",
     "run",
+    "task",
     "hardware",
     "data",
     "sandbox",

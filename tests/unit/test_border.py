@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from autoresearch import child
 from autoresearch.border import files, messages
 from autoresearch.border.log import HEAD_BYTES, TAIL_BYTES, Log
 from autoresearch.border.messages import Conversation
-from autoresearch.child import OUR_OWN, Worker
-from autoresearch.errors import RunFailed
+from autoresearch.child import OurOwn, Worker
+from autoresearch.errors import EnvironmentFailure, RunFailed
 from autoresearch.paths import PACKAGE
 
 TRAINING = [
@@ -351,11 +352,25 @@ def test_a_process_that_a_driver_aborts_for_want_of_memory_ran_out_of_memory(wor
     """Metal's, through MLX: it prints and calls abort(3); that was a crash, and not a model too large."""
     (tmp_path / "dies.py").write_text(f"import os, sys; print({words!r}, file=sys.stderr, flush=True); os.abort()")
     variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
-    ends = Worker({}, tmp_path, messages.Protocol("starting", {}), "dies", variables, cell=OUR_OWN)
+    ends = Worker({}, tmp_path, messages.Protocol("starting", {}), "dies", variables, cell=OurOwn("null"))
     with pytest.raises(RunFailed) as failure, ends as worker:
         worker.process.wait(timeout=30)
         worker.wait("never", 30, "late")
     assert failure.value.kind == kind and "by signal 6" in failure.value.reason
+
+
+def test_a_machine_that_starts_no_thread_is_at_fault_and_not_we(tmp_path, monkeypatch):
+    """A neighbour had filled it: the night ended with `this is a fault of autoresearch`."""
+    processes, start = [], child.start
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(child, "start", lambda *words, **options: processes.append(start(*words, **options)) or processes[0])
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(EnvironmentFailure, match="can't start new thread: this machine runs as many as it can"):
+        Worker({}, tmp_path, messages.Protocol("starting", {}), cell=OurOwn("null"))
+    assert processes[0].poll() is not None, "its process is gone"
 
 
 def test_a_walk_over_what_a_worker_has_made_ends(tmp_path, monkeypatch):

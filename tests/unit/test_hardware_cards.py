@@ -237,9 +237,9 @@ def test_nvidia_smi_tells_heat_clock_and_power(module):
     conditions = module("cuda", "conditions")
     answer = "0x0000000000000020, 83, 1980, 318.44\n"
     assert conditions.parse_slowdown(answer) == (True, "software thermal slowdown")
-    assert conditions.parse_state(answer) == "83 °C, 1980 MHz, 318 W"
-    assert conditions.parse_state("0x0000000000000000, 41, [N/A], [N/A]\n") == "41 °C"
-    assert conditions.parse_state("[N/A]\n") == conditions.parse_state(None) == "no sensor answers"
+    assert conditions.parse_state(answer) == (83, 1980, 318.44)
+    assert conditions.parse_state("0x0000000000000000, 41, [N/A], [N/A]\n") == (41, None, None)
+    assert conditions.parse_state("[N/A]\n") == conditions.parse_state(None) == (None, None, None)
 
 
 def amd(root):
@@ -291,6 +291,7 @@ def test_sysfs_tells_how_an_amd_gpu_is(module, tmp_path, monkeypatch):
     })  # fmt: skip
     assert told(tmp_path) == {
         "throttled": False, "reason": "92 °C, 2415 MHz, 303 W; its critical temperature is 110 °C", "others": ["ollama (8192 MB)"],
+        "watts": 303.0,
     }  # fmt: skip
     write(tmp_path, **{f"{hwmon}/temp2_input": 110000})
     assert told(tmp_path)["throttled"] is True
@@ -341,11 +342,16 @@ def test_sysfs_tells_how_an_intel_gpu_is(module, tmp_path, monkeypatch):
     energy = "sys/bus/pci/drivers/xe/0000:03:00.0/hwmon/hwmon7/energy1_input"
     clock = iter([10.0, 12.01])
     battlemage = told(tmp_path, lambda _: write(tmp_path, **{energy: 1000000000 + 414000000}), lambda: next(clock))
-    assert battlemage == {"throttled": False, "reason": "64 °C, 2850 MHz, 206 W", "others": None}
+    assert battlemage == {
+        "throttled": False,
+        "reason": "64 °C, 2850 MHz, 206 W",
+        "others": None,
+        "watts": pytest.approx(414 / 2.01),
+    }
     monkeypatch.setenv("ZE_AFFINITY_MASK", "2")
-    assert told(tmp_path) == {"throttled": True, "reason": "heat; 2400 MHz", "others": None}
+    assert told(tmp_path) == {"throttled": True, "reason": "heat; 2400 MHz", "others": None, "watts": None}
     monkeypatch.setenv("ZE_AFFINITY_MASK", "0")
-    assert told(tmp_path) == {"throttled": None, "reason": "no sensor answers", "others": None}
+    assert told(tmp_path) == {"throttled": None, "reason": "no sensor answers", "others": None, "watts": None}
     monkeypatch.setenv("ZE_AFFINITY_MASK", "5")
     assert told(tmp_path)["reason"] == "which GPU is used is not known"
 

@@ -104,7 +104,7 @@ def test_eager_code_keeps_what_is_predicted(monkeypatch, name, dtype):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your compiler for AOTAutograd")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch.compile does it itself
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float32, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", SHAPES)
 def test_compiled_code_keeps_what_is_predicted(monkeypatch, name, dtype):
     from torch._dynamo.backends.common import aot_autograd

@@ -172,3 +172,16 @@ def test_a_number_without_its_source_is_told(tmp_path):
     bare = profiles.without_source(mine)
     assert "DEPTH" not in bare and {"vocab_size", "WINDOW_PATTERN"} <= set(bare)
     assert f"no source beside {', '.join(bare)}, which a shipped profile needs" in profiles.check(mine, {})
+
+
+def test_a_profile_for_any_backend_leaves_out_what_one_has_not(tmp_path):
+    (tmp_path / "train.py").write_text("DEPTH = 8\n", encoding="utf-8")
+    gpu = Backend("gpu", "gpu", tmp_path, tmp_path / "train.py")
+    (tmp_path / "mine.toml").write_text(GOOD.replace('["gpu"]', '["*"]'), encoding="utf-8")
+    mine = profiles.load(tmp_path / "mine.toml")
+    chosen, reason, _ = profiles.choose(tmp_path / "mine.toml", gpu, device(memory_bytes=12 * 2**30, choices={"threads": [1, 3]}))
+    assert (chosen.backends, chosen.train, chosen.runtime) == (("gpu",), {"DEPTH": 4}, {"threads": 3})
+    assert reason == "asked for by name"
+    with pytest.raises(UsageError, match="no profile is for the backend gpu"):  # auto takes none of that kind
+        profiles.choose("auto", gpu, device(memory_bytes=12 * 2**30), {"mine": mine})
+    assert profiles.check(mine, {"gpu": gpu})[0] == "for any backend: what one has not is left out"

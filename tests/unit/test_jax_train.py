@@ -132,6 +132,7 @@ found["bytes"] = loss.lower(jnp.ones((2048, 16)), weight).compile().memory_analy
 
 @needs_jax
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_weights_stay_float32_a_warm_up_leaves_no_trace_and_a_step_is_compiled_once(compile_cache, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_COMPILE_CACHE", str(compile_cache))  # the second Trainer's step is loaded: half the time
     found = run(

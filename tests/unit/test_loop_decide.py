@@ -1,13 +1,15 @@
 """The decision rules, and their error rates by simulated nights, every seed fixed. benchmarks/decide.py has the full table."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from autoresearch.loop.night import Night, gaussian, seen_gain
-from autoresearch.noise import SIGMA_FLOOR, Noise, fair_scores, gain, noise_group, pooled_noise, student_t
+from autoresearch.metric import VAL_BPB, Metric
+from autoresearch.noise import Noise, fair_scores, gain, noise_group, pooled_noise, student_t
 from autoresearch.study import decide as rules
-from autoresearch.study.decide import decide
+from autoresearch.study.decide import Decision, decide
 
 KNOWN = Noise(sigma=0.001, dof=30)
 MANY = (1.0,) * (rules.MAX_RUNS + rules.BEST_EXTRA)  # scores of a best that needs no further run
@@ -92,7 +94,7 @@ def test_what_is_reported_was_not_chosen():
     assert noise_group([0.5, 0.9], [1.0], was_chosen=True) == [0.9, 1.0]
     found = gain([1.0, 1.1], [0.9, 1.0, 1.1, 0.6], Noise(0.2, 3))
     assert found.bpb == pytest.approx(0.15) and found.error == pytest.approx(0.2 * 0.75**0.5)
-    assert str(found) == "0.150000 +- 0.173205"
+    assert found.text(VAL_BPB) == "0.150000 +- 0.173205"
     assert gain([1.0], [0.9], None).error is None
 
 
@@ -101,7 +103,7 @@ def test_noise_is_pooled_over_commits_and_never_zero():
     noise = pooled_noise([[1.0, 1.2], [5.0, 5.2], [9.0]])
     assert noise.dof == 2
     assert abs(noise.sigma - 0.1414214) < 1e-6
-    assert pooled_noise([[1.0, 1.0, 1.0]]).sigma == SIGMA_FLOOR
+    assert pooled_noise([[1.0, 1.0, 1.0]]).sigma == VAL_BPB.resolution
 
 
 def test_one_wide_commit_does_not_become_the_noise():
@@ -186,3 +188,55 @@ def test_what_is_reported_of_a_kept_one_is_its_level_within_the_error():
 def test_the_gain_that_is_seen_falls_with_what_is_known():
     little, much = seen_gain("confirmed", 3, (), nights=200), seen_gain("confirmed", 9, (3,) * 10, nights=200)
     assert 1.0 < much < little < 4.0
+
+
+ASKED = Metric("accuracy", "", "max", least_gain=0.01)
+
+
+def test_a_keep_has_to_reach_the_least_gain_and_the_reason_says_so():
+    near, far = [-0.906, -0.9061] * 3, [-0.911, -0.9111] * 3
+    noise, best = Noise(0.001, 30), [-0.9] * len(MANY)
+    assert decide("confirmed", best, noise, near, metric=replace(ASKED, least_gain=0.0)).verdict == "keep"
+    held = decide("confirmed", best, noise, near[:1], metric=ASKED)  # more runs would not bring it there
+    assert held.verdict == "discard" and "higher by 0.006000" in held.reason and held.reason.startswith("0.906000 against")
+    close = [-0.9095, -0.9096] * 3  # may still be enough
+    for runs in range(1, rules.LEAST_RUNS + 1):
+        assert decide("confirmed", best, noise, close[:runs], metric=ASKED).verdict == "more"
+    last = decide("confirmed", best, noise, (close * 2)[: rules.MAX_RUNS], metric=ASKED)
+    assert last.verdict == "inconclusive" and "0.010000 is the least gain worth a keep" in last.reason
+    kept = decide("confirmed", best, noise, far, metric=ASKED)
+    assert kept.verdict == "keep" and "0.010000 is the least gain worth a keep" in kept.reason
+
+
+def test_strict_asks_for_the_least_gain_too():
+    short, enough = (decide("strict", [-0.9], None, [score], metric=ASKED) for score in (-0.905, -0.92))
+    assert short == Decision(
+        "discard", "0.905000 is higher than the best's 0.900000 by 0.005000, and 0.010000 is the least gain worth a keep"
+    )
+    assert enough == Decision("keep", "0.920000 is higher than the best's 0.900000 by 0.020000")
+
+
+def scaled_nights(metric, center, sigma, candidates):
+    """The verdicts of nights whose candidates are so many sigma better."""
+    verdicts = []
+    for seed in range(20):
+        rng = random.Random(seed)
+        night = Night("confirmed", lambda level, rng=rng: center + sigma * rng.gauss(-level, 1.0), 0.0, metric=metric)
+        verdicts += [night.experiment(candidate) for candidate in candidates]
+    return verdicts
+
+
+@pytest.mark.parametrize(
+    ("direction", "center", "sigma"), [("max", -0.9, 0.01), ("min", 1e6, 1e4), ("max", -1e6, 300.0), ("min", 1e-6, 1e-8)]
+)
+def test_of_any_metric_less_than_1_null_in_100_is_kept_and_a_true_gain_is(direction, center, sigma):
+    metric = Metric("score", "", direction)
+    nulls = scaled_nights(metric, center, sigma, [0.0] * 60)
+    assert nulls.count("keep") < len(nulls) / 100
+    assert scaled_nights(metric, center, sigma, [6.0]).count("keep") == 20
+
+
+def test_the_noise_is_never_below_what_the_metric_tells_apart():
+    assert pooled_noise([[1e6] * 3], Metric("score", "")).sigma == pytest.approx(1.0)
+    assert pooled_noise([[1e-6] * 3], Metric("score", "")).sigma == pytest.approx(1e-12)
+    assert pooled_noise([[5.0] * 3], Metric("score", "", resolution=0.5)).sigma == 0.5

@@ -4,6 +4,7 @@ import pytest
 from report_events import study
 
 from autoresearch.loop.next_step import Audit, RunNext, Verdict, next_step
+from autoresearch.run.constraints import Constraints
 from autoresearch.study.state import State
 
 
@@ -24,8 +25,8 @@ def under_way(events: list[dict], number: int, *results: dict) -> State:
     return state
 
 
-def score(val_bpb: float) -> dict:
-    return {"status": "ok", "val_bpb": val_bpb}
+def score(val_bpb: float, **measured: float) -> dict:
+    return {"status": "ok", "val_bpb": val_bpb} | ({"measured": measured} if measured else {})
 
 
 def test_a_baseline_runs_until_the_noise_is_known_and_is_audited_then():
@@ -69,3 +70,44 @@ def test_the_strict_rule_asks_once():
     step = next_step(under_way(study([0.79]), 1, score(0.7999)), 1, "strict")
     assert isinstance(step, Audit) and step.keep.scores == (0.7999,)
     assert next_step(under_way(study([0.79]), 1, score(0.8001)), 1, "strict").verdict == "discard"
+
+
+def measured(*latencies: float, baseline: tuple[float, ...] = (5.0, 5.25, 4.75)) -> State:
+    """Of a candidate that wins by its scores; the baseline's own latencies spread by 5 %."""
+    events = study([0.7])
+    for event in events:
+        if event["event"] == "run" and event["n"] == 0:
+            event["measured"] = {"latency_ms": baseline[event["k"] - 1]}
+    return under_way(events, 1, *[score(0.7 + k / 10_000, latency_ms=value) for k, value in enumerate(latencies)])
+
+
+LATENCY = Constraints().changed(["latency_ms<=5"])
+
+
+def test_a_run_that_is_clearly_beyond_a_limit_decides_whatever_its_score():
+    step = next_step(measured(7.0), 1, "confirmed", LATENCY)
+    assert isinstance(step, Verdict) and (step.verdict, step.state, step.scores) == ("discard", "limit", (0.7,))
+    assert step.reason == "one answer takes 7 ms, and the limit is latency_ms<=5"
+    assert next_step(measured(7.0), 1, "confirmed") == RunNext(1)
+    unknown = under_way(study([0.7]), 1, score(0.7))
+    assert (
+        next_step(unknown, 1, "confirmed", LATENCY).reason == "its latency_ms could not be measured, and the limit is latency_ms<=5"
+    )
+
+
+def test_one_that_is_within_the_noise_of_a_limit_runs_again_and_the_median_decides():
+    assert next_step(measured(5.3), 1, "confirmed", LATENCY) == RunNext(1)
+    assert isinstance(next_step(measured(5.3, 5.1, 4.9, 4.8, 4.9), 1, "confirmed", LATENCY), Audit)
+    step = next_step(measured(5.3, 5.1, 4.9, 4.8, 5.2), 1, "confirmed", LATENCY)
+    assert step.state == "limit" and step.reason.startswith("one answer takes 5.1 ms") and "median of 5 runs" in step.reason
+
+
+def test_a_limit_that_the_baseline_breaks_ends_it_at_its_first_run():
+    step = next_step(under_way(study([]), 0, score(0.8, latency_ms=7.0)), 0, "confirmed", LATENCY)
+    assert isinstance(step, Verdict) and step.state == "limit" and "one answer takes 7 ms" in step.reason
+
+
+def test_a_limit_that_warns_keeps_and_says_so():
+    wish = Constraints().changed(["latency_ms<=5 warn"])
+    step = next_step(measured(6.0, 6.0, 6.0, 6.0, 6.0), 1, "confirmed", wish)
+    assert isinstance(step, Audit) and step.keep.reason.endswith("; one answer takes 6 ms, and the limit is latency_ms<=5 warn")

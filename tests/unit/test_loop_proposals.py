@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from autoresearch.agents.categories import category
+from autoresearch.categories import category
 from autoresearch.propose.proposals import objection, program_key
 from autoresearch.study.state import Experiment, State
 

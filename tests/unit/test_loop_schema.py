@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
@@ -49,11 +50,11 @@ def read_all(events: list) -> State:
     state = State.from_events(events)
     assert len(state.skipped) + len(sound(events)) == len(events)
     json.dumps([answers.record(one) for one in state.experiments])
-    table.tsv(state.experiments)
+    table.tsv(state.experiments, state.metric)
+    results.lines(state.experiments, state.metric)
     for one in state.experiments:
-        results.line(one)
         shown = {"ref": "r", "diff": "", "log_tail": "", "startup_seconds": one.startup_seconds, "baseline_startup_seconds": None}
-        show.lines(one, shown)
+        show.lines(one, shown, state.metric)
     assert (state.gain is None) == (state.best is None or state.best.number == 0)
     assert state.best is None or math.isfinite(state.best.val_bpb)
     shown = State()
@@ -63,7 +64,7 @@ def read_all(events: list) -> State:
         words.running(shown)
     assert shown.skipped == [] and shown.counts() == state.counts()
     words.best(state)
-    words.tally(state)
+    words.tally(state, datetime(2026, 1, 3))
     return state
 
 

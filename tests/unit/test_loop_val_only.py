@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autoresearch.loop.val_only import Documents, Texts, compare, unlike
+from autoresearch.metric import VAL_BPB
 
 COUNTS = (120, 60)  # documents of the validation text, of the slice
 
@@ -50,7 +51,8 @@ def test_known_validation_text_is_found_with_its_numbers(known):
         before = texts(seed)
         found = compare(before, knowing(changed(before, seed, 0.01, odd=0.0), *known))
         assert found.reason and found.val.bpb > 2 * found.slice.bpb
-    assert f"gains on val alone: {found.val} bpb on the validation text, {found.slice} on the audit slice" in found.reason
+    val, other = found.val.text(VAL_BPB), found.slice.text(VAL_BPB)
+    assert f"gains on val alone: {val} bpb on the validation text, {other} on the audit slice" in found.reason
 
 
 def test_a_few_documents_are_enough_for_all_of_the_text():

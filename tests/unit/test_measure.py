@@ -3,15 +3,16 @@
 import math
 import os
 import queue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.measure.batches import Asker, Feed, Rows, TrainingTokens
-from autoresearch.measure.bpb import InvalidLogits, ValidationText, target_bits
-from autoresearch.measure.scorer import row_bits, score, slots
+from autoresearch.measure.batches import Asker, Rows, TokenFeed, TrainingTokens
+from autoresearch.measure.bpb import InvalidLogits, ValidationText, rows_bits, target_bits
+from autoresearch.measure.scorer import ask_all, slots
 from autoresearch.measure.summary import RunResult
 
 VOCAB = 40
@@ -51,7 +52,9 @@ def run_score(text, seq_len, rows):
         assert ids.shape == (rows, seq_len) and slot not in filled
         filled[slot] = bigram_logits(ids)
 
-    return score(text, seq_len, row_bits(*text.rows(seq_len), rows, send, filled.pop))
+    bits = ask_all(*text.rows(seq_len), rows, rows_bits, send, filled.pop)
+    document_bits = text.document_bits(bits.reshape(-1)[: len(text.tokens) - 1].astype(np.float64))
+    return SimpleNamespace(bits=bits, document_bits=document_bits, val_bpb=document_bits.sum() / text.total_bytes)
 
 
 def slow_bpb(text) -> float:
@@ -162,7 +165,7 @@ def test_what_was_asked_for_ahead_is_given_in_order_and_counted_when_it_is_used(
     path = tmp_path_factory.getbasetemp() / "tokens.bin"
     if not path.exists():
         np.arange(5000, dtype=np.uint16).tofile(path)
-    feed, replies = Feed(path, "uint16", 1), queue.SimpleQueue()
+    feed, replies = TokenFeed(path, "uint16", 1, 8), queue.SimpleQueue()
 
     def ask(rows, seq_len, ahead):
         _, payload = feed.answer({"rows": rows, "seq_len": seq_len, "ahead": ahead})
@@ -185,7 +188,7 @@ def test_what_was_handed_out_counts_and_lengths_of_rows_are_bounded(tmp_path, mo
     """One batch ahead of each of 4,096 shapes was for nothing, and each length kept an order of the whole text in the harness."""
     path = tmp_path / "tokens.bin"
     np.arange(5000, dtype=np.uint16).tofile(path)
-    feed = Feed(path, "uint16", 1)
+    feed = TokenFeed(path, "uint16", 1, 8)
     for rows in range(1, 50):
         feed.answer({"rows": rows, "seq_len": 8, "ahead": True})
     assert feed.tokens == 8 * sum(range(1, 49)), "all but the last"
@@ -197,7 +200,7 @@ def test_what_was_handed_out_counts_and_lengths_of_rows_are_bounded(tmp_path, mo
 
 
 def test_a_slot_that_was_cut_short_is_no_logits_and_its_file_is_removed(tmp_path):
-    with slots(tmp_path, rows=2, seq_len=3, vocab_size=5) as places:
+    with slots(tmp_path, rows=2, answer=(3, 5)) as places:
         assert [place.path.stat().st_size for place in places] == [120, 120]
         np.arange(30, dtype=np.float32).tofile(places[0].path)
         assert np.array_equal(places[0].read(), np.arange(30, dtype=np.float32).reshape(2, 3, 5))
@@ -217,3 +220,11 @@ def test_summary_block_prints_unknown_as_na_and_upstream_names():
 def test_run_result_survives_json():
     result = RunResult(status="oom", seed=3, reason="out of memory", startup_seconds=2.5)
     assert RunResult.from_json(result.to_json()) == result
+
+
+def test_a_cost_beyond_the_largest_float_is_no_score():
+    logits = np.zeros((3, VOCAB), np.float32)
+    logits[1, 5] = np.finfo(np.float32).min  # as nats it is a float, as bits it is none
+    with pytest.raises(InvalidLogits, match="infinite cost"):
+        target_bits(logits, np.array([0, 5, 1]))
+    assert np.isfinite(target_bits(logits, np.array([0, -1, 1]))).all()

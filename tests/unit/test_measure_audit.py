@@ -19,6 +19,7 @@ from autoresearch.measure.audit import (
     Cuts,
     Difference,
     Tolerance,
+    alone_objection,
     compare,
     direction,
     examine,
@@ -112,9 +113,20 @@ def test_half_of_the_cuts_go_where_the_gain_is():
 def test_gain_of_many_positions_is_met_at_every_rank():
     gain = np.arange(ROWS * T, dtype=float).reshape(ROWS, T)
     _, _, cuts = cuts_of(6, 2000, gain)
-    ranks = ROWS * T - 1 - (cuts.rows * T + cuts.at - 1)[1::2]
-    assert (ranks == 0).any() and ranks.max() > 0.7 * ROWS * T
-    assert 0.3 < (ranks < (ROWS * T) ** 0.5).mean() < 0.7, "half of them among the square root of all"
+    scored = ROWS * T - T // 2
+    ranks = scored - 1 - (cuts.rows * T + cuts.at - 1)[1::2]
+    assert (ranks == 0).any() and scored > ranks.max() > 0.7 * scored
+    assert 0.3 < (ranks < scored**0.5).mean() < 0.7, "half of them among the square root of all"
+
+
+def test_cuts_lie_behind_scored_targets_however_few():
+    """Of a long question with a short answer nearly all of a row is not scored."""
+    inputs, targets = text()
+    targets[:, 3:] = -1
+    gain = np.random.default_rng(0).normal(size=targets.shape)
+    cuts = make_cuts(np.random.default_rng(0), inputs, targets, 800, gain)
+    is_cut = np.arange(800) % WHOLE_ROWS != 0
+    assert set(cuts.at[is_cut]) == {1, 2, 3} and set(cuts.rows) == set(range(ROWS))
 
 
 def test_a_model_of_the_past_shows_no_difference_and_targets_behind_are_not_looked_at():
@@ -258,3 +270,13 @@ def test_a_direction_is_a_number_of_standard_errors():
     where = int(np.flatnonzero((cuts.at < T) & (cuts.targets[np.arange(320), cuts.at - 1] >= 0))[0])
     one[where, cuts.at[where] - 1] += 0.1
     assert direction(cuts, scored, one).sigmas == pytest.approx(1), "one row can never be a direction"
+
+
+def test_answers_given_alone_are_those_that_were_scored_also_where_losses_are_small():
+    rng = np.random.default_rng(0)
+    for scale in (1e-4, 1.0, 100.0):  # a good fit's squared errors, nats, logits without a scale
+        scored = scale * rng.exponential(size=(25, 4))
+        rounded = (np.sqrt(scored) * (1 + 0.004 * rng.standard_normal(scored.shape))) ** 2  # as bfloat16 rounds
+        assert alone_objection(scored, scored) is None and alone_objection(scored, rounded) is None, scale
+        assert "asked alone" in alone_objection(scored, 1.1 * scored + 0.1 * scale**0.5), scale
+        assert alone_objection(scored, scored + np.where(rng.random(scored.shape) < 0.5, 0.5, -0.5) * max(scale, scale**0.5)), scale

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from on_text import on_text
 
 from autoresearch import constants
 from autoresearch.data.prepare import prepare
@@ -25,7 +26,7 @@ def setup(tmp_path_factory):
         (corpus / f"{document}.txt").write_text(" ".join(chosen), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTORESEARCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield Setup(BACKEND, prepare(str(corpus), 280), 64, eval_bytes=5000, train_seconds=0.2, startup_limit_seconds=60, sandbox=0)
+        yield Setup(BACKEND, on_text(prepare(str(corpus), 280), 64, 5000), train_seconds=0.2, startup_limit_seconds=60, sandbox=0)
 
 
 @pytest.mark.slow

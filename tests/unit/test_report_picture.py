@@ -60,6 +60,13 @@ def test_crashes_alone_need_no_scale():
     assert axes.texts[0].get_text() == "the baseline failed (crash)"
 
 
+def test_a_baseline_that_breaks_a_limit_has_a_score_and_is_drawn(tmp_path):
+    events = study([], baseline=(0.8,))
+    events[-1] = {**events[-1], "verdict": "discard", "state": "limit"}
+    picture.draw(State.from_events(events), tmp_path / "progress.png", "a machine")
+    assert (tmp_path / "progress.png").is_file()
+
+
 def test_descriptions_are_text_and_no_formula_and_no_warning():
     canvas = picture.compose(State.from_events(study([0.79], "$x$ \\frac [bold] 漢字 \x1b[2J")), "machine $1 \x00")
     canvas.draw()  # warnings are errors in these tests: of glyphs that the font lacks, for one

@@ -10,7 +10,7 @@ import pytest
 
 from autoresearch import child
 from autoresearch.border import messages
-from autoresearch.child import OUR_OWN, Worker
+from autoresearch.child import OurOwn, Worker
 from autoresearch.errors import RunFailed, UsageError
 from autoresearch.hardware.devices import registry
 from autoresearch.paths import PACKAGE
@@ -102,7 +102,7 @@ def test_a_cell_has_what_its_layers_hold_and_the_oldest_layers_go(study, monkeyp
     os.utime(base, (1, 1))
     workdir.harvest(work, "a third text")
     assert (workdir.layer("a third text") / "kernel").read_text() == "compiled" and own.exists() and not base.exists()
-    assert workdir.layer("x") == workdir.layer("x") != workdir.layer("y") and workdir.own_layer().exists()
+    assert workdir.layer("x") == workdir.layer("x") != workdir.layer("y") and workdir.own_layer("ours").exists()
 
 
 COMPILES = """
@@ -123,7 +123,7 @@ def test_what_is_ended_while_it_compiles_leaves_no_half_library_to_others(study,
 
     def compiled(library: str, hangs: bool) -> list[str]:
         variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
-        with Worker({"library": library, "hangs": hangs}, tmp_path, protocol, "compiles", variables, cell=OUR_OWN) as worker:
+        with Worker({"library": library, "hangs": hangs}, tmp_path, protocol, "compiles", variables, cell=OurOwn("ours")) as worker:
             seen = worker.wait("linked", 60, "late")["seen"]
             if hangs:
                 raise RunFailed("timeout", "was not warm in time")
@@ -132,10 +132,27 @@ def test_what_is_ended_while_it_compiles_leaves_no_half_library_to_others(study,
     with pytest.raises(RunFailed, match="not warm"):
         compiled("kernel.so", hangs=True)
     assert compiled("kernel.so", hangs=False) == []
-    (workdir.own_layer() / "emptied by a power cut.so").touch()
+    (workdir.own_layer("ours") / "emptied by a power cut.so").touch()
     assert compiled("other.so", hangs=False) == ["kernel.so"]
-    assert {path.name: path.read_text() for path in workdir.own_layer().iterdir()} == {"kernel.so": "whole", "other.so": "whole"}
+    assert {path.name: path.read_text() for path in workdir.own_layer("ours").iterdir()} == {
+        "kernel.so": "whole",
+        "other.so": "whole",
+    }
     assert not list(tmp_path.glob("compile-*"))
+
+
+def test_what_the_harness_compiled_is_each_backends_own_and_the_oldest_of_it_goes(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(workdir, "OWN_FILES", 2)
+    for age, name in enumerate(("old/oldest.so", "graphs/older.so", "graphs/other.so", "new.so")):
+        borrowed = workdir.borrow(tmp_path, "ours")
+        (borrowed / name).parent.mkdir(exist_ok=True)
+        (borrowed / name).write_text("code")
+        (borrowed / "new.so.lock").write_text("held")
+        workdir.give_back(borrowed, "ours", is_whole=True)
+        os.utime(workdir.own_layer("ours") / name, (1e9 + age, 1e9 + age))
+    kept = sorted(path.relative_to(workdir.own_layer("ours")).as_posix() for path in workdir.own_layer("ours").rglob("*"))
+    assert kept == ["graphs", "graphs/other.so", "new.so"], "no lock, no empty folder"
+    assert list(workdir.borrow(tmp_path, "another").iterdir()) == []
 
 
 def test_a_poisoned_layer_harms_its_own_text_only(study):

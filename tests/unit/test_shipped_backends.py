@@ -9,7 +9,7 @@ from autoresearch.hardware.devices import detect, registry
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.paths import shipped
 
-BACKENDS = registry.scan(shipped("backends"))
+BACKENDS = {name: one for name, one in registry.scan(shipped("backends")).items() if one.trains}
 TORCH = shipped("backends") / "torch" / "train.py"  # what every other train.py is a translation of
 TEXTS = {one.train_py.parent.name: one for one in BACKENDS.values()}  # one backend for each train.py
 TRANSLATIONS = [name for name, one in TEXTS.items() if one.train_py != TORCH.resolve() and not one.simulated]

@@ -77,7 +77,13 @@ class Machine:
 
 def train(machine: Machine, budget: float, folder, monkeypatch, ahead: int = 1) -> None:
     """train.py's main and the harness's Run, as they are."""
-    job = {"vocab_size": 97, "seq_len": 24, "seed": 0, "budget_seconds": budget, "checkpoint": str(folder / "checkpoint")}
+    job = {
+        "spec": {"vocab_size": 97, "seq_len": 24},
+        "row": "uint16",
+        "seed": 0,
+        "budget_seconds": budget,
+        "checkpoint": str(folder / "checkpoint"),
+    }
     run = measure_run.Run(machine, job)
 
     class Batches(queue.SimpleQueue):

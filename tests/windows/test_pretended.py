@@ -183,6 +183,7 @@ def test_what_left_its_parent_ends_with_the_job_that_it_was_in_from_its_start(wi
     assert lines[3].endswith("suspended")
 
 
+@pytest.mark.thorough
 def test_a_study_that_a_scanner_follows_is_killed_and_goes_on(night):
     folder, lines = night
     assert [line for line in lines if line.startswith(("held", "too long"))] == [], "we stand in our own way"
@@ -213,6 +214,7 @@ def test_ctrl_break_ends_a_study_in_good_order(windows, place):
     assert process.returncode == 128 + pretended.SIGBREAK and last["event"] == "stop" and "SIGBREAK" in last["reason"], said
 
 
+@pytest.mark.thorough
 def test_an_old_code_page_ends_no_command(windows, night):
     folder, _ = night
     narrow = {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
