@@ -123,6 +123,7 @@ class Proposal:
     cost_usd: float | None = 0.0  # None: not known
     agent: str = ""  # who proposed it; the harness fills it in
     others: tuple["Proposal", ...] = ()  # further ideas of the same answer, the best first: each an edit of the same train.py
+    again: int | None = None  # the experiment whose edit this is, made on a new best; the harness fills it in
 
 
 class Agent(Protocol):

@@ -28,7 +28,7 @@ AGENT_OPTIONS = (
 @options(
     "workspace", "task", "profile", "autotune", "backend", "device", "corpus", "agent", "model", "base_url", "max_cost",
     "max_tokens_per_experiment", "context", "command", "command_env", "agent_fence", "mix", "tag", "experiments", "hours",
-    "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "notify", "json", "plain",
+    "workers", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "notify", "json", "plain",
 )  # fmt: skip
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> None:
@@ -52,8 +52,8 @@ def command(context: click.Context, /, **given: Any) -> None:
 
 
 def night(
-    *, workspace: Path | None, experiments: int | None, hours: float | None, sandbox: str, on_battery: bool,
-    notify: str | None, as_json: bool, plain: bool, **chosen: Any,
+    *, workspace: Path | None, workers: int | str | None, experiments: int | None, hours: float | None, sandbox: str,
+    on_battery: bool, notify: str | None, as_json: bool, plain: bool, **chosen: Any,
 ) -> "tuple[Study, Ending]":  # fmt: skip
     """All of it but the last words; what it is called with are the options."""
     from autoresearch import agents
@@ -69,6 +69,7 @@ def night(
     from autoresearch.study import workspace as workspaces
     from autoresearch.study.ledger import read
     from autoresearch.study.state import State
+    from autoresearch.workers import crews
 
     def say(line: str) -> None:
         say_on(json.dumps({"event": "choice", "text": line}) if as_json else line, fold=not as_json)
@@ -77,7 +78,7 @@ def night(
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
     limits = constraints.asked(chosen)
-    asked = chosen | {"hours": hours, "experiments": experiments}
+    asked = chosen | {"hours": hours, "experiments": experiments, "workers": workers}
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
@@ -99,6 +100,7 @@ def night(
         with doing(CHOOSING, quiet=as_json, plain=plain):
             proposers, reasons = agents.choose(asked, seed)  # first: what can't work leaves no study behind
         study, setup = new.make(folder, asked, say, partial(bars, quiet=as_json, plain=plain), level)
+    crew = crews.choose(workers, study, setup, say)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     if warning := disk.warning(study.folder):
         say(f"folder    {warning}")
@@ -111,7 +113,7 @@ def night(
         panel.choose(as_json, plain, sys.stdout, study.machine_line, past, study.profile.budget, metric=study.metric) as shown,
         Notifier(program(notify), shown, study.tag, str(study.folder), past, study.metric) as listener,
     ):
-        ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits)
+        ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits, crew=crew)
         listener.ended(ending.reason, ending.exit_status)
     return study, ending
 

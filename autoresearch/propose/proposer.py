@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, LedgerRefusal, UsageError
-from autoresearch.propose.proposals import REASON_CHARACTERS, objection
+from autoresearch.propose.proposals import REASON_CHARACTERS, objection, program_key
 from autoresearch.propose.thinker import Thinker
 from autoresearch.propose.views import Views
 from autoresearch.study import events
@@ -53,6 +53,7 @@ class Proposer:
         self._failed_in_a_row = 0
         self._end_time = end_time
         self._is_last = False
+        self.checked: dict[str, Proposal] = {}  # by program_key: those of several workers that are no experiments yet
         self._base = ""  # the commit that the slow agent's present idea edits
         # Git may have dropped what had no ref: it is asked again.
         known = [idea for idea in session.state.waiting if session.store.has(idea.commit) and session.store.has(idea.base)]
@@ -83,29 +84,34 @@ class Proposer:
 
     def next(self) -> Proposal:
         """What to try now. Raises NoMore, and what ends a study: an EnvironmentFailure of the quick agent's."""
-        while True:
-            self.expect_last(False)
+        while (proposal := self.now()) is None:
             thinker = self._thinker
-            if thinker and self._turn(thinker).is_thinkers and (proposal := self._ready(thinker)):
-                return proposal
-            if self._quick:
-                try:
-                    return self._quick_proposal(self._quick)
-                except NoMore as end:
-                    if thinker is None:
-                        raise
-                    self._session.note(f"{self._quick.name}: {end}; {thinker.agent.name} goes on alone")
-                    self._quick = None
-            elif thinker is None:
-                raise NoMore("there is no agent left")
-            elif proposal := self._ready(thinker):
-                return proposal
-            elif self._session.interrupts.requested:
+            assert thinker is not None, "the quick one never lets wait"
+            if self._session.interrupts.requested:
                 raise NoMore(self._session.interrupts.word, self._session.interrupts.exit_status)
-            elif self._end_time is not None and time.monotonic() >= self._end_time:
+            if self._end_time is not None and time.monotonic() >= self._end_time:
                 raise NoMore(f"the time is over, and {thinker.agent.name} had no answer")
-            else:
-                self._wait(thinker)
+            self._wait(thinker)
+        return proposal
+
+    def now(self) -> Proposal | None:
+        """As `next`, without a wait: None while the slow agent, which is alone, has no answer."""
+        self.expect_last(False)
+        thinker = self._thinker
+        if thinker and self._turn(thinker).is_thinkers and (proposal := self._ready(thinker)):
+            return proposal
+        if self._quick:
+            try:
+                return self._quick_proposal(self._quick)
+            except NoMore as end:
+                if thinker is None:
+                    raise
+                self._session.note(f"{self._quick.name}: {end}; {thinker.agent.name} goes on alone")
+                self._quick = None
+                return None
+        if thinker is None:
+            raise NoMore("there is no agent left")
+        return self._ready(thinker)
 
     def reject(self, rejected: Proposal, state: events.Failed, reason: str, log: str, commit: str, key: str) -> None:
         """What `next` gave failed before its training: recorded, and sent back to whoever proposed it. Raises NoMore."""
@@ -137,7 +143,7 @@ class Proposer:
                 raise NoMore(str(end) or f"the agent {agent.name} has nothing more to propose") from end
             except EnvironmentFailure as failure:
                 raise EnvironmentFailure(f"the agent {agent.name} could not propose: {failure}") from failure
-            reason = objection(proposal.train_py, self._session.state)
+            reason = self._objection(proposal.train_py)
             if reason is None:
                 return proposal
             self._record_rejected(proposal, reason)
@@ -154,7 +160,9 @@ class Proposer:
         return mix.turn([*history, running] if running else history, share, thinker.agent.name)
 
     def _waiting(self, thinker: Thinker) -> events.Proposed | None:
-        """Its first idea that is ready; another agent's, of an earlier call, is left where it is."""
+        """Its first idea that is ready; another agent's, of an earlier call, is left where it is. One is checked at a time."""
+        if any(proposal.agent == thinker.agent.name for proposal in self.checked.values()):
+            return None
         return next((idea for idea in self._session.state.waiting if idea.agent == thinker.agent.name), None)
 
     def _wants_answer(self, thinker: Thinker) -> bool:
@@ -214,9 +222,8 @@ class Proposer:
 
     def _keep(self, thinker: Thinker, proposal: Proposal) -> None:
         """Its ideas, until their turn, in the ledger; or send the first one back, where none is of use."""
-        session = self._session
         ideas = [proposal, *(replace(other, agent=proposal.agent) for other in proposal.others)]
-        reasons = [objection(idea.train_py, session.state) for idea in ideas]
+        reasons = [self._objection(idea.train_py) for idea in ideas]
         for idea, reason in zip(ideas, reasons, strict=True):  # before any waits: what is rejected is no longer waited for
             if reason:
                 self._record_rejected(idea, reason)
@@ -259,7 +266,7 @@ class Proposer:
         if merged is None:
             changed = "the best changed meanwhile, in the lines of this edit; make it again on the new best, if it still helps"
             return proposal, changed
-        return proposal, objection(merged, session.state)
+        return proposal, self._objection(merged)
 
     def _send_back(self, thinker: Thinker, proposal: Proposal, reason: str) -> None:
         self._sent_back.append(self._past(proposal, reason))
@@ -294,6 +301,12 @@ class Proposer:
                     self._take_in(thinker, answer)
 
     # Both
+
+    def _objection(self, text: str) -> str | None:
+        if reason := objection(text, self._session.state):
+            return reason
+        same = self.checked.get(program_key(text)) if self.checked else None
+        return f"this program is being checked, to be trained: {one_line(same.description)}" if same else None
 
     def _past(self, proposal: Proposal, reason: str) -> Past:
         number = len(self._session.state.experiments)

@@ -35,7 +35,7 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             disturbed = "; it counts although it was disturbed" if (event.get("watched") or {}).get("state") else ""
             return f"experiment {number} run {event['k']}: {score}{beyond}{disturbed}"
         case "verdict":
-            return f"experiment {number} {state.experiments[-1].outcome}: {event['reason']}; {best(state)}"
+            return f"experiment {number} {state.experiments[event['n']].outcome}: {event['reason']}; {best(state)}"
         case "audit":
             worst = "no log-probabilities" if event["worst_nats"] is None else f"worst difference {event['worst_nats']:.4f} nats"
             passed = "passed" if event["reason"] is None else f"failed: {event['reason']}"

@@ -7,6 +7,8 @@ No event is written that does not say what events.py asks of it. state.py folds 
 can't be is skipped there, and `status` tells so.
 
     study     tag, seed, decide                                          the first line
+    workers   count                                                      so many runs may be under way at once from now on (before
+                                                                         the first: one)
     limits    max_params, max_memory_gb, min_tok_s, limits (on others)    what the owner allows from now on, when it changes
     tried     commit, key, description                                    an experiment of a ledger that was lost (loop/rebuild.py)
     asked     agent, and the fields of Ask                                a request to a service: what it took and cost
@@ -14,8 +16,9 @@ can't be is skipped there, and `status` tells so.
     rejected  n, description, reasoning, agent, cost_usd, reason, state, a proposal that was sent back; no experiment. With a commit
               commit, key, log                                           and a state (crash, oom, ...) when it failed before READY
     mix       share, wish, reason                                        who is to propose from now on, when it changes
-    start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
-    begin     n, k, seed, folder, conditions, sandbox, device_id         before the training of run k of experiment n; what slowed
+    start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd; with several workers base (which experiment
+              it is an edit of, and judged against) and again (the rebased one whose edit it is; so in rejected)
+    begin     n, k, seed, folder, conditions, sandbox, device_id, worker before the training of run k of experiment n; what slowed
                                                                          the machine (hardware/now/conditions.py); the cell's level;
                                                                          which of several devices (devices/cards.py)
     run       n, k, seed, folder, watched, and the fields of RunResult   its result. Of a kept n: the best, measured again.

@@ -19,6 +19,7 @@ from autoresearch import durable
 from autoresearch.border import files
 from autoresearch.errors import BrokenDisk, LedgerRefusal, StoredStateError, UsageError
 from autoresearch.hardware import cores
+from autoresearch.hardware.devices import cards
 from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
@@ -84,6 +85,7 @@ class Session:
         self._pruned: set[str] = set()  # run folders that need no second look
         self._conditions: Conditions | None = None  # at the last look
         self.scored_here: set[str] = set()  # folders of the runs that this process has made
+        self.checked: set[str] = set()  # folders of first runs that are no experiments yet
         self.tick: Callable[[], None] = lambda: None  # what else is to be done a few times a second while something runs
         self.begun: Begun | None = None  # the process of the next run, where one waits already
         self.machine_failures = 0  # in a row, of what was tried again
@@ -97,6 +99,18 @@ class Session:
     def setup(self) -> Setup:
         """With the limits as they are now, and what the baseline has shown so far: its text, and what its scoring took."""
         return as_known(self._setup, self.state, self.store.text)
+
+    @contextlib.contextmanager
+    def on_device(self, device_id: str | None) -> Iterator[None]:
+        """What is asked of a model meanwhile is asked on that one of several devices (cards.py); None: the study's own."""
+        before = self._setup
+        if device_id is not None and (before.backend.card is None or before.backend.card.id != device_id):
+            backend = cards.pick(before.backend, known=device_id)
+            self._setup = replace(before, backend=backend, variables=before.variables | backend.selected)
+        try:
+            yield
+        finally:
+            self._setup = before
 
     def limit(self, limits: Iterable[str]) -> None:
         """Take the owner's limits over (run/constraints.py), where they are others than before. What was decided stays."""
@@ -188,6 +202,10 @@ class Session:
         """For the listener only: nothing trains, and why."""
         self._tell("event", {"event": "wait", "reason": text})
 
+    def show_workers(self, workers: list[dict[str, Any]]) -> None:
+        """For the panel only: what each of several workers is at."""
+        self._tell("event", {"event": "workers at work", "workers": workers})
+
     def show_thinking(self, agent: str | None) -> None:
         """For the panel only: who works on an answer now."""
         self._tell("event", {"event": "thinking", "agent": agent})
@@ -244,7 +262,10 @@ class Session:
 
     def run_folder(self, number: int, k: int) -> Path:
         """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
-        folder = self.study.runs / f"{number:04d}-{k}"
+        return self.empty_folder(run_name(number, k))
+
+    def empty_folder(self, name: str) -> Path:
+        folder = self.study.runs / name
         self._pruned.discard(folder.name)
         self.persist(lambda: durable.make_folder(self.study.runs))
         if folder.exists():
@@ -268,8 +289,8 @@ class Session:
         for k, rejected in enumerate(self.state.rejections, 1):
             assert rejected.commit, "the state has those with a commit here"
             self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
-        if (cut := self.state.unfinished) and (run := cut.unfinished):
-            self.record(events.Lost(n=cut.number, k=run.k, reason="it was cut short; the same commit runs again"))
+        for n, k in list(self.state.under_way):
+            self.record(events.Lost(n=n, k=k, reason="it was cut short; the same commit runs again"))
         self.follow()
 
     def _check_terms(self) -> None:
@@ -289,9 +310,10 @@ class Session:
 
     def _prune_runs(self) -> None:
         """Weights are kept of what is under way and of the best, without most of its runs since its verdict."""
-        best, pending = self.state.best, self.state.pending
+        best = self.state.best
         needed = {run.folder for run in best.weighty} if best else set()
-        needed |= {run.folder for run in pending.runs} if pending else set()
+        needed |= {run.folder for pending in self.state.open for run in pending.runs}
+        needed |= {run.folder for run in self.state.under_way.values()} | self.checked
         for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
             if folder.name not in needed and folder.name not in self._pruned and not folder.is_symlink():
                 self._pruned.add(folder.name)
@@ -379,6 +401,11 @@ def conditions_for(setup: Setup, before: Conditions | None = None) -> Conditions
     """A look that takes at most LOOK_SHARE of a training, beyond what the backend's own answer takes."""
     window_seconds = min(load.WINDOW_SECONDS, LOOK_SHARE * setup.train_seconds)
     return conditions.look(setup.backend, before, window_seconds)
+
+
+def run_name(number: int, k: int) -> str:
+    """The folder's, of run k of an experiment."""
+    return f"{number:04d}-{k}"
 
 
 def log_tail(path: Path, lines: int = 20) -> str:

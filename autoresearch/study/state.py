@@ -6,12 +6,12 @@ Promises: it raises nothing, whatever JSON values stand in the place of events. 
 (places.py) among the events before it, changes nothing and is noted in `skipped`.
 """
 
+import itertools
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from msgspec import UNSET
@@ -91,6 +91,7 @@ class Experiment(Scored):
     agent: str
     cost_usd: float | None  # of the requests that made it; None: not known
     started: str
+    base: int | None = None  # with several workers: the experiment that it is judged against
     runs: list[Run] = field(default_factory=list)
     invalid: list[Invalid] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
@@ -148,8 +149,16 @@ class Experiment(Scored):
 
     @property
     def unfinished(self) -> Run | None:
-        """Its run that has no result yet."""
-        return self.runs[-1] if self.runs and self.runs[-1].result is None else None
+        """Its run that has no result yet; of several workers' the first."""
+        return next((run for run in self.runs if run.result is None), None)
+
+    @property
+    def next_k(self) -> int:
+        """Of its next run: the first that it has not, since one of several at once may be lost."""
+        return next((k for k, run in enumerate(self.runs, 1) if run.k != k), len(self.runs) + 1)
+
+    def run(self, k: int) -> Run:
+        return next(run for run in self.runs if run.k == k)
 
     @property
     def results(self) -> list[RunResult]:
@@ -192,6 +201,10 @@ class State:
     study: events.Study | None = None
     experiments: list[Experiment] = field(default_factory=list)
     best: Experiment | None = None  # the last keep
+    workers: int = 1  # how many runs may be under way at once
+    open: list[Experiment] = field(default_factory=list)  # without a verdict: with one worker at most one, the last
+    under_way: dict[tuple[int, int], Run] = field(default_factory=dict)  # (experiment, k) -> run without a result
+    to_rebase: list[int] = field(default_factory=list)  # experiments whose edit is to be made again, on the best
     keys: dict[str, int] = field(default_factory=dict)  # program -> the experiment that tried it
     rejections: list[events.Rejected] = field(default_factory=list)  # what failed in its two steps before the clock: no experiments
     rejected_keys: dict[str, str] = field(default_factory=dict)  # program -> why it failed before its training
@@ -200,7 +213,8 @@ class State:
     mix: events.Mix | None = None
     limits: Constraints | None = None  # that the owner has set since the study began
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
-    results: int = 0  # runs that ended with a result; seeds are counted by it
+    results: int = 0  # runs that ended with a result
+    seeds: set[int] = field(default_factory=set)  # of those, from the first that was not used on
     lost: int = 0
     invalid: int = 0
     reference: Reference = field(default_factory=Reference)  # what is normal on this machine
@@ -234,8 +248,8 @@ class State:
 
     @property
     def pending(self) -> Experiment | None:
-        """The experiment that has no verdict yet: at most one, the last."""
-        return self.experiments[-1] if self.experiments and self.experiments[-1].verdict is None else None
+        """The experiment that has no verdict yet; of several workers' the first."""
+        return self.open[0] if self.open else None
 
     @property
     def baseline(self) -> Experiment | None:
@@ -274,8 +288,8 @@ class State:
 
     @property
     def unfinished(self) -> Experiment | None:
-        """The experiment whose run was begun and has no result: the pending one, or the best that is measured again."""
-        return next((experiment for experiment in (self.pending, self.best) if experiment and experiment.unfinished), None)
+        """The experiment whose run was begun and has no result: a pending one, or the best that is measured again."""
+        return next((self.experiments[n] for n, _ in self.under_way), None)
 
     @property
     def gain(self) -> Gain | None:
@@ -306,9 +320,14 @@ class State:
         """The experiments that would be keeps, had they not gained on the validation text alone."""
         return [experiment.number for experiment in self.experiments if experiment.state == "val-only"]
 
-    def next_seed(self) -> int:
-        """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number."""
-        return (self.study.seed if self.study else 0) + self.results
+    def next_seed(self, but: Collection[int] = ()) -> int:
+        """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number.
+
+        but: seeds of other runs that are under way.
+        """
+        first = self.study.seed if self.study else 0
+        taken = self.seeds.union(but)
+        return next(seed for seed in itertools.count(first + self.results - len(self.seeds)) if seed not in taken)
 
     @property
     def decided(self) -> list[Experiment]:
@@ -317,8 +336,7 @@ class State:
     @property
     def runs_again(self) -> Experiment | None:
         """The best, while it is measured again."""
-        experiment = self.unfinished
-        return experiment if experiment and experiment.verdict is not None else None
+        return next((self.experiments[n] for n, _ in self.under_way if self.experiments[n].verdict is not None), None)
 
     @property
     def experiment_seconds(self) -> float | None:
@@ -327,7 +345,9 @@ class State:
         A median, since a night's sleep in between, or a pause, says nothing.
         """
         times = [datetime.fromisoformat(one.decided) for one in self.experiments[-USUAL - 1 :] if one.decided]
-        known = [seconds for before, after in pairwise(times) if (seconds := (after - before).total_seconds()) >= 0]
+        if self.workers > 1:
+            times.sort()  # their verdicts come in another order than their numbers
+        known = [seconds for before, after in itertools.pairwise(times) if (seconds := (after - before).total_seconds()) >= 0]
         return statistics.median(known) if known else None
 
     @property
@@ -383,17 +403,20 @@ class State:
                 self._reject(event)
             case events.Start():
                 self._start(event)
+            case events.Workers():
+                self.workers = event.count
             case events.Begin():
                 run = Run(event.k, event.seed, event.folder, sandbox=event.sandbox)
-                self.experiments[event.n].runs.append(run)
+                self.experiments[event.n].runs.insert(event.k - 1, run)
+                self.under_way[event.n, event.k] = run
             case events.Run():
                 self._end(event)
             case events.Lost():
-                self.experiments[event.n].runs.pop()
+                self._drop(event.n, event.k)
                 self.lost += 1
             case events.Invalid():
                 experiment = self.experiments[event.n]
-                experiment.runs.pop()
+                self._drop(event.n, event.k)
                 experiment.invalid.append(Invalid(event.k, event.state, event.reason))
                 self.invalid += 1
             case events.Speed():
@@ -429,47 +452,67 @@ class State:
 
     def _reject(self, event: events.Rejected) -> None:
         self.rejected += 1
-        self._no_longer_waiting(event.agent)
+        self._no_longer_waiting(event)
         if event.commit and event.key:
             self.rejections.append(event)
             self.rejected_keys[event.key] = event.reason
 
-    def _no_longer_waiting(self, agent: str) -> None:
-        if tried := next((idea for idea in self.waiting if idea.agent == agent), None):
+    def _no_longer_waiting(self, event: events.Start | events.Rejected) -> None:
+        if event.again is not UNSET:
+            self.to_rebase.remove(event.again)
+            return
+        if tried := next((idea for idea in self.waiting if idea.agent == event.agent), None):
             self.waiting.remove(tried)
-        if agent == events.PERSON:
+        if event.agent == events.PERSON:
             del self.handed[:1]
 
     def _start(self, event: events.Start) -> None:
         started = Experiment(
             event.n, event.commit, event.parent, event.blob, event.key, event.description, event.reasoning, event.agent,
-            event.cost_usd, started=event.time or "",
+            event.cost_usd, started=event.time or "", base=None if event.base is UNSET else event.base,
         )  # fmt: skip
         if self.best is None:
             self.experiments.clear()  # a baseline that failed is tried again as number 0
         self.experiments.append(started)
+        self.open.append(started)
         self.keys.setdefault(started.key, started.number)
         self.blobs.add(started.blob)
-        self._no_longer_waiting(started.agent)
+        self._no_longer_waiting(event)
+
+    def _drop(self, n: int, k: int) -> None:
+        """A run that ended without a result."""
+        self.experiments[n].runs.remove(self.under_way.pop((n, k)))
 
     def _end(self, event: events.Run) -> None:
-        experiment = self.experiments[event.n]
-        run, result = experiment.runs[-1], event.result
+        experiment, result = self.experiments[event.n], event.result
+        run = self.under_way.pop((event.n, event.k))
         run.result = result
         if experiment.verdict is not None and result.val_bpb is not None:
             experiment.again.append(result.val_bpb)
-        self.results += 1
+        self._use(run.seed)
         self.last_startup_seconds = result.startup_seconds
         if event.watched:
             run.joules = event.watched.joules
             run.disturbed = event.watched.state and f"{event.watched.state}: {event.watched.reason}"
             self.reference.apply_run(event.watched)
 
+    def _use(self, seed: int) -> None:
+        """A result's seed. `seeds` holds those alone that came before a smaller one's: with one worker none."""
+        first = (self.study.seed if self.study else 0) + self.results - len(self.seeds)
+        self.results += 1
+        self.seeds.add(seed)
+        while first in self.seeds:
+            self.seeds.remove(first)
+            first += 1
+
     def _decide(self, event: events.Verdict) -> None:
         experiment = self.experiments[event.n]
         experiment.verdict, experiment.state = event.verdict, event.state
         experiment.reason, experiment.scores = event.reason, event.scores
         experiment.decided = event.time or None
+        self.open.remove(experiment)
+        if event.state == events.REBASED:
+            self.to_rebase.append(event.n)
         if experiment.verdict == "keep":
             self.best = experiment
 

@@ -16,6 +16,7 @@ LAYERS = (
     "loop",
     "propose",
     "agents",
+    "workers",
     "report",
     "study",
     "run",
