@@ -1,7 +1,7 @@
-"""Workers in virtual time, for the loop of several workers: orders take the seconds that a function says, and nobody waits for them.
+"""Workers in virtual time, for the loop of several: orders take the seconds that a function says, and nobody waits for them.
 
-Scores come from a function too. What is real: the loop, its decisions, the ledger, git, the agents. What is not: processes, weights,
-and so the audits, which pass (`unaudited`).
+Scores come from a function too. What is real: the loop, its decisions, the ledger, git, the agents. What is not: processes,
+weights, and so the audits, which pass (`unaudited`).
 """
 
 import contextlib

@@ -74,7 +74,7 @@ class JsonLines:
         pass
 
     def event(self, event: dict[str, Any]) -> None:
-        if event["event"] != "thinking":  # for the panel, which counts on
+        if event["event"] not in ("thinking", "workers at work"):  # for the panel, which counts on
             self._write(event)
 
     def progress(self, number: int, run: int, progress: Progress) -> None:
