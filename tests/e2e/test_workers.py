@@ -16,7 +16,7 @@ from autoresearch.agents.mix import Agents
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.workers.local import Local
 from autoresearch.workers.process import Post
-from autoresearch.workers.slots import Slot
+from autoresearch.hardware.slots import Slot
 
 pytestmark = pytest.mark.slow
 
