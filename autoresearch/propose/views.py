@@ -13,8 +13,9 @@ from msgspec import UNSET
 
 from autoresearch import durable
 from autoresearch.agents import lessons
-from autoresearch.agents.base import COURSE_AT, Course, Past, View
+from autoresearch.agents.base import COURSE_AT, RUNNING, Course, Past, View
 from autoresearch.agents.search import moves
+from autoresearch.noise import mean
 from autoresearch.run.constraints import BROKEN
 from autoresearch.run.futility import means, read_curve
 from autoresearch.study import events
@@ -46,8 +47,11 @@ class Views:
         self._known: dict[tuple[str, str | None, float | None], Past] = {}  # by commit, state and score
         self._courses: dict[str, Course] = {}  # by the run's folder
 
-    def view(self, state: State, sent_back: Sequence[Past] = (), running: str | None = None, wish: str | None = None) -> View:
-        """sent_back: proposals that the agent just got back; they stand at the end of its history. running, wish: the View's."""
+    def view(self, state: State, sent_back: Sequence[Past] = (), checked: Sequence[Past] = (), wish: str | None = None) -> View:
+        """sent_back: proposals that the agent just got back; they stand at the end of its history. wish: the View's.
+
+        checked: proposals that are no experiments yet, while their processes compile.
+        """
         best = state.best or state.experiments[0]  # while the baseline trains it is the best that there is
         history = self.history(state)
         return View(
@@ -62,7 +66,7 @@ class Views:
             spent_usd=state.cost_usd,
             files=self._study.files,
             surroundings=self._surroundings(best),
-            running=running,
+            under_way=self.under_way(state, checked),
             wish=wish,
             courses=self._shown(state, best),
             lessons=lessons.text(history, self._study.metric),
@@ -115,6 +119,16 @@ class Views:
             if experiment.verdict is not None:
                 history.append(self._decided(experiment))
         return [*history, *rejections]
+
+    def under_way(self, state: State, checked: Sequence[Past] = ()) -> tuple[Past, ...]:
+        """The experiments without a verdict in their order, then what is checked. Not a baseline, whose text is the best."""
+        opened = [experiment for experiment in state.open if experiment.number > 0]
+        return (*map(self._opened, opened), *checked)
+
+    def _opened(self, experiment: Experiment) -> Past:
+        scores = [result.val_bpb for result in experiment.results if result.val_bpb is not None]
+        text, so_far = self._store.text(experiment.commit), mean(scores) if scores else None
+        return Past(experiment.number, experiment.description, RUNNING, so_far, text, agent=experiment.agent)
 
     def _decided(self, experiment: Experiment) -> Past:
         key = experiment.commit, experiment.state, experiment.val_bpb

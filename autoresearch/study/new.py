@@ -81,9 +81,8 @@ def _cores_of_each(found: Plan, table: Table, workers: object, say: Callable[[st
         return None
     together = f"{usable} trainings on one core each make {worth:.2f} times the tokens of one on all {usable}"
     if worth < split.WORTH:
-        say(
-            f"workers   one, with all cores: {together}, and {split.WORTH:g} is asked for; `--workers {usable}` shares them all the same"
-        )
+        anyway = f"`--workers {usable}` shares them all the same"
+        say(f"workers   one, with all cores: {together}, and {split.WORTH:g} is asked for; {anyway}")
         return None
     say(f"workers   the cores are shared: {together}")
     return 1

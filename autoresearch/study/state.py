@@ -25,7 +25,7 @@ from autoresearch.run.constraints import Constraints
 from autoresearch.study import events, places
 from autoresearch.study.decide import CHECK_RUNS
 from autoresearch.study.validity import Reference
-from autoresearch.text import one_line
+from autoresearch.text import described, one_line
 
 
 @dataclass
@@ -461,7 +461,7 @@ class State:
         if event.again is not UNSET:
             self.to_rebase.remove(event.again)
             return
-        if tried := next((idea for idea in self.waiting if idea.agent == event.agent), None):
+        if tried := next((idea for idea in self.waiting if _is_of(idea, event)), None):
             self.waiting.remove(tried)
         if event.agent == events.PERSON:
             del self.handed[:1]
@@ -521,6 +521,11 @@ class State:
         experiment.verdict, experiment.state, experiment.reason = "discard", event.state, event.reason
         experiment.scores, experiment.again = [], []
         self.best = next(experiment for experiment in reversed(self.experiments) if experiment.verdict == "keep")
+
+
+def _is_of(idea: events.Proposed, event: events.Start | events.Rejected) -> bool:
+    """Whether it is what was started or rejected; several of an agent may be checked at once."""
+    return idea.agent == event.agent and described(idea.description) == described(event.description)
 
 
 def sound(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
