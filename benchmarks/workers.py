@@ -16,9 +16,12 @@ import argparse
 import heapq
 import json
 import multiprocessing
+import os
 import platform
 import random
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,14 +35,25 @@ import search as search_benchmark
 from search import MOVES, NULL, excess_bpb, landscape, values_of
 
 from autoresearch import constants
-from autoresearch.agents.base import RUNNING, Past, View
+from autoresearch.agents.base import RUNNING, Exhausted, Past, Proposal, View
+from autoresearch.agents.mix import Agents
 from autoresearch.agents.search import search
 from autoresearch.agents.search.search import Search
+from autoresearch.loop import loop
+from autoresearch.loop.loop import run_study
 from autoresearch.loop.night import Night
 from autoresearch.noise import Noise, Scored, mean, pooled_noise
-from autoresearch.study import decide
+from autoresearch.study import decide, events
+from autoresearch.study.store import text_of
+from autoresearch.workers.work import Order
+
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
+import studies  # noqa: E402
+from virtual_crew import Virtual, unaudited  # noqa: E402
 
 RUN_SECONDS, SPREAD = 320.0, 0.03  # a training of 300 s, its start-up and its score; relative standard deviation
+STARTUP_SECONDS = 20.0
 HOURS = {1: 12.0, 2: 8.0, 4: 5.0, 8: 4.0}  # that a night of so many workers lasts: about as far as the first one's 12
 # So many runs in all are begun at once for an experiment that is in doubt: up to the next of these, then one by one.
 LOOKS = {
@@ -49,7 +63,7 @@ LOOKS = {
 USUAL = "to 5 at once, then 3"
 AT_HOURS = (0, 0.5, 1, 1.5, 2, 2.4, 3, 4, 5, 8, 12)
 AT_EXPERIMENTS = (10, 20, 40, 60, 80, 120, 160)
-COUNTS = ("runs", "tried", "kept", "rebased", "dropped")
+COUNTS = ("runs", "tried", "kept", "rebased", "made_again")
 PARTS = ("workers", "ways", "looks", "keeps")
 
 
@@ -288,17 +302,81 @@ class OnLandscape(Lab):
         return View("", self.best.candidate, self.best.val_bpb, tuple(history), moves=MOVES, under_way=tuple(under_way))
 
 
-def landscape_night(workers: int, seed: int, way: str = WAYS[0], looks: str = USUAL, tpe: bool = True) -> dict:
-    """What became of a night: the best's true excess after so many hours and experiments, and counts."""
+def lab_night(workers: int, seed: int, tpe: bool, way: str, looks: str) -> dict:
+    """What became of a night of the Lab's."""
     night = OnLandscape(workers, seed, way, next_look(LOOKS[looks]), tpe).play(HOURS[workers])
     ends = sorted(one.ended for one in night.experiments if one.verdict)
     excess = [(at, excess_bpb(text)) for at, text in night.kept_at]
+    again = sum(one.was_rebased for one in night.experiments)
+    return _told(workers, excess, ends, runs=night.runs, rebased=again + night.dropped, made_again=again)
+
+
+def loops_night(workers: int, seed: int, tpe: bool) -> dict:
+    """The same of the loop's own: a real study, with its ledger and git, and workers in virtual time (tests/virtual_crew.py)."""
+    hours, rng = HOURS[workers], random.Random(seed)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        os.environ["AUTORESEARCH_CACHE_DIR"] = f"{folder}/cache"
+        (Path(folder) / "corpus").mkdir()
+        corpus, of_landscape = studies.write_corpus(Path(folder) / "corpus"), {"LANDSCAPE": seed + 1}
+        study, setup = studies.make(Path(folder) / "study", corpus, "confirmed", train=of_landscape)
+
+        def score(text: str, run_seed: int) -> float:
+            luck = landscape.noise_bpb(values_of(text), 1000 * seed + run_seed)
+            return search_benchmark.LEVEL_BPB + excess_bpb(text) + luck
+
+        def seconds(order: Order) -> float:
+            """A first run's start-up was its check."""
+            return (RUN_SECONDS - order.waits * STARTUP_SECONDS) * rng.gauss(1.0, SPREAD)
+
+        crew = Virtual(workers, score, seconds, STARTUP_SECONDS)
+        heard: list[tuple[float, dict]] = []
+        agent = InTime(Told(seed, WAYS[0], tpe), lambda: crew.now < 3600 * hours)
+        listener = Listening(lambda event: heard.append((crew.now, event)))
+        with unaudited(), studies.without_pictures():
+            ending = run_study(study, setup, Agents(agent), loop.Until(), listener, crew=lambda: crew)
+        assert ending.exit_status == 0, ending
+        experiments = studies.state_of(study).experiments
+        in_time = [(at, event) for at, event in heard if at <= 3600 * hours]
+        decided = [(at, experiments[event["n"]]) for at, event in in_time if event["event"] == "verdict"]
+        (_, first), *kept = [(at, excess_bpb(text_of(study.folder, one.commit))) for at, one in decided if one.verdict == "keep"]
+        counts = {
+            "runs": sum(event["event"] == "run" for _, event in in_time),
+            "rebased": sum(one.state == events.REBASED for _, one in decided),
+            "made_again": sum(event["event"] == "start" and "again" in event for _, event in in_time),
+        }
+        return _told(workers, [(0.0, first), *kept], [at for at, one in decided if one.number], **counts)
+
+
+@dataclass
+class InTime:
+    """An agent that has nothing more to propose once the time is over."""
+
+    agent: Search
+    is_time: Callable[[], bool]
+    name, thinks = "search", False
+
+    def propose(self, view: View) -> Proposal:
+        if self.is_time():
+            return self.agent.propose(view)
+        raise Exhausted("the time is over")
+
+
+class Listening(studies.Recorder):
+    def __init__(self, hear: Callable[[dict], object]):
+        super().__init__()
+        self._hear = hear
+
+    def event(self, event: dict) -> None:
+        self._hear(event)
+
+
+def _told(workers: int, excess: list[tuple[float, float]], ends: list[float], **counts: int) -> dict:
+    """excess: of the best over the optimum, and since when; ends: of experiments; both in seconds."""
     return {
         "excess": excess,
         "hours": {hours: _value(excess, 3600 * hours) for hours in AT_HOURS if hours <= HOURS[workers]},
         "experiments": {count: _value(excess, ends[count - 1]) for count in AT_EXPERIMENTS if count <= len(ends)},
-        "runs": night.runs, "tried": len(ends), "kept": len(night.bests) - 1, "dropped": night.dropped,
-        "rebased": sum(one.was_rebased for one in night.experiments),
+        "tried": len(ends), "kept": len(excess) - 1, **counts,
     }  # fmt: skip
 
 
@@ -417,10 +495,10 @@ def main() -> None:
     tpe = not options.without_tpe
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
 
-        def nights(name: str, workers: int, way: str = WAYS[0], looks: str = USUAL) -> list[dict]:
-            jobs = [(workers, seed, way, looks, tpe) for seed in range(options.seeds)]
-            begin = time.perf_counter()
-            found = pool.starmap(landscape_night, jobs, chunksize=1)
+        def nights(name: str, workers: int, *how: str) -> list[dict]:
+            """how: of the Lab's; none: of the loop's own."""
+            begin, night = time.perf_counter(), lab_night if how else loops_night
+            found = pool.starmap(night, [(workers, seed, tpe, *how) for seed in range(options.seeds)], chunksize=1)
             row = summary(found)
             cells = " ".join(f"{at:g} h {1e3 * q[1]:.1f} ({1e3 * q[0]:.1f}-{1e3 * q[2]:.1f})" for at, q in row["hours"].items())
             counts = ", ".join(f"{row[key]:.1f} {key}" for key in COUNTS)
@@ -438,7 +516,7 @@ def main() -> None:
             }
             print(f"excess of one worker after {HOURS[1]:g} h: {1e3 * goal:.1f}; hours to it: {part['hours_to_goal']}", flush=True)
         if "ways" in options.parts:
-            table["ways"] = about | {"excess_bpb": {way: summary(nights(f"8 workers, {way}", 8, way)) for way in WAYS}}
+            table["ways"] = about | {"excess_bpb": {way: summary(nights(f"8 workers, {way}", 8, way, USUAL)) for way in WAYS}}
         if "looks" in options.parts:
             rows = {looks: summary(nights(f"8 workers, looks {looks}", 8, WAYS[0], looks)) for looks in LOOKS}
             table["looks"] = about | {"excess_bpb": rows}
