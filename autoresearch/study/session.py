@@ -81,7 +81,8 @@ class Session:
         self.interrupts.say = self.note
         self._disk = disk.Disk(study.state_folder)
         self._behind: set[str] = set()  # what is drawn from the ledger, and could not be drawn the last time
-        self._pruned: set[str] = set()  # run folders that need no second look
+        self._results = table.Results(study.folder / "results.tsv")
+        self._heavy = {folder.name for folder in study.runs.glob("*/")}  # run folders that may hold more than what stays of a run
         self._conditions: Conditions | None = None  # at the last look
         self.scored_here: set[str] = set()  # folders of the runs that this process has made
         self.tick: Callable[[], None] = lambda: None  # what else is to be done a few times a second while something runs
@@ -204,8 +205,7 @@ class Session:
             for note in self.drawn("the branch and train.py", update) or []:
                 self.note(note)
         self._prune_runs()
-        rows = table.tsv(self.state.experiments, self.state.metric)
-        self.drawn("results.tsv", lambda: durable.write(self.study.folder / "results.tsv", rows))
+        self.drawn("results.tsv", lambda: self._results.draw(self.state))
 
     def drawn(self, what: str, draw: Callable[[], Result]) -> Result | None:
         """Draw something of the ledger. Where somebody else is in the way (git's lock in an editor's hands, a table that is open in
@@ -245,7 +245,7 @@ class Session:
     def run_folder(self, number: int, k: int) -> Path:
         """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
         folder = self.study.runs / f"{number:04d}-{k}"
-        self._pruned.discard(folder.name)
+        self._heavy.add(folder.name)
         self.persist(lambda: durable.make_folder(self.study.runs))
         if folder.exists():
             self.persist(lambda: durable.remove_tree(folder))
@@ -292,12 +292,12 @@ class Session:
         best, pending = self.state.best, self.state.pending
         needed = {run.folder for run in best.weighty} if best else set()
         needed |= {run.folder for run in pending.runs} if pending else set()
-        for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
-            if folder.name not in needed and folder.name not in self._pruned and not folder.is_symlink():
-                self._pruned.add(folder.name)
-                for path in folder.iterdir():
-                    if path.name not in _KEPT_FILES:
-                        files.remove(path)
+        for name in self._heavy - needed:
+            folder = self.study.runs / name
+            for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():
+                if path.name not in _KEPT_FILES:
+                    files.remove(path)
+            self._heavy.discard(name)
 
     def stop(self, reason: str) -> None:
         """The last word of a call; unlike `record` it does not wait for space."""
