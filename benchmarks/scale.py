@@ -71,7 +71,9 @@ class Writer:
     def append(self, event: str, **fields: object) -> None:
         self._seq += 1
         minutes, seconds = divmod(60 * self._seq, 3600)
-        stamp = f"2026-{1 + minutes // 672 % 12:02d}-{1 + minutes // 24 % 28:02d}T{minutes % 24:02d}:{seconds // 60:02d}:00.000+00:00"
+        stamp = (
+            f"2026-{1 + minutes // 672 % 12:02d}-{1 + minutes // 24 % 28:02d}T{minutes % 24:02d}:{seconds // 60:02d}:00.000+00:00"
+        )
         entry = {"seq": self._seq, "time": stamp, "event": event, **fields}
         if self._seq < 1000 and (wrong := events.objection(entry)):
             raise ValueError(f"{event}: {wrong}")
@@ -117,7 +119,18 @@ def written(folder: Path, experiments: int) -> None:
             scores.append(_run(writer, study, n, k, results, score + 1e-4 * math.sin(results), text))
             results += 1
         if keeps:
-            writer.append("audit", n=n, k=1, cuts=128, worst_nats=0.0, shift_nats=0.0, allowed=[0.2, 0.05], closer=None, reason=None, seconds=0.414)
+            writer.append(
+                "audit",
+                n=n,
+                k=1,
+                cuts=128,
+                worst_nats=0.0,
+                shift_nats=0.0,
+                allowed=[0.2, 0.05],
+                closer=None,
+                reason=None,
+                seconds=0.414,
+            )
         state = "baseline" if n == 0 else "keep" if keeps else "discard"
         fair = statistics.fmean(scores[1:] or scores)
         reason = f"{fair:.6f} against the best's {best:.6f} of 7: higher, and 0.000745 is asked for to go on (sigma 0.0010, 10 degrees of freedom)"
@@ -143,7 +156,16 @@ def edited(template: str, n: int) -> str:
 def _run(writer: Writer, study: workspace.Study, n: int, k: int, results: int, score: float, text: str) -> float:
     """Its lines, and what stays of its files."""
     seed, folder = study.seed + results, f"{n:04d}-{k}"
-    speed = {"rate": 100.0, "median": 100.0, "state": "steady", "reason": None, "taken": 0.0, "helpers": 0.0, "clock_mhz": None, "wait_seconds": 0}
+    speed = {
+        "rate": 100.0,
+        "median": 100.0,
+        "state": "steady",
+        "reason": None,
+        "taken": 0.0,
+        "helpers": 0.0,
+        "clock_mhz": None,
+        "wait_seconds": 0,
+    }
     writer.append("speed", place="before", **speed)
     writer.append("begin", n=n, k=k, seed=seed, folder=folder, conditions=CONDITIONS, sandbox=2)
     result = RunResult(
@@ -217,7 +239,9 @@ def _step(session: Session, proposer: Proposer) -> dict[str, float]:
         folder, seed = session.run_folder(number, 1), session.state.next_seed()
         folder.mkdir()
         session.record(events.Begin(n=number, k=1, seed=seed, folder=folder.name, conditions=CONDITIONS, sandbox=2))
-        result = RunResult("ok", seed, val_bpb=state.best.val_bpb + 0.01, training_seconds=300.0, total_seconds=301.0, num_steps=300)
+        result = RunResult(
+            "ok", seed, val_bpb=state.best.val_bpb + 0.01, training_seconds=300.0, total_seconds=301.0, num_steps=300
+        )
         session.record(events.Run(n=number, k=1, folder=folder.name, **result.to_json()))
 
     timed("start", start)
@@ -325,7 +349,11 @@ def exponents(rows: list[dict[str, float]]) -> dict[str, float]:
         return {}
     before, after = rows[-2:]
     ratio = math.log(after["experiments"] / before["experiments"])
-    return {name: round(math.log(after[name] / before[name]) / ratio, 2) for name in after if before[name] > 0 < after[name] and name != "experiments"}
+    return {
+        name: round(math.log(after[name] / before[name]) / ratio, 2)
+        for name in after
+        if before[name] > 0 < after[name] and name != "experiments"
+    }
 
 
 def main() -> None:

@@ -53,11 +53,11 @@ class Results:
         changed, self._seen = state.changed(self._seen), len(state.changes)
         for experiment in (state.experiments[number] for number in sorted(changed) if number < len(state.experiments)):
             rows += [""] * (experiment.number + 1 - len(rows))
-            row = _row(experiment, state.metric)
-            if row != rows[experiment.number]:
+            text = row(experiment, state.metric)
+            if text != rows[experiment.number]:
                 is_same = is_same and experiment.number > last
-                appended.append(row)
-                rows[experiment.number] = row
+                appended.append(text)
+                rows[experiment.number] = text
         left, self._left = self._left, None
         if not is_same or left is None or left != self._found():
             durable.write(self._path, "\t".join(("commit", state.metric.name, *_COLUMNS)) + "\n" + "".join(rows))
@@ -78,8 +78,8 @@ class Results:
         return found.st_size, found.st_mtime_ns
 
 
-def _row(experiment: Experiment, metric: Metric) -> str:
-    """Without a verdict it has none."""
+def row(experiment: Experiment, metric: Metric) -> str:
+    """Of results.tsv, with its line end; empty without a verdict."""
     if experiment.verdict is None:
         return ""
     cells = (

@@ -258,16 +258,19 @@ class Session:
         self._check_terms()
         if self.state.skipped_line:
             self.note(self.state.skipped_line)
+        named = self.store.named()
         for subject in self.state.experiments:
             if not self.store.has(subject.commit):
                 raise StoredStateError(
                     f"{self.study.folder / '.git'} has lost the commit {subject.commit} of experiment {subject.number};"
                     " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
                 )
-            self.persist(partial(self.store.name, subject.number, subject.commit))
+            if named.get(str(subject.number)) != subject.commit:
+                self.persist(partial(self.store.name, subject.number, subject.commit))
         for k, rejected in enumerate(self.state.rejections, 1):
             assert rejected.commit, "the state has those with a commit here"
-            self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
+            if named.get(f"rejected-{k}") != rejected.commit:
+                self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
         if (cut := self.state.unfinished) and (run := cut.unfinished):
             self.record(events.Lost(n=cut.number, k=run.k, reason="it was cut short; the same commit runs again"))
         self.follow()
