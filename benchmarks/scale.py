@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import FileMode
 
-from autoresearch import durable
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.search.search import Search
 from autoresearch.commands.bars import bars
@@ -97,19 +97,20 @@ def written(folder: Path, experiments: int) -> None:
     """A study with that many experiments and a baseline."""
     new.make(folder, OPTIONS, lambda line: None, partial(bars, quiet=True, plain=True), 0)
     study = workspace.load(folder)
-    sync, durable.sync_file = durable.sync_file, lambda descriptor: None  # of the writing only
     store = Store(folder, study.tag)
     pygit2.settings.enable_fsync_gitdir(False)
     repository = pygit2.Repository(str(folder))
     writer, template = Writer(study.events), (folder / "train.py").read_text(encoding="utf-8")
     writer.append("study", tag=study.tag, seed=study.seed, decide=study.decide, terms=(folder / "study.toml").read_text("utf-8"))
-    parent, best, results = store.tip, 3.7, 0
+    parent, best, results, refs = store.tip, 3.7, 0, []
     for n in range(experiments + 1):
         keeps = n % KEEP_EVERY == 0
         score = best if n == 0 else best - 2e-3 / (1 + n / KEEP_EVERY) if keeps else best + 1e-4 + 1e-6 * (n % 1000)
         what = f"EMBEDDING_LR 0.6 -> {0.05 + 0.0019 * (n % 997):.4f}, MATRIX_LR 0.04 -> {0.005 + 0.0011 * (n // 997):.4f}"
         text = template if n == 0 else edited(template, n)
-        commit, blob = (store.tip, store.blob(store.tip)) if n == 0 else store.propose(parent, text, f"{what}\n\nexperiment {n}\n")
+        commit, blob = (
+            (store.tip, store.blob(store.tip)) if n == 0 else proposed(repository, parent, text, f"{what}\n\nexperiment {n}\n")
+        )
         writer.append(
             "start", n=n, commit=commit, parent=parent if n else None, blob=blob, key=hashlib.blake2b(f"{n}".encode(), digest_size=12).hexdigest(),
             description=what, reasoning="the model of 128 results expects -0.0008 bpb, give or take 0.0329", agent="search", cost_usd=0.0,
@@ -142,10 +143,21 @@ def written(folder: Path, experiments: int) -> None:
                 results += 1
         if keeps:
             parent, best = commit, score
-        repository.references.create(store.ref_name(n), pygit2.Oid(hex=commit))
+        refs.append((store.ref_name(n), commit))
     writer.append("stop", reason=f"{experiments} experiments done")
     writer.close()
-    durable.sync_file = sync
+    head = "# pack-refs with: peeled fully-peeled sorted \n"
+    (folder / ".git" / "packed-refs").write_text(head + "".join(f"{commit} {name}\n" for name, commit in sorted(refs)))
+
+
+def proposed(repository: pygit2.Repository, parent: str, text: str, message: str) -> tuple[str, str]:
+    """(commit, blob), as Store.propose makes them."""
+    blob = repository.create_blob(text.encode("utf-8"))
+    tree = repository.TreeBuilder(repository[parent].tree)
+    tree.insert("train.py", blob, FileMode.BLOB)
+    author = pygit2.Signature("autoresearch", "autoresearch@localhost", int(time.time()), 0)
+    commit = repository.create_commit(None, author, author, message, tree.write(), [pygit2.Oid(hex=parent)])
+    return str(commit), str(blob)
 
 
 def edited(template: str, n: int) -> str:

@@ -46,7 +46,7 @@ class Proposer:
         """end_time: by time.monotonic, for how long one may be waited for."""
         self._session, self._quick, self._share = session, agents.quick, agents.share
         self._thinker = Thinker(agents.slow, session.study.seed) if agents.slow else None
-        self._views = Views(session.study, session.store, session.setup.task)
+        self.views = Views(session.study, session.store, session.setup.task)
         self._sent_back: list[Past] = []  # of the slow agent's present idea
         self._refused: list[str] = []  # why the slow agent's proposals since its last experiment were no use
         self._dropped = 0  # ideas of its, since then
@@ -131,7 +131,7 @@ class Proposer:
         while len(sent_back) < TRIES:
             try:
                 with self._session.interrupts.breakable():
-                    view = self._views.view(self._session.state, sent_back)
+                    view = self.views.view(self._session.state, sent_back)
                     proposal = replace(agent.propose(view), agent=agent.name)
             except (Exhausted, UsageError) as end:
                 raise NoMore(str(end) or f"the agent {agent.name} has nothing more to propose") from end
@@ -149,7 +149,7 @@ class Proposer:
     # The slow agent
 
     def _turn(self, thinker: Thinker, running: Past | None = None) -> mix.Turn:
-        history = self._views.history(self._session.state)
+        history = self.views.history(self._session.state)
         share = self._share if self._quick else 1.0
         return mix.turn([*history, running] if running else history, share, thinker.agent.name)
 
@@ -181,7 +181,7 @@ class Proposer:
         words = running.description if running else None
         self._base = (session.state.best or session.state.experiments[0]).commit
         wish = " ".join(filter(None, (self._warning(), turn.wish))) or None
-        view = self._views.view(session.state, self._sent_back, running=words, wish=wish)
+        view = self.views.view(session.state, self._sent_back, running=words, wish=wish)
         if expects := getattr(self._quick, "expects", None):
             with suppress(UsageError):  # a train.py without constants
                 view = replace(view, expected=tuple(expects(view)))

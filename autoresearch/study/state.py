@@ -207,8 +207,8 @@ USUAL = 20  # how many of the last experiments say how long one takes
 class State:
     """Where a study stands, from its events alone.
 
-    What is asked for after each event is counted as it comes (`spent`, `kept`, `counts`), and what is drawn of every experiment follows
-    `changes`: so an event costs the same, however long the study is.
+    What is asked for after each event is counted as it comes (`spent`, `kept`, `counts`), and what is drawn of every experiment
+    follows `changes`: so an event costs the same, however long the study is.
     """
 
     study: events.Study | None = None
