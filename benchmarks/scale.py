@@ -1,15 +1,14 @@
-"""What a study of 1,000, 10,000 and 100,000 experiments costs beside its trainings, and what that makes of 1,000,000 (docs/design/scale.md).
+"""What a study of up to 100,000 experiments costs beside its trainings; docs/design/scale.md has what that makes of 1,000,000.
 
     python benchmarks/scale.py [--experiments 1000 10000 100000] [--times 3] [--folder DIR] [--out FILE.json]
 
-The studies are written, not trained: a ledger of the lines that a real night on the null backend writes, one experiment in KEEP_EVERY
-kept after five runs, and audited; real commits and refs; the files that stay of a run. Each figure is of a process of its own: the
-commands as typed, with the time to start Python, and in-process (--part) what the loop does beside one experiment's training. Times
-are the least of --times; exponents are of the last two sizes. With --folder the studies stay, and are used again.
+The studies are written, not trained: a ledger of the lines that a real night on the null backend writes, one experiment in
+KEEP_EVERY kept after five runs, and audited; real commits and refs; the files that stay of a run. Each figure is of a process of
+its own: the commands as typed, with the time to start Python, and in-process (--part) what the loop does beside one experiment's
+training. Times are the least of --times; exponents are of the last two sizes. With --folder the studies stay, and are used again.
 """
 
 import argparse
-import hashlib
 import json
 import math
 import os
@@ -48,8 +47,8 @@ OPTIONS = {"profile": "null", "backend": "null", "corpus": "stdlib", "tag": "sca
 KEEP_EVERY, KEEP_RUNS, CHECK_RUNS = 50, 5, 2
 STEPS = 6  # experiments whose bookkeeping is timed: the first one learns the past
 COMMANDS = {
-    "results": ["results"], "status": ["status"], "show": ["show", "1"], "best": ["best"], "report": ["report"], "studies": ["studies"],
-    "watch": ["watch", "--once"], "run, no experiment": ["run", "--experiments", "0", "--plain", "--agent", "search"],
+    "results": ["results"], "status": ["status"], "show": ["show", "1"], "best": ["best"], "report": ["report"],
+    "studies": ["studies"], "watch": ["watch", "--once"], "run, no experiment": ["run", "--experiments", "0", "--plain", "--agent", "search"],
 }  # fmt: skip
 
 
@@ -66,7 +65,7 @@ class Writer:
     """Events, as Ledger.append writes them, many at a time and without a sync."""
 
     def __init__(self, path: Path):
-        self._file, self._seq, self._check = open(path, "ab"), 0, ""
+        self._file, self._seq, self._check = path.open("ab"), 0, ""
 
     def append(self, event: str, **fields: object) -> None:
         self._seq += 1
@@ -112,8 +111,8 @@ def written(folder: Path, experiments: int) -> None:
             (store.tip, store.blob(store.tip)) if n == 0 else proposed(repository, parent, text, f"{what}\n\nexperiment {n}\n")
         )
         writer.append(
-            "start", n=n, commit=commit, parent=parent if n else None, blob=blob, key=hashlib.blake2b(f"{n}".encode(), digest_size=12).hexdigest(),
-            description=what, reasoning="the model of 128 results expects -0.0008 bpb, give or take 0.0329", agent="search", cost_usd=0.0,
+            "start", n=n, commit=commit, parent=parent if n else None, blob=blob, key=commit[:24], description=what,
+            reasoning="the model of 128 results expects -0.0008 bpb, give or take 0.0329", agent="search", cost_usd=0.0,
         )  # fmt: skip
         scores = []
         for k in range(1, (KEEP_RUNS if n and keeps else 3 if keeps else 1) + 1):
@@ -134,7 +133,7 @@ def written(folder: Path, experiments: int) -> None:
             )
         state = "baseline" if n == 0 else "keep" if keeps else "discard"
         fair = statistics.fmean(scores[1:] or scores)
-        reason = f"{fair:.6f} against the best's {best:.6f} of 7: higher, and 0.000745 is asked for to go on (sigma 0.0010, 10 degrees of freedom)"
+        reason = f"{fair:.6f} against the best's {best:.6f} of 7: higher, and 0.000745 is asked for to go on (sigma 0.0010)"
         verdict = "keep" if keeps else "discard"
         writer.append("verdict", n=n, commit=commit, verdict=verdict, state=state, reason=reason, val_bpb=fair, scores=scores)
         if n and keeps:
@@ -183,7 +182,7 @@ def _run(writer: Writer, study: workspace.Study, n: int, k: int, results: int, s
     result = RunResult(
         "ok", seed, val_bpb=score, training_seconds=300.0, startup_seconds=0.306, scoring_seconds=0.314, total_seconds=301.6,
         total_tokens=19_625_984, num_steps=368, num_params=512, depth=8, checkpoint="3792989fb1a158eec916ca21eac789ff",
-        checkpoint_bytes=2120, bits="821e5d3c8b5a0f89f57cfe2d479e44e9", costs=COSTS, measured={"params": 512.0, "latency_ms": 0.167},
+        checkpoint_bytes=2120, bits="821e5d3c8b5a0f89f57cfe2d479e44e9", costs=COSTS, measured={"latency_ms": 0.167},
     )  # fmt: skip
     writer.append("run", n=n, k=k, folder=folder, watched=WATCHED, **result.to_json())
     writer.append("speed", place="after", **speed)

@@ -83,7 +83,7 @@ def run_study(
 
 
 def finish(session: Session, number: int, views: Views | None = None) -> None:
-    """Train and score an experiment until its scores decide, then keep or discard it. views: of who proposes, where somebody does."""
+    """Train and score an experiment until its scores decide, then keep or discard it. views: that know the past already."""
     while True:
         step = next_step(session.state, number, session.study.decide, session.setup.constraints)
         if isinstance(step, Audit):

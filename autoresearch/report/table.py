@@ -36,8 +36,8 @@ Cell = str | int | float | None
 class Results:
     """results.tsv, kept in line with a study.
 
-    A row that comes last is appended. Where an earlier one changes (the best measured again, a keep revoked), or the file is not as it
-    was left here, all of it is written anew. A kill may leave half of an appended row; then the next process writes it anew.
+    A row that comes last is appended. Where an earlier one changes (the best measured again, a keep revoked), or the file is not as
+    it was left here, all of it is written anew. A kill may leave half of an appended row; the next process writes all anew.
     """
 
     def __init__(self, path: Path):

@@ -13,8 +13,8 @@ the objects, in any order: `update` may be called at any time and ends in the sa
     refs/autoresearch/<tag>/rejected-<k>  the k-th proposal that failed before its training
     refs/autoresearch/<tag>/yours-<id>  commits of the user's that stood on the branch when it had to move elsewhere
 
-A ref is a file, until there are LOOSE: then git's packed-refs takes them in, as `git gc` does. The files of 100,000 experiments would
-take seconds to look through, and libgit2 takes minutes to pack so many at once (docs/design/scale.md).
+A ref is a file, until there are LOOSE: then git's packed-refs takes them in, as with `git gc`. The files of 100,000 experiments
+would take seconds to look through, and libgit2 takes minutes to pack so many at once (docs/design/scale.md).
 """
 
 import contextlib
