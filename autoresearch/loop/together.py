@@ -310,7 +310,7 @@ class Together:
             val_bpb=verdict.val_bpb, scores=list(verdict.scores),
         ))  # fmt: skip
         session.follow()
-        draw_lessons(session)
+        draw_lessons(session, self.proposer.views)
         if subject.number == 0:
             baseline.check(session)
             session.note_users_edit()
