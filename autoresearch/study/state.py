@@ -111,8 +111,8 @@ class Experiment(Scored):
 
     @property
     def outcome(self) -> str | None:
-        """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended, rebased
-        for what goes on as another experiment.
+        """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended,
+        rebased for what goes on as another experiment.
         """
         if self.state in (events.SKIPPED, events.REBASED):
             return self.state
@@ -346,8 +346,8 @@ class State:
     def experiment_seconds(self) -> float | None:
         """The usual time from one verdict to the next, with the wait for the proposal and its compilation.
 
-        A median, since a night's sleep in between, or a pause, says nothing. Several workers' verdicts come in bunches, and not by their
-        numbers: each is held against the one that is as many before it as there are workers.
+        A median, since a night's sleep in between, or a pause, says nothing. Several workers' verdicts come in bunches, and not by
+        their numbers: each is held against the one that is as many before it as there are workers.
         """
         last = self.experiments[-USUAL - self.workers :]
         times = [datetime.fromisoformat(one.decided) for one in last if one.decided and one.state != events.REBASED]
