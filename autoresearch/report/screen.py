@@ -40,6 +40,7 @@ _ROOMY = 32  # lines of a terminal from which on some are left blank
 _BLOCKS = (("machine",), ("doing", "bar", "why", "note"), ("chart",), ("score", "belief", "tally"), ("next", "spent"), ("table",))
 _NAME = 12  # letters of the metric's, at most, above its column
 _LABEL, _BESIDE = 20, 64  # cells: of what a worker is at, at least; of what stands beside it, before it gets more
+_TOLD = 8  # cells of a description, from which on it is shown
 _SPOILED = ("cheat", "val-only")  # states of experiments whose score is none
 
 
@@ -48,14 +49,15 @@ class Digest:
     """What changes with events alone, and takes the longer to make the longer the study is."""
 
     summary: Summary
-    scores: tuple[float | None, ...]  # of each experiment with a verdict
+    scores: tuple[float | None, ...]  # of each experiment up to the last one with a verdict
     best: tuple[float | None, ...]  # after it
 
     @classmethod
     def of(cls, state: State) -> "Digest":
         scores, best, lowest = [], [], None
-        for experiment in state.decided:
-            score = None if experiment.state in _SPOILED else experiment.val_bpb
+        last = max((experiment.number for experiment in state.decided), default=-1)
+        for experiment in state.experiments[: last + 1]:  # several workers decide them in another order
+            score = None if experiment.verdict is None or experiment.state in _SPOILED else experiment.val_bpb
             lowest = score if experiment.verdict == "keep" else lowest
             scores.append(score)
             best.append(lowest)
@@ -181,22 +183,23 @@ def _slots(view: View, pen: "_Pen") -> "list[Text]":
     from rich.cells import cell_len
     from rich.text import Text
 
-    shown = view.workers
+    shown = tuple(slot for slot in view.workers if slot.state != "unseen")
     if len(shown) > min(slots.MOST, pen.terminal.height // 2 - 2):
         folded = pen.folded(slots.together(shown), "")
         shown = tuple(slot for slot in shown if slot.worker == 0)
     else:
         folded = []
-    labels = [pen.shown(slots.label(slot, view.state)) for slot in shown]
-    least = max([_LABEL, *(len(slots.short(slot, view.state)) for slot in shown)])
+    least = max([_LABEL, *(len(slots.short(slot, view.state)) for slot in shown if slot.n is not None)])
+    label = slots.label if pen.width - _BESIDE > least + _TOLD else slots.short
+    labels = [pen.shown(label(slot, view.state)) for slot in shown]
     width = max(least, min(pen.width - _BESIDE, max(map(cell_len, labels), default=0)))
     lines = []
-    for slot, label in zip(shown, labels, strict=True):
+    for slot, told in zip(shown, labels, strict=True):
         number = f"{slot.worker or '':>{len(str(view.workers[-1].worker))}}  "
         if slot.progress is None:
-            lines.append(pen.text(number + label, "" if slot.state == "runs" else "faint"))
+            lines.append(pen.text(number + told, "" if slot.state == "runs" else "faint"))
             continue
-        before = number + pen.fitted(label, width) + "  "
+        before = number + pen.fitted(told, width) + "  "
         phase = _phase(slot.progress, f"{slot.progress.phase:<8}", view, pen, pen.width - len(number) - width - 2)
         lines.append(Text.assemble(before, phase))
     return folded + lines

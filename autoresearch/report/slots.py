@@ -14,6 +14,7 @@ _SAID = {  # of one, of several; in the order in which they are told
     "training": ("trains", "train"), "scoring": ("scores", "score"), "startup": ("starts up", "start up"),
     "check": ("checks an edit", "check edits"), "free": ("is free", "are free"), "ending": ("ends its run", "end their runs"),
     "starting": ("is being started", "are being started"), "gone": ("is gone", "are gone"),
+    "unseen": ("is free or checks an edit", "are free or check edits"),
 }  # fmt: skip
 
 
@@ -22,7 +23,7 @@ class Slot:
     """A worker, as the event `workers at work` tells of it; number 0: the loop itself, which audits or scores."""
 
     worker: int
-    state: Literal["starting", "free", "ending", "gone", "runs"]
+    state: Literal["starting", "free", "ending", "gone", "unseen", "runs"]  # unseen: by `watch`
     n: int | None = None  # None while it runs: a proposal that is checked
     k: int = 1
     description: str | None = None  # of the proposal
@@ -41,7 +42,7 @@ def short(slot: Slot, state: State) -> str:
     if slot.state != "runs":
         return _SAID[slot.state][0]
     if slot.n is None:
-        return "checking"
+        return f"checking: {slot.description}" if slot.description else "checking"
     if slot.n == 0:
         return f"baseline run {slot.k}"
     known = state.experiments[slot.n] if slot.n < len(state.experiments) else None
@@ -50,10 +51,8 @@ def short(slot: Slot, state: State) -> str:
 
 def label(slot: Slot, state: State) -> str:
     """The same, with what is tried."""
-    description = slot.description
-    if slot.n and slot.n < len(state.experiments):
-        description = state.experiments[slot.n].description
-    return f"{short(slot, state)}: {description}" if description and slot.state == "runs" else short(slot, state)
+    is_known = slot.n and slot.n < len(state.experiments)
+    return f"{short(slot, state)}: {state.experiments[slot.n].description}" if slot.n and is_known else short(slot, state)
 
 
 def summary(slots: Sequence[Slot], state: State) -> str:
