@@ -1,0 +1,126 @@
+"""Several workers of this machine, as processes: a night, and what kills lose."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import psutil
+import pytest
+import studies
+from test_together import Ideas, sound
+
+from autoresearch.agents.mix import Agents
+from autoresearch.loop.loop import Until, run_study
+from autoresearch.workers.local import Local
+from autoresearch.workers.process import Post
+from autoresearch.workers.slots import Slot
+
+pytestmark = pytest.mark.slow
+
+EDITS = [studies.BETTER, *({"MLP_RATIO": n} for n in (3, 5)), studies.WORSE, {"SOFTCAP": 20.0}]
+
+
+def crew(study, count: int):
+    return partial(Local, [Post(study.folder, 0, Slot())] * count)
+
+
+def night(study, setup, listener, edits=EDITS, workers: int = 3):
+    with studies.without_pictures():
+        return run_study(study, setup, Agents(Ideas(*edits)), Until(), listener, crew=crew(study, workers))
+
+
+def test_a_night_is_kept_audited_and_in_line(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus)
+    recorder = studies.Recorder()
+    ending = night(study, setup, recorder)
+    state = studies.state_of(study)
+    assert ending.reason == "that was all", ending
+    sound(study)
+    studies.check_in_line(study)
+    assert state.best.audits and not any(audit.reason for audit in state.best.audits)
+    assert state.gain.bpb > 0.01 and state.best.tests
+    assert {event["worker"] for event in recorder.events if event["event"] == "begin"} == {1, 2, 3}
+    shown = [event["workers"] for event in recorder.events if event["event"] == "workers at work"]
+    assert any(sum(one["state"] == "runs" for one in workers) == 3 for workers in shown)
+
+
+class Killer(studies.Recorder):
+    """Kills a worker's process with SIGKILL while something trains; each of `times` another."""
+
+    def __init__(self, times: int):
+        super().__init__()
+        self.left, self.killed = times, []
+
+    def progress(self, number, run, progress):
+        super().progress(number, run, progress)
+        if self.left and progress.phase == "training":
+            alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+            found = [one for one in alive if "autoresearch.workers.process" in " ".join(one.cmdline())]
+            victim = found[self.left % len(found)]
+            self.family = victim.children(recursive=True)
+            self.left -= 1
+            self.killed.append(victim.pid)
+            os.kill(victim.pid, signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_loses_its_run_and_nothing_else(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus, train_seconds=0.5)
+    killer = Killer(3)
+    ending = night(study, setup, killer)
+    state = studies.state_of(study)
+    assert ending.reason == "that was all", ending
+    assert len(killer.killed) == 3 and sum("is started again" in note for note in killer.notes) == 3
+    sound(study)
+    studies.check_in_line(study)
+    assert len({one.key for one in state.experiments}) == len(state.experiments), "no text twice"
+    assert {one.description for one in state.experiments} == {"baseline", *map(str, EDITS)}, "nothing lost"
+    _, alive = psutil.wait_procs(killer.family, timeout=20)
+    assert not alive, "a training outlived its worker"
+
+
+def command(study, workers: int) -> list[str]:
+    words = ["run", "--workspace", str(study.folder), "--json", "--on-battery", "--agent", "search", "--sandbox", "none"]
+    return [sys.executable, "-m", "autoresearch.cli", *words, "--workers", str(workers)]
+
+
+def test_kill_9_of_the_whole_and_the_same_command_goes_on(tmp_path, corpus):
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=0.5)
+    for count in (4, 3):  # runs that begin, before each kill
+        with subprocess.Popen([*command(study, 3), "--experiments", "9"], stdout=subprocess.PIPE, text=True) as child:
+            for line in child.stdout:
+                count -= '"event": "begin"' in line
+                if count == 0:
+                    break
+            family = psutil.Process(child.pid).children(recursive=True)
+            child.kill()
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert not alive, "a worker outlived the process that it worked for"
+    begun = len(studies.state_of(study).experiments)
+    subprocess.run([*command(study, 3), "--experiments", "4"], check=True, capture_output=True, timeout=200)
+    sound(study)
+    studies.check_in_line(study)
+    state = studies.state_of(study)
+    assert state.workers == 3 and len(state.experiments) > begun and state.lost
+
+
+def test_ctrl_c_lets_the_runs_end_and_twice_does_not(tmp_path, corpus):
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=3)
+    for presses in (1, 2):
+        with subprocess.Popen(command(study, 2), stdout=subprocess.PIPE, text=True) as child:
+            for line in child.stdout:
+                if presses and '"phase": "training"' in line:
+                    for _ in range(presses):
+                        child.send_signal(signal.SIGINT)
+                        time.sleep(0.3)
+                    pressed, presses = presses, 0
+                if '"event": "stop"' in line:
+                    last = line
+            assert child.wait(60) == 130
+        assert "Ctrl-C" in last
+        state = studies.state_of(study)
+        assert not state.under_way
+        assert bool(state.lost) == (pressed == 2)
+    sound(study)
