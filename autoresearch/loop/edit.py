@@ -43,8 +43,10 @@ def try_edit(
     finally:
         is_there = path.is_file() and path.read_bytes() == train_py.encode("utf-8")
         if tried is None and before is not None and is_there:
-            pending = _state_of(study).pending  # it may be another's, that was to be finished first
-            if pending is None or text_of(study.folder, pending.commit) != train_py:
+            texts = [
+                text_of(study.folder, pending.commit) for pending in _state_of(study).open
+            ]  # what was to be finished first, too
+            if train_py not in texts:
                 durable.write(path, before)
 
 
@@ -64,8 +66,8 @@ def _try_work_tree(
             _check(session, text)
             establish_baseline(session, work_tree=False)
             check_best(session)
-            if session.state.pending:  # an experiment of a run that was cut short comes first
-                finish(session, session.state.pending.number)
+            while pending := session.state.pending:  # what a run that was cut short was at comes first
+                finish(session, pending.number)
             _check(session, text)
             number = begin_edit(session, Proposal(text, description, "an edit of the work tree", agent=MANUAL_AGENT))
         finish(session, number)
@@ -81,8 +83,8 @@ def _try_work_tree(
 
 def _pending_with(session: Session, text: str) -> int | None:
     """The experiment that a killed `try` of this same text left behind."""
-    pending = session.state.pending
-    return pending.number if pending and pending.number > 0 and session.store.text(pending.commit) == text else None
+    pending = (one for one in session.state.open if one.number > 0)
+    return next((one.number for one in pending if session.store.text(one.commit) == text), None)
 
 
 def _check(session: Session, text: str) -> None:
