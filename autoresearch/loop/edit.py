@@ -64,8 +64,8 @@ def _try_work_tree(
             _check(session, text)
             establish_baseline(session, work_tree=False)
             check_best(session)
-            while session.state.pending:  # an experiment of a run that was cut short comes first
-                finish(session, session.state.pending.number)
+            while pending := session.state.pending:  # what a run that was cut short was at comes first
+                finish(session, pending.number)
             _check(session, text)
             number = begin_edit(session, Proposal(text, description, "an edit of the work tree", agent=MANUAL_AGENT))
         finish(session, number)

@@ -36,6 +36,7 @@ class Run:
     seed: int
     folder: str  # under .autoresearch/runs
     sandbox: int | None = None  # the level of its cell; None in ledgers from before there was one
+    worker: int | None = None  # which of several made it, from 1
     result: RunResult | None = None
     joules: float | None = None  # that the training took; None: not known
     disturbed: str | None = None  # why it would not have counted, had it not been the last try
@@ -92,10 +93,11 @@ class Experiment(Scored):
     cost_usd: float | None  # of the requests that made it; None: not known
     started: str
     base: int | None = None  # with several workers: the experiment that it is judged against
+    rebased_from: int | None = None  # the experiment whose edit this is, made again on another best
     runs: list[Run] = field(default_factory=list)
     invalid: list[Invalid] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
-    # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat, val-only, skip
+    # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat, val-only, skip, rebased
     state: str | None = None
     reason: str | None = None
     scores: list[float] = field(default_factory=list)  # of the runs that the verdict was made from
@@ -109,9 +111,11 @@ class Experiment(Scored):
 
     @property
     def outcome(self) -> str | None:
-        """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended."""
-        if self.state == events.SKIPPED:
-            return events.SKIPPED
+        """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended,
+        rebased for what goes on as another experiment.
+        """
+        if self.state in (events.SKIPPED, events.REBASED):
+            return self.state
         return "baseline" if self.number == 0 and self.verdict == "keep" else self.verdict
 
     @property
@@ -369,13 +373,16 @@ class State:
     def experiment_seconds(self) -> float | None:
         """The usual time from one verdict to the next, with the wait for the proposal and its compilation.
 
-        A median, since a night's sleep in between, or a pause, says nothing.
+        A median, since a night's sleep in between, or a pause, says nothing. Several workers' verdicts come in bunches, and not by
+        their numbers: each is held against the one that is as many before it as there are workers.
         """
-        times = [datetime.fromisoformat(one.decided) for one in self.experiments[-USUAL - 1 :] if one.decided]
+        last = self.experiments[-USUAL - self.workers :]
+        times = [datetime.fromisoformat(one.decided) for one in last if one.decided and one.state != events.REBASED]
         if self.workers > 1:
-            times.sort()  # their verdicts come in another order than their numbers
-        known = [seconds for before, after in itertools.pairwise(times) if (seconds := (after - before).total_seconds()) >= 0]
-        return statistics.median(known) if known else None
+            times.sort()
+        rounds = zip(times, times[self.workers :], strict=False)
+        known = [seconds for before, after in rounds if (seconds := (after - before).total_seconds()) >= 0]
+        return statistics.median(known) / self.workers if known else None
 
     @property
     def late_startup(self) -> tuple[float, float] | None:
@@ -384,7 +391,7 @@ class State:
         return (last, usual) if last is not None and usual is not None and last - usual >= LATE_SECONDS else None
 
     def counts(self) -> dict[str, int]:
-        """keep, discard and crash; the baseline is none of them."""
+        """keep, discard and crash; the baseline is none of them, nor what was rebased: its edit counts where it is made again."""
         return dict(self._counts)
 
     def changed(self, since: int) -> set[int]:
@@ -438,7 +445,8 @@ class State:
             case events.Workers():
                 self.workers = event.count
             case events.Begin():
-                run = Run(event.k, event.seed, event.folder, sandbox=event.sandbox)
+                worker = None if event.worker is UNSET else event.worker
+                run = Run(event.k, event.seed, event.folder, sandbox=event.sandbox, worker=worker)
                 self.experiments[event.n].runs.insert(event.k - 1, run)
                 self.under_way[event.n, event.k] = run
             case events.Run():
@@ -502,6 +510,7 @@ class State:
         started = Experiment(
             event.n, event.commit, event.parent, event.blob, event.key, event.description, event.reasoning, event.agent,
             event.cost_usd, started=event.time or "", base=None if event.base is UNSET else event.base,
+            rebased_from=None if event.again is UNSET else event.again,
         )  # fmt: skip
         if self.best is None:
             self.experiments.clear()  # a baseline that failed is tried again as number 0
@@ -547,7 +556,7 @@ class State:
         self.open = [one for one in self.open if one is not experiment]
         if event.state == events.REBASED:
             self.to_rebase.append(event.n)
-        if experiment.number > 0:
+        if experiment.number > 0 and event.state != events.REBASED:
             self._counts[event.verdict] += 1
         if experiment.verdict == "keep":
             self.best = experiment
