@@ -109,8 +109,9 @@ def night(
     for title, line in zip(["agent", *[""] * len(reasons)], reasons, strict=False):
         say(f"{title:<9} {line}")
     past = answers.events(study)
+    keys = f"Ctrl-C stops after {'the runs under way' if crew else 'this run'}"
     with (
-        panel.choose(as_json, plain, sys.stdout, study.machine_line, past, study.profile.budget, metric=study.metric) as shown,
+        panel.choose(as_json, plain, sys.stdout, study.machine_line, past, study.profile.budget, keys, study.metric) as shown,
         Notifier(program(notify), shown, study.tag, str(study.folder), past, study.metric) as listener,
     ):
         ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits, crew=crew)

@@ -38,7 +38,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     Returns the failure when it was the machine's: the run is lost. A run that the machine disturbed is invalid, which is no
     failure: the next call does it again, with the same seed.
     """
-    number, k, seed = subject.number, len(subject.runs) + 1, session.state.next_seed()
+    number, k, seed = subject.number, subject.next_k, session.state.next_seed()
     if session.begun is None:
         watch.await_steady(session)
     begun, session.begun = session.begun, None

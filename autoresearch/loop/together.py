@@ -310,7 +310,7 @@ class Together:
             val_bpb=verdict.val_bpb, scores=list(verdict.scores),
         ))  # fmt: skip
         session.follow()
-        draw_lessons(session)
+        draw_lessons(session, self.proposer.views)
         if subject.number == 0:
             baseline.check(session)
             session.note_users_edit()
@@ -467,11 +467,11 @@ class Together:
         session = self.session
         if session.interrupts.requested:
             return Ending(session.interrupts.word, session.interrupts.exit_status)
-        if session.state.open or session.state.best is None or not self._all_here() or session.state.paused:
+        if session.state.open or session.state.best is None or not self._all_here():
             return None
         if over := self._reached(self._done):
             return Ending(over)
-        return self._over if not session.state.to_rebase else None
+        return self._over if not (session.state.to_rebase or session.state.paused) else None
 
     def _end_all(self) -> None:
         """Whatever ends it: what a worker was at is lost, and the next call does it again."""

@@ -46,7 +46,7 @@ class Proposer:
         """end_time: by time.monotonic, for how long one may be waited for."""
         self._session, self._quick, self._share = session, agents.quick, agents.share
         self._thinker = Thinker(agents.slow, session.study.seed) if agents.slow else None
-        self._views = Views(session.study, session.store, session.setup.task)
+        self.views = Views(session.study, session.store, session.setup.task)
         self._sent_back: list[Past] = []  # of the slow agent's present idea
         self._refused: list[str] = []  # why the slow agent's proposals since its last experiment were no use
         self._dropped = 0  # ideas of its, since then
@@ -138,7 +138,7 @@ class Proposer:
         while len(sent_back) < TRIES:
             try:
                 with self._session.interrupts.breakable():
-                    view = self._views.view(self._session.state, sent_back, self.checked)
+                    view = self.views.view(self._session.state, sent_back, self.checked)
                     proposal = replace(agent.propose(view), agent=agent.name)
             except (Exhausted, UsageError) as end:
                 raise NoMore(str(end) or f"the agent {agent.name} has nothing more to propose") from end
@@ -157,7 +157,7 @@ class Proposer:
 
     def _turn(self, thinker: Thinker) -> mix.Turn:
         state, share = self._session.state, self._share if self._quick else 1.0
-        return mix.turn([*self._views.history(state), *self._views.under_way(state, self.checked)], share, thinker.agent.name)
+        return mix.turn([*self.views.history(state), *self.views.under_way(state, self.checked)], share, thinker.agent.name)
 
     def _waiting(self, thinker: Thinker) -> events.Proposed | None:
         """Its first idea that is ready; another agent's, of an earlier call, is left where it is."""
@@ -179,7 +179,7 @@ class Proposer:
             session.record(events.Mix(share=turn.share, wish=turn.wish, reason=turn.reason))
         self._base = (session.state.best or session.state.experiments[0]).commit
         wish = " ".join(filter(None, (self._warning(), turn.wish))) or None
-        view = self._views.view(session.state, self._sent_back, self.checked, wish)
+        view = self.views.view(session.state, self._sent_back, self.checked, wish)
         if expects := getattr(self._quick, "expects", None):
             with suppress(UsageError):  # a train.py without constants
                 view = replace(view, expected=tuple(expects(view)))
