@@ -39,7 +39,6 @@ from autoresearch.workers.work import Crew, Done, Ended, Failed, Gone, Here, Ord
 
 LISTEN_SECONDS = 0.2
 LOOK_SECONDS = 60.0  # between two looks at the machine's conditions, which all runs in between began under
-RUNS_AT_ONCE = (decide.LEAST_RUNS, 8, decide.MAX_RUNS)  # that one experiment in doubt is to have: up to the next of these
 MOST_BASELINE_RUNS = 8  # chosen: more workers than the baseline needs runs would stand still beside it
 
 
@@ -368,14 +367,14 @@ class Together:
             yield from [number] * (count - self._under_way(number))
 
     def _at_once(self, subject: Experiment) -> int:
-        """How many runs of one experiment. Most losers cost one run; what is in doubt has all that a keep needs at once, since keeps
-        come one after another and each waits for them (docs/design/workers.md).
+        """How many runs of one experiment: most losers cost one, and what is in doubt has all that a keep needs at once, since keeps
+        come one after another (docs/design/workers.md).
         """
         known = len(subject.results)
         if self.session.state.best is None:
             needed = decide.BASELINE_RUNS[self.session.study.decide]
             return (max(needed, min(self.crew.count, MOST_BASELINE_RUNS)) if needed > 1 else needed) - known
-        return next(count for count in (*RUNS_AT_ONCE, known + 1) if count > known) - known
+        return max(1, decide.LEAST_RUNS - known)
 
     def _run_again(self, worker: int, number: int) -> None:
         session = self.session
