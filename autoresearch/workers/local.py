@@ -94,13 +94,16 @@ class Local:
 class Process:
     """One, with the thread that hears it. What it says comes with the process, None when it says nothing any more."""
 
-    def __init__(self, worker: int, first: object, said: "queue.SimpleQueue[tuple[Process, Any]]", module: str = MODULE):
-        """first: what it is told first."""
+    def __init__(
+        self, worker: int, first: object, said: "queue.SimpleQueue[tuple[Process, Any]]", module: str = MODULE,
+        variables: dict[str, str] | None = None,
+    ):  # fmt: skip
+        """first: what it is told first. variables: beside ours, which are without secrets."""
         self.worker = worker
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, for as long as it runs
         self._process = start(
             [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-            env=environment() | python_path(),
+            env=environment() | (variables or {}) | _python_path(),
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None, "each is a pipe"
         self._in, self._out = self._process.stdin, self._process.stdout
@@ -146,5 +149,5 @@ class Process:
         said.put((self, None))
 
 
-def python_path() -> dict[str, str]:
+def _python_path() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))}
