@@ -304,7 +304,7 @@ class Together:
         worker = next((worker for worker in self._free() if self.crew.is_home(worker)), None)
         if worker is None:
             return None
-        with self.crew.lent(worker), session.on_device(self._here[worker].device_id):
+        with self.crew.lent(worker), session.on_device(self._here[worker].variables):
             return audits.of_keep(session, subject, keep)
 
     def _give(self, subject: Experiment, verdict: Verdict) -> None:
