@@ -176,7 +176,7 @@ class Together:
             n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, conditions=self._look(), sandbox=session.setup.sandbox,
             device_id=here.device_id or UNSET, worker=worker,
         ))  # fmt: skip
-        if self.crew.is_home(worker):
+        if here.is_child:  # else its worker tells of a sleep, and nobody of others' load
             job.monitor = RunMonitor(session, session.state.experiments[number], job.k, is_alone=False)
 
     def _look(self) -> dict[str, object]:

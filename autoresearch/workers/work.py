@@ -38,6 +38,7 @@ class Here:
     device_id: str | None = None
     processors: frozenset[int] = frozenset()  # that its runs are bound to; empty: any
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, that take its device
+    is_child: bool = False  # a child of the loop's process, whose load can be told from others'
 
 
 @dataclass(frozen=True)
