@@ -3,7 +3,7 @@
 The other side is our own code, never agent code: that runs in the cells which a worker starts, as it does with one worker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -36,6 +36,9 @@ class Here:
 
     device: str  # its class: only workers of one class compare
     device_id: str | None = None
+    processors: frozenset[int] = frozenset()  # that its runs are bound to; empty: any
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, that take its device
+    is_child: bool = False  # a child of the loop's process, whose load can be told from others'
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,21 @@ class Ended:
 
 @dataclass(frozen=True)
 class Gone:
-    """The worker is no more: killed, or its machine left. A new one is on its way, which says Here, unless it is for good."""
+    """The worker is no more: killed, or its machine left. A new one is on its way, or comes with the next machine, and says Here,
+    unless it is for good."""
 
     reason: str
     for_good: bool = False
 
 
-Said = Here | Ready | Under | Refused | Done | Failed | Ended | Gone
+@dataclass(frozen=True)
+class Note:
+    """Of no worker: what a person may want to know, such as a machine that is left out."""
+
+    text: str
+
+
+Said = Here | Ready | Under | Refused | Done | Failed | Ended | Gone | Note
 LAST = (Refused, Done, Failed, Ended)  # what a worker says last of an order
 
 
@@ -103,7 +114,7 @@ class Crew(Protocol):
 
     @property
     def count(self) -> int:
-        """How many there are to be."""
+        """How many there are to be. It may grow: what a worker beyond it says first is Here."""
         ...
 
     def order(self, worker: int, order: Order) -> None: ...
