@@ -22,7 +22,6 @@ import random
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,7 +57,6 @@ HOURS = {1: 12.0, 2: 7.0, 4: 4.0, 8: 2.6}  # that a night of so many workers las
 # So many runs in all are begun at once for an experiment that is in doubt: up to the next of these, then one by one.
 LOOKS = {
     "one by one": (1,), "doubled": (1, 2, 4, 5), "to 5 at once": (1, 5), "to 5 at once, then 3": (1, 5, 8, 11),
-    "to 11 at once": (1, 11),
 }  # fmt: skip
 USUAL = "to 5 at once"
 AT_HOURS = (0, 0.5, 1, 1.5, 2, 2.4, 3, 4, 5, 6, 7, 8, 12)
@@ -495,31 +493,40 @@ def main() -> None:
     tpe = not options.without_tpe
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
 
-        def nights(name: str, workers: int, *how: str) -> list[dict]:
-            """how: of the Lab's; none: of the loop's own."""
-            begin, night = time.perf_counter(), lab_night if how else loops_night
-            found = pool.starmap(night, [(workers, seed, tpe, *how) for seed in range(options.seeds)], chunksize=1)
-            row = summary(found)
-            cells = " ".join(f"{at:g} h {1e3 * q[1]:.1f} ({1e3 * q[0]:.1f}-{1e3 * q[2]:.1f})" for at, q in row["hours"].items())
-            counts = ", ".join(f"{row[key]:.1f} {key}" for key in COUNTS)
-            print(f"{name}: {cells}; {counts} [{time.perf_counter() - begin:.0f} s]", flush=True)
+        def nights(cases: dict[str, tuple]) -> dict[str, list[dict]]:
+            """Of each case: its workers, and how the Lab does it; without that, the loop itself."""
+            begun = {
+                name: pool.starmap_async(
+                    lab_night if how else loops_night, [(workers, seed, tpe, *how) for seed in range(options.seeds)], chunksize=1
+                )
+                for name, (workers, *how) in cases.items()
+            }
+            found = {}
+            for name, rows in begun.items():
+                found[name] = rows.get()
+                row = summary(found[name])
+                cells = " ".join(f"{at:g} h {1e3 * q[1]:.1f} ({1e3 * q[0]:.1f}-{1e3 * q[2]:.1f})" for at, q in row["hours"].items())
+                print(f"{name}: {cells}; " + ", ".join(f"{row[key]:.1f} {key}" for key in COUNTS), flush=True)
             return found
+
+        def compared(cases: dict[str, tuple]) -> dict:
+            return about | {"excess_bpb": {name: summary(rows) for name, rows in nights(cases).items()}}
 
         about = {"landscapes": options.seeds, "tpe": tpe, "python": platform.python_version()}
         if "workers" in options.parts:
-            found = {workers: nights(f"{workers} workers", workers) for workers in HOURS}
-            goal = statistics.median(night["hours"][HOURS[1]] for night in found[1])
+            found = nights({str(workers): (workers,) for workers in HOURS})
+            goal = statistics.median(night["hours"][HOURS[1]] for night in found["1"])
             part = table["workers"] = about | {"excess_bpb": {workers: summary(rows) for workers, rows in found.items()}}
             part["goal_bpb"] = goal
             part["hours_to_goal"] = {
-                workers: hours_to(goal, [night["excess"] for night in rows], HOURS[workers]) for workers, rows in found.items()
+                workers: hours_to(goal, [night["excess"] for night in rows], HOURS[int(workers)]) for workers, rows in found.items()
             }
             print(f"excess of one worker after {HOURS[1]:g} h: {1e3 * goal:.1f}; hours to it: {part['hours_to_goal']}", flush=True)
         if "ways" in options.parts:
-            table["ways"] = about | {"excess_bpb": {way: summary(nights(f"8 workers, {way}", 8, way, USUAL)) for way in WAYS}}
+            table["ways"] = compared({way: (8, way, USUAL) for way in WAYS})
         if "looks" in options.parts:
-            rows = {looks: summary(nights(f"8 workers, looks {looks}", 8, WAYS[0], looks)) for looks in LOOKS}
-            table["looks"] = about | {"excess_bpb": rows}
+            counts = [workers for workers in HOURS if workers > 1]
+            table["looks"] = compared({f"{workers}, {looks}": (workers, WAYS[0], looks) for workers in counts for looks in LOOKS})
         if "keeps" in options.parts:
             part = table["false_keeps"] = {"one_worker_is_the_loops_own": is_the_loops_own(50), "nights": options.nights}
             print(f"one worker does what loop/night.py does: {part['one_worker_is_the_loops_own']}")

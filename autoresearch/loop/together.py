@@ -374,7 +374,7 @@ class Together:
             yield from [number] * (count - self._under_way(number))
 
     def _at_once(self, subject: Experiment) -> int:
-        """How many runs of one experiment: most losers cost one, and what is in doubt has all that a keep needs at once, since keeps
+        """How many runs of one experiment. Most losers cost one; what is in doubt has all that a keep needs at once, since keeps
         come one after another (docs/design/workers.md).
         """
         known = len(subject.results)
