@@ -14,6 +14,7 @@ from virtual_crew import Virtual
 
 from autoresearch.report import answers
 from autoresearch.report.page import html
+from autoresearch.report.page.table import head
 from autoresearch.study import follow, inbox
 from autoresearch.study.inbox import Request
 from autoresearch.study.ledger import Ledger, read
@@ -45,6 +46,8 @@ def test_status_and_watch_tell_every_run(two_open, typed):
     assert [(one["experiment"], one["run"], one["worker"]) for one in facts["under_way"]] == [(2, 1, 1), (3, 1, 2), (1, 2, 3)]
     said = " ".join(typed("status", *here)[1].split())
     assert "under way worker 1: experiment 2, run 1: idea 2; worker 2: experiment 3, run 1: idea 3; worker 3: experiment 1" in said
+    table = head(study, state_of(study), lambda one: None, "2026-01-01T00:00:00", process=1)
+    assert table["standing"] == "running: experiment 2; experiment 3; the best, 1"
     folder = study.runs / "0003-1"
     folder.mkdir()
     (folder / "train.py").touch()
