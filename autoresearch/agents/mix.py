@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.agents.base import REJECTED, SKIPPED, Agent, Past
+from autoresearch.agents.base import REJECTED, RUNNING, SKIPPED, Agent, Past
 from autoresearch.agents.judged import STARTS, judged
 from autoresearch.categories import CODE
 
@@ -38,9 +38,12 @@ class Turn:
 
 
 def turn(history: Sequence[Past], share: float, thinker: str) -> Turn:
-    """history: every experiment and what failed before its training, in order. thinker: the name of the LLM's agent."""
+    """history: every experiment and what failed before its training, in order, then what is under way: of that the next verdict is
+    probably a discard. thinker: the name of the LLM's agent.
+    """
     experiments = [past for past in history if past.status not in (REJECTED, SKIPPED)]
-    since = _since_keep(experiments)
+    decided = [past for past in experiments if past.status != RUNNING]
+    since = _since_keep(decided) + (len(decided) < len(experiments))
     wish, reason = None, "as asked for"
     if since >= STALL:
         share = min(1.0, STALL_FACTOR * share)

@@ -43,10 +43,8 @@ def try_edit(
     finally:
         is_there = path.is_file() and path.read_bytes() == train_py.encode("utf-8")
         if tried is None and before is not None and is_there:
-            texts = [
-                text_of(study.folder, pending.commit) for pending in _state_of(study).open
-            ]  # what was to be finished first, too
-            if train_py not in texts:
+            left = _state_of(study).open  # it may be another's, that was to be finished first
+            if all(text_of(study.folder, pending.commit) != train_py for pending in left):
                 durable.write(path, before)
 
 
@@ -83,8 +81,8 @@ def _try_work_tree(
 
 def _pending_with(session: Session, text: str) -> int | None:
     """The experiment that a killed `try` of this same text left behind."""
-    pending = (one for one in session.state.open if one.number > 0)
-    return next((one.number for one in pending if session.store.text(one.commit) == text), None)
+    same = (one.number for one in session.state.open if one.number > 0 and session.store.text(one.commit) == text)
+    return next(same, None)
 
 
 def _check(session: Session, text: str) -> None:

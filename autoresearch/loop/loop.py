@@ -20,7 +20,7 @@ from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, ending_of, stop_if_asked
 from autoresearch.loop.together import Together
 from autoresearch.propose.proposer import Proposer
-from autoresearch.propose.views import draw_lessons
+from autoresearch.propose.views import Views, draw_lessons
 from autoresearch.report.page import html
 from autoresearch.run.setup import Setup
 from autoresearch.study import decide, events
@@ -78,7 +78,7 @@ def run_study(
                 pending = session.state.pending
                 number = pending.number if pending else begin(session, proposer)
                 proposer.expect_last(done + 1 == until.experiments)
-                finish(session, number)
+                finish(session, number, proposer.views)
                 done += 1
                 if done % PICTURE_EVERY == 0:
                     session.draw()
@@ -92,8 +92,8 @@ def run_study(
         return ending
 
 
-def finish(session: Session, number: int) -> None:
-    """Train and score an experiment until its scores decide, then keep or discard it."""
+def finish(session: Session, number: int, views: Views | None = None) -> None:
+    """Train and score an experiment until its scores decide, then keep or discard it. views: that know the past already."""
     while True:
         step = next_step(session.state, number, session.study.decide, session.setup.constraints)
         if isinstance(step, Audit):
@@ -107,7 +107,7 @@ def finish(session: Session, number: int) -> None:
         scores=list(step.scores),
     ))  # fmt: skip
     session.follow()
-    draw_lessons(session)
+    draw_lessons(session, views)
     check_best(session)
 
 

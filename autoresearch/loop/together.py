@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from autoresearch.agents.base import Proposal
+from autoresearch.agents.base import RUNNING, Past, Proposal
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure, UsageError
 from autoresearch.loop import audits, baseline, runs
@@ -26,7 +26,6 @@ from autoresearch.loop.next_step import Audit, RunNext, Verdict, next_step
 from autoresearch.loop.steering import PAUSED, Steering
 from autoresearch.loop.stop import ENVIRONMENT_TRIES, ENVIRONMENT_WAIT_SECONDS, Ending, Stop
 from autoresearch.loop.watch import Disturbed, RunMonitor
-from autoresearch.propose.proposals import program_key
 from autoresearch.propose.proposer import NoMore, Proposer
 from autoresearch.propose.views import draw_lessons
 from autoresearch.run.setup import Progress
@@ -35,6 +34,7 @@ from autoresearch.study.events import REBASED
 from autoresearch.study.session import PICTURE_EVERY, Session
 from autoresearch.study.state import Experiment
 from autoresearch.study.validity import SUSPENDED_SECONDS, Watched
+from autoresearch.text import described
 from autoresearch.workers.work import Crew, Done, Ended, Failed, Gone, Here, Order, Ready, Refused, Said, Under
 
 LISTEN_SECONDS = 0.2
@@ -156,7 +156,7 @@ class Together:
         job.number = start(session, proposal, None, job.base)
         job.proposal = None
         session.checked.discard(job.order.folder)
-        self._no_longer_checked(proposal)
+        self._say_checked()
         self.proposer.accepted(proposal)
         if self._is_of_another_base(session.state.experiments[job.number]):
             return self._unwant(worker, job)  # _decide ends it
@@ -183,7 +183,7 @@ class Together:
         session, proposal, failure = self.session, job.proposal, RunFailed(word.kind, word.reason)
         assert proposal is not None, "a run that does not wait has a result"
         session.checked.discard(job.order.folder)
-        self._no_longer_checked(proposal)
+        self._say_checked()
         if not job.is_wanted:
             return
         if session.lost_its_room(session.study.runs / job.order.folder):
@@ -248,7 +248,7 @@ class Together:
         """A proposal whose check came to no end is checked again."""
         if (proposal := job.proposal) is not None:
             self.session.checked.discard(job.order.folder)
-            self._no_longer_checked(proposal)
+            self._say_checked()
             if job.is_wanted:
                 self._returned.append((proposal, job.base or 0))
 
@@ -310,7 +310,7 @@ class Together:
             val_bpb=verdict.val_bpb, scores=list(verdict.scores),
         ))  # fmt: skip
         session.follow()
-        draw_lessons(session)
+        draw_lessons(session, self.proposer.views)
         if subject.number == 0:
             baseline.check(session)
             session.note_users_edit()
@@ -400,8 +400,8 @@ class Together:
         job = self._job(proposal.train_py, folder.name, True)
         job.proposal, job.base = proposal, base
         session.checked.add(folder.name)
-        self.proposer.checked[program_key(proposal.train_py)] = proposal
         self._jobs[worker] = job
+        self._say_checked()
         self.crew.order(worker, job.order)
         return True
 
@@ -443,8 +443,13 @@ class Together:
         best = self.session.state.best
         return best is not None and subject.base not in (None, best.number)
 
-    def _no_longer_checked(self, proposal: Proposal) -> None:
-        self.proposer.checked.pop(program_key(proposal.train_py), None)
+    def _say_checked(self) -> None:
+        """To the proposer: what may be an experiment soon."""
+        first, checked = len(self.session.state.experiments), [job.proposal for job in self._jobs.values() if job.proposal]
+        self.proposer.checked = tuple(
+            Past(first + k, described(one.description), RUNNING, None, one.train_py, agent=one.agent)
+            for k, one in enumerate(checked)
+        )
 
     def _enough(self) -> bool:
         """Whether no new experiment is begun in this call."""
@@ -462,11 +467,11 @@ class Together:
         session = self.session
         if session.interrupts.requested:
             return Ending(session.interrupts.word, session.interrupts.exit_status)
-        if session.state.open or session.state.best is None or not self._all_here() or session.state.paused:
+        if session.state.open or session.state.best is None or not self._all_here():
             return None
         if over := self._reached(self._done):
             return Ending(over)
-        return self._over if not session.state.to_rebase else None
+        return self._over if not (session.state.to_rebase or session.state.paused) else None
 
     def _end_all(self) -> None:
         """Whatever ends it: what a worker was at is lost, and the next call does it again."""

@@ -46,15 +46,16 @@ class Proposer:
         """end_time: by time.monotonic, for how long one may be waited for."""
         self._session, self._quick, self._share = session, agents.quick, agents.share
         self._thinker = Thinker(agents.slow, session.study.seed) if agents.slow else None
-        self._views = Views(session.study, session.store, session.setup.task)
+        self.views = Views(session.study, session.store, session.setup.task)
         self._sent_back: list[Past] = []  # of the slow agent's present idea
         self._refused: list[str] = []  # why the slow agent's proposals since its last experiment were no use
         self._dropped = 0  # ideas of its, since then
         self._failed_in_a_row = 0
         self._end_time = end_time
         self._is_last = False
-        self.checked: dict[str, Proposal] = {}  # by program_key: those of several workers that are no experiments yet
         self._base = ""  # the commit that the slow agent's present idea edits
+        self.checked: tuple[Past, ...] = ()  # RUNNING: what is tried and is no experiment yet; the loop says
+        self._given: dict[str, str] = {}  # text by the commit of the slow agent's idea, of what `next` gave out
         # Git may have dropped what had no ref: it is asked again.
         known = [idea for idea in session.state.waiting if session.store.has(idea.commit) and session.store.has(idea.base)]
         session.state.waiting = known
@@ -137,7 +138,7 @@ class Proposer:
         while len(sent_back) < TRIES:
             try:
                 with self._session.interrupts.breakable():
-                    view = self._views.view(self._session.state, sent_back)
+                    view = self.views.view(self._session.state, sent_back, self.checked)
                     proposal = replace(agent.propose(view), agent=agent.name)
             except (Exhausted, UsageError) as end:
                 raise NoMore(str(end) or f"the agent {agent.name} has nothing more to propose") from end
@@ -154,42 +155,31 @@ class Proposer:
 
     # The slow agent
 
-    def _turn(self, thinker: Thinker, running: Past | None = None) -> mix.Turn:
-        history = self._views.history(self._session.state)
-        share = self._share if self._quick else 1.0
-        return mix.turn([*history, running] if running else history, share, thinker.agent.name)
+    def _turn(self, thinker: Thinker) -> mix.Turn:
+        state, share = self._session.state, self._share if self._quick else 1.0
+        return mix.turn([*self.views.history(state), *self.views.under_way(state, self.checked)], share, thinker.agent.name)
 
     def _waiting(self, thinker: Thinker) -> events.Proposed | None:
-        """Its first idea that is ready; another agent's, of an earlier call, is left where it is. One is checked at a time."""
-        if any(proposal.agent == thinker.agent.name for proposal in self.checked.values()):
-            return None
-        return next((idea for idea in self._session.state.waiting if idea.agent == thinker.agent.name), None)
+        """Its first idea that is ready; another agent's, of an earlier call, is left where it is."""
+        checked = {past.train_py for past in self.checked}
+        ideas = (idea for idea in self._session.state.waiting if idea.agent == thinker.agent.name)
+        return next((idea for idea in ideas if self._given.get(idea.commit) not in checked), None)
 
     def _wants_answer(self, thinker: Thinker) -> bool:
         """Whether it is to propose the next experiment, and has not done so."""
         if self._waiting(thinker) or not self._session.state.experiments:
             return False
-        return bool(self._sent_back) or self._turn(thinker, self._running()).is_thinkers
-
-    def _running(self) -> Past | None:
-        """The experiment without a verdict, as the discard that it probably is."""
-        experiment = self._session.state.pending
-        if experiment is None or experiment.number == 0:
-            return None
-        text = self._session.store.text(experiment.commit)
-        return Past(experiment.number, experiment.description, "discard", None, text, agent=experiment.agent)
+        return bool(self._sent_back) or self._turn(thinker).is_thinkers
 
     def _think(self, thinker: Thinker) -> None:
-        session, running = self._session, self._running()
-        turn = self._turn(thinker, running)
+        session, turn = self._session, self._turn(thinker)
         last = session.state.mix
         share, wish = (last.share, last.wish) if last else (self._share, None)
         if (turn.share, turn.wish is None) != (share, wish is None):
             session.record(events.Mix(share=turn.share, wish=turn.wish, reason=turn.reason))
-        words = running.description if running else None
         self._base = (session.state.best or session.state.experiments[0]).commit
         wish = " ".join(filter(None, (self._warning(), turn.wish))) or None
-        view = self._views.view(session.state, self._sent_back, running=words, wish=wish)
+        view = self.views.view(session.state, self._sent_back, self.checked, wish)
         if expects := getattr(self._quick, "expects", None):
             with suppress(UsageError):  # a train.py without constants
                 view = replace(view, expected=tuple(expects(view)))
@@ -249,6 +239,7 @@ class Proposer:
         while waiting := self._waiting(thinker):
             proposal, reason = self._on_the_best(waiting)
             if reason is None:
+                self._given[waiting.commit] = proposal.train_py
                 return proposal
             self._record_rejected(proposal, reason)
             if waiting.rank is UNSET:
@@ -303,10 +294,10 @@ class Proposer:
     # Both
 
     def _objection(self, text: str) -> str | None:
-        if reason := objection(text, self._session.state):
-            return reason
-        same = self.checked.get(program_key(text)) if self.checked else None
-        return f"this program is being checked, to be trained: {one_line(same.description)}" if same else None
+        reason = objection(text, self._session.state)
+        if reason is None and self.checked and program_key(text) in {program_key(past.train_py) for past in self.checked}:
+            return "this program is under way"
+        return reason
 
     def _past(self, proposal: Proposal, reason: str) -> Past:
         number = len(self._session.state.experiments)

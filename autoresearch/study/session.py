@@ -82,7 +82,8 @@ class Session:
         self.interrupts.say = self.note
         self._disk = disk.Disk(study.state_folder)
         self._behind: set[str] = set()  # what is drawn from the ledger, and could not be drawn the last time
-        self._pruned: set[str] = set()  # run folders that need no second look
+        self._results = table.Results(study.folder / "results.tsv")
+        self._heavy = {folder.name for folder in study.runs.glob("*/")}  # run folders that may hold more than what stays of a run
         self._conditions: Conditions | None = None  # at the last look
         self.scored_here: set[str] = set()  # folders of the runs that this process has made
         self.checked: set[str] = set()  # folders of first runs that are no experiments yet
@@ -222,8 +223,7 @@ class Session:
             for note in self.drawn("the branch and train.py", update) or []:
                 self.note(note)
         self._prune_runs()
-        rows = table.tsv(self.state.experiments, self.state.metric)
-        self.drawn("results.tsv", lambda: durable.write(self.study.folder / "results.tsv", rows))
+        self.drawn("results.tsv", lambda: self._results.draw(self.state))
 
     def drawn(self, what: str, draw: Callable[[], Result]) -> Result | None:
         """Draw something of the ledger. Where somebody else is in the way (git's lock in an editor's hands, a table that is open in
@@ -266,7 +266,7 @@ class Session:
 
     def empty_folder(self, name: str) -> Path:
         folder = self.study.runs / name
-        self._pruned.discard(folder.name)
+        self._heavy.add(folder.name)
         self.persist(lambda: durable.make_folder(self.study.runs))
         if folder.exists():
             self.persist(lambda: durable.remove_tree(folder))
@@ -279,16 +279,19 @@ class Session:
         self._check_terms()
         if self.state.skipped_line:
             self.note(self.state.skipped_line)
+        named = self.store.named()
         for subject in self.state.experiments:
             if not self.store.has(subject.commit):
                 raise StoredStateError(
                     f"{self.study.folder / '.git'} has lost the commit {subject.commit} of experiment {subject.number};"
                     " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
                 )
-            self.persist(partial(self.store.name, subject.number, subject.commit))
+            if named.get(str(subject.number)) != subject.commit:
+                self.persist(partial(self.store.name, subject.number, subject.commit))
         for k, rejected in enumerate(self.state.rejections, 1):
             assert rejected.commit, "the state has those with a commit here"
-            self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
+            if named.get(f"rejected-{k}") != rejected.commit:
+                self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
         for n, k in list(self.state.under_way):
             self.record(events.Lost(n=n, k=k, reason="it was cut short; the same commit runs again"))
         self.follow()
@@ -314,12 +317,12 @@ class Session:
         needed = {run.folder for run in best.weighty} if best else set()
         needed |= {run.folder for pending in self.state.open for run in pending.runs}
         needed |= {run.folder for run in self.state.under_way.values()} | self.checked
-        for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
-            if folder.name not in needed and folder.name not in self._pruned and not folder.is_symlink():
-                self._pruned.add(folder.name)
-                for path in folder.iterdir():
-                    if path.name not in _KEPT_FILES:
-                        files.remove(path)
+        for name in self._heavy - needed:
+            folder = self.study.runs / name
+            for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():
+                if path.name not in _KEPT_FILES:
+                    files.remove(path)
+            self._heavy.discard(name)
 
     def stop(self, reason: str) -> None:
         """The last word of a call; unlike `record` it does not wait for space."""

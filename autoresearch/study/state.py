@@ -25,7 +25,7 @@ from autoresearch.run.constraints import Constraints
 from autoresearch.study import events, places
 from autoresearch.study.decide import CHECK_RUNS
 from autoresearch.study.validity import Reference
-from autoresearch.text import one_line
+from autoresearch.text import described, one_line
 
 
 @dataclass
@@ -193,6 +193,24 @@ class Skipped:
     reason: str
 
 
+@dataclass
+class Spent:
+    """What the trainings that ended with a result took, in all."""
+
+    trainings: int = 0
+    trained_seconds: float = 0.0
+    total_seconds: float = 0.0  # with start-up and scoring
+    joules: float = 0.0
+    metered: int = 0  # trainings whose energy is known
+
+    def add(self, run: Run, result: RunResult) -> None:
+        self.trainings += 1
+        self.trained_seconds += result.training_seconds or 0.0
+        self.total_seconds += result.total_seconds or 0.0
+        self.joules += run.joules or 0.0
+        self.metered += run.joules is not None
+
+
 _SHOWN = 3  # of those, in the one line about them
 LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
 USUAL = 20  # how many of the last experiments say how long one takes
@@ -200,7 +218,11 @@ USUAL = 20  # how many of the last experiments say how long one takes
 
 @dataclass
 class State:
-    """Where a study stands, from its events alone."""
+    """Where a study stands, from its events alone.
+
+    What is asked for after each event is counted as it comes (`spent`, `kept`, `counts`), and what is drawn of every experiment
+    follows `changes`: so an event costs the same, however long the study is.
+    """
 
     study: events.Study | None = None
     experiments: list[Experiment] = field(default_factory=list)
@@ -209,6 +231,11 @@ class State:
     open: list[Experiment] = field(default_factory=list)  # without a verdict: with one worker at most one, the last
     under_way: dict[tuple[int, int], Run] = field(default_factory=dict)  # (experiment, k) -> run without a result
     to_rebase: list[int] = field(default_factory=list)  # experiments whose edit is to be made again, on the best
+    kept: list[Experiment] = field(default_factory=list)  # in the order of their verdicts, the baseline first and the best last
+    changes: list[int] = field(
+        default_factory=list
+    )  # which experiment each event was of; one that was sent back has the next number
+    spent: Spent = field(default_factory=Spent)
     keys: dict[str, int] = field(default_factory=dict)  # program -> the experiment that tried it
     rejections: list[events.Rejected] = field(default_factory=list)  # what failed in its two steps before the clock: no experiments
     rejected_keys: dict[str, str] = field(default_factory=dict)  # program -> why it failed before its training
@@ -233,6 +260,7 @@ class State:
     last_stop: str | None = None
     last_startup_seconds: float | None = None  # of the last run that has a result
     skipped: list[Skipped] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
 
     @classmethod
     def from_events(cls, entries: Iterable[object]) -> "State":
@@ -273,20 +301,19 @@ class State:
     @property
     def noise(self) -> Noise | None:
         """The spread between seeds on this machine, from the baseline and what was kept (noise.py says why)."""
-        groups = [experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"]
-        return pooled_noise(groups, self.metric)
+        return pooled_noise([experiment.noise_group for experiment in self.kept], self.metric)
 
     @property
     def noise_at_best(self) -> Noise | None:
         """What decides. Paired scores are ratios: what makes a program ten times as fast makes their spread ten times smaller."""
         if self.best is None or all(result.level is None for result in self.best.results):
             return self.noise
-        groups = [experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"]
+        groups = [experiment.noise_group for experiment in self.kept]
         return pooled_noise(at_level([group for group in groups if group], mean(self.best.counted)), self.metric) or self.noise
 
     def spread(self, quantity: str, at: float) -> float | None:
         """Its standard deviation between runs of one commit, about the value `at`: by the baseline and what was kept."""
-        kept = [experiment for experiment in self.experiments if experiment.verdict == "keep" or experiment.number == 0]
+        kept = self.kept or self.experiments[:1]  # the baseline, while it is measured
         groups = [[known[quantity] for run in one.runs if quantity in (known := run.quantities)] for one in kept]
         return quantities.spread(quantity, at, groups)
 
@@ -365,8 +392,11 @@ class State:
 
     def counts(self) -> dict[str, int]:
         """keep, discard and crash; the baseline is none of them, nor what was rebased: its edit counts where it is made again."""
-        words = [experiment.verdict for experiment in self.experiments[1:] if experiment.state != events.REBASED]
-        return {word: words.count(word) for word in ("keep", "discard", "crash")}
+        return dict(self._counts)
+
+    def changed(self, since: int) -> set[int]:
+        """The experiments that changed since `changes` had that length. One that is not there yet may be among them."""
+        return set(self.changes[since:])
 
     def apply(self, entry: object, line: int = 0) -> bool:
         """Take one event in, or skip it. Whether it was taken; one that is not known here is, and changes nothing."""
@@ -391,6 +421,8 @@ class State:
     def _take(self, event: events.Event) -> None:
         if isinstance(name := getattr(event, "id", None), str):
             self.requests.add(name)
+        if isinstance(number := getattr(event, "n", None), int):
+            self.changes.append(number)
         match event:
             case events.Study():
                 self.study = event
@@ -469,7 +501,7 @@ class State:
         if event.again is not UNSET:
             self.to_rebase.remove(event.again)
             return
-        if tried := next((idea for idea in self.waiting if idea.agent == event.agent), None):
+        if tried := next((idea for idea in self.waiting if _is_of(idea, event)), None):
             self.waiting.remove(tried)
         if event.agent == events.PERSON:
             del self.handed[:1]
@@ -482,6 +514,7 @@ class State:
         )  # fmt: skip
         if self.best is None:
             self.experiments.clear()  # a baseline that failed is tried again as number 0
+            self.spent = Spent()
         self.experiments.append(started)
         self.open.append(started)
         self.keys.setdefault(started.key, started.number)
@@ -504,6 +537,7 @@ class State:
             run.joules = event.watched.joules
             run.disturbed = event.watched.state and f"{event.watched.state}: {event.watched.reason}"
             self.reference.apply_run(event.watched)
+        self.spent.add(run, result)
 
     def _use(self, seed: int) -> None:
         """A result's seed. `seeds` holds those alone that came before a smaller one's: with one worker none."""
@@ -519,17 +553,28 @@ class State:
         experiment.verdict, experiment.state = event.verdict, event.state
         experiment.reason, experiment.scores = event.reason, event.scores
         experiment.decided = event.time or None
-        self.open.remove(experiment)
+        self.open = [one for one in self.open if one is not experiment]
         if event.state == events.REBASED:
             self.to_rebase.append(event.n)
+        if experiment.number > 0 and event.state != events.REBASED:
+            self._counts[event.verdict] += 1
         if experiment.verdict == "keep":
             self.best = experiment
+            self.kept.append(experiment)
 
     def _revoke(self, event: events.Revoked) -> None:
         experiment = self.experiments[event.n]
         experiment.verdict, experiment.state, experiment.reason = "discard", event.state, event.reason
         experiment.scores, experiment.again = [], []
-        self.best = next(experiment for experiment in reversed(self.experiments) if experiment.verdict == "keep")
+        self._counts["keep"] -= 1
+        self._counts["discard"] += 1
+        self.kept.pop()
+        self.best = self.kept[-1]
+
+
+def _is_of(idea: events.Proposed, event: events.Start | events.Rejected) -> bool:
+    """Whether it is what was started or rejected; several of an agent may be checked at once."""
+    return idea.agent == event.agent and described(idea.description) == described(event.description)
 
 
 def sound(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from autoresearch.errors import UsageError
+from autoresearch.hardware import slots
 from autoresearch.run.setup import Setup
 from autoresearch.study.workspace import Study
-from autoresearch.workers import slots
 from autoresearch.workers.local import Local
 from autoresearch.workers.process import Post
 from autoresearch.workers.work import Crew

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 
+from autoresearch.hardware import slots
 from autoresearch.paths import PACKAGE
 from autoresearch.processes import end_tree, environment, start
-from autoresearch.workers import slots
 from autoresearch.workers.process import END, GO, Post
 from autoresearch.workers.work import LAST, Gone, Here, Order, Said
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from autoresearch.errors import AutoresearchError
+from autoresearch.hardware.slots import Slot
 from autoresearch.sandbox import levels
 from autoresearch.study import terms, workspace
-from autoresearch.workers.slots import Slot
 from autoresearch.workers.work import Gone, Here, Order, Said
 from autoresearch.workers.worker import Worker
 

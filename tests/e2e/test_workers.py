@@ -13,10 +13,10 @@ import studies
 from test_together import Ideas, sound
 
 from autoresearch.agents.mix import Agents
+from autoresearch.hardware.slots import Slot
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.workers.local import Local
 from autoresearch.workers.process import Post
-from autoresearch.workers.slots import Slot
 
 pytestmark = pytest.mark.slow
 

@@ -50,7 +50,7 @@ def read_all(events: list) -> State:
     state = State.from_events(events)
     assert len(state.skipped) + len(sound(events)) == len(events)
     json.dumps([answers.record(one) for one in state.experiments])
-    table.tsv(state.experiments, state.metric)
+    [table.row(one, state.metric) for one in state.experiments]
     results.lines(state.experiments, state.metric)
     for one in state.experiments:
         shown = {"ref": "r", "diff": "", "log_tail": "", "startup_seconds": one.startup_seconds, "baseline_startup_seconds": None}

@@ -34,9 +34,11 @@ class Texts:
         self._keys: set[Key] = set()
         self._tried: list[dict[str, Value]] = []
         self._learnt: set[tuple[int, str]] = set()
+        self._under_way: dict[Key, dict[str, Value]] = {}
 
-    def learn(self, history: tuple[Past, ...]) -> None:
-        """Take in what is new in the history."""
+    def learn(self, history: tuple[Past, ...], under_way: tuple[Past, ...] = ()) -> None:
+        """Take in what is new in the history; and what is under way now, which may yet be dropped without a trace."""
+        self._under_way = {text.key(): text.values for past in under_way if (text := parsed(past.train_py))}
         for past in history:
             if (past.number, past.train_py) in self._learnt:  # a text that was sent back has its successor's number
                 continue
@@ -48,12 +50,13 @@ class Texts:
                 self.first_values = text.values | self.first_values
 
     def knows(self, text: Text, changes: Mapping[str, Value]) -> bool:
-        """Whether text with these changes is an experiment of the past."""
-        return text.key(changes) in self._keys
+        """Whether text with these changes is an experiment, of the past or under way."""
+        key = text.key(changes)
+        return key in self._keys or key in self._under_way
 
     def holds(self, changes: Mapping[str, Value]) -> bool:
         """Whether some experiment had all these values at once, whatever else it changed."""
-        return any(changes.items() <= values.items() for values in self._tried)
+        return any(changes.items() <= values.items() for values in (*self._tried, *self._under_way.values()))
 
 
 @lru_cache(maxsize=8192)
