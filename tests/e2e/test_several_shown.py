@@ -98,6 +98,7 @@ def test_a_rebased_edit_is_told_from_both_ends(tmp_path, corpus, typed):
     shown = typed("show", "3", *here)[1]
     assert "judged against experiment 1; the edit of experiment 2, made again" in shown and ", worker " in shown
     assert [line.split()[3] for line in typed("results", *here)[1].splitlines()[1:]] == ["baseline", "keep", "rebased", "keep"]
+    assert "2 tried: 2 kept, 0 no better" in (study.state_folder / "lessons.md").read_text(encoding="utf-8")
     page = html.write(study, answers.state_of(study))
     with launched() as browser:
         for n, words in ((2, "an edit of experiment 0 · rebased as experiment 3"), (3, "experiment 1 · experiment 2 made again")):
