@@ -147,6 +147,12 @@ _OPTIONS = {
         help="How many experiments train at once. auto: one on each device of the study's kind, or on shares of the cores where a "
         "computer gains by it; ray: on the machines of a Ray cluster. Default: 1.",
     ),
+    "address": click.option(
+        "--address",
+        type=Text(),
+        metavar="HOST:PORT",
+        help="The Ray cluster of --workers ray. Default: RAY_ADDRESS, else a Ray of its own on this computer.",
+    ),
     "autotune": click.option(
         "--autotune",
         type=_Autotune(),

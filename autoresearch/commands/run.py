@@ -28,7 +28,8 @@ AGENT_OPTIONS = (
 @options(
     "workspace", "task", "profile", "autotune", "backend", "device", "corpus", "agent", "model", "base_url", "max_cost",
     "max_tokens_per_experiment", "context", "command", "command_env", "agent_fence", "mix", "tag", "experiments", "hours",
-    "workers", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "notify", "json", "plain",
+    "workers", "address", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "notify", "json",
+    "plain",
 )  # fmt: skip
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> None:
@@ -52,8 +53,8 @@ def command(context: click.Context, /, **given: Any) -> None:
 
 
 def night(
-    *, workspace: Path | None, workers: int | str | None, experiments: int | None, hours: float | None, sandbox: str,
-    on_battery: bool, notify: str | None, as_json: bool, plain: bool, **chosen: Any,
+    *, workspace: Path | None, workers: int | str | None, address: str | None, experiments: int | None, hours: float | None,
+    sandbox: str, on_battery: bool, notify: str | None, as_json: bool, plain: bool, **chosen: Any,
 ) -> "tuple[Study, Ending]":  # fmt: skip
     """All of it but the last words; what it is called with are the options."""
     from autoresearch import agents
@@ -77,6 +78,7 @@ def night(
     program(notify)  # before anything is made
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
+    cluster = crews.joined(workers, address)
     limits = constraints.asked(chosen)
     asked = chosen | {"hours": hours, "experiments": experiments, "workers": workers}
     folder = workspaces.locate(workspace, chosen["tag"])
@@ -100,7 +102,7 @@ def night(
         with doing(CHOOSING, quiet=as_json, plain=plain):
             proposers, reasons = agents.choose(asked, seed)  # first: what can't work leaves no study behind
         study, setup = new.make(folder, asked, say, partial(bars, quiet=as_json, plain=plain), level)
-    crew = crews.choose(workers, study, setup, say)
+    crew = crews.choose(workers, study, setup, say, cluster)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     if warning := disk.warning(study.folder):
         say(f"folder    {warning}")

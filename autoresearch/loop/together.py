@@ -35,7 +35,7 @@ from autoresearch.study.session import PICTURE_EVERY, Session
 from autoresearch.study.state import Experiment
 from autoresearch.study.validity import SUSPENDED_SECONDS, Watched
 from autoresearch.text import described
-from autoresearch.workers.work import Crew, Done, Ended, Failed, Gone, Here, Order, Ready, Refused, Said, Under
+from autoresearch.workers.work import Crew, Done, Ended, Failed, Gone, Here, Note, Order, Ready, Refused, Said, Under
 
 LISTEN_SECONDS = 0.2
 LOOK_SECONDS = 60.0  # between two looks at the machine's conditions, which all runs in between began under
@@ -111,6 +111,11 @@ class Together:
         match word:
             case Here():
                 self._here[worker] = word
+                self._gone.discard(worker)
+                if self.crew.count > self.session.state.workers:
+                    self.session.record(events.Workers(count=self.crew.count))
+            case Note():
+                self.session.note(word.text)
             case Gone():
                 self._lose(worker, word)
             case _ if worker not in self._jobs or self._jobs[worker].order.id != word.id:
@@ -233,7 +238,7 @@ class Together:
         if job := self._jobs.pop(worker, None):
             self._lost(job, f"worker {worker} is gone: {word.reason}; the same commit runs again")
         if not word.for_good:
-            return session.note(f"worker {worker} is started again: {word.reason}")
+            return session.note(f"worker {worker} is started again as soon as it can be: {word.reason}")
         self._gone.add(worker)
         session.note(f"worker {worker} is no more: {word.reason}")
         if len(self._gone) == self.crew.count:
@@ -292,8 +297,10 @@ class Together:
         return self.session.state.best is None or self._also[subject.number] > 0
 
     def _audited(self, subject: Experiment, keep: Verdict) -> Verdict | RunNext | None:
-        """None: no worker of this machine is free for it."""
+        """None: no worker of this machine is free for it. Where it has none, nobody trains on it."""
         session = self.session
+        if not any(map(self.crew.is_home, self._here)):
+            return audits.of_keep(session, subject, keep)
         worker = next((worker for worker in self._free() if self.crew.is_home(worker)), None)
         if worker is None:
             return None

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, Any
 
 from autoresearch.hardware import slots
 from autoresearch.paths import PACKAGE
@@ -30,11 +30,11 @@ LOG_BYTES = 2000  # of the end of what a worker that died has printed
 
 class Local:
     def __init__(self, posts: Sequence[Post]):
-        self._said: queue.SimpleQueue[tuple[_Process, Said | None]] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[tuple[Process, Said | None]] = queue.SimpleQueue()
         self._posts = posts
         self._deaths = dict.fromkeys(range(1, len(posts) + 1), 0)
         self._here: set[int] = set()
-        self._processes = {worker: _Process(worker, post, self._said) for worker, post in enumerate(posts, 1)}
+        self._processes = {worker: Process(worker, post, self._said) for worker, post in enumerate(posts, 1)}
 
     @property
     def count(self) -> int:
@@ -67,7 +67,7 @@ class Local:
                 process, said = self._said.get_nowait()
         return found
 
-    def _heard(self, process: "_Process", said: Said | None) -> Said:
+    def _heard(self, process: "Process", said: Said | None) -> Said:
         worker = process.worker
         if isinstance(said, Here):
             self._here.add(worker)
@@ -80,7 +80,7 @@ class Local:
         for_good = worker not in self._here or self._deaths[worker] >= DEATHS
         process.close()
         if not for_good:
-            self._processes[worker] = _Process(worker, self._posts[worker - 1], self._said)
+            self._processes[worker] = Process(worker, self._posts[worker - 1], self._said)
         return Gone(reason, for_good)
 
     def close(self) -> None:
@@ -91,19 +91,23 @@ class Local:
             process.close(max(0.0, end - time.monotonic()))
 
 
-class _Process:
+class Process:
     """One, with the thread that hears it. What it says comes with the process, None when it says nothing any more."""
 
-    def __init__(self, worker: int, post: Post, said: "queue.SimpleQueue[tuple[_Process, Said | None]]"):
+    def __init__(
+        self, worker: int, first: object, said: "queue.SimpleQueue[tuple[Process, Any]]", module: str = MODULE,
+        variables: dict[str, str] | None = None,
+    ):  # fmt: skip
+        """first: what it is told first. variables: beside ours, which are without secrets."""
         self.worker = worker
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, for as long as it runs
         self._process = start(
-            [sys.executable, "-P", "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-            env=environment() | {"PYTHONPATH": _python_path()},
+            [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            env=environment() | (variables or {}) | _python_path(),
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None, "each is a pipe"
         self._in, self._out = self._process.stdin, self._process.stdout
-        self.send(post)
+        self.send(first)
         self._thread = threading.Thread(target=self._hear, args=(self._out, said), daemon=True)
         self._thread.start()
 
@@ -138,12 +142,12 @@ class _Process:
         how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
         return f"its process {how}{f' ({last})' if last else ''}"
 
-    def _hear(self, out: IO[bytes], said: "queue.SimpleQueue[tuple[_Process, Said | None]]") -> None:
+    def _hear(self, out: IO[bytes], said: "queue.SimpleQueue[tuple[Process, Any]]") -> None:
         with suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
             while True:
                 said.put((self, pickle.load(out)))
         said.put((self, None))
 
 
-def _python_path() -> str:
-    return os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+def _python_path() -> dict[str, str]:
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))}

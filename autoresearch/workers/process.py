@@ -8,6 +8,7 @@ import pickle
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,8 @@ GO, END = "go", "end"  # words beside orders
 
 
 def main() -> None:
-    orders_in = os.fdopen(os.dup(0), "rb")
-    said_out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever prints, prints no word of ours
+    orders_in, say = lines()
     post: Post = pickle.load(orders_in)
-    say = _Mouth(said_out)
     try:
         worker, here = at_post(post, say)
     except AutoresearchError as error:
@@ -52,7 +50,14 @@ def main() -> None:
         worker.perform(order)
 
 
-def at_post(post: Post, say: "_Mouth") -> tuple[Worker, Here]:
+def lines() -> tuple[BinaryIO, "Mouth"]:
+    """What this process is told, and what says something to who has started it."""
+    words_in, said_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever prints, prints no word of ours
+    return words_in, Mouth(said_out)
+
+
+def at_post(post: Post, say: Callable[[Said], None]) -> tuple[Worker, Here]:
     """Look at the machine as `run` does: it has to be what the study began on. Raises UsageError and EnvironmentFailure."""
     if post.slot.processors:
         os.sched_setaffinity(0, post.slot.processors)
@@ -60,7 +65,7 @@ def at_post(post: Post, say: "_Mouth") -> tuple[Worker, Here]:
     study = workspace.load(post.study)
     setup = terms.ready(study, post.sandbox, device=post.slot.device)
     card = setup.backend.card
-    return Worker(setup, study.runs, say), Here(study.facts.device or "n/a", card.id if card else None)
+    return Worker(setup, study.runs, say), Here(study.facts.device or "n/a", card.id if card else None, post.slot.processors)
 
 
 def _hear(orders_in: BinaryIO, worker: Worker, orders: "queue.SimpleQueue[Order | None]") -> None:
@@ -79,13 +84,13 @@ def _hear(orders_in: BinaryIO, worker: Worker, orders: "queue.SimpleQueue[Order 
     os._exit(1)  # what it has started ends with it (sandbox/keeper.py)
 
 
-class _Mouth:
+class Mouth:
     """Says one thing at a time. Who listens no more has gone: then the input has ended too."""
 
     def __init__(self, out: BinaryIO):
         self._out, self._lock = out, threading.Lock()
 
-    def __call__(self, said: Said) -> None:
+    def __call__(self, said: object) -> None:
         with self._lock, suppress(BrokenPipeError):
             self._out.write(pickle.dumps(said))
 

@@ -36,6 +36,7 @@ class Here:
 
     device: str  # its class: only workers of one class compare
     device_id: str | None = None
+    processors: frozenset[int] = frozenset()  # that its runs are bound to; empty: any
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,21 @@ class Ended:
 
 @dataclass(frozen=True)
 class Gone:
-    """The worker is no more: killed, or its machine left. A new one is on its way, which says Here, unless it is for good."""
+    """The worker is no more: killed, or its machine left. A new one is on its way, or comes with the next machine, and says Here,
+    unless it is for good."""
 
     reason: str
     for_good: bool = False
 
 
-Said = Here | Ready | Under | Refused | Done | Failed | Ended | Gone
+@dataclass(frozen=True)
+class Note:
+    """Of no worker: what a person may want to know, such as a machine that is left out."""
+
+    text: str
+
+
+Said = Here | Ready | Under | Refused | Done | Failed | Ended | Gone | Note
 LAST = (Refused, Done, Failed, Ended)  # what a worker says last of an order
 
 
@@ -103,7 +112,7 @@ class Crew(Protocol):
 
     @property
     def count(self) -> int:
-        """How many there are to be."""
+        """How many there are to be. It may grow: what a worker beyond it says first is Here."""
         ...
 
     def order(self, worker: int, order: Order) -> None: ...
