@@ -61,8 +61,9 @@ def test_skip_needs_a_number_where_several_train(two_open, typed):
     study, _ = two_open
     here = ("--workspace", str(study.folder))
     status, _, error = typed("skip", *here)
-    assert status == 2 and "experiments 2, 3 are under way; say which one: `autoresearch skip N`" in error
-    assert typed("skip", "7", *here)[0] == 2 and not list(study.inbox.glob("*"))
+    assert status == 2 and "experiments 2, 3 have no verdict yet; say which one: `autoresearch skip N`" in error
+    status, _, error = typed("skip", "7", *here)
+    assert status == 2 and "no experiment 7 waits for a verdict" in error and not list(study.inbox.glob("*"))
     assert typed("skip", "3", *here)[0] == 0
     (asked,) = [request for _, request in inbox.waiting(study.inbox)]
     assert msgspec.structs.asdict(asked) == msgspec.structs.asdict(Request(kind="skip", n=3))
