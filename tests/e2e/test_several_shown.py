@@ -23,14 +23,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def two_open(tmp_path, corpus):
-    """A study that was cut short while three workers were at experiments 2 and 3, and at the best again."""
+def several_open(tmp_path, corpus):
+    """A study that was cut short while three of four workers were at experiments 2 and 3, and at the best again; 4 waits."""
     study, setup = played(tmp_path / "study", corpus, BETTER)
     ledger = Ledger(study.events)
     start = next(one for one in reversed(ledger.events) if one["event"] == "start")
     kept = {name: start[name] for name in ("commit", "parent", "blob", "reasoning", "agent", "cost_usd")}
-    ledger.append("workers", count=3)
-    for n in (2, 3):
+    ledger.append("workers", count=4)
+    for n in (2, 3, 4):
         ledger.append("start", n=n, description=f"idea {n}", key=f"key{n}", base=1, **kept)
     for worker, (n, k) in enumerate(((2, 1), (3, 1), (1, 2)), 1):
         ledger.append("begin", n=n, k=k, seed=9000 + worker, folder=f"{n:04d}-{k}", sandbox=0, worker=worker)
@@ -38,30 +38,35 @@ def two_open(tmp_path, corpus):
     return study, setup
 
 
-def test_status_and_watch_tell_every_run(two_open, typed):
-    study, _ = two_open
+def test_status_and_watch_tell_every_run(several_open, typed):
+    study, _ = several_open
     here = ("--workspace", str(study.folder))
     facts = json.loads(typed("status", "--json", *here)[1])
-    assert facts["pending"]["experiment"] == 2 and facts["best_runs_again"] and facts["workers"] == 3
+    assert facts["pending"]["experiment"] == 2 and facts["best_runs_again"] and facts["workers"] == 4 and facts["open"] == [2, 3, 4]
     assert [(one["experiment"], one["run"], one["worker"]) for one in facts["under_way"]] == [(2, 1, 1), (3, 1, 2), (1, 2, 3)]
     said = " ".join(typed("status", *here)[1].split())
-    assert "under way worker 1: experiment 2, run 1: idea 2; worker 2: experiment 3, run 1: idea 3; worker 3: experiment 1" in said
+    assert (
+        "under way worker 1: experiment 2, run 1: idea 2; worker 2: experiment 3, run 1: idea 3; worker 3: experiment 1, run 2, the best, again:"
+        in said
+    )
+    assert said.count("experiment 4 waits for a run") == 1
     table = head(study, state_of(study), lambda one: None, "2026-01-01T00:00:00", process=1)
     assert table["standing"] == "running: experiment 2; experiment 3; the best, 1"
     folder = study.runs / "0003-1"
     folder.mkdir()
     (folder / "train.py").touch()
     os.utime(folder / "train.py", (time.time() - 5,) * 2)
-    first, second, third = follow.workers(study, state_of(study), time.time())
+    first, second, third, fourth = follow.workers(study, state_of(study), time.time())
     assert (first["n"], first["progress"]) == (2, None) and second["progress"].phase == "startup"
     assert 4 < second["progress"].elapsed_seconds < 60 and (third["n"], third["k"]) == (1, 2)
+    assert fourth == {"worker": 4, "state": "unseen"}
 
 
-def test_skip_needs_a_number_where_several_train(two_open, typed):
-    study, _ = two_open
+def test_skip_needs_a_number_where_several_train(several_open, typed):
+    study, _ = several_open
     here = ("--workspace", str(study.folder))
     status, _, error = typed("skip", *here)
-    assert status == 2 and "experiments 2, 3 have no verdict yet; say which one: `autoresearch skip N`" in error
+    assert status == 2 and "experiments 2, 3, 4 have no verdict yet; say which one: `autoresearch skip N`" in error
     status, _, error = typed("skip", "7", *here)
     assert status == 2 and "no experiment 7 waits for a verdict" in error and not list(study.inbox.glob("*"))
     assert typed("skip", "3", *here)[0] == 0
