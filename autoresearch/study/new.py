@@ -59,7 +59,7 @@ def make(
     per_run = _cores_of_each(found, table, workers, say)
     if isinstance(workers, int) and workers > 1:
         slots.of(found.choice.backend, per_run, workers)  # before anything is made
-    with slots.bound(frozenset() if per_run is None else slots.shares(per_run)[0]):  # all that is chosen is for a share
+    with slots.shared(per_run):  # all that is chosen is for one share
         return _make(folder, tag, table, chosen, found if per_run is None else planned(), per_run, say, bars, sandbox)
 
 

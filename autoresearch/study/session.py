@@ -18,7 +18,7 @@ from msgspec import UNSET
 from autoresearch import durable
 from autoresearch.border import files
 from autoresearch.errors import BrokenDisk, LedgerRefusal, StoredStateError, UsageError
-from autoresearch.hardware import cores
+from autoresearch.hardware import cores, slots
 from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
@@ -367,7 +367,7 @@ def opened(
     with lock.hold(study.lock), awake.held():
         session = Session(study, setup, listener, observer, interrupts)
         try:
-            with session.interrupts.handled():
+            with session.interrupts.handled(), slots.shared(study.cores):
                 yield session
         finally:
             if session.begun:
@@ -387,7 +387,7 @@ def as_known(setup: Setup, state: State, text_of: Callable[[str], str]) -> Setup
 
 def train_outside(study: Study, setup: Setup, seed: int, on_progress: OnProgress) -> RunResult:
     """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
-    with lock.hold(study.lock):
+    with lock.hold(study.lock), slots.shared(study.cores):
         text = work_tree_text(study.folder)
         if text is None:
             cure = f"`{git(study.folder)} checkout HEAD .` restores it"
