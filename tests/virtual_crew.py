@@ -33,7 +33,7 @@ class Virtual:
         self._events: list[tuple[float, int, int, Any]] = []  # time, tie, worker, what
         self._orders: dict[int, Order] = {}
         for worker in range(1, count + 1):
-            self._say(0.0, worker, Here("virtual"))
+            self._say(0.0, worker, Here("virtual", is_child=True))
         for at, worker in (deaths or {}).items():
             self._say(at, worker, Gone("it was killed"))
 
@@ -69,7 +69,7 @@ class Virtual:
         self.now, _, worker, said = heapq.heappop(self._events)
         if isinstance(said, Gone):
             self._orders.pop(worker, None)
-            self._say(10.0, worker, Here("virtual"))
+            self._say(10.0, worker, Here("virtual", is_child=True))
             return [(worker, said)]
         if isinstance(said, Here):
             return [(worker, said)]

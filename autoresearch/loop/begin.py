@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from msgspec import UNSET, UnsetType
 
+from autoresearch import constants
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
@@ -83,7 +84,8 @@ def rebased(session: Session, but: Collection[int] = ()) -> Proposal | None:
         subject, best = state.experiments[number], state.best
         assert subject.base is not None and best is not None, "else it was not rebased"
         edited = store.text(subject.commit)
-        merged = store.merge(store.text(state.experiments[subject.base].commit), edited, store.text(best.commit))
+        base, onto = store.text(state.experiments[subject.base].commit), store.text(best.commit)
+        merged = _by_values(base, edited, onto) or store.merge(base, edited, onto)
         why = f"{subject.reasoning}\n\nthe edit of experiment {number}, made on experiment {best.number}"
         proposal = Proposal(merged or edited, subject.description, why, agent=subject.agent, again=number)
         reason = "the best changed meanwhile, in the lines of this edit" if merged is None else objection(merged, state)
@@ -91,6 +93,16 @@ def rebased(session: Session, but: Collection[int] = ()) -> Proposal | None:
             return proposal
         record_rejected(session, proposal, f"{reason}; make it again on the new best, if it still helps")
     return None
+
+
+def _by_values(base: str, edited: str, onto: str) -> str | None:
+    """An edit of constants alone, made on another text that has their values as they were: git would see a conflict in lines that
+    stand side by side.
+    """
+    changes, was, there = constants.between(base, edited), constants.read(base), constants.read(onto)
+    if not changes or any(name not in there or there[name].value != was[name].value for name in changes):
+        return None
+    return constants.write(onto, changes)
 
 
 @contextlib.contextmanager

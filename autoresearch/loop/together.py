@@ -12,14 +12,14 @@ Audits need the study's own machine and weights: they are made here, in the plac
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec import UNSET
 
 from autoresearch.agents.base import RUNNING, Past, Proposal
 from autoresearch.child import RunFailed
-from autoresearch.errors import EnvironmentFailure, UsageError
+from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import audits, baseline, runs
 from autoresearch.loop.begin import handed, rebased, record_rejected, rejection, start
 from autoresearch.loop.next_step import Audit, RunNext, Verdict, next_step
@@ -176,7 +176,7 @@ class Together:
             n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, conditions=self._look(), sandbox=session.setup.sandbox,
             device_id=here.device_id or UNSET, worker=worker,
         ))  # fmt: skip
-        if self.crew.is_home(worker):
+        if here.is_child:  # else its worker tells of a sleep, and nobody of others' load
             job.monitor = RunMonitor(session, session.state.experiments[number], job.k, is_alone=False)
 
     def _look(self) -> dict[str, object]:
@@ -197,18 +197,20 @@ class Together:
         if proposal.agent == events.PERSON or proposal.again is not None:
             record_rejected(session, proposal, **found)
         else:
-            with self._no_more():
+            try:
                 self.proposer.reject(proposal, **found)
+            except (NoMore, EnvironmentFailure) as error:
+                self._propose_no_more(error)
 
     def _finished(self, job: Job, word: Done) -> None:
         session, number, result = self.session, job.number, word.result
         if not job.is_wanted or number is None:
             return
-        if job.monitor and job.monitor.is_on:
-            self._judge(job, job.monitor.check if result.ok else lambda: job.monitor.failed(result.status))  # type: ignore[union-attr]
-        watched = job.monitor.watched if job.monitor else Watched()
+        if (monitor := job.monitor) and monitor.is_on:
+            self._judge(job, monitor.check if result.ok else partial(monitor.failed, result.status))
+        watched = monitor.watched if monitor else Watched()
         subject = session.state.experiments[number]
-        if job.disturbed is None and word.asleep_seconds >= SUSPENDED_SECONDS and job.monitor is None:
+        if monitor is None and word.asleep_seconds >= SUSPENDED_SECONDS:
             why = f"the computer slept for {word.asleep_seconds:.0f} s while it trained"
             job.disturbed = Watched("suspended", why, round(word.asleep_seconds, 3), None, None, None)
         if job.disturbed:
@@ -304,7 +306,7 @@ class Together:
         worker = next((worker for worker in self._free() if self.crew.is_home(worker)), None)
         if worker is None:
             return None
-        with self.crew.lent(worker), session.on_device(self._here[worker].device_id):
+        with self.crew.lent(worker), session.on_device(self._here[worker].variables):
             return audits.of_keep(session, subject, keep)
 
     def _give(self, subject: Experiment, verdict: Verdict) -> None:
@@ -424,12 +426,15 @@ class Together:
             return proposal, best
         if self._over:
             return None, best
-        with self._no_more():
+        try:
             return self.proposer.now(), best
-        return None, best
+        except (NoMore, EnvironmentFailure) as error:
+            self._propose_no_more(error)
+            return None, best
 
-    def _no_more(self) -> "_NoMore":
-        return _NoMore(self)
+    def _propose_no_more(self, error: NoMore | EnvironmentFailure) -> None:
+        """It ends the study when nothing is under way any more."""
+        self._over = Ending(str(error), error.exit_status)
 
     def _check_name(self) -> str:
         """Of a folder: the number that it may have is not known yet."""
@@ -500,16 +505,3 @@ class Together:
             told = {"n": job.number, "k": job.k, "description": description, "progress": job.progress}
             slots.append({"worker": worker, "state": "runs", **told})
         self.session.show_workers(slots)
-
-
-class _NoMore(AbstractContextManager[None]):
-    """What an agent can't mend ends the proposals, and the study when nothing is under way any more."""
-
-    def __init__(self, together: Together):
-        self._together = together
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, NoMore | EnvironmentFailure | UsageError):
-            return False
-        self._together._over = Ending(str(error), error.exit_status)
-        return True

@@ -91,7 +91,7 @@ class Study(Event, frozen=True, kw_only=True):
 
 
 class Workers(Event, frozen=True, kw_only=True):
-    """From now on so many experiments may be without a verdict, and so many runs under way, at once."""
+    """From now on so many runs may be under way at once; of more than one, any number of experiments may be without a verdict."""
 
     count: Annotated[int, Meta(ge=1, le=100_000)]
 

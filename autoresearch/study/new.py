@@ -54,16 +54,19 @@ def make(
                 on_progress(detect.LOOKING, 0, None)
             return plan.make(chosen["backend"], chosen["profile"], chosen.get("device"), tasks.backends(table))
 
+    terms.check_workers(table, workers := chosen.get("workers"))
     found = planned()
-    per_run = _cores_of_each(found, table, chosen.get("workers"), say)
-    with slots.bound(frozenset() if per_run is None else slots.shares(per_run)[0]):  # all that is chosen is for a share
+    per_run = _cores_of_each(found, table, workers, say)
+    if isinstance(workers, int) and workers > 1:
+        slots.of(found.choice.backend, per_run, workers)  # before anything is made
+    with slots.shared(per_run):  # all that is chosen is for one share
         return _make(folder, tag, table, chosen, found if per_run is None else planned(), per_run, say, bars, sandbox)
 
 
 def _cores_of_each(found: Plan, table: Table, workers: object, say: Callable[[str], None]) -> int | None:
     """Of several workers that share the processors; None: nothing is shared."""
     backend, usable = found.choice.backend, cores.usable()
-    if workers in (None, 1, "ray") or not backend.processors or table.is_paired:
+    if workers in (None, 1, "ray") or not backend.processors:
         return None
     if isinstance(workers, int):
         if workers > usable:

@@ -6,7 +6,7 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,7 @@ from msgspec import UNSET
 from autoresearch import durable
 from autoresearch.border import files
 from autoresearch.errors import BrokenDisk, LedgerRefusal, StoredStateError, UsageError
-from autoresearch.hardware import cores
-from autoresearch.hardware.devices import cards
+from autoresearch.hardware import cores, slots
 from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
@@ -102,12 +101,11 @@ class Session:
         return as_known(self._setup, self.state, self.store.text)
 
     @contextlib.contextmanager
-    def on_device(self, device_id: str | None) -> Iterator[None]:
-        """What is asked of a model meanwhile is asked on that one of several devices (cards.py); None: the study's own."""
+    def on_device(self, taken: Mapping[str, str]) -> Iterator[None]:
+        """What is asked of a model meanwhile is asked on the device that these variables take; none: on the study's own."""
         before = self._setup
-        if device_id is not None and (before.backend.card is None or before.backend.card.id != device_id):
-            backend = cards.pick(before.backend, known=device_id)
-            self._setup = replace(before, backend=backend, variables=before.variables | backend.selected)
+        selected = {**before.backend.selected, **taken}
+        self._setup = replace(before, backend=replace(before.backend, selected=selected), variables=before.variables | selected)
         try:
             yield
         finally:
@@ -369,7 +367,7 @@ def opened(
     with lock.hold(study.lock), awake.held():
         session = Session(study, setup, listener, observer, interrupts)
         try:
-            with session.interrupts.handled():
+            with session.interrupts.handled(), slots.shared(study.cores):
                 yield session
         finally:
             if session.begun:
@@ -389,7 +387,7 @@ def as_known(setup: Setup, state: State, text_of: Callable[[str], str]) -> Setup
 
 def train_outside(study: Study, setup: Setup, seed: int, on_progress: OnProgress) -> RunResult:
     """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
-    with lock.hold(study.lock):
+    with lock.hold(study.lock), slots.shared(study.cores):
         text = work_tree_text(study.folder)
         if text is None:
             cure = f"`{git(study.folder)} checkout HEAD .` restores it"

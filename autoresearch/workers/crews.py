@@ -12,6 +12,7 @@ from autoresearch.data.prepared import describe
 from autoresearch.errors import UsageError
 from autoresearch.hardware import slots
 from autoresearch.run.setup import Setup
+from autoresearch.study import terms
 from autoresearch.study.workspace import STUDY, Study
 from autoresearch.workers.local import Local
 from autoresearch.workers.process import Post
@@ -40,8 +41,7 @@ def choose(
     """What makes the workers; None where there is one, as without the option. UsageError for more than there is room for."""
     if wanted in (None, 1) and study.cores is None:
         return None
-    if study.task.is_paired:
-        raise UsageError(f"--workers: a score of {study.task.name} is measured by turns with the best, one at a time; leave it out")
+    terms.check_workers(study.task, wanted)
     if cluster is not None:
         cluster.staff(_call(study, setup), say)
         return lambda: cluster

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import IO, Any
 
 from autoresearch.hardware import slots
@@ -71,6 +72,7 @@ class Local:
         worker = process.worker
         if isinstance(said, Here):
             self._here.add(worker)
+            said = replace(said, is_child=True)
         if isinstance(said, LAST):
             self._deaths[worker] = 0
         if said is not None and not isinstance(said, Gone):

@@ -59,13 +59,17 @@ def lines() -> tuple[BinaryIO, "Mouth"]:
 
 def at_post(post: Post, say: Callable[[Said], None]) -> tuple[Worker, Here]:
     """Look at the machine as `run` does: it has to be what the study began on. Raises UsageError and EnvironmentFailure."""
-    if post.slot.processors:
-        os.sched_setaffinity(0, post.slot.processors)
+    slot = post.slot
+    os.environ.update(slot.variables)
+    if slot.processors:
+        os.sched_setaffinity(0, slot.processors)
     levels.check(post.sandbox)
     study = workspace.load(post.study)
-    setup = terms.ready(study, post.sandbox, device=post.slot.device)
-    card = setup.backend.card
-    return Worker(setup, study.runs, say), Here(study.facts.device or "n/a", card.id if card else None, post.slot.processors)
+    setup = terms.ready(study, post.sandbox)
+    selector = setup.backend.selector
+    names = [selector.variable, *selector.fixed, *selector.also] if selector else []
+    taken = {name: os.environ[name] for name in names if name in os.environ}
+    return Worker(setup, study.runs, say), Here(study.facts.device or "n/a", slot.device_id, slot.processors, taken)
 
 
 def _hear(orders_in: BinaryIO, worker: Worker, orders: "queue.SimpleQueue[Order | None]") -> None:

@@ -3,7 +3,7 @@
 The other side is our own code, never agent code: that runs in the cells which a worker starts, as it does with one worker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,6 +37,8 @@ class Here:
     device: str  # its class: only workers of one class compare
     device_id: str | None = None
     processors: frozenset[int] = frozenset()  # that its runs are bound to; empty: any
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, that take its device
+    is_child: bool = False  # a child of the loop's process, whose load can be told from others'
 
 
 @dataclass(frozen=True)

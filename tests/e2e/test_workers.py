@@ -1,5 +1,6 @@
 """Several workers of this machine, as processes: a night, and what kills lose."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from test_together import Ideas, sound
 from autoresearch.agents.mix import Agents
 from autoresearch.hardware.slots import Slot
 from autoresearch.loop.loop import Until, run_study
+from autoresearch.study import workspace
+from autoresearch.study.ledger import read
 from autoresearch.workers.local import Local
 from autoresearch.workers.process import Post
 
@@ -45,6 +48,40 @@ def test_a_night_is_kept_audited_and_in_line(tmp_path, corpus):
     assert {event["worker"] for event in recorder.events if event["event"] == "begin"} == {1, 2, 3}
     shown = [event["workers"] for event in recorder.events if event["event"] == "workers at work"]
     assert any(sum(one["state"] == "runs" for one in workers) == 3 for workers in shown)
+
+
+def test_each_worker_has_a_device_of_its_own(tmp_path, corpus, monkeypatch):
+    played = [{"index": n, "id": f"N-{n}", "name": name, "memory_bytes": 2**30} for n, name in enumerate(["A", "A", "B"])]
+    monkeypatch.setenv("AUTORESEARCH_NULL_DEVICES", json.dumps(played))
+    monkeypatch.delenv("AUTORESEARCH_NULL_DEVICE", raising=False)
+    profile = studies.write_profile(tmp_path)
+    words = [
+        "run",
+        "--workspace",
+        "study",
+        "--profile",
+        str(profile),
+        "--backend",
+        "null",
+        "--corpus",
+        str(corpus),
+        "--agent",
+        "search",
+    ]
+    command = [sys.executable, "-m", "autoresearch.cli", *words, "--on-battery", "--plain", "--decide", "strict", "--workers"]
+    done = subprocess.run([*command, "auto", "--experiments", "4"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "workers   2, one a device (A: 0, 1); of another kind, and left out: 2 B" in done.stdout
+    study = workspace.load(tmp_path / "study")
+    sound(study)
+    begun = [event for event in read(study.events) if event["event"] == "begin"]
+    assert {(event["worker"], event["device_id"]) for event in begun} == {(1, "N-0"), (2, "N-1")}
+    refused = subprocess.run([*command, "3"], capture_output=True, text=True, cwd=tmp_path)
+    assert refused.returncode == 2 and refused.stderr.splitlines()[-1].endswith("left out: 2 B; give 2 or less")
+    new = [word if word != "study" else "another" for word in command]
+    refused = subprocess.run([*new, "3"], capture_output=True, text=True, cwd=tmp_path)
+    assert refused.returncode == 2 and not (tmp_path / "another").exists(), "refused before anything is made"
+    refused = subprocess.run([*command, "0"], capture_output=True, text=True, cwd=tmp_path)
+    assert refused.returncode == 2 and "number from 1 up" in refused.stderr
 
 
 class Killer(studies.Recorder):
