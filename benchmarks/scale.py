@@ -48,7 +48,8 @@ KEEP_EVERY, KEEP_RUNS, CHECK_RUNS = 50, 5, 2
 STEPS = 6  # experiments whose bookkeeping is timed: the first one learns the past
 COMMANDS = {
     "results": ["results"], "status": ["status"], "show": ["show", "1"], "best": ["best"], "report": ["report"],
-    "studies": ["studies"], "watch": ["watch", "--once"], "run, no experiment": ["run", "--experiments", "0", "--plain", "--agent", "search"],
+    "studies": ["studies"], "watch": ["watch", "--once"],
+    "run, no experiment": ["run", "--experiments", "0", "--plain", "--agent", "search"],
 }  # fmt: skip
 
 
