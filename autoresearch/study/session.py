@@ -39,7 +39,8 @@ from autoresearch.study.store import Store, check_ledger, head_file, work_tree_t
 from autoresearch.study.workspace import STUDY, Study
 from autoresearch.text import described
 
-PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
+PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second, and in a long study more:
+PICTURE_SHARE = 1000  # then there is one for each thousandth of the experiments
 HELD_WAITS_SECONDS = (0.2, 0.5, 1.0)  # chosen: what an editor's `git status` takes
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
 SLICE = "slice.npz"  # bits and bytes of each document of the validation text and of the audit slice (audit_slice.py)
@@ -234,6 +235,11 @@ class Session:
                 "train.py holds an edit of your own, which is left alone; judge it with `autoresearch try -m TEXT`,"
                 f" or drop it with `{git(self.study.folder)} checkout HEAD train.py`"
             )
+
+    def draw_now_and_then(self, done: int) -> None:
+        """progress.png, if it is due after so many experiments of this call."""
+        if done % max(PICTURE_EVERY, len(self.state.experiments) // PICTURE_SHARE) == 0:
+            self.draw()
 
     def draw(self) -> None:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
