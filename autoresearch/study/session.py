@@ -89,9 +89,9 @@ class Session:
         self.tick: Callable[[], None] = lambda: None  # what else is to be done a few times a second while something runs
         self.begun: Begun | None = None  # the process of the next run, where one waits already
         self.machine_failures = 0  # in a row, of what was tried again
-        self.ledger = Ledger(study.events)
-        check_ledger(study.folder, study.tag, study.events, is_empty=not self.ledger.events)
-        self.state = State.from_events(self.ledger.events)
+        self.state = State()
+        self.ledger = Ledger(study.events, self.state.take)
+        check_ledger(study.folder, study.tag, study.events, is_empty=not self.ledger.count)
         self.store = Store(study.folder, study.tag)
         self._recover()
 
@@ -327,7 +327,7 @@ class Session:
             raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
 
     def _pause(self, reason: str) -> None:
-        if not self.ledger.events or self.ledger.events[-1]["event"] != "pause":
+        if self.ledger.last != "pause":
             self._record_if_possible("pause", reason)
         self.note(f"paused: {reason}; free some space, it goes on by itself (Ctrl-C to stop)")
         again = time.monotonic() + disk.POLL_SECONDS
