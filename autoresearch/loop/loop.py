@@ -24,7 +24,7 @@ from autoresearch.propose.views import Views, draw_lessons
 from autoresearch.report.page import html
 from autoresearch.run.setup import Setup
 from autoresearch.study import decide, events
-from autoresearch.study.session import PICTURE_EVERY, Listener, Session, opened
+from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.workspace import Study
 from autoresearch.workers.work import Crew
 
@@ -80,8 +80,7 @@ def run_study(
                 proposer.expect_last(done + 1 == until.experiments)
                 finish(session, number, proposer.views)
                 done += 1
-                if done % PICTURE_EVERY == 0:
-                    session.draw()
+                session.draw_now_and_then(done)
             return Ending(over)
 
     with opened(study, setup, listener, observer) as session:

@@ -31,7 +31,7 @@ from autoresearch.propose.views import draw_lessons
 from autoresearch.run.setup import Progress
 from autoresearch.study import decide, events
 from autoresearch.study.events import REBASED
-from autoresearch.study.session import PICTURE_EVERY, Session
+from autoresearch.study.session import Session
 from autoresearch.study.state import Experiment
 from autoresearch.study.validity import SUSPENDED_SECONDS, Watched
 from autoresearch.text import described
@@ -325,8 +325,7 @@ class Together:
             session.note_users_edit()
         elif verdict.state != REBASED:
             self._done += 1
-            if self._done % PICTURE_EVERY == 0:
-                session.draw()
+            session.draw_now_and_then(self._done)
 
     def _fill(self) -> None:
         """Give the free workers what there is to do."""

@@ -413,6 +413,10 @@ class State:
             self._take(event)
         return True
 
+    def take(self, entry: dict[str, Any]) -> None:
+        """`apply`, for a line of a ledger: it has its number."""
+        self.apply(entry, entry["seq"])
+
     def demand(self, event: events.Event) -> None:
         """LedgerRefusal for an event that can't be written next."""
         if wrong := places.objection(self, event):
