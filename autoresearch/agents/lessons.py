@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autoresearch.agents.base import FAILED, SHORT, SKIPPED, Past
+from autoresearch.agents.base import FAILED, SHORT, UNJUDGED, Past
 from autoresearch.agents.judged import STARTS, Judged, judged
 from autoresearch.agents.search.texts import parsed
 from autoresearch.constants import Value
@@ -71,7 +71,7 @@ class Lessons:
         status = outcome.past.status
         if status in STARTS:
             self._best = outcome.past
-        if not outcome.kind or status == SKIPPED:
+        if not outcome.kind or status in UNJUDGED:
             return
         kind = self._kinds[outcome.kind]
         self._tried += 1

@@ -91,7 +91,8 @@ def train_py(study: Study, subject: Experiment) -> str:
 def status(study: Study) -> dict[str, Any]:
     """Where the study stands; process is the id of the process that is at work in it, or None.
 
-    pending: the experiment without a verdict, the first where there are several; under_way: every run without a result.
+    pending: the experiment without a verdict, the first where there are several; open: the numbers of all; under_way: every run
+    without a result.
     told: what was added to program.md; handed: train.py texts that are tried next; asked_for: requests that no run has taken yet.
     """
     state = state_of(study)
@@ -128,6 +129,7 @@ def status(study: Study) -> dict[str, Any]:
         "unpriced": state.unpriced,
         **{name: totals[name] for name in TOTALS},
         "pending": first,
+        "open": [one.number for one in state.open],
         "workers": state.workers,
         "under_way": _under_way(state),
         "best_runs_again": bool(best and best.unfinished),

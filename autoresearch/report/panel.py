@@ -182,7 +182,7 @@ class Panel:
         """Told several times a second: drawn at once where a worker turned to something else."""
         with self._lock:
             before, now = self._slots, time.monotonic()
-            is_news = [slot.at for slot, _ in before.values()] != [slot.at for slot in slots]
+            is_news = [(slot.at, slot.n, slot.k) for slot, _ in before.values()] != [(slot.at, slot.n, slot.k) for slot in slots]
             known = {slot: at for slot, at in before.values()}
             self._slots = {slot.worker: (slot, known.get(slot, now)) for slot in slots}
             self._progress = None
