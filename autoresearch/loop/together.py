@@ -375,12 +375,14 @@ class Together:
             yield from [number] * (count - self._under_way(number))
 
     def _at_once(self, subject: Experiment) -> int:
-        """How many runs of one experiment: as many as it has, so that most losers cost one or two, and no more than are needed."""
+        """How many runs of one experiment. Most losers cost one; what is in doubt has all that a keep needs at once, since keeps
+        come one after another (docs/design/workers.md).
+        """
         known = len(subject.results)
         if self.session.state.best is None:
             needed = decide.BASELINE_RUNS[self.session.study.decide]
             return (max(needed, min(self.crew.count, MOST_BASELINE_RUNS)) if needed > 1 else needed) - known
-        return max(1, min(known, decide.LEAST_RUNS - known))
+        return max(1, decide.LEAST_RUNS - known)
 
     def _run_again(self, worker: int, number: int) -> None:
         session = self.session
