@@ -38,6 +38,7 @@ Steadiness = Literal["steady", "normal", "helped", Disturbed]  # what a check of
 Occasion = Literal["baseline", "keep", "end", "again"]  # for a score on the audit slice
 SKIPPED = "skip"  # state of a verdict that a person wanted
 PERSON = "person"  # the agent of a proposal that was handed in
+TRANSFER = "transfer"  # the agent of what a transfer study trains
 KEPT = ("baseline", "keep")  # states of a verdict that keeps
 
 Number = Annotated[int, Meta(ge=0, le=10**9)]  # of an experiment

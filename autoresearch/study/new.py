@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,25 @@ from autoresearch.hardware.autotune import tune
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner import plan, profiles
+from autoresearch.hardware.planner.plan import Plan
 from autoresearch.hardware.planner.profile_file import Profile
 from autoresearch.run import command, constraints, quantities
 from autoresearch.run.constraints import Constraints
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import levels, policy
 from autoresearch.study import terms, workspace
+from autoresearch.study.origin import Origin
 from autoresearch.study.workspace import Study
 from autoresearch.task import registry as tasks
 from autoresearch.task.contract import Task
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a study begins with that is not as a new one's."""
+
+    text: str | None = None
+    origin: Origin | None = None
 
 
 def make(
@@ -31,9 +41,11 @@ def make(
     say: Callable[[str], None],
     bars: Callable[[], AbstractContextManager[OnProgress | None]],
     sandbox: int | None,
+    begin: Callable[[Plan, str], Beginning] | None = None,
 ) -> tuple[Study, Setup]:
     """The study and what its runs are made with; each choice is said with its reason.
 
+    begin: of the plan and the train.py that the study would begin with, says what it begins with; for tasks that a profile sizes.
     chosen: the options of `run` by name; profile, backend and corpus have to be there. bars: shows how far a long step is.
     sandbox: the level of the cells; None: not known yet. Raises UsageError and EnvironmentFailure before anything is stored.
     """
@@ -80,6 +92,7 @@ def make(
     if table.name != tasks.DEFAULT:
         say(f"task      {table.name}: {table.title}")
     say(f"corpus    {source.name}: {source.reason}")
+    beginning = begin(planned, workspace.first_text(None, choice.backend, profile)) if begin else Beginning()
     with bars() as on_progress:
         prepared = kind.prepared_from(table, source, options, profile.data, on_progress or silent)
     task = tasks.bound(table, prepared, options, profile.data)
@@ -92,6 +105,7 @@ def make(
         folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
         seed=workspace.DEFAULT_SEED if chosen.get("seed") is None else chosen["seed"], decide=chosen.get("decide") or "confirmed",
         stop_early=bool(chosen.get("stop_early")), constraints=Constraints().changed(limits), task=task,
+        text=beginning.text, origin=beginning.origin,
     )  # fmt: skip
     say(f"workspace {folder}")
     return study, terms.setup(study, choice.backend, prepared, sandbox or 0)
