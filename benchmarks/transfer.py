@@ -1,22 +1,24 @@
 """Error rates of a transfer: its verdict, and which edits are said to carry it, against planted truths.
 
     python benchmarks/transfer.py [--times 2000] [--out benchmarks/results/transfer.json]     about two minutes on one core
-    python benchmarks/transfer.py --real FOLDER     the planted pair on the null backend, with trainings: the commands themselves
+    python benchmarks/transfer.py --real FOLDER     a study and its transfer on the null backend, by the commands; added there
 
 All by the functions that the command calls (autoresearch/transfer/design.py, verdict.py, stack.py, report/compare.py).
 
 `verdicts`    a stack that gained `small` sigma before gains a share of it now; how often each word is said
 `designs`     20 edits: 8 gain, 3 lose as much, 9 do nothing, with and without what edits do to each other; designs of one price
-`few`         2 to 8 edits, all of a gain of 2 sigma: the runs and the power of both designs
-`landscape`   20 constants of the null backend's train.py on a simulated landscape (PLANTED), edits made and read by the real code
+`few`         2 to 8 edits, each of a gain of 2 sigma: the runs and the power of both designs
+`landscape`   20 constants of the null backend's train.py on a simulated landscape (PLANTED), edits made by the real code
+`real`        16 edits, each kept by `autoresearch try` on one landscape, and transferred to another (REAL)
 """
 
 import argparse
+import itertools
 import json
-import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,38 @@ SIGMA = 0.001  # between seeds, as on the null backend
 SEEDS = 3
 GAINS, LOSSES, EDITS = 8, 3, 20
 DOCUMENTS, DOCUMENT_SPREAD, SHARED = 40, 0.004, 0.9  # of a text; of a gain between documents; of the seed's luck on both texts
+
+# On landscape BIG 8 of these gain, 3 lose and 9 do nothing, each alone and from the defaults; found by looking through landscapes.
+BIG = 1838
+PLANTED = {
+    "ADAM_BETA1": 0.9, "MLP_RATIO": 6, "DEPTH": 12, "ROPE_BASE": 80_000.0, "SHORT_WINDOW": 0.25, "EMBEDDING_LR": 0.3,
+    "SOFTCAP": 24.4, "MATRIX_LR": 0.02, "TOTAL_BATCH_SIZE": 2**18, "UNEMBEDDING_LR": 0.008, "WARMDOWN_RATIO": 0.65,
+    "SCALAR_LR": 1.0,
+    "ASPECT_RATIO": 42, "ADAM_BETA2": 0.98, "MOMENTUM_WARMUP_RATIO": 0.0, "MUON_BETA2": 0.92, "MUON_MOMENTUM": 0.98,
+    "WARMUP_RATIO": 0.03, "WEIGHT_DECAY": 0.3, "FINAL_LR_FRAC": 0.05,
+}  # fmt: skip
+# All of these gain on the first landscape; on the second 6 gain, 4 lose and 6 do nothing.
+REAL_PAIR = (4616, 2834)
+REAL = {
+    "ROPE_BASE": 80_000.0, "ASPECT_RATIO": 97, "SOFTCAP": 9.23, "MLP_RATIO": 6, "UNEMBEDDING_LR": 0.002, "TOTAL_BATCH_SIZE": 2**18,
+    "ADAM_BETA1": 0.7, "MATRIX_LR": 0.02, "MUON_MOMENTUM": 0.98, "SCALAR_LR": 1.0, "FINAL_LR_FRAC": 0.05, "MUON_BETA2": 0.92,
+    "INIT_SCALE": 0.707, "MOMENTUM_WARMUP_RATIO": 0.0, "WARMDOWN_RATIO": 0.65, "X0_INIT": 0.05,
+}  # fmt: skip
+PROFILE = """title = "Null, landscape {number}"
+backends = ["null"]
+[data]
+corpus = "stdlib"
+vocab_size = 320
+seq_len = 64
+eval_bytes = 20000
+[budget]
+train_seconds = 0.1
+startup_limit_seconds = 60
+[train]
+LANDSCAPE = {number}
+COUNTED_BATCHES = 1
+COUNTED_ROWS = 2048
+"""
 
 
 def verdicts(times: int, rng: np.random.Generator) -> list[dict]:
@@ -61,44 +95,76 @@ def verdicts(times: int, rng: np.random.Generator) -> list[dict]:
     return found
 
 
-def planted(gain: float, tangle: float, rng: np.random.Generator):
-    """(kind of each edit, score of levels [rows, edits]). tangle: the spread of what two edits that do something do to each other."""
-    kinds = np.array(["gains"] * GAINS + ["loses"] * LOSSES + ["nothing"] * (EDITS - GAINS - LOSSES))
+KINDS = np.array(["gains"] * GAINS + ["loses"] * LOSSES + ["nothing"] * (EDITS - GAINS - LOSSES))
+
+
+def planted(kinds: np.ndarray, gain: float, tangle: float, rng: np.random.Generator):
+    """The score of levels [rows, edits]. tangle: the spread of what two edits that do something do to each other, in gains."""
     own = np.select([kinds == "gains", kinds == "loses"], [-gain, gain], 0.0) * SIGMA
-    active = np.arange(EDITS) < GAINS + LOSSES
-    pairs = np.triu(rng.standard_normal((EDITS, EDITS)), 1) * np.outer(active, active) * tangle * gain * SIGMA
-    centered = lambda levels: np.asarray(levels, float) - 0.5  # so that an edit's own effect is that over all combinations  # noqa: E731
-    return kinds, lambda levels: np.asarray(levels, float) @ own + np.einsum("ri,ij,rj->r", centered(levels), pairs, centered(levels))
+    active, count = kinds != "nothing", len(kinds)
+    pairs = np.triu(rng.standard_normal((count, count)), 1) * np.outer(active, active) * tangle * gain * SIGMA
+
+    def score(levels) -> np.ndarray:
+        taken = np.asarray(levels, float)
+        around = taken - 0.5  # so that an edit's own effect is that over all combinations of the others
+        return taken @ own + np.einsum("ri,ij,rj->r", around, pairs, around)
+
+    return score
 
 
-def plans() -> dict[str, tuple[list[design.Row], int]]:
-    """Rows and runs of the stack, 52 runs each with the base's three; the last is leave-one-out with what is left on the stack."""
-    folded = design.rows(EDITS, SEEDS)
-    half = [design.Row(row.levels, 2) for row in folded[::2]]
-    without = [design.Row(tuple(k != out for k in range(EDITS)), 2) for out in range(EDITS)]
+@dataclass(frozen=True)
+class Plan:
+    """Rows of one design, and what is run of each."""
+
+    rows: list[design.Levels]
+    runs: int
+    stack_runs: int = SEEDS
+    by_leaving_out: bool = False
+
+    @property
+    def further(self) -> int:
+        return len(self.rows) * self.runs + self.stack_runs - SEEDS
+
+    def analysis(self, score, rng: np.random.Generator) -> list[design.Effect]:
+        edits = len(self.rows[0])
+        levels = [(False,) * edits, (True,) * edits, *self.rows]
+        counts = [SEEDS, self.stack_runs, *[self.runs] * len(self.rows)]
+        scores = [list(mean + SIGMA * rng.standard_normal(count)) for mean, count in zip(score(levels), counts, strict=True)]
+        if self.by_leaving_out:
+            return left_out(scores)
+        found = design.analyse(edits, levels, scores)
+        assert found is not None
+        return found.effects
+
+
+def without(edits: int, runs: int, stack_runs: int = SEEDS) -> Plan:
+    return Plan([tuple(k != out for k in range(edits)) for out in range(edits)], runs, stack_runs, by_leaving_out=True)
+
+
+def left_out(scores: list[list[float]]) -> list[design.Effect]:
+    """What the stack loses without each, by the spread of runs of one combination."""
+    squares, dof = sum(np.var(own) * len(own) for own in scores), sum(len(own) - 1 for own in scores)
+    sigma, stack, rows = (squares / dof) ** 0.5, scores[1], scores[2:]
+    gains = [float(np.mean(own) - np.mean(stack)) for own in rows]
+    errors = [float(sigma * (1 / len(own) + 1 / len(stack)) ** 0.5) for own in rows]
+    chances = [design.two_sided(gain / error, dof) for gain, error in zip(gains, errors, strict=True)]
+    words = ["not told" if not told else "carries" if gain > 0 else "reverses"
+             for told, gain in zip(design.holm(chances, design.FAMILY), gains, strict=True)]  # fmt: skip
+    return [design.Effect(*one) for one in zip(gains, errors, chances, words, strict=True)]
+
+
+def plans() -> dict[str, Plan]:
+    """52 runs each, with those of base and stack; of the last the rest goes to the stack."""
+    rows = design.rows(EDITS)
     return {
-        "screening with mirrors (as built)": (folded, SEEDS),
-        "screening without, twice": (half, SEEDS),
-        "leave one out": (without, SEEDS + 6),
+        "screening with mirrors (as built)": Plan(rows, 1),
+        "screening without, twice": Plan(rows[::2], 2),
+        "leave one out": without(EDITS, 2, SEEDS + 6),
     }
 
 
-def measured(rows: list[design.Row], stack_runs: int, score, rng: np.random.Generator, by_leaving_out: bool) -> design.Analysis:
-    edits = len(rows[0].levels)
-    levels = [(False,) * edits, (True,) * edits, *(row.levels for row in rows)]
-    runs = [SEEDS, stack_runs, *(row.runs for row in rows)]
-    scores = [list(mean + SIGMA * rng.standard_normal(count)) for mean, count in zip(score(levels), runs, strict=True)]
-    few, design.FEW = design.FEW, edits if by_leaving_out else 0
-    try:
-        found = design.analyse(edits, levels, scores)
-    finally:
-        design.FEW = few
-    assert found is not None
-    return found
-
-
-def rates(kinds: np.ndarray, analyses: list[design.Analysis]) -> dict:
-    said = np.array([[effect.share for effect in one.effects] for one in analyses])
+def rates(kinds: np.ndarray, analyses: list[list[design.Effect]]) -> dict:
+    said = np.array([[effect.share for effect in one] for one in analyses])
     idle = said[:, kinds == "nothing"] != "not told"
     right = np.select([kinds == "gains", kinds == "loses"], ["carries", "reverses"], "not told")
     wrong = (said != "not told") & (said != right) & (kinds != "nothing")
@@ -108,7 +174,7 @@ def rates(kinds: np.ndarray, analyses: list[design.Analysis]) -> dict:
         "missed_gains": round(float((said[:, kinds == "gains"] != "carries").mean()), 4),
         "missed_losses": round(float((said[:, kinds == "loses"] != "reverses").mean()), 4) if (kinds == "loses").any() else None,
         "wrong_way": round(float(wrong.mean()), 5),
-        "error_sigma": round(float(np.mean([effect.error for one in analyses for effect in one.effects])) / SIGMA, 3),
+        "error_sigma": round(float(np.mean([effect.error for one in analyses for effect in one])) / SIGMA, 3),
     }
 
 
@@ -116,32 +182,21 @@ def designs(times: int, rng: np.random.Generator) -> list[dict]:
     found = []
     for gain in (1.0, 2.0, 4.0):
         for tangle in (0.0, 0.3):
-            for name, (rows, stack_runs) in plans().items():
-                analyses = []
-                for _ in range(times):
-                    kinds, score = planted(gain, tangle, rng)
-                    analyses.append(measured(rows, stack_runs, score, rng, name == "leave one out"))
-                runs = SEEDS + stack_runs + sum(row.runs for row in rows)
-                found.append({"design": name, "runs": runs, "gain_sigma": gain, "tangle": tangle} | rates(kinds, analyses))
+            for name, plan in plans().items():
+                analyses = [plan.analysis(planted(KINDS, gain, tangle, rng), rng) for _ in range(times)]
+                row = {"design": name, "runs": 2 * SEEDS + plan.further, "gain_sigma": gain, "tangle": tangle}
+                found.append(row | rates(KINDS, analyses))
     return found
 
 
 def few(times: int, rng: np.random.Generator) -> list[dict]:
     found = []
-    for edits in range(2, 9):
-        kept = design.FEW
-        for by_leaving_out in (True, False):
-            design.FEW = edits if by_leaving_out else 0
-            rows = design.rows(edits, SEEDS)
-            design.FEW = kept
+    for edits, tangle in itertools.product(range(2, 9), (0.0, 0.3)):
+        for name, plan in {"leave one out": without(edits, SEEDS), "screening": Plan(design.rows(edits), 1)}.items():
             kinds = np.array(["gains"] * edits)
-            score = lambda levels: -2 * SIGMA * np.asarray(levels, float).sum(axis=1)  # noqa: E731
-            analyses = [measured(rows, SEEDS, score, rng, by_leaving_out) for _ in range(times)]
-            table = rates(kinds, analyses)
-            found.append({
-                "edits": edits, "design": "leave one out" if by_leaving_out else "screening",
-                "further_runs": sum(row.runs for row in rows), "missed_gains": table["missed_gains"], "error_sigma": table["error_sigma"],
-            })  # fmt: skip
+            table = rates(kinds, [plan.analysis(planted(kinds, 2.0, tangle, rng), rng) for _ in range(times)])
+            shown = {name: table[name] for name in ("missed_gains", "wrong_way", "error_sigma")}
+            found.append({"edits": edits, "design": name, "tangle": tangle, "further_runs": plan.further} | shown)
     return found
 
 
@@ -161,7 +216,7 @@ def texts(number: int) -> str:
 
 def edits_of_planted() -> list[Edit]:
     """20 keeps in a row, each on the one before."""
-    text, edits = texts(SMALL), []
+    text, edits = texts(0), []
     for number, (name, value) in enumerate(PLANTED.items(), 1):
         after = constants.write(text, {name: value})
         edits.append(Edit(number, f"{number}", f"{name} -> {value}", text, after, None))
@@ -186,21 +241,23 @@ def on_landscape(times: int, rng: np.random.Generator) -> dict:
     stack = Stack(texts(BIG), edits_of_planted(), "ratio")
     names = list(PLANTED)
 
-    def excess(levels) -> float:
-        return own.excess_bpb({"LANDSCAPE": BIG} | {name: PLANTED[name] for name, on in zip(names, levels, strict=True) if on})
+    base = {name: one.value for name, one in constants.read(texts(BIG)).items()}
 
-    rows = design.rows(len(names), SEEDS)
-    combinations = [(False,) * len(names), (True,) * len(names), *(row.levels for row in rows)]
+    def excess(levels) -> float:
+        return own.excess_bpb(base | {name: PLANTED[name] for name, on in zip(names, levels, strict=True) if on})
+
+    plan = Plan(design.rows(len(names)), 1)
+    combinations = [(False,) * len(names), (True,) * len(names), *plan.rows]
     for levels in combinations[:6]:  # the edits as the real code makes them are those that are scored here
         found = {name: one.value for name, one in constants.read(stack.row(levels)[0]).items()}
         assert abs(own.excess_bpb(found) - excess(levels)) < 1e-12, levels
     gains = truth(stack, excess)
     kinds = np.select([gains > 1e-9, gains < -1e-9], ["gains", "loses"], "nothing")
     level = np.array([excess(levels) for levels in combinations])
-    analyses = [measured(rows, SEEDS, lambda _: level, rng, False) for _ in range(times)]
-    said = np.array([[effect.share for effect in one.effects] for one in analyses])
+    analyses = [plan.analysis(lambda _: level, rng) for _ in range(times)]
+    said = np.array([[effect.share for effect in one] for one in analyses])
     return {
-        "landscapes": [SMALL, BIG],
+        "landscape": BIG,
         "kinds": dict(Counter(kinds.tolist())),
         "stack_gain": round(float(level[0] - level[1]), 6),
         **rates(kinds, analyses),
@@ -212,6 +269,57 @@ def on_landscape(times: int, rng: np.random.Generator) -> dict:
     }
 
 
+def real(folder: Path) -> dict:
+    """The commands: `init`, a `try` for each edit, `transfer --attribute`. What each edit is, and what was said of it."""
+    folder.mkdir(parents=True)
+    own, (small, big) = landscape_of_null(), REAL_PAIR
+    for name, number in (("small", small), ("big", big)):
+        (folder / f"{name}.toml").write_text(PROFILE.format(number=number), encoding="utf-8")
+
+    def call(*words: str) -> str:
+        command = [sys.executable, "-m", "autoresearch", *words]
+        return subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    call(
+        "init",
+        "night",
+        "--profile",
+        "small.toml",
+        "--backend",
+        "null",
+        "--corpus",
+        "stdlib",
+        "--decide",
+        "strict",
+        "--tag",
+        "night",
+    )
+    path, kept = folder / "night" / "train.py", []
+    for name, value in REAL.items():
+        path.write_text(constants.write(path.read_text(encoding="utf-8"), {name: value}), encoding="utf-8")
+        told = json.loads(call("try", "-m", f"{name} -> {value}", "--workspace", "night", "--json"))
+        kept += [name] if told["verdict"] == "keep" else []
+    found = json.loads(call("transfer", "night", "--profile", "big.toml", "--attribute", "--yes", "--json"))
+    stack = Stack(texts(big), [Edit(k, "", "", texts(0), constants.write(texts(0), {name: REAL[name]}), None)
+                               for k, name in enumerate(kept)], "ratio")  # fmt: skip
+
+    base = {name: one.value for name, one in constants.read(texts(big)).items()}
+
+    def excess(levels) -> float:
+        return own.excess_bpb(base | {name: REAL[name] for name, on in zip(kept, levels, strict=True) if on})
+
+    gains = truth(stack, excess)
+    said = [
+        {"edit": one["description"], "said": one["share"], "true_gain": round(float(gain), 5)}
+        | {name: round(one[name], 5) for name in ("gain", "error")}
+        for one, gain in zip(found["attribution"]["edits"], gains, strict=True)
+    ]
+    whole = excess((False,) * len(kept)) - excess((True,) * len(kept))
+    return {"landscapes": REAL_PAIR, "kept": len(kept), "true_gain_of_the_stack": round(float(whole), 6), "edits": said} | {
+        name: found[name] for name in ("verdict", "reason", "stack", "carriers")
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=2000)
@@ -219,7 +327,10 @@ def main() -> None:
     parser.add_argument("--real", type=Path, metavar="FOLDER")
     asked = parser.parse_args()
     if asked.real:
-        return real(asked.real.resolve())
+        found = json.loads(asked.out.read_text(encoding="utf-8")) | {"real": real(asked.real.resolve())}
+        asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(found["real"], indent=1))
+        return
     rng = np.random.default_rng(20261130)
     found = {
         "command": f"python benchmarks/transfer.py --times {asked.times}",
@@ -234,3 +345,7 @@ def main() -> None:
         for row in found[part]:
             print("   ", row)
     print("landscape", json.dumps(found["landscape"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

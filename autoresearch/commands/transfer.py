@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autoresearch.study.origin import Constants
     from autoresearch.study.state import State
     from autoresearch.study.workspace import Study
-    from autoresearch.transfer.design import Row
+    from autoresearch.transfer.design import Levels
     from autoresearch.transfer.stack import Stack
 
 SEEDS = 3
@@ -124,7 +124,7 @@ def transfer(
         stack = Stack(base, kept(first, first_state, study.origin.edits), study.origin.constants)
         if [edit.number for edit in stack.edits] != list(study.origin.edits):
             raise UsageError(f"the edits of {first.folder} are not those that the transfer began with; begin another: --workspace")
-        rows = _rows(stack, study.origin.seeds, attribute)
+        rows = _rows(stack, attribute)
         is_new = attribute and rows is not None and len(state.experiments) <= figures.ROWS
         _price(study.profile.budget.train_seconds, state, study.origin.seeds, rows, first_state, is_new, is_agreed, tell)
         with show() as on_progress:
@@ -142,7 +142,7 @@ def transfer(
                 tell(line)
             if not stack.edits:
                 raise UsageError(f"no kept edit of {first.folder} can be made on the train.py of {planned.profile.name}; see above")
-            rows = _rows(stack, seeds, attribute)
+            rows = _rows(stack, attribute)
             _price(planned.profile.budget.train_seconds, None, seeds, rows, first_state, True, is_agreed, tell)
             return Beginning(origin=night.origin_of(first, first_state, stack.edits, seeds, how))
 
@@ -153,7 +153,7 @@ def transfer(
         }  # fmt: skip
         study, setup = new.make(place, chosen, tell, show, level, begin)
         assert stack is not None and study.origin is not None, "`begin` has made them"
-        rows = _rows(stack, seeds, attribute)
+        rows = _rows(stack, attribute)
     say_device(setup, as_json)
     past = answers.events(study)
     with panel.choose(
@@ -210,14 +210,14 @@ def apply(
     say(f"go on     autoresearch run --workspace {typed(study.folder)}")
 
 
-def _rows(stack: "Stack", seeds: int, attribute: bool) -> "list[Row] | None":
+def _rows(stack: "Stack", attribute: bool) -> "list[Levels] | None":
     """What the attribution trains; None: nothing, since it was not asked for or one edit is all there is."""
     from autoresearch.errors import UsageError
     from autoresearch.transfer import design
 
     if len(stack.factors) > design.MOST_EDITS and attribute:
         raise UsageError(f"--attribute takes up to {design.MOST_EDITS} edits; choose with --edits")
-    return design.rows(len(stack.factors), seeds) if attribute and len(stack.factors) > 1 else None
+    return design.rows(len(stack.factors)) if attribute and len(stack.factors) > 1 else None
 
 
 def _check_terms(study: "Study", first: "Study", profile: str, given: dict[str, Any]) -> None:
@@ -238,7 +238,7 @@ def _check_terms(study: "Study", first: "Study", profile: str, given: dict[str, 
 
 
 def _price(
-    train_seconds: float, state: "State | None", seeds: int, rows: "list[Row] | None", first: "State", is_new: bool,
+    train_seconds: float, state: "State | None", seeds: int, rows: "list[Levels] | None", first: "State", is_new: bool,
     is_agreed: bool, tell: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Say what is left to be trained, and ask where nobody has agreed to it yet. UsageError where nobody can be asked."""

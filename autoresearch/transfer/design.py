@@ -1,13 +1,13 @@
 """Which combinations of edits to train so that each edit's own share is known, and what their scores say. Pure.
 
-Many edits: a two-level screening design. Every run has about half of the edits, so that every run tells of every edit. The rows are
-those of a Hadamard matrix (Plackett and Burman, Biometrika 33, 1946) and their mirror images: with the mirrors, what two edits do
-to each other falls out of every edit's own effect (Box and Wilson 1951; Box, Hunter and Hunter, Statistics for Experimenters, 12).
-A row and its mirror are trained one after the other, so that a slow drift of the machine falls out too. The rows with all edits and
-with none are the stack and the base, which have their runs already.
+A two-level screening design: every run has about half of the edits, so that every run tells of every edit. The rows are those of
+a Hadamard matrix (Plackett and Burman, Biometrika 33, 1946) and their mirror images: with the mirrors, what two edits do to each
+other falls out of every edit's own effect (Box, Hunter and Hunter, Statistics for Experimenters, chapter 12). A row and its mirror
+are trained one after the other, so that a slow drift of the machine falls out too. The rows with all edits and with none are the
+stack and the base, which have their runs already.
 
-Few edits: the stack without one of them, each on as many seeds as the stack. It costs about the same there, and asks what is wanted
-to be known: what does it lose without this one?
+Leaving out one edit after the other was measured beside it: for about as many runs it misses half of what gains 2 sigma, also where
+there are few edits (docs/design/transfer.md).
 
 Whether an edit does anything is tested by Student's t with Holm's correction (Scandinavian Journal of Statistics 6, 1979): over all
 edits together, the chance to call any that does nothing one that carries or reverses is FAMILY at most (benchmarks/transfer.py
@@ -22,20 +22,12 @@ from typing import Literal
 
 import numpy as np
 
-FEW = 4  # edits, up to which each is left out in turn: with 3 seeds that costs no more than the other design
 FAMILY = 0.05  # of wrongly calling any edit one that does something
+LEAST_ORDER = 8  # chosen: 8 runs and more, so that few edits are known as well as many
 MOST_EDITS = 120  # chosen: 250 runs
 
 Levels = tuple[bool, ...]  # which edits a row has
 Share = Literal["carries", "reverses", "not told"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A combination that is trained."""
-
-    levels: Levels
-    runs: int
 
 
 @dataclass(frozen=True)
@@ -56,17 +48,15 @@ class Analysis:
     rows: int  # that were used
 
 
-def rows(edits: int, seeds: int) -> list[Row]:
-    """What is to be trained beside the base and the stack, in order. edits: 2 or more."""
+def rows(edits: int) -> list[Levels]:
+    """What is to be trained beside the base and the stack, once each, in order. edits: 2 or more."""
     assert 2 <= edits <= MOST_EDITS
-    if edits <= FEW:
-        return [Row(tuple(other != left_out for other in range(edits)), seeds) for left_out in range(edits)]
-    matrix = hadamard(edits + 1)
-    found = []
-    for line in matrix[1:, 1 : edits + 1]:  # the first row and column are all 1: the stack, and the mean
+    matrix = hadamard(max(edits + 1, LEAST_ORDER))
+    found: list[Levels] = []
+    for line in matrix[:, 1 : edits + 1]:  # the first column is all 1: the mean
         levels = tuple(bool(level > 0) for level in line)
-        found += [Row(levels, 1), Row(tuple(not level for level in levels), 1)]
-    return [row for row in found if any(row.levels) and not all(row.levels)]
+        found += [levels, tuple(not level for level in levels)]
+    return [levels for levels in found if any(levels) and not all(levels)]
 
 
 def hadamard(least: int) -> np.ndarray:
@@ -86,8 +76,8 @@ def analyse(edits: int, levels: Sequence[Levels], scores: Sequence[Sequence[floa
     """What each edit gains, from the scores of combinations (lower is better). None where they don't tell.
 
     levels, scores: of the base, of the stack, and of every row; a row without scores is missing. floor: the smallest noise that is
-    believed. The noise is what runs of one combination differ by; of a screening design also what its rows differ from the sum of
-    the edits' effects, which is noise and what edits do to each other, so it is not too small.
+    believed. The noise is what runs of one combination differ by, and what combinations differ by from the sum of the edits'
+    effects, which is noise and what edits do to each other: so it is not too small.
     """
     taken = [k for k in range(len(scores)) if len(scores[k])]
     counts = np.array([len(scores[k]) for k in taken])
@@ -95,13 +85,17 @@ def analyse(edits: int, levels: Sequence[Levels], scores: Sequence[Sequence[floa
     squares = sum(float(((np.asarray(scores[k]) - mean) ** 2).sum()) for k, mean in zip(taken, means, strict=True))
     dof = int((counts - 1).sum())
     chosen = np.array([levels[k] for k in taken], dtype=float).reshape(len(taken), edits)
-    found = (_left_out if edits <= FEW else _fitted)(chosen, means, counts)
-    if found is None:
+    # Weighted least squares of an effect for each edit: base and stack have more runs than a row.
+    model = np.column_stack([np.ones(len(means)), 2 * chosen - 1])
+    weighted = model * counts[:, None]
+    information = model.T @ weighted
+    if len(means) <= model.shape[1] or np.linalg.matrix_rank(information) < model.shape[1]:
         return None
-    gains, variances, more_squares, more_dof = found
-    squares, dof = squares + more_squares, dof + more_dof
-    if dof < 1:
-        return None
+    inverse = np.linalg.inv(information)
+    fitted = inverse @ (weighted.T @ means)
+    squares += float((counts * (means - model @ fitted) ** 2).sum())
+    dof += len(means) - model.shape[1]
+    gains, variances = -2 * fitted[1:], 4 * np.diag(inverse)[1:]  # from -1 to 1 is twice the coefficient
     sigma = max(math.sqrt(squares / dof), floor)
     errors = sigma * np.sqrt(variances)
     chances = [two_sided(gain / error if error else math.inf * gain, dof) for gain, error in zip(gains, errors, strict=True)]
@@ -111,36 +105,6 @@ def analyse(edits: int, levels: Sequence[Levels], scores: Sequence[Sequence[floa
         for gain, error, p, is_told in zip(gains, errors, chances, told, strict=True)
     ]
     return Analysis(effects, sigma, dof, len(taken))
-
-
-# Gains, their variances in sigma squared, further squares that are noise, and their degrees of freedom.
-_Found = tuple[np.ndarray, np.ndarray, float, int]
-
-
-def _left_out(chosen: np.ndarray, means: np.ndarray, counts: np.ndarray) -> _Found | None:
-    """Each edit's gain is what the stack loses without it."""
-    edits = chosen.shape[1]
-    stack = np.flatnonzero(chosen.all(axis=1))
-    without = [np.flatnonzero((chosen.sum(axis=1) == edits - 1) & (chosen[:, edit] == 0)) for edit in range(edits)]
-    if not len(stack) or not all(len(places) for places in without):
-        return None
-    at = np.array([places[0] for places in without])
-    gains = means[at] - means[stack[0]]
-    return gains, 1 / counts[at] + 1 / counts[stack[0]], 0.0, 0
-
-
-def _fitted(chosen: np.ndarray, means: np.ndarray, counts: np.ndarray) -> _Found | None:
-    """Weighted least squares of an effect for each edit: rows that failed are missing, base and stack have more runs."""
-    model = np.column_stack([np.ones(len(means)), 2 * chosen - 1])
-    weighted = model * counts[:, None]
-    information = model.T @ weighted
-    if len(means) <= model.shape[1] or np.linalg.matrix_rank(information) < model.shape[1]:
-        return None
-    inverse = np.linalg.inv(information)
-    fitted = inverse @ (weighted.T @ means)
-    residual = float((counts * (means - model @ fitted) ** 2).sum())
-    # From -1 to 1 is twice the coefficient, and a gain is how much lower the score gets.
-    return -2 * fitted[1:], 4 * np.diag(inverse)[1:], residual, len(means) - model.shape[1]
 
 
 def holm(chances: Sequence[float], family: float) -> list[bool]:

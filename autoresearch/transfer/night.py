@@ -38,7 +38,7 @@ from autoresearch.study.store import text_of
 from autoresearch.study.workspace import Study, first_text
 from autoresearch.task import registry as tasks
 from autoresearch.transfer import figures
-from autoresearch.transfer.design import Row
+from autoresearch.transfer.design import Levels
 from autoresearch.transfer.figures import ROWS, STACK
 from autoresearch.transfer.stack import Edit, Stack
 
@@ -66,7 +66,7 @@ class Judge:
     number: int
 
 
-def next_step(state: State, seeds: int, rows: list[Row] | None) -> Train | Begin | Judge | None:
+def next_step(state: State, seeds: int, rows: list[Levels] | None) -> Train | Begin | Judge | None:
     """Of a study that has its base. rows: of the attribution; None: it is not asked for. None: all is done. Pure."""
     subject, count = state.pending, len(state.experiments)
     if subject is None:
@@ -78,22 +78,21 @@ def next_step(state: State, seeds: int, rows: list[Row] | None) -> Train | Begin
     number = subject.number
     if subject.skipped or not all(result.ok for result in subject.results):
         return Judge(number)
-    row = _row(number, rows)
-    wanted = row.runs if row else seeds
+    wanted = 1 if _row(number, rows) else seeds
     base, done = state.experiments[0], len(subject.results)
     if number == STACK and done >= len(base.results) < seeds and base.can_rerun:
         return Train(0)
     return Train(number) if done < wanted else Judge(number)
 
 
-def _row(number: int, rows: list[Row] | None) -> Row | None:
+def _row(number: int, rows: list[Levels] | None) -> Levels | None:
     """What experiment `number` is a row of, or None."""
     return rows[number - ROWS] if rows and ROWS <= number < ROWS + len(rows) else None
 
 
-def trainings(state: State | None, seeds: int, rows: list[Row] | None) -> int:
+def trainings(state: State | None, seeds: int, rows: list[Levels] | None) -> int:
     """How many are left at most; state: None before there is a study."""
-    wanted = {0: seeds, STACK: seeds} | {ROWS + k: row.runs for k, row in enumerate(rows or [])}
+    wanted = {0: seeds, STACK: seeds} | {ROWS + k: 1 for k in range(len(rows or []))}
     wanted |= {ROWS + len(rows): seeds} if rows else {}
     known = {experiment.number: experiment for experiment in state.experiments} if state else {}
     left = {number: count for number, count in wanted.items() if number not in known or known[number].verdict is None or not number}
@@ -154,7 +153,7 @@ def carried_by_hand(study: Study, state: State) -> bool:
 # The work
 
 
-def measure(study: Study, setup: Setup, stacked: Stack, rows: list[Row] | None, listener: Listener) -> Ending:
+def measure(study: Study, setup: Setup, stacked: Stack, rows: list[Levels] | None, listener: Listener) -> Ending:
     """Train what is left of it, and close the study."""
     with opened(study, setup, listener) as session:
         steering = Steering(session)
@@ -182,11 +181,11 @@ def measure(study: Study, setup: Setup, stacked: Stack, rows: list[Row] | None, 
         return ending
 
 
-def _begin(session: Session, number: int, stacked: Stack, rows: list[Row] | None) -> bool:
+def _begin(session: Session, number: int, stacked: Stack, rows: list[Levels] | None) -> bool:
     """Make the next combination an experiment. False: there is none, since every edit carries it, or none does."""
     text, description, reasoning = stacked.text, figures.described([edit.number for edit in stacked.edits]), "the stack"
     if row := _row(number, rows):
-        text, edits = stacked.row(row.levels)
+        text, edits = stacked.row(row)
         description, reasoning = figures.described(edits), f"row {number - ROWS + 1} of {len(rows or [])} of the attribution"
     elif number > STACK:
         analysed = figures.analysis(session.state, stacked, len(rows or []))
@@ -203,7 +202,7 @@ def _begin(session: Session, number: int, stacked: Stack, rows: list[Row] | None
     return True
 
 
-def _train(session: Session, subject: Experiment, rows: list[Row] | None) -> None:
+def _train(session: Session, subject: Experiment, rows: list[Levels] | None) -> None:
     """One more run; of what is judged on the test text too, while its weights are there."""
     runs.train(session, subject)
     if not _row(subject.number, rows):
@@ -223,7 +222,7 @@ def _tested(session: Session, subject: Experiment) -> None:
             machine_failed(session, failure)
 
 
-def _judge(session: Session, subject: Experiment, stacked: Stack, rows: list[Row] | None) -> None:
+def _judge(session: Session, subject: Experiment, stacked: Stack, rows: list[Levels] | None) -> None:
     is_row = _row(subject.number, rows) is not None
     if not is_row and not subject.skipped:
         _tested(session, session.state.experiments[0])
