@@ -124,8 +124,9 @@ def transfer(
         stack = Stack(base, kept(first, first_state, study.origin.edits), study.origin.constants)
         if [edit.number for edit in stack.edits] != list(study.origin.edits):
             raise UsageError(f"the edits of {first.folder} are not those that the transfer began with; begin another: --workspace")
-        rows = _rows(stack, attribute)
-        is_new = attribute and rows is not None and len(state.experiments) <= figures.ROWS
+        has_begun = len(state.experiments) > figures.ROWS
+        rows = _rows(stack, attribute or has_begun)
+        is_new = rows is not None and not has_begun
         _price(study.profile.budget.train_seconds, state, study.origin.seeds, rows, first_state, is_new, is_agreed, tell)
         with show() as on_progress:
             setup = terms.ready(study, level, on_progress, device)
@@ -153,7 +154,11 @@ def transfer(
         }  # fmt: skip
         study, setup = new.make(place, chosen, tell, show, level, begin)
         assert stack is not None and study.origin is not None, "`begin` has made them"
+        if study.checksums["corpus"] != first.checksums["corpus"]:
+            tell(f"text      {study.corpus} is not what it was for {first.folder}: its gain there was on another text")
         rows = _rows(stack, attribute)
+    if attribute and rows is None:
+        tell("one edit    is all there is, or all go together: nothing to tell apart")
     say_device(setup, as_json)
     past = answers.events(study)
     with panel.choose(

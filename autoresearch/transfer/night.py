@@ -20,9 +20,8 @@ from autoresearch.hardware.autotune.sizes import fits
 from autoresearch.hardware.planner import plan as planner
 from autoresearch.hardware.planner.model import Sizes
 from autoresearch.hardware.planner.plan import Plan
-from autoresearch.loop import audits, runs
+from autoresearch.loop import audits, loop, runs
 from autoresearch.loop.begin import record_start
-from autoresearch.loop.loop import close, first_best, write_page
 from autoresearch.loop.next_step import DISCARDED, SKIP, RunNext, Verdict
 from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, Stop, ending_of, machine_failed, stop_if_asked
@@ -159,7 +158,7 @@ def measure(study: Study, setup: Setup, stacked: Stack, rows: list[Levels] | Non
         steering = Steering(session)
 
         def work() -> Ending:
-            first_best(session, work_tree=False)
+            loop.first_best(session, work_tree=False)
             _tested(session, session.state.experiments[0])
             assert study.origin is not None, "it is a transfer"
             while (step := next_step(session.state, study.origin.seeds, rows)) is not None:
@@ -176,8 +175,8 @@ def measure(study: Study, setup: Setup, stacked: Stack, rows: list[Levels] | Non
         session.tick = steering.attend
         ending = ending_of(session, work)
         session.tick = lambda: None
-        close(session, ending)
-        write_page(session)
+        loop.close(session, ending)
+        loop.write_page(session)
         return ending
 
 
