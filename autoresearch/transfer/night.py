@@ -12,6 +12,7 @@ edit: it has to pass the audit, and to gain on the audit slice. The edits that c
 import math
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
@@ -91,11 +92,16 @@ def _row(number: int, rows: list[Levels] | None) -> Levels | None:
 
 def trainings(state: State | None, seeds: int, rows: list[Levels] | None) -> int:
     """How many are left at most; state: None before there is a study."""
-    wanted = {0: seeds, STACK: seeds} | {ROWS + k: 1 for k in range(len(rows or []))}
-    wanted |= {ROWS + len(rows): seeds} if rows else {}
-    known = {experiment.number: experiment for experiment in state.experiments} if state else {}
-    left = {number: count for number, count in wanted.items() if number not in known or known[number].verdict is None or not number}
-    return sum(max(0, count - (len(known[number].results) if number in known else 0)) for number, count in left.items())
+    known = state.experiments if state else []
+    wanted = [seeds, seeds, *[1] * len(rows or []), *([seeds] if rows else [])]
+    if len(known) > STACK and known[STACK].verdict is not None:  # base and stack have what they get
+        wanted[:ROWS] = [0] * ROWS
+        if known[STACK].state in figures.FAILED:
+            return 0
+    done = [
+        len(one.results) if one.verdict is None or one.number == 0 else count for one, count in zip(known, wanted, strict=False)
+    ]
+    return sum(max(0, count - had) for count, had in zip_longest(wanted, done, fillvalue=0))
 
 
 # What it is made of

@@ -121,7 +121,7 @@ def test_apply_begins_a_study_with_what_held(done, tmp_path, typed):
     assert status == 0 and "edits 1, 2 of t" in out, complaint
     made, best = workspace.load(tmp_path / "new"), state_of(study).best
     assert studies.text_of(made) == git(study.folder, "show", f"{best.commit}:train.py") + "\n"
-    assert made.origin is None and made.decide == "confirmed" and made.profile == study.profile
+    assert made.origin is None and made.decide == "confirmed" and made.profile.to_dict() == study.profile.to_dict()
     with without_pictures():
         status, out, complaint = typed(
             "run", "--workspace", str(made.folder), "--agent", "search", "--experiments", "0", "--sandbox", "none", "--plain"
@@ -131,10 +131,13 @@ def test_apply_begins_a_study_with_what_held(done, tmp_path, typed):
 
 def test_a_transfer_is_no_night(done, typed):
     study = done[0]
-    before = study.events.read_bytes()
+    before, path = study.events.read_bytes(), study.folder / "train.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(constants.write(text, {"MATRIX_LR": 0.03}), encoding="utf-8")
     for words in (("run", "--agent", "search", "--experiments", "1"), ("noise",), ("try", "-m", "x")):
         status, _, complaint = typed(*words, "--workspace", str(study.folder), "--sandbox", "none", "--plain")
-        assert (status == 2 and "is a transfer" in complaint) or words[0] == "noise", complaint
+        assert status == 2 and "is a transfer" in complaint, complaint
+    path.write_text(text, encoding="utf-8")
     assert study.events.read_bytes() == before
     assert typed("status", "--workspace", str(study.folder))[0] == typed("results", "--workspace", str(study.folder))[0] == 0
 

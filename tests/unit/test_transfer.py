@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from autoresearch.measure.summary import RunResult
 from autoresearch.metric import VAL_BPB
-from autoresearch.transfer import design
+from autoresearch.study.state import Experiment, Run, State
+from autoresearch.transfer import design, night
 from autoresearch.transfer.stack import Edit, NotApplied, Stack, apply
 from autoresearch.transfer.verdict import Measured, judge
 
@@ -180,3 +182,23 @@ def side(gain, reach):
 )
 def test_the_words_of_a_verdict(val, test, word):
     assert judge(0.01, val, test, VAL_BPB).word == word
+
+
+def test_what_is_left_to_be_trained():
+    rows = design.rows(2)
+    assert (night.trainings(None, 3, None), night.trainings(None, 3, rows)) == (6, 6 + 8 + 3)
+    base, stack = (Experiment(k, "c", None, "b", "k", "", "", "transfer", None, started="") for k in range(2))
+    base.runs, base.verdict, base.state = (
+        [Run(k, k, "f", result=RunResult("ok", k, val_bpb=4.0)) for k in (1, 2)],
+        "keep",
+        "baseline",
+    )
+    state = State(experiments=[base, stack], best=base)
+    assert night.trainings(state, 3, None) == 4 and night.next_step(state, 3, None) == night.Train(1)
+    stack.runs = base.runs[:]
+    assert night.trainings(state, 3, None) == 2 and night.next_step(state, 3, None) == night.Train(0)
+    stack.verdict, stack.state = "discard", "discard"
+    assert (night.trainings(state, 3, None), night.trainings(state, 3, rows)) == (0, 11)
+    assert night.next_step(state, 3, None) is None and night.next_step(state, 3, rows) == night.Begin(2)
+    stack.state = "oom"
+    assert night.trainings(state, 3, rows) == 0 and night.next_step(state, 3, rows) is None
