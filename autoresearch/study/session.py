@@ -44,9 +44,10 @@ PICTURE_SHARE = 1000  # then there is one for each thousandth of the experiments
 HELD_WAITS_SECONDS = (0.2, 0.5, 1.0)  # chosen: what an editor's `git status` takes
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
 SLICE = "slice.npz"  # bits and bytes of each document of the validation text and of the audit slice (audit_slice.py)
+TEST = "test.npy"  # the same of the test text
 _NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS, SLICE)  # of a result: audits ask its weights again
 # What stays of a run whose weights are no longer needed.
-_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy", SLICE}
+_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy", TEST, SLICE}
 Result = TypeVar("Result")
 
 
