@@ -58,6 +58,11 @@ class Study:
         return read(self.workspace / ".autoresearch" / "events.jsonl")
 
 
+def logged(command: list[str], environment: dict[str, str], path: Path) -> None:
+    with open(path, "w", encoding="utf-8") as log:
+        subprocess.run(command, env=environment, check=True, stdout=log)
+
+
 def seconds_of(event: dict) -> float:
     from datetime import datetime
 
@@ -71,7 +76,7 @@ def speed(workers: int, folder: Path, experiments: int, train_seconds: float, se
         cluster.add(min(workers, 2))
     before = time.monotonic()
     words = ["--workers", "ray", "--address", cluster.address, "--experiments", str(experiments)]
-    subprocess.run(study.command(*words), env=study.environment, check=True, stdout=open(folder / "out", "w"))
+    logged(study.command(*words), study.environment, folder / "out")
     wall = time.monotonic() - before
     cluster.close()
     events = study.events
@@ -85,7 +90,8 @@ def speed(workers: int, folder: Path, experiments: int, train_seconds: float, se
     runs = [one for one in events if one["event"] == "run"]
     return {
         "workers": workers, "seed": seed, "train_seconds": train_seconds, "experiments": len(decided) - 1, "runs": len(runs),
-        "rebased": sum(one["event"] == "verdict" and one.get("state") == "rebased" for one in events), "wall_seconds": round(wall, 1),
+        "rebased": sum(one["event"] == "verdict" and one.get("state") == "rebased" for one in events),
+        "wall_seconds": round(wall, 1),
         "seconds_of_experiments": round(decided[-1] - decided[0], 1),
         "experiments_an_hour": round(3600 * (len(decided) - 1) / (decided[-1] - decided[0]), 1),
         "run_overhead_seconds": round(statistics.median(one["total_seconds"] for one in runs) - train_seconds, 2),
@@ -98,13 +104,14 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
     rng, study, killed = random.Random(seed), Study(folder, train_seconds=2.0, step_seconds=0.5), Counter()
     cluster = Cluster(folder / "0", PORT)
     nodes = [cluster.add(2), cluster.add(2)]
-    clusters, log, starts, begun = 1, open(folder / "out", "w"), 0, time.monotonic()
+    clusters, starts, begun = 1, 0, time.monotonic()
     night: subprocess.Popen | None = None
     while sum(killed.values()) < wanted:
         if night is None or night.poll() is not None:
             starts += 1
             words = ["--workers", "ray", "--address", f"127.0.0.1:{PORT}"]
-            night = subprocess.Popen(study.command(*words), env=study.environment, stdout=log, stderr=log)
+            with open(folder / "out", "a", encoding="utf-8") as log:
+                night = subprocess.Popen(study.command(*words), env=study.environment, stdout=log, stderr=log)
         if not wait_for_work(study, night):
             continue
         time.sleep(rng.uniform(0, 4))
@@ -197,9 +204,9 @@ def cpu(folder: Path) -> dict:
     new = ["--backend", "cpu", "--corpus", "stdlib", "--autotune", "off", "--train-seconds", "10", "--decide", "strict"]
     command = [sys.executable, "-m", "autoresearch.cli", *words]
     first = [*command, *new, "--workers", "2", "--experiments", "0"]  # a study whose runs have a core each
-    subprocess.run(first, env=home, check=True, stdout=open(folder / "out0", "w"))
+    logged(first, home, folder / "out0")
     ray = [*command, "--workers", "ray", "--address", cluster.address, "--experiments", "8"]
-    subprocess.run(ray, env=home, check=True, stdout=open(folder / "out", "w"))
+    logged(ray, home, folder / "out")
     cluster.close()
     events = read(workspace / ".autoresearch" / "events.jsonl")
     state = State.from_events(events)
