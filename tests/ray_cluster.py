@@ -86,7 +86,7 @@ def serve(folder: Path, port: int) -> None:
         if "add" in asked:
             number += 1
             variables = asked["variables"] | {"AUTORESEARCH_CACHE_DIR": str(folder / f"cache{number}")}
-            (folder / f"cache{number}").mkdir()
+            (folder / f"cache{number}").mkdir(parents=True)
             nodes[number] = made.add_node(num_cpus=asked["add"], env_vars=variables)
         elif asked["kill"]:
             made.remove_node(nodes.pop(asked["kill"]), allow_graceful=False)
