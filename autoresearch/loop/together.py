@@ -173,7 +173,8 @@ class Together:
         assert number is not None, "it is an experiment"
         here = self._here[worker]
         session.record(events.Begin(
-            n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, conditions=self._look(), sandbox=session.setup.sandbox,
+            n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, sandbox=session.setup.sandbox,
+            conditions=self._look() if self.crew.is_home(worker) else UNSET,
             device_id=here.device_id or UNSET, worker=worker,
         ))  # fmt: skip
         if here.is_child:  # else its worker tells of a sleep, and nobody of others' load
