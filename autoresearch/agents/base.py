@@ -19,8 +19,8 @@ FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat", "v
 SHORT = 4  # digits of a score
 LARGEST_BYTES = 200_000  # chosen: nine times the largest shipped train.py; more is data in the source, or an answer gone wrong
 REJECTED = "rejected"  # status of a proposal that was sent back without a training
-SKIPPED = "skip"  # status of an experiment that a person ended: it says nothing of the idea
-UNJUDGED = (SKIPPED, "rebased")  # and of one whose edit is made again on another best, and judged there
+# Of an experiment that a person ended, or whose base is no longer the best, so that its edit is tried anew.
+UNJUDGED = ("skip", "rebased")  # statuses that say nothing of the idea
 RUNNING = "running"  # status of one that has no verdict yet
 UNDER_WAY = (  # to one that thinks, below what View.under_way has
     "Propose something else, which does not build on these. Where one of them is kept meanwhile, your edit is made again on the new"

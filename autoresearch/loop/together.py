@@ -31,7 +31,7 @@ from autoresearch.propose.views import draw_lessons
 from autoresearch.run.setup import Progress
 from autoresearch.study import decide, events
 from autoresearch.study.events import REBASED
-from autoresearch.study.session import PICTURE_EVERY, Session
+from autoresearch.study.session import Session
 from autoresearch.study.state import Experiment
 from autoresearch.study.validity import SUSPENDED_SECONDS, Watched
 from autoresearch.text import described
@@ -173,7 +173,8 @@ class Together:
         assert number is not None, "it is an experiment"
         here = self._here[worker]
         session.record(events.Begin(
-            n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, conditions=self._look(), sandbox=session.setup.sandbox,
+            n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, sandbox=session.setup.sandbox,
+            conditions=self._look() if self.crew.is_home(worker) else UNSET,
             device_id=here.device_id or UNSET, worker=worker,
         ))  # fmt: skip
         if here.is_child:  # else its worker tells of a sleep, and nobody of others' load
@@ -325,8 +326,7 @@ class Together:
             session.note_users_edit()
         elif verdict.state != REBASED:
             self._done += 1
-            if self._done % PICTURE_EVERY == 0:
-                session.draw()
+            session.draw_now_and_then(self._done)
 
     def _fill(self) -> None:
         """Give the free workers what there is to do."""
@@ -376,12 +376,14 @@ class Together:
             yield from [number] * (count - self._under_way(number))
 
     def _at_once(self, subject: Experiment) -> int:
-        """How many runs of one experiment: as many as it has, so that most losers cost one or two, and no more than are needed."""
+        """How many runs of one experiment. Most losers cost one; what is in doubt has all that a keep needs at once, since keeps
+        come one after another (docs/design/workers.md).
+        """
         known = len(subject.results)
         if self.session.state.best is None:
             needed = decide.BASELINE_RUNS[self.session.study.decide]
             return (max(needed, min(self.crew.count, MOST_BASELINE_RUNS)) if needed > 1 else needed) - known
-        return max(1, min(known, decide.LEAST_RUNS - known))
+        return max(1, decide.LEAST_RUNS - known)
 
     def _run_again(self, worker: int, number: int) -> None:
         session = self.session

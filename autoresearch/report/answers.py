@@ -16,8 +16,7 @@ import pygit2
 
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.report.summary import summarise
-from autoresearch.study import inbox, lock
-from autoresearch.study.ledger import read
+from autoresearch.study import inbox, ledger, lock
 from autoresearch.study.session import log_tail
 from autoresearch.study.state import Experiment, State, sound
 from autoresearch.study.store import check_ledger, diff, text_of
@@ -183,13 +182,14 @@ def _one(experiments: list[Experiment], number: int) -> Experiment:
 
 def events(study: Study) -> list[dict[str, Any]]:
     """What the ledger holds, without the lines that say what can't be: for the panel and the picture."""
-    return sound(read(study.events))
+    return sound(ledger.read(study.events))
 
 
 def state_of(study: Study) -> State:
-    known = read(study.events)
-    check_ledger(study.folder, study.tag, study.events, is_empty=not known)
-    return State.from_events(known)
+    state = State()
+    count = ledger.each(study.events, state.take)
+    check_ledger(study.folder, study.tag, study.events, is_empty=not count)
+    return state
 
 
 def ref(study: Study, number: int) -> str:

@@ -39,6 +39,7 @@ Occasion = Literal["baseline", "keep", "end", "again"]  # for a score on the aud
 SKIPPED = "skip"  # state of a verdict that a person wanted
 REBASED = "rebased"  # the same: its base is no longer the best, so its edit is made and tested again on what is
 PERSON = "person"  # the agent of a proposal that was handed in
+TRANSFER = "transfer"  # the agent of what a transfer study trains
 KEPT = ("baseline", "keep")  # states of a verdict that keeps
 
 Number = Annotated[int, Meta(ge=0, le=10**9)]  # of an experiment

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from autoresearch import constants
 from autoresearch.agents import lessons
-from autoresearch.agents.base import REJECTED, SKIPPED, Past
+from autoresearch.agents.base import REJECTED, Past
 
 TRAIN = """
 # Learning rates: of AdamW
@@ -31,7 +31,8 @@ NIGHT = (
     Past(4, "rate 0.02", "discard", 1.495, changed(MATRIX_LR=0.02)),
     Past(5, "both rates", "discard", 1.6, changed(MATRIX_LR=0.01, SCALAR_LR=0.1)),
     Past(6, "large", "oom", None, changed(SCALAR_LR=9.0), "out of memory"),
-    Past(7, "ended by a person", SKIPPED, None, changed(SCALAR_LR=3.0)),
+    Past(7, "ended by a person", "skip", None, changed(SCALAR_LR=3.0)),
+    Past(8, "over another base", "rebased", 1.4, changed(SCALAR_LR=2.0)),
 )
 
 
@@ -44,7 +45,12 @@ def test_what_was_kept_missed_unclear_and_failed_stand_apart():
     )
     assert "- -0.0005 attention, experiment 3: norm\n" in said
     assert "- learning rates: 5, 1, +0.0050 by experiment 4: rate 0.02\n- attention: 1, 0\n" in said
-    assert "- oom, 1 times, at last experiment 6: large\n" in said and "person" not in said and "sent back" not in said
+    assert (
+        "- oom, 1 times, at last experiment 6: large\n" in said
+        and "person" not in said
+        and "base\n" not in said
+        and "sent back" not in said
+    )
 
 
 def test_constants_that_were_changed_alone_show_each_values_effect():

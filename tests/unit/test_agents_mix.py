@@ -1,5 +1,7 @@
 """Whose turn it is, and what the LLM is asked for."""
 
+import pytest
+
 from autoresearch.agents.base import REJECTED, RUNNING, UNJUDGED, Past
 from autoresearch.agents.mix import STALL, tallies, turn
 from autoresearch.categories import CODE
@@ -63,9 +65,10 @@ def test_what_is_under_way_counts_for_the_share_and_is_one_miss_for_the_wish():
     assert turn([*history, past(STALL, "search"), *under_way[:1]], 0.3, "llm").wish
 
 
-def test_what_was_skipped_or_is_made_again_is_counted_for_and_against_nobody():
+@pytest.mark.parametrize("status", UNJUDGED)
+def test_what_says_nothing_of_the_idea_is_counted_for_and_against_nobody(status):
     history = [past(0, "none", "baseline"), *(past(number, "search") for number in range(1, STALL))]
-    skipped = [past(STALL + number, "llm", UNJUDGED[number % 2], TRAIN.replace("0.04", f"0.{number + 1}")) for number in range(4)]
+    skipped = [past(STALL + number, "llm", status, TRAIN.replace("0.04", f"0.{number + 1}")) for number in range(4)]
     assert turn([*history, *skipped], 0.3, "llm") == turn(history, 0.3, "llm")
     assert tallies([*history, *skipped]) == tallies(history)
 
