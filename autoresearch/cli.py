@@ -31,6 +31,7 @@ COMMANDS = {
     "results": ("results", "Every experiment, one line each."),
     "studies": ("studies", "The studies in a folder, one line each."),
     "compare": ("compare", "Two studies, or two experiments, side by side, and whether they differ."),
+    "transfer": ("transfer", "Do a study's kept edits hold at another size? And which of them carry it."),
     "show": ("show", "One experiment: its diff, its numbers, the end of its log."),
     "best": ("best", "The best train.py so far and what it gained."),
     "pareto": ("pareto", "The score against latency, memory or size: the front, as a table and a picture."),

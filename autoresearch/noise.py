@@ -70,14 +70,19 @@ class Scored:
     again: list[float]
 
     @property
+    def was_chosen(self) -> bool:
+        """Whether it was looked at again because its first score was low."""
+        return self.number > 0
+
+    @property
     def fair(self) -> list[float]:
         """Those of its scores that chance did not choose: what it is reported by."""
-        return fair_scores(self.scores, self.again, was_chosen=self.number > 0)
+        return fair_scores(self.scores, self.again, self.was_chosen)
 
     @property
     def noise_group(self) -> list[float]:
         """Those that tell of the noise."""
-        return noise_group(self.scores, self.again, was_chosen=self.number > 0)
+        return noise_group(self.scores, self.again, self.was_chosen)
 
     @property
     def val_bpb(self) -> float | None:

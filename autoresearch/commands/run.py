@@ -68,8 +68,6 @@ def night(
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
-    from autoresearch.study.ledger import read
-    from autoresearch.study.state import State
     from autoresearch.workers import crews
 
     def say(line: str) -> None:
@@ -86,7 +84,7 @@ def night(
         study = workspaces.load(folder)
         lock.check(study.lock)
         terms.check_options(study, chosen)
-        spent_usd = State.from_events(read(study.events)).cost_usd
+        spent_usd = answers.state_of(study).cost_usd
         with doing(CHOOSING, quiet=as_json, plain=plain):
             proposers, reasons = agents.choose(asked, study.seed, spent_usd)
         say(f"study {study.tag} in {study.folder} goes on; another `--workspace` starts another")
@@ -110,11 +108,13 @@ def night(
         say(f"{'number' if study.task.is_paired else 'text':<9} {warning}")
     for title, line in zip(["agent", *[""] * len(reasons)], reasons, strict=False):
         say(f"{title:<9} {line}")
-    past = answers.events(study)
+    past = answers.events  # asked twice, and not kept
     keys = f"Ctrl-C stops after {'the runs under way' if crew else 'this run'}"
     with (
-        panel.choose(as_json, plain, sys.stdout, study.machine_line, past, study.profile.budget, keys, study.metric) as shown,
-        Notifier(program(notify), shown, study.tag, str(study.folder), past, study.metric) as listener,
+        panel.choose(
+            as_json, plain, sys.stdout, study.machine_line, past(study), study.profile.budget, keys, study.metric
+        ) as shown,
+        Notifier(program(notify), shown, study.tag, str(study.folder), past(study), study.metric) as listener,
     ):
         ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits, crew=crew)
         listener.ended(ending.reason, ending.exit_status)
@@ -161,11 +161,10 @@ def farewell(study: "Study", ending: "Ending", agent: str = "") -> list[str]:
     """Where the study stands, and what to type next. agent: options of `run`."""
     from autoresearch.commands.best import gain, unseen
     from autoresearch.paths import typed
+    from autoresearch.report import answers
     from autoresearch.report.page import html
-    from autoresearch.study.ledger import read
-    from autoresearch.study.state import State
 
-    state = State.from_events(read(study.events))
+    state = answers.state_of(study)
     counts = ", ".join(f"{count} {word}" for word, count in state.counts().items())
     return [
         *([ending.detail] if ending.detail else []),

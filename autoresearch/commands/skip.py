@@ -32,9 +32,9 @@ def command(number: int | None, workspace: Path | None) -> None:
         what = "the baseline trains, which can't be skipped" if pending else "no experiment trains now"
         raise UsageError(f"{what}; `autoresearch status` shows what is under way")
     if number is None and len(known) > 1:
-        raise UsageError(f"experiments {', '.join(map(str, known))} are under way; say which one: `autoresearch skip N`")
+        raise UsageError(f"experiments {', '.join(map(str, known))} have no verdict yet; say which one: `autoresearch skip N`")
     if number not in (None, *known):
-        what = f"experiment{'s' * (len(known) > 1)} {', '.join(map(str, known))}"
-        raise UsageError(f"experiment {number} is not under way; `autoresearch skip N` ends one that is: {what}")
+        waiting = f"{', '.join(map(str, known))} {'have' if len(known) > 1 else 'has'} none yet"
+        raise UsageError(f"no experiment {number} waits for a verdict; `autoresearch skip N` ends one that does: {waiting}")
     chosen = known[0] if number is None else number
     ask(study, Request(kind="skip", n=chosen), f"experiment {chosen} ends", f"skips experiment {chosen}")

@@ -38,8 +38,10 @@ def lines(facts: dict[str, Any], metric: "Metric") -> list[str]:
     under_way = "none"
     if pending:
         under_way = f"experiment {pending['experiment']}, run {max(1, pending['runs'])}: {pending['description']}"
-    if len(facts["under_way"]) > 1:
-        under_way = "; ".join(_told(run, facts["best_experiment"]) for run in facts["under_way"])
+    if len(facts["under_way"]) > 1 or len(facts["open"]) > 1:
+        runs = [_told(run, facts["best_experiment"]) for run in facts["under_way"]]
+        at_work = {run["experiment"] for run in facts["under_way"]}
+        under_way = "; ".join([*runs, *(f"experiment {n} waits for a run" for n in facts["open"] if n not in at_work)])
     elif facts["best_runs_again"]:
         under_way = f"the best, experiment {facts['best_experiment']}, runs again" + (f", for {under_way}" if pending else "")
     requests = "none to an agent's service"

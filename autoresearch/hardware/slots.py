@@ -6,7 +6,7 @@ trains more. So its workers are of the class that it began on; others of this ma
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,6 +131,11 @@ def shares(per_run: int, root: Path = cores.ROOT) -> list[frozenset[int]]:
         siblings.setdefault(cores.siblings(processor, root), set()).add(processor)
     whole = list(siblings.values())[: cores.count(os.sched_getaffinity(0), root)]
     return [frozenset().union(*whole[at : at + per_run]) for at in range(0, len(whole) - per_run + 1, per_run)]
+
+
+def shared(per_run: int | None) -> AbstractContextManager[None]:
+    """What this thread does and starts meanwhile has one share of so many cores; None: all that it had."""
+    return bound(frozenset() if per_run is None else shares(per_run)[0])
 
 
 @contextmanager

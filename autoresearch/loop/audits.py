@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from autoresearch import durable
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import audit_slice, confirm
@@ -26,7 +27,7 @@ from autoresearch.measure.clock import awake_seconds
 from autoresearch.run import disk, scoring
 from autoresearch.run.scoring import BITS, CHEAT
 from autoresearch.study import events
-from autoresearch.study.session import Session
+from autoresearch.study.session import TEST, Session
 from autoresearch.study.state import Experiment, Run
 from autoresearch.task.contract import Task
 
@@ -72,7 +73,7 @@ def _of_keep(session: Session, subject: Experiment, keep: Verdict) -> Verdict | 
     if subject.audits and (reason := subject.audits[-1].reason) is not None:
         return _cheat(reason)
     if best is None:
-        _test(session, subject)
+        test(session, subject)
         audit_slice.of_baseline(session, subject, _intact_runs)
         return keep
     if subject.audits:
@@ -96,7 +97,7 @@ def of_end(session: Session) -> None:
                     _again(session, best, FINAL_CUTS)
                 _gains_elsewhere(session, best)
                 if not best.tests:
-                    _test(session, best)
+                    test(session, best)
                 return
             except BestRevoked:
                 session.follow()
@@ -209,8 +210,8 @@ def _record(
     ))  # fmt: skip
 
 
-def _test(session: Session, experiment: Experiment) -> None:
-    """Score the runs whose weights are there on the test text, where the corpus spares one."""
+def test(session: Session, experiment: Experiment) -> None:
+    """Score the runs whose weights are there on the test text, where the corpus spares one. Raises RunFailed."""
     if session.setup.task.questions("test") is None:
         return
     for run in experiment.fair_runs:
@@ -219,6 +220,8 @@ def _test(session: Session, experiment: Experiment) -> None:
             on_progress = session.progress_to(experiment.number, run.k)
             with session.interrupts.breakable(), disk.errors(folder):
                 result = scoring.evaluate(setup, folder, on_progress, split="test")
+                np.save(folder / TEST, np.stack([result.sums, result.weights]))
+                durable.sync_path(folder / TEST)
             session.record(events.Tested(n=experiment.number, k=run.k, test_bpb=result.value))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from autoresearch.agents.mix import Agents
+from autoresearch.errors import UsageError
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.loop import audits, baseline, runs
 from autoresearch.loop.begin import begin
@@ -19,12 +20,13 @@ from autoresearch.loop.next_step import Audit, Verdict, next_step
 from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, ending_of, stop_if_asked
 from autoresearch.loop.together import Together
+from autoresearch.paths import typed
 from autoresearch.propose.proposer import Proposer
 from autoresearch.propose.views import Views, draw_lessons
 from autoresearch.report.page import html
 from autoresearch.run.setup import Setup
 from autoresearch.study import decide, events
-from autoresearch.study.session import PICTURE_EVERY, Listener, Session, opened
+from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.workspace import Study
 from autoresearch.workers.work import Crew
 
@@ -80,8 +82,7 @@ def run_study(
                 proposer.expect_last(done + 1 == until.experiments)
                 finish(session, number, proposer.views)
                 done += 1
-                if done % PICTURE_EVERY == 0:
-                    session.draw()
+                session.draw_now_and_then(done)
             return Ending(over)
 
     with opened(study, setup, listener, observer) as session:
@@ -132,8 +133,19 @@ def remeasure(session: Session, wanted: int) -> None:
 def establish_baseline(session: Session, work_tree: bool) -> None:
     """Train the first train.py often enough to know the noise. With work_tree, an edit made before the run is the baseline.
 
-    A baseline that fails stops with its reason; the next call tries again, with the train.py that lies there then.
+    A baseline that fails stops with its reason; the next call tries again, with the train.py that lies there then. UsageError in a
+    study that is no night.
     """
+    if session.study.origin is not None:
+        raise UsageError(
+            f"the study in {session.study.folder} is a transfer, and nothing else is trained in it",
+            f"`autoresearch transfer {typed(session.study.folder)} --apply` makes a study of what holds",
+        )
+    first_best(session, work_tree)
+
+
+def first_best(session: Session, work_tree: bool) -> None:
+    """As `establish_baseline`, in any study."""
     if session.state.best is not None:
         return
     if session.state.pending is None:

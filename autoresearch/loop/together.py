@@ -12,14 +12,14 @@ Audits need the study's own machine and weights: they are made here, in the plac
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec import UNSET
 
 from autoresearch.agents.base import RUNNING, Past, Proposal
 from autoresearch.child import RunFailed
-from autoresearch.errors import EnvironmentFailure, UsageError
+from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import audits, baseline, runs
 from autoresearch.loop.begin import handed, rebased, record_rejected, rejection, start
 from autoresearch.loop.next_step import Audit, RunNext, Verdict, next_step
@@ -31,7 +31,7 @@ from autoresearch.propose.views import draw_lessons
 from autoresearch.run.setup import Progress
 from autoresearch.study import decide, events
 from autoresearch.study.events import REBASED
-from autoresearch.study.session import PICTURE_EVERY, Session
+from autoresearch.study.session import Session
 from autoresearch.study.state import Experiment
 from autoresearch.study.validity import SUSPENDED_SECONDS, Watched
 from autoresearch.text import described
@@ -173,7 +173,8 @@ class Together:
         assert number is not None, "it is an experiment"
         here = self._here[worker]
         session.record(events.Begin(
-            n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, conditions=self._look(), sandbox=session.setup.sandbox,
+            n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, sandbox=session.setup.sandbox,
+            conditions=self._look() if self.crew.is_home(worker) else UNSET,
             device_id=here.device_id or UNSET, worker=worker,
         ))  # fmt: skip
         if here.is_child:  # else its worker tells of a sleep, and nobody of others' load
@@ -197,18 +198,20 @@ class Together:
         if proposal.agent == events.PERSON or proposal.again is not None:
             record_rejected(session, proposal, **found)
         else:
-            with self._no_more():
+            try:
                 self.proposer.reject(proposal, **found)
+            except (NoMore, EnvironmentFailure) as error:
+                self._propose_no_more(error)
 
     def _finished(self, job: Job, word: Done) -> None:
         session, number, result = self.session, job.number, word.result
         if not job.is_wanted or number is None:
             return
-        if job.monitor and job.monitor.is_on:
-            self._judge(job, job.monitor.check if result.ok else lambda: job.monitor.failed(result.status))  # type: ignore[union-attr]
-        watched = job.monitor.watched if job.monitor else Watched()
+        if (monitor := job.monitor) and monitor.is_on:
+            self._judge(job, monitor.check if result.ok else partial(monitor.failed, result.status))
+        watched = monitor.watched if monitor else Watched()
         subject = session.state.experiments[number]
-        if job.disturbed is None and word.asleep_seconds >= SUSPENDED_SECONDS and job.monitor is None:
+        if monitor is None and word.asleep_seconds >= SUSPENDED_SECONDS:
             why = f"the computer slept for {word.asleep_seconds:.0f} s while it trained"
             job.disturbed = Watched("suspended", why, round(word.asleep_seconds, 3), None, None, None)
         if job.disturbed:
@@ -323,8 +326,7 @@ class Together:
             session.note_users_edit()
         elif verdict.state != REBASED:
             self._done += 1
-            if self._done % PICTURE_EVERY == 0:
-                session.draw()
+            session.draw_now_and_then(self._done)
 
     def _fill(self) -> None:
         """Give the free workers what there is to do."""
@@ -426,12 +428,15 @@ class Together:
             return proposal, best
         if self._over:
             return None, best
-        with self._no_more():
+        try:
             return self.proposer.now(), best
-        return None, best
+        except (NoMore, EnvironmentFailure) as error:
+            self._propose_no_more(error)
+            return None, best
 
-    def _no_more(self) -> "_NoMore":
-        return _NoMore(self)
+    def _propose_no_more(self, error: NoMore | EnvironmentFailure) -> None:
+        """It ends the study when nothing is under way any more."""
+        self._over = Ending(str(error), error.exit_status)
 
     def _check_name(self) -> str:
         """Of a folder: the number that it may have is not known yet."""
@@ -502,16 +507,3 @@ class Together:
             told = {"n": job.number, "k": job.k, "description": description, "progress": job.progress}
             slots.append({"worker": worker, "state": "runs", **told})
         self.session.show_workers(slots)
-
-
-class _NoMore(AbstractContextManager[None]):
-    """What an agent can't mend ends the proposals, and the study when nothing is under way any more."""
-
-    def __init__(self, together: Together):
-        self._together = together
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, NoMore | EnvironmentFailure | UsageError):
-            return False
-        self._together._over = Ending(str(error), error.exit_status)
-        return True

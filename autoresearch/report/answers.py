@@ -16,8 +16,7 @@ import pygit2
 
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.report.summary import summarise
-from autoresearch.study import inbox, lock
-from autoresearch.study.ledger import read
+from autoresearch.study import inbox, ledger, lock
 from autoresearch.study.session import log_tail
 from autoresearch.study.state import Experiment, State, sound
 from autoresearch.study.store import check_ledger, diff, text_of
@@ -92,7 +91,8 @@ def train_py(study: Study, subject: Experiment) -> str:
 def status(study: Study) -> dict[str, Any]:
     """Where the study stands; process is the id of the process that is at work in it, or None.
 
-    pending: the experiment without a verdict, the first where there are several; under_way: every run without a result.
+    pending: the experiment without a verdict, the first where there are several; open: the numbers of all; under_way: every run
+    without a result.
     told: what was added to program.md; handed: train.py texts that are tried next; asked_for: requests that no run has taken yet.
     """
     state = state_of(study)
@@ -129,6 +129,7 @@ def status(study: Study) -> dict[str, Any]:
         "unpriced": state.unpriced,
         **{name: totals[name] for name in TOTALS},
         "pending": first,
+        "open": [one.number for one in state.open],
         "workers": state.workers,
         "under_way": _under_way(state),
         "best_runs_again": bool(best and best.unfinished),
@@ -181,13 +182,14 @@ def _one(experiments: list[Experiment], number: int) -> Experiment:
 
 def events(study: Study) -> list[dict[str, Any]]:
     """What the ledger holds, without the lines that say what can't be: for the panel and the picture."""
-    return sound(read(study.events))
+    return sound(ledger.read(study.events))
 
 
 def state_of(study: Study) -> State:
-    known = read(study.events)
-    check_ledger(study.folder, study.tag, study.events, is_empty=not known)
-    return State.from_events(known)
+    state = State()
+    count = ledger.each(study.events, state.take)
+    check_ledger(study.folder, study.tag, study.events, is_empty=not count)
+    return state
 
 
 def ref(study: Study, number: int) -> str:

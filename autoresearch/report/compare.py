@@ -13,6 +13,7 @@ Promises: writes nothing; what is in a run's folder counts only as far as it say
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,8 @@ class _Text:
 
     @classmethod
     def of(cls, subject: Subject) -> "_Text | None":
-        known = [found for run in _split(subject.experiment, fair_scores) if (found := _documents(subject.study, run)) is not None]
+        runs = _split(subject.experiment, fair_scores)
+        known = [found for run in runs if (found := of_run(subject.study, run)) is not None]
         if not known:
             return None
         sizes = known[0][1]
@@ -147,7 +149,7 @@ class _Text:
         groups = []
         for experiment in subject.state.experiments:
             if experiment.verdict == "keep":
-                runs = [_documents(subject.study, run) for run in _split(experiment, noise_group)]
+                runs = [of_run(subject.study, run) for run in _split(experiment, noise_group)]
                 groups.append([float(found[0][:count].sum()) / total for found in runs if found is not None])
         return Side(self.bits[:, :count], pooled_noise(groups, subject.state.metric))
 
@@ -156,17 +158,21 @@ def _split(experiment: Experiment, choose: Callable[[list[Run], list[Run], bool]
     """What noise.py chooses of scores, of the runs that have them."""
     scored = [run for run in experiment.runs if run.result is not None and run.result.val_bpb is not None]
     decided = len(experiment.scores)
-    return choose(scored[:decided], scored[decided:], experiment.number > 0)
+    return choose(scored[:decided], scored[decided:], experiment.was_chosen)
 
 
-def _documents(study: Study, run: Run) -> tuple[np.ndarray, np.ndarray] | None:
-    """(bits, bytes) of each document, float64; None when they are gone or are not those of the run's score."""
+def of_run(study: Study, run: Run) -> tuple[np.ndarray, np.ndarray] | None:
+    """Of the validation text: what `documents` gives."""
+    return documents(study.runs / run.folder / "documents.npy", run.result.val_bpb if run.result else None)
+
+
+def documents(path: Path, known: float | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """(bits, bytes) of each document, float64; None when they are gone or are not those of the score that is known."""
     try:
-        bits, sizes = np.load(study.runs / run.folder / "documents.npy", allow_pickle=False)
+        bits, sizes = np.load(path, allow_pickle=False)
         score = float(bits.sum() / sizes.sum())
     except (OSError, ValueError, TypeError, EOFError):
         return None
-    known = run.result.val_bpb if run.result else None
     return (bits, sizes) if known is not None and abs(score - known) <= SAME_SCORE * max(1.0, abs(known)) else None
 
 

@@ -150,7 +150,7 @@ class Panel:
         self._idle, self._idle_since = "getting ready", time.monotonic()
         self._note = self._speed = self._away = ""
         self._health, self._health_due = Health(), 0.0
-        self._digest: Digest | None = None  # of the state as it is
+        self._digest: Digest | None = None  # of the state as it was drawn last
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -175,7 +175,6 @@ class Panel:
             return self._at_work([Slot(**table) for table in event["workers"]])
         with self._lock:
             follow(self._state, event)
-            self._digest = None
             self._take(event)
         self._news.set()
 
@@ -183,7 +182,7 @@ class Panel:
         """Told several times a second: drawn at once where a worker turned to something else."""
         with self._lock:
             before, now = self._slots, time.monotonic()
-            is_news = [slot.at for slot, _ in before.values()] != [slot.at for slot in slots]
+            is_news = [(slot.at, slot.n, slot.k) for slot, _ in before.values()] != [(slot.at, slot.n, slot.k) for slot in slots]
             known = {slot: at for slot, at in before.values()}
             self._slots = {slot.worker: (slot, known.get(slot, now)) for slot in slots}
             self._progress = None
@@ -300,7 +299,7 @@ class Panel:
         now = time.monotonic()
         if now >= self._health_due:
             self._health, self._health_due = look(), now + HEALTH_SECONDS
-        self._digest = self._digest or Digest.of(self._state)
+        self._digest = Digest.of(self._state, self._digest)
         return View(
             self._state, datetime.now(), self._machine, self._progress and self._counted_on(*self._progress, now),
             self._budget.train_seconds if self._budget else None, self._budget.startup_limit_seconds if self._budget else None,

@@ -8,7 +8,7 @@ Every text of others is made harmless here. Colours are of those few that can be
 import textwrap
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from autoresearch.hardware.now.health import Health
@@ -51,17 +51,23 @@ class Digest:
     summary: Summary
     scores: tuple[float | None, ...]  # of each experiment up to the last one with a verdict
     best: tuple[float | None, ...]  # after it
+    seen: int  # of state.changes
+    whole: int  # experiments at the beginning that all have a verdict
 
     @classmethod
-    def of(cls, state: State) -> "Digest":
-        scores, best, lowest = [], [], None
-        last = max((experiment.number for experiment in state.decided), default=-1)
-        for experiment in state.experiments[: last + 1]:  # several workers decide them in another order
+    def of(cls, state: State, last: "Digest | None" = None) -> "Digest":
+        """last: an earlier one of this state. What did not change since is taken over."""
+        stays = min(state.changed(last.seen) | {last.whole}) if last else 0
+        scores, best = (list(last.scores[:stays]), list(last.best[:stays])) if last else ([], [])
+        lowest, whole = best[-1] if best else None, stays
+        end = 1 + next((one.number for one in reversed(state.experiments) if one.verdict is not None), -1)
+        for experiment in state.experiments[stays:end]:  # several workers decide them in another order
             score = None if experiment.verdict is None or experiment.state in _SPOILED else experiment.val_bpb
             lowest = score if experiment.verdict == "keep" else lowest
+            whole += experiment.number == whole and experiment.verdict is not None
             scores.append(score)
             best.append(lowest)
-        return cls(summarise(state), tuple(scores), tuple(best))
+        return cls(summarise(state), tuple(scores), tuple(best), len(state.changes), whole)
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ def _lines(view: View, pen: "_Pen") -> "list[Text]":
         "next": pen.labelled("next", words.ideas(state, view.thinks)),
         "spent": pen.folded(" · ".join(spent), "faint"),
     }
-    least = min(2, len(state.decided))  # lines of the table
+    least = min(2, len(digest.scores))  # lines of the table
     wanted = least + (_LEAST_CHART + 1 if pen.can_chart(digest) else 0)
     for name in ("machine", "why", "spent", "next", "belief", "tally"):  # the least important first
         if rows - sum(map(len, parts.values())) < (wanted if name in ("machine", "why") else least):
@@ -145,8 +151,8 @@ def _lines(view: View, pen: "_Pen") -> "list[Text]":
     drawn = _chart(view, digest, pen, chart_rows) if pen.can_chart(digest) and spare >= wanted else []
     spare = max(0, spare - len(drawn))
     has_head = spare > 3
-    table_rows = min(len(state.decided), _TABLE_ROWS, spare - has_head)
-    parts |= {"chart": drawn, "table": _table(state, pen, table_rows, has_head)}
+    table_rows = min(len(digest.scores), _TABLE_ROWS, spare - has_head)
+    parts |= {"chart": drawn, "table": _table(state, digest, pen, table_rows, has_head)}
     blocks = [[line for name in names for line in parts[name]] for names in _BLOCKS]
     blocks = [block for block in blocks if block]
     gap = [pen.text("")] if rows - sum(map(len, blocks)) >= len(blocks) - 1 else []
@@ -248,7 +254,7 @@ def _chart(view: View, digest: Digest, pen: "_Pen", rows: int) -> "list[Text]":
     return lines
 
 
-def _table(state: State, pen: "_Pen", rows: int, has_head: bool) -> "list[Text]":
+def _table(state: State, digest: Digest, pen: "_Pen", rows: int, has_head: bool) -> "list[Text]":
     """The last experiments, the newest at the bottom."""
     if not rows:
         return []
@@ -257,13 +263,9 @@ def _table(state: State, pen: "_Pen", rows: int, has_head: bool) -> "list[Text]"
     name = metric.name[:_NAME]
     head = f"{'':>5}  {'result':<8}  {name:<7}{'  than best' if wide else ''}  change"
     lines = [pen.text(head, "faint")] if has_head else []
-    best: float | None = None
-    for number, experiment in enumerate(state.decided, rows - len(state.decided)):
-        if number >= 0:
-            base = best if experiment.base is None else state.experiments[experiment.base].val_bpb
-            lines.append(_row(experiment, base, pen, wide, metric))
-        if experiment.verdict == "keep":
-            best = experiment.val_bpb
+    for one in [*islice((one for one in reversed(state.experiments) if one.verdict is not None), rows)][::-1]:
+        before = digest.best[one.number - 1] if one.number else None
+        lines.append(_row(one, before if one.base is None else state.experiments[one.base].val_bpb, pen, wide, metric))
     return lines
 
 

@@ -39,6 +39,7 @@ Occasion = Literal["baseline", "keep", "end", "again"]  # for a score on the aud
 SKIPPED = "skip"  # state of a verdict that a person wanted
 REBASED = "rebased"  # the same: its base is no longer the best, so its edit is made and tested again on what is
 PERSON = "person"  # the agent of a proposal that was handed in
+TRANSFER = "transfer"  # the agent of what a transfer study trains
 KEPT = ("baseline", "keep")  # states of a verdict that keeps
 
 Number = Annotated[int, Meta(ge=0, le=10**9)]  # of an experiment
@@ -91,7 +92,7 @@ class Study(Event, frozen=True, kw_only=True):
 
 
 class Workers(Event, frozen=True, kw_only=True):
-    """From now on so many experiments may be without a verdict, and so many runs under way, at once."""
+    """From now on so many runs may be under way at once; of more than one, any number of experiments may be without a verdict."""
 
     count: Annotated[int, Meta(ge=1, le=100_000)]
 

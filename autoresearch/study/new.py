@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,19 @@ from autoresearch.run.constraints import Constraints
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import levels, policy
 from autoresearch.study import terms, workspace
+from autoresearch.study.origin import Origin
 from autoresearch.study.workspace import Study
 from autoresearch.task import registry as tasks
 from autoresearch.task.contract import Task
 from autoresearch.task.table import Table
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a study begins with that is not as a new one's."""
+
+    text: str | None = None
+    origin: Origin | None = None
 
 
 def make(
@@ -36,9 +45,11 @@ def make(
     say: Callable[[str], None],
     bars: Callable[[], AbstractContextManager[OnProgress | None]],
     sandbox: int | None,
+    begin: Callable[[Plan, str], Beginning] | None = None,
 ) -> tuple[Study, Setup]:
     """The study and what its runs are made with; each choice is said with its reason.
 
+    begin: of the plan and the train.py that the study would begin with, says what it begins with; for tasks that a profile sizes.
     chosen: the options of `run` by name; profile, backend and corpus have to be there. bars: shows how far a long step is.
     sandbox: the level of the cells; None: not known yet. Raises UsageError and EnvironmentFailure before anything is stored.
     """
@@ -59,8 +70,8 @@ def make(
     per_run = _cores_of_each(found, table, workers, say)
     if isinstance(workers, int) and workers > 1:
         slots.of(found.choice.backend, per_run, workers)  # before anything is made
-    with slots.bound(frozenset() if per_run is None else slots.shares(per_run)[0]):  # all that is chosen is for a share
-        return _make(folder, tag, table, chosen, found if per_run is None else planned(), per_run, say, bars, sandbox)
+    with slots.shared(per_run):  # all that is chosen is for one share
+        return _make(folder, tag, table, chosen, found if per_run is None else planned(), per_run, say, bars, sandbox, begin)
 
 
 def _cores_of_each(found: Plan, table: Table, workers: object, say: Callable[[str], None]) -> int | None:
@@ -94,6 +105,7 @@ def _cores_of_each(found: Plan, table: Table, workers: object, say: Callable[[st
 def _make(
     folder: Path, tag: str, table: Table, chosen: Mapping[str, Any], planned: Plan, per_run: int | None, say: Callable[[str], None],
     bars: Callable[[], AbstractContextManager[OnProgress | None]], sandbox: int | None,
+    begin: Callable[[Plan, str], Beginning] | None,
 ) -> tuple[Study, Setup]:  # fmt: skip
     options = tasks.given(table, chosen)
     if not table.sizes:
@@ -130,6 +142,7 @@ def _make(
     if table.name != tasks.DEFAULT:
         say(f"task      {table.name}: {table.title}")
     say(f"corpus    {source.name}: {source.reason}")
+    beginning = begin(planned, workspace.first_text(None, choice.backend, profile)) if begin else Beginning()
     with bars() as on_progress:
         prepared = kind.prepared_from(table, source, options, profile.data, on_progress or silent)
     task = tasks.bound(table, prepared, options, profile.data)
@@ -141,7 +154,8 @@ def _make(
     study = workspace.create(
         folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
         seed=workspace.DEFAULT_SEED if chosen.get("seed") is None else chosen["seed"], decide=chosen.get("decide") or "confirmed",
-        stop_early=bool(chosen.get("stop_early")), constraints=Constraints().changed(limits), task=task, cores=per_run,
+        stop_early=bool(chosen.get("stop_early")), constraints=Constraints().changed(limits), task=task,
+        text=beginning.text, origin=beginning.origin, cores=per_run,
     )  # fmt: skip
     say(f"workspace {folder}")
     return study, terms.setup(study, choice.backend, prepared, sandbox or 0)

@@ -55,7 +55,7 @@ def _known(state: "State", n: int) -> str | None:
 
 
 def _start(state: "State", event: events.Start) -> str | None:
-    if len(state.open) >= state.workers:
+    if state.open and state.workers == 1:
         return f"experiment {state.open[0].number} has no verdict yet"
     if wrong := _to_rebase(state, event.again):
         return wrong

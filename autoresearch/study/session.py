@@ -18,7 +18,7 @@ from msgspec import UNSET
 from autoresearch import durable
 from autoresearch.border import files
 from autoresearch.errors import BrokenDisk, LedgerRefusal, StoredStateError, UsageError
-from autoresearch.hardware import cores
+from autoresearch.hardware import cores, slots
 from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
@@ -39,13 +39,15 @@ from autoresearch.study.store import Store, check_ledger, head_file, work_tree_t
 from autoresearch.study.workspace import STUDY, Study
 from autoresearch.text import described
 
-PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
+PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second, and in a long study more:
+PICTURE_SHARE = 1000  # then there is one for each thousandth of the experiments
 HELD_WAITS_SECONDS = (0.2, 0.5, 1.0)  # chosen: what an editor's `git status` takes
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
 SLICE = "slice.npz"  # bits and bytes of each document of the validation text and of the audit slice (audit_slice.py)
+TEST = "test.npy"  # the same of the test text
 _NEEDED_FILES = ("train.py", "checkpoint", "documents.npy", BITS, SLICE)  # of a result: audits ask its weights again
 # What stays of a run whose weights are no longer needed.
-_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy", SLICE}
+_KEPT_FILES = {"train.py", "log.txt", "curve.jsonl", "documents.npy", TEST, SLICE}
 Result = TypeVar("Result")
 
 
@@ -89,9 +91,9 @@ class Session:
         self.tick: Callable[[], None] = lambda: None  # what else is to be done a few times a second while something runs
         self.begun: Begun | None = None  # the process of the next run, where one waits already
         self.machine_failures = 0  # in a row, of what was tried again
-        self.ledger = Ledger(study.events)
-        check_ledger(study.folder, study.tag, study.events, is_empty=not self.ledger.events)
-        self.state = State.from_events(self.ledger.events)
+        self.state = State()
+        self.ledger = Ledger(study.events, self.state.take)
+        check_ledger(study.folder, study.tag, study.events, is_empty=not self.ledger.count)
         self.store = Store(study.folder, study.tag)
         self._recover()
 
@@ -251,6 +253,11 @@ class Session:
                 f" or drop it with `{git(self.study.folder)} checkout HEAD train.py`"
             )
 
+    def draw_now_and_then(self, done: int) -> None:
+        """progress.png, if it is due after so many experiments of this call."""
+        if done % max(PICTURE_EVERY, len(self.state.experiments) // PICTURE_SHARE) == 0:
+            self.draw()
+
     def draw(self) -> None:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
         try:
@@ -341,7 +348,7 @@ class Session:
             raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
 
     def _pause(self, reason: str) -> None:
-        if not self.ledger.events or self.ledger.events[-1]["event"] != "pause":
+        if self.ledger.last != "pause":
             self._record_if_possible("pause", reason)
         self.note(f"paused: {reason}; free some space, it goes on by itself (Ctrl-C to stop)")
         again = time.monotonic() + disk.POLL_SECONDS
@@ -367,7 +374,7 @@ def opened(
     with lock.hold(study.lock), awake.held():
         session = Session(study, setup, listener, observer, interrupts)
         try:
-            with session.interrupts.handled():
+            with session.interrupts.handled(), slots.shared(study.cores):
                 yield session
         finally:
             if session.begun:
@@ -387,7 +394,7 @@ def as_known(setup: Setup, state: State, text_of: Callable[[str], str]) -> Setup
 
 def train_outside(study: Study, setup: Setup, seed: int, on_progress: OnProgress) -> RunResult:
     """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
-    with lock.hold(study.lock):
+    with lock.hold(study.lock), slots.shared(study.cores):
         text = work_tree_text(study.folder)
         if text is None:
             cure = f"`{git(study.folder)} checkout HEAD .` restores it"

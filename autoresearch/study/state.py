@@ -110,6 +110,11 @@ class Experiment(Scored):
     decided: str | None = None  # when it got its verdict
 
     @property
+    def was_chosen(self) -> bool:
+        """As Scored's; how often an experiment of a transfer runs is fixed before its first score."""
+        return self.number > 0 and self.agent != events.TRANSFER
+
+    @property
     def outcome(self) -> str | None:
         """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended,
         rebased for what goes on as another experiment.
@@ -134,7 +139,7 @@ class Experiment(Scored):
     @property
     def fair_runs(self) -> list[Run]:
         """As `fair`: what the test text is scored on. Not cut down to runs that succeeded."""
-        return self.runs[len(self.scores) :] if self.again and self.number > 0 else self.runs
+        return self.runs[len(self.scores) :] if self.again and self.was_chosen else self.runs
 
     @property
     def test_bpb(self) -> float | None:
@@ -412,6 +417,10 @@ class State:
         if event:
             self._take(event)
         return True
+
+    def take(self, entry: dict[str, Any]) -> None:
+        """`apply`, for a line of a ledger: it has its number."""
+        self.apply(entry, entry["seq"])
 
     def demand(self, event: events.Event) -> None:
         """LedgerRefusal for an event that can't be written next."""

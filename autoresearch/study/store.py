@@ -110,15 +110,8 @@ class Store:
         return self._commit(message, self._tree(index, files), [pygit2.Oid(hex=base)]), str(pygit2.hash(content))
 
     def merge(self, base: str, edited: str, onto: str) -> str | None:
-        """The edit from base to edited, made on another text as `git merge` would; None when they touch the same lines."""
-        if base == onto:
-            return edited
-        texts = (base, onto, edited)
-        ancestor, ours, theirs = (
-            pygit2.IndexEntry(SINGLE, self._repo.create_blob(text.encode("utf-8")), FileMode.BLOB) for text in texts
-        )
-        merged = self._repo.merge_file_from_index(ancestor, ours, theirs, use_deprecated=False)
-        return merged.contents if merged.automergeable else None
+        """`merged`, in the study's repository."""
+        return merged(self._repo, base, edited, onto)
 
     def ref_name(self, number: int | str) -> str:
         return f"refs/autoresearch/{self.tag}/{number}"
@@ -296,6 +289,16 @@ class Store:
                 durable.patiently(partial(leftover.unlink, missing_ok=True))
 
 
+def merged(repo: pygit2.Repository, base: str, edited: str, onto: str) -> str | None:
+    """The edit from base to edited, made on another text as `git merge` would; None when they touch the same lines."""
+    if base == onto:
+        return edited
+    texts = (base, onto, edited)
+    ancestor, ours, theirs = (pygit2.IndexEntry(SINGLE, repo.create_blob(text.encode("utf-8")), FileMode.BLOB) for text in texts)
+    found = repo.merge_file_from_index(ancestor, ours, theirs, use_deprecated=False)
+    return found.contents if found.automergeable else None
+
+
 def work_tree_text(folder: Path) -> str | None:
     """The text that lies in the folder, with LF at the line ends; None when it is gone or is not UTF-8."""
     content = _work_tree_bytes(folder)
@@ -419,6 +422,12 @@ def head_file(folder: Path, name: str) -> bytes | None:
         return _file(repo, repo.head.target, name)
     except (pygit2.GitError, KeyError):  # no repository, no commit yet, no such file
         return None
+
+
+def head_text(folder: Path) -> str:
+    """The text of the commit that is checked out."""
+    repo = reader(folder)
+    return _text(repo, repo.head.target).decode("utf-8")
 
 
 def text_of(folder: Path, commit: str) -> str:

@@ -32,6 +32,7 @@ from autoresearch.paths import check_length, expanded, git, typed
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
 from autoresearch.study.decide import BASELINE_RUNS, MOST_RUNS, Rule
+from autoresearch.study.origin import Origin
 from autoresearch.study.store import Store, head_file
 from autoresearch.study.terms import backend_checksum, check_tag, measure_checksum
 from autoresearch.task import registry as tasks
@@ -79,6 +80,7 @@ class Study:
     metric: Metric = VAL_BPB
     files: tuple[str, ...] = ()  # patterns of those that are edited (bundle.py); none: train.py
     cores: int | None = None  # of each run, where several workers share the processors; None: all
+    origin: Origin | None = None  # of a transfer
 
     @property
     def state_folder(self) -> Path:
@@ -127,6 +129,7 @@ class Study:
             "checksums": self.checksums,
             "versions": self.versions,
             **self._of_task(),
+            **({"transfer": self.origin.to_dict()} if self.origin else {}),
             "constraints": self.constraints.to_dict(),
             "profile": self.profile.to_dict(),
             # TOML has no null: a fact that is missing is unknown.
@@ -170,15 +173,18 @@ class _File:
     metric: dict[str, Any] | None = None
     files: tuple[str, ...] = ()
     cores: int | None = None
+    transfer: dict[str, Any] | None = None
 
 
 def create(
     folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
     seed: int = DEFAULT_SEED, decide: Rule = "confirmed", constraints: Constraints | None = None,
-    stop_early: bool = False, task: Task | None = None, cores: int | None = None,
+    stop_early: bool = False, task: Task | None = None, text: str | None = None, origin: Origin | None = None,
+    cores: int | None = None,
 ) -> Study:  # fmt: skip
     """Make the workspace: train.py with the profile's constants, program.md, AGENTS.md, study.toml, and the first commit.
 
+    text: what it begins with in place of `first_text`. origin: of a transfer.
     Raises UsageError when the folder holds anything else, and when the profile names a constant that train.py has not.
     """
     check_tag(tag)
@@ -195,9 +201,11 @@ def create(
         created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(), stop_early=stop_early,
         task=table, options=task.options if task else {}, metric=task.metric if task else VAL_BPB, files=task.files if task else (),
         cores=cores,
+        origin=origin,
     )  # fmt: skip
     program = tasks.shipped_file(table, "program.md").read_text(encoding="utf-8")
-    files = Layout(study.files).files(first_text(task, backend, profile).encode()) | {
+    text = first_text(task, backend, profile) if text is None else text
+    files = Layout(study.files).files(text.encode()) | {
         "program.md": (task.instructions(program) if task else program).encode(),
         "AGENTS.md": agents_md(study).encode(),
         ".gitignore": _IGNORED.encode(),
@@ -215,9 +223,9 @@ def create(
         for name, content in files.items():
             durable.make_folder((folder / name).parent)
             durable.write(folder / name, content)
-        text = study.to_toml().encode()
-        Store.create(folder, tag, files | {STUDY: text})
-        durable.write(folder / STUDY, text)
+        terms = study.to_toml().encode()
+        Store.create(folder, tag, files | {STUDY: terms})
+        durable.write(folder / STUDY, terms)
     return study
 
 
@@ -326,6 +334,7 @@ def load(folder: Path) -> Study:
                 Profile.from_dict(file.profile, str(path)), Facts.from_dict(file.facts), file.prepared, file.checksums,
                 file.versions, file.created, Constraints.from_dict(file.constraints), file.stop_early, tasks.known(file.task),
                 file.options, VAL_BPB if file.metric is None else records.read(Metric, file.metric), file.files, file.cores,
+                None if file.transfer is None else records.read(Origin, file.transfer),
             )  # fmt: skip
         why: object = f"its format is {made!r:.80}"
     except (OSError, ValueError, UsageError) as error:

@@ -5,6 +5,7 @@ worker is gone, and it is started again until there is a cluster. The machine th
 study's class: audits are made here.
 """
 
+import math
 import os
 import queue
 import time
@@ -56,8 +57,12 @@ class RayCrew:
         answered: set[int] = set()
         refused: list[str] = []
         late: float | None = None
+        slow = time.monotonic() + LATE_SECONDS
         while len(answered) < looked.seats and (late is None or time.monotonic() < late):
             word = self._next()
+            if not self._here and time.monotonic() >= slow:
+                slow = math.inf
+                say("          Ray has not placed a worker yet: `ray status` says what it waits for")
             if word is None:
                 continue
             if isinstance(word.said, Here):

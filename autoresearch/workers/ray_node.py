@@ -91,10 +91,10 @@ def piece(path: str, offset: int, size: int = PIECE_BYTES) -> bytes:
 class Seat:
     """One worker, as an actor. number: of its folder; share: which of the node's shares of cores; home: the node that decides."""
 
-    def __init__(self, inputs: Inputs, number: int, share: int | None, per_run: int | None, home: str, fixed: Mapping[str, str]):
+    def __init__(self, inputs: Inputs, number: int, share: int | None, per_run: int | None, home: str, fixed: dict[str, str]):
         """fixed: variables that make an index of a device mean the same to all (registry.Selector)."""
         self._instance = uuid.uuid4().hex  # another one after a restart
-        self._inputs, self._number, self._share, self._per_run, self._home = inputs, number, share, per_run, home
+        self._inputs, self._share, self._per_run, self._home, self._fixed = inputs, share, per_run, home, fixed
         self._kept: list[Said] = []  # what was said and not heard yet
         self._heard = 0  # how much was heard before these
         self._told: set[int] = set()
@@ -104,8 +104,9 @@ class Seat:
         self._folder = paths.cache_dir() / "ray" / inputs.name / str(number)
         for name in [name for name in os.environ if is_secret(name) and not name.startswith("RAY_")]:
             del os.environ[name]
-        os.environ.pop("OMP_NUM_THREADS", None)
-        os.environ.update(fixed if inputs.threads is None else {**fixed, "OMP_NUM_THREADS": inputs.threads})
+        os.environ.pop("OMP_NUM_THREADS", None)  # Ray's, of the actor's CPUs
+        if inputs.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = inputs.threads
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -193,9 +194,11 @@ class Seat:
         for name, known in inputs.prepared.items():
             _provide(name, known, Path(inputs.cache), self._home)
         found = [] if self._share is None or self._per_run is None else slots.shares(self._per_run)
-        if self._share is not None and self._share >= len(found):
+        if self._share is None:
+            return Post(self._folder, inputs.sandbox, Slot(self._fixed))
+        if self._share >= len(found):
             raise UsageError(f"it has {len(found)} shares of {self._per_run} cores", "give Ray no more CPUs than there are cores")
-        return Post(self._folder, inputs.sandbox, Slot(processors=found[self._share]) if self._share is not None else Slot())
+        return Post(self._folder, inputs.sandbox, Slot(processors=found[self._share]))
 
 
 def _laid(folder: Path, content: Mapping[str, bytes]) -> Path:

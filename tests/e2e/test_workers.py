@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 import psutil
@@ -14,8 +15,11 @@ import studies
 from test_together import Ideas, sound
 
 from autoresearch.agents.mix import Agents
+from autoresearch.hardware import cores, slots
 from autoresearch.hardware.slots import Slot
 from autoresearch.loop.loop import Until, run_study
+from autoresearch.run import experiment
+from autoresearch.sandbox import levels
 from autoresearch.study import workspace
 from autoresearch.study.ledger import read
 from autoresearch.workers.local import Local
@@ -82,6 +86,27 @@ def test_each_worker_has_a_device_of_its_own(tmp_path, corpus, monkeypatch):
     assert refused.returncode == 2 and not (tmp_path / "another").exists(), "refused before anything is made"
     refused = subprocess.run([*command, "0"], capture_output=True, text=True, cwd=tmp_path)
     assert refused.returncode == 2 and "number from 1 up" in refused.stderr
+
+
+TAKES_MORE = """
+import os
+os.sched_setaffinity(0, range(os.cpu_count()))
+if len(os.sched_getaffinity(0)) > 1:
+    raise RuntimeError("it has more cores than its worker")
+"""
+
+
+@pytest.mark.skipif(levels.reach().level < 2 or cores.usable() < 2, reason="no sandbox here, or one core")
+def test_a_training_stays_on_the_cores_of_its_worker(tmp_path, corpus):
+    """Else it would have trained more than what it is compared with, and the others less."""
+    study, setup = studies.make(tmp_path / "study", corpus)
+    text = studies.text_of(study)
+    at = text.index("# Shape")
+    with slots.bound(slots.shares(1)[0]):
+        result = experiment.execute(replace(setup, sandbox=2), text[:at] + TAKES_MORE + text[at:], 1, tmp_path / "run")
+        assert result.ok, (result.reason, (tmp_path / "run" / "log.txt").read_text())
+        taken = experiment.execute(replace(setup, sandbox=0), text[:at] + TAKES_MORE + text[at:], 1, tmp_path / "again")
+    assert not taken.ok, "without a sandbox nothing holds it"
 
 
 class Killer(studies.Recorder):

@@ -5,7 +5,7 @@ import pytest
 
 from autoresearch import constants
 from autoresearch.agents.base import RUNNING, Exhausted, Past, View
-from autoresearch.agents.search import moves
+from autoresearch.agents.search import moves, texts
 from autoresearch.agents.search.additive import Additive
 from autoresearch.agents.search.search import Search
 from autoresearch.agents.search.texts import parsed
@@ -110,6 +110,28 @@ def test_no_text_is_proposed_twice_however_its_values_are_written():
             seen.add(tuple(values(text).values()))
             history.append(Past(number, "", "discard", 1.1, text.replace("2**", "0 + 2**").replace("0 + 2**4", "16")))
     assert len(seen) == 16  # 2 x 4 x 2: all there are
+
+
+def test_an_edit_of_constants_is_read_by_its_lines_and_as_a_whole_parse_reads_it(monkeypatch):
+    """A process learns every text of the past: a hundred thousand whole parses take minutes."""
+    sources, read = [], constants.read
+    monkeypatch.setattr(texts.constants, "read", lambda source: sources.append(source) or read(source))
+    bound_twice = TRAIN.replace("DEPTH = ", "DEPTH = 3\nDEPTH = ", 1)
+    odd = [
+        TRAIN.replace("DEPTH = ", new, 1)
+        for new in ("DEPTH = 3; WIDER = ", "DEPTH = (", "DEPTH = f() + ", "WIDER = ", "# DEPTH = ")
+    ]
+    edits = [constants.write(TRAIN, {"DEPTH": depth, "MATRIX_LR": depth / 100}) for depth in (5, 6, 7)]
+    for source in (TRAIN, *edits, bound_twice, *odd, TRAIN + "\nx = (", edits[0].replace("\n", "\r\n")):
+        found = parsed.__wrapped__(source)
+        texts._known.clear()
+        assert found == parsed.__wrapped__(source), source
+    texts._known.clear()
+    parsed.__wrapped__(TRAIN)
+    sources.clear()
+    for source in edits:
+        parsed.__wrapped__(source)
+    assert len(sources) == 6 and max(map(len, sources)) < 200
 
 
 def test_texts_that_differ_in_values_share_the_memory_of_their_code():

@@ -13,6 +13,7 @@ LAYERS = (
     "commands",
     "bench",
     "checks",
+    "transfer",
     "loop",
     "propose",
     "agents",

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,13 +60,46 @@ class Texts:
         return any(changes.items() <= values.items() for values in (*self._tried, *self._under_way.values()))
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A text that was parsed, line by line."""
+
+    lines: list[str]
+    own: dict[int, str]  # index of a constant's line: its name
+    text: Text
+
+    def edited(self, source: str) -> Text | None:
+        """source as the search sees it, where nothing but lines of constants differ; each is a whole statement of its own."""
+        lines = source.split("\n")
+        if len(lines) != len(self.lines):
+            return None
+        changed: dict[str, Value] = {}
+        for index, (line, known) in enumerate(zip(lines, self.lines, strict=True)):
+            if line != known:
+                try:
+                    read = constants.read(line) if index in self.own else {}
+                except UsageError:
+                    return None
+                if read.keys() != {self.own.get(index)}:
+                    return None
+                changed |= {name: constant.value for name, constant in read.items()}
+        return Text(self.text.values | changed, self.text.code)
+
+
+_known: deque[_Known] = deque(maxlen=8)  # the last texts that were parsed whole
+
+
 @lru_cache(maxsize=8192)
 def parsed(source: str) -> Text | None:
     """A train.py as the search sees it; None for a text that does not parse.
 
-    Only what stands before the first function or block is parsed, where constants are: ten times faster than all of it.
+    Only what stands before the first function or block is parsed, where constants are: ten times faster than all of it. Of a text
+    that differs from another one in constants alone, only those lines are.
     """
-    block = None if bundle.is_bundle(source) else _FIRST_BLOCK.search(source)
+    is_bundle = bundle.is_bundle(source)  # whose files may have constants of one name
+    if not is_bundle and (edit := next(filter(None, (known.edited(source) for known in tuple(_known))), None)):
+        return edit
+    block = None if is_bundle else _FIRST_BLOCK.search(source)
     head = source[: block.start()] if block else source
     try:
         by_name = constants.read(head)
@@ -74,7 +108,10 @@ def parsed(source: str) -> Text | None:
             head, by_name = source, constants.read(source)
         except UsageError:
             return None
-    own = {constant.line for constant in by_name.values()}
+    own = {constant.line: name for name, constant in by_name.items()}
     rest = [line for number, line in enumerate(head.split("\n"), 1) if number not in own]
     code = sys.intern("\n".join(rest) + source[len(head) :])  # thousands of texts share one code
-    return Text({name: constant.value for name, constant in by_name.items()}, code)
+    text = Text({name: constant.value for name, constant in by_name.items()}, code)
+    if not is_bundle:
+        _known.append(_Known(source.split("\n"), {line - 1: name for line, name in own.items()}, text))
+    return text

@@ -1,0 +1,8 @@
+"""Whether a night's kept edits hold at another size: the stack of them against that size's own train.py, and which carry it.
+
+stack.py     the kept edits of a study, and each of them made on another train.py
+design.py    which combinations to train for the share of each edit, and what they say (pure)
+verdict.py   holds, holds in part, does not hold (pure)
+night.py     the study that measures it: made, and gone on with from its ledger
+figures.py   what such a study has found, from its ledger and its runs' documents
+"""
