@@ -512,7 +512,8 @@ def main() -> None:
         def compared(cases: dict[str, tuple]) -> dict:
             return about | {"excess_bpb": {name: summary(rows) for name, rows in nights(cases).items()}}
 
-        about = {"landscapes": options.seeds, "tpe": tpe, "python": platform.python_version()}
+        command = " ".join(["python benchmarks/workers.py", *sys.argv[1:]])
+        about = {"command": command, "landscapes": options.seeds, "tpe": tpe, "python": platform.python_version()}
         if "workers" in options.parts:
             found = nights({str(workers): (workers,) for workers in HOURS})
             goal = statistics.median(night["hours"][HOURS[1]] for night in found["1"])
@@ -528,8 +529,9 @@ def main() -> None:
             counts = [workers for workers in HOURS if workers > 1]
             table["looks"] = compared({f"{workers}, {looks}": (workers, WAYS[0], looks) for workers in counts for looks in LOOKS})
         if "keeps" in options.parts:
-            part = table["false_keeps"] = {"one_worker_is_the_loops_own": is_the_loops_own(50), "nights": options.nights}
-            print(f"one worker does what loop/night.py does: {part['one_worker_is_the_loops_own']}")
+            is_own = is_the_loops_own(50)
+            part = table["false_keeps"] = {"command": command, "one_worker_is_the_loops_own": is_own, "nights": options.nights}
+            print(f"one worker does what loop/night.py does: {is_own}")
             for workers in HOURS:
                 for kind in KINDS:
                     jobs = [(workers, kind, USUAL, 100, seed) for seed in range(options.nights)]
