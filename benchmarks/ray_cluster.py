@@ -104,7 +104,7 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
     rng, study, killed = random.Random(seed), Study(folder, train_seconds=2.0, step_seconds=0.5), Counter()
     cluster = Cluster(folder / "0", PORT)
     nodes = [cluster.add(2), cluster.add(2)]
-    clusters, starts, begun = 1, 0, time.monotonic()
+    clusters, starts, after, begun = 1, 0, 0, time.monotonic()
     night: subprocess.Popen | None = None
     while sum(killed.values()) < wanted:
         if night is None or night.poll() is not None:
@@ -112,7 +112,7 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
             words = ["--workers", "ray", "--address", f"127.0.0.1:{PORT}"]
             with open(folder / "out", "a", encoding="utf-8") as log:
                 night = subprocess.Popen(study.command(*words), env=study.environment, stdout=log, stderr=log)
-        if not wait_for_work(study, night):
+        if not wait_for_work(study, night, after):
             continue
         time.sleep(rng.uniform(0, 4))
         what = rng.choices(["worker", "node", "head", "loop", "ray process"], [60, 15, 5, 10, 10])[0]
@@ -141,6 +141,7 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
                 continue
             end(found[0])
         killed[what] += 1
+        after = len(study.events)
         check(study)
         print(time.strftime("%H:%M:%S"), sum(killed.values()), what, flush=True)
     night.send_signal(signal.SIGINT)
@@ -151,12 +152,13 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
     return {"kills": sum(killed.values()), "of": dict(killed), "seed": seed, "starts": starts, "seconds": seconds} | found
 
 
-def wait_for_work(study: Study, night: subprocess.Popen) -> bool:
-    """Until something is under way again."""
+def wait_for_work(study: Study, night: subprocess.Popen, after: int) -> bool:
+    """Until something is under way that began after so many events."""
     end_time = time.monotonic() + 240
     while time.monotonic() < end_time and night.poll() is None:
         try:
-            if State.from_events(study.events).under_way:
+            events = study.events
+            if any(one["event"] == "begin" for one in events[after:]) and State.from_events(events).under_way:
                 return True
         except Exception:
             pass  # it is just being written
