@@ -136,7 +136,7 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
             night.wait()
             assert not psutil.wait_procs(family, timeout=60)[1], "something outlived the process that decides"
         else:
-            found = [one for one in psutil.Process(night.pid).children() if "ray_driver" in " ".join(one.cmdline())]
+            found = [one for one in psutil.Process(night.pid).children() if "ray_driver" in words_of(one)]
             if not found:
                 continue
             end(found[0])
@@ -165,6 +165,13 @@ def wait_for_work(study: Study, night: subprocess.Popen, after: int) -> bool:
         time.sleep(0.5)
     assert night.poll() is not None, "nothing began within 240 s"
     return False
+
+
+def words_of(one: psutil.Process) -> str:
+    try:
+        return " ".join(one.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def end(one: psutil.Process) -> None:
