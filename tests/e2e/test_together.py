@@ -107,6 +107,14 @@ def test_an_edit_of_an_older_best_is_made_again_on_the_new_one(tmp_path, corpus)
     assert not state.to_rebase and not state.open
 
 
+def test_what_is_in_doubt_has_all_runs_that_a_keep_needs_at_once(tmp_path, corpus):
+    crew = Virtual(5, score({"DEPTH": 0.05}))
+    study, state, _, _ = night(tmp_path, corpus, crew, Ideas({"DEPTH": 8}))
+    sound(study)
+    assert state.best is state.experiments[1] and len(state.best.scores) == decide.LEAST_RUNS
+    assert crew.now <= 4 * 300 + 20 + 1, "the baseline, its first run, the others, the check"
+
+
 def test_edits_of_the_same_line_are_not_merged(tmp_path, corpus):
     crew = Virtual(2, score({"DEPTH": 0.05}), seconds=lambda order: 300.0 if "DEPTH = 9" in order.text else 330.0)
     study, state, _, recorder = night(tmp_path, corpus, crew, Ideas({"DEPTH": 9}, {"DEPTH": 10}))
