@@ -19,7 +19,6 @@ CODE = ("attention", "mlp", "norm and residual", "embedding and head", "optimize
 CATEGORIES = CONSTANTS + CODE
 
 
-@lru_cache(maxsize=4096)
 def category(before: str, after: str) -> str:
     """The one of CATEGORIES that the edit from before to after belongs to; "other" when nothing differs."""
     places, old = _places(before)

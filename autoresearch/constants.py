@@ -88,6 +88,13 @@ def read(source: str) -> dict[str, Constant]:
     return constants
 
 
+def between(before: str, after: str) -> dict[str, Value] | None:
+    """The values by which the texts differ, where they differ in nothing else; None where there are none, or more than that."""
+    was, now = read(before), read(after)
+    changes = {name: one.value for name, one in now.items() if name in was and was[name].value != one.value}
+    return changes if changes and write(before, changes) == after else None
+
+
 def write(source: str, values: Mapping[str, object]) -> str:
     """source with the constants in values set to them, and nothing else changed. A list counts as a tuple.
 

@@ -29,7 +29,7 @@ from wire.server import CHARACTERS_PER_TOKEN, KEY, PromptCache, WireServer  # no
 
 from autoresearch import paths  # noqa: E402
 from autoresearch.agents import lessons  # noqa: E402
-from autoresearch.agents.base import REJECTED, Past, View  # noqa: E402
+from autoresearch.agents.base import REJECTED, RUNNING, Past, View  # noqa: E402
 from autoresearch.agents.claude import claude  # noqa: E402
 from autoresearch.agents.llm import prices  # noqa: E402
 from autoresearch.agents.llm.prices import Tokens  # noqa: E402
@@ -95,6 +95,7 @@ def night(experiments: int, seed: int, ideas: int = 1) -> tuple[list[dict], list
     program = (ROOT / "program.md").read_text(encoding="utf-8")
     history = [Past(0, "baseline", "baseline", 1.2, text, agent="")]
     best, answers, asks, waiting = history[0], [], [], []
+    under_way = Past(1, "SwiGLU in place of relu**2", RUNNING, None, text)
 
     def script(body: dict) -> dict:
         times.append(now[0])
@@ -108,7 +109,7 @@ def night(experiments: int, seed: int, ideas: int = 1) -> tuple[list[dict], list
             view = View(program, best.train_py, best.val_bpb, tuple(history), on_ask=asks.append, **FACTS)
             is_asked = not waiting
             if is_asked:
-                first = agent.propose(replace(view, running="SwiGLU in place of relu**2", lessons=lessons.text(history)))
+                first = agent.propose(replace(view, under_way=(under_way,), lessons=lessons.text(history)))
                 waiting = [first, *first.others]
             proposal = waiting.pop(0)
             if is_asked and rng.random() < 0.05:

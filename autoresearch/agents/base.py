@@ -19,12 +19,18 @@ FAILED = ("crash", "oom", "timeout", "diverged", "invalid", "limit", "cheat", "v
 SHORT = 4  # digits of a score
 LARGEST_BYTES = 200_000  # chosen: nine times the largest shipped train.py; more is data in the source, or an answer gone wrong
 REJECTED = "rejected"  # status of a proposal that was sent back without a training
-SKIPPED = "skip"  # status of an experiment that a person ended: it says nothing of the idea
+# Of an experiment that a person ended, or whose base is no longer the best, so that its edit is tried anew.
+UNJUDGED = ("skip", "rebased")  # statuses that say nothing of the idea
+RUNNING = "running"  # status of one that has no verdict yet
+UNDER_WAY = (  # to one that thinks, below what View.under_way has
+    "Propose something else, which does not build on these. Where one of them is kept meanwhile, your edit is made again on the new"
+    " best."
+)
 
 
 @dataclass(frozen=True)
 class Past:
-    """One finished experiment, or at the end of a history proposals that were just sent back."""
+    """One finished experiment; at the end of a history proposals that were just sent back; or one that is under way."""
 
     number: int
     description: str
@@ -105,7 +111,7 @@ class View:
     limits: dict[str, Any] = field(default_factory=dict)  # what the harness enforces, and the baseline's figures of it
     files: tuple[str, ...] = ()  # patterns of those that may be edited, where train_py is several files as one text (bundle.py)
     surroundings: Callable[[Path], object] | None = None  # lays the whole repository into a folder, where there is one
-    running: str | None = None  # description of the experiment that trains meanwhile; it has no verdict yet
+    under_way: tuple[Past, ...] = ()  # RUNNING: what trains or is checked meanwhile; val_bpb is the mean of its scores so far
     wish: str | None = None  # what the harness asks for this time, in words; None: whatever is best
     spent_usd: float = 0.0  # by the whole study so far, as far as prices are known
     courses: tuple[Course, ...] = ()  # of the best's training and of the last ones
@@ -123,6 +129,7 @@ class Proposal:
     cost_usd: float | None = 0.0  # None: not known
     agent: str = ""  # who proposed it; the harness fills it in
     others: tuple["Proposal", ...] = ()  # further ideas of the same answer, the best first: each an edit of the same train.py
+    again: int | None = None  # the experiment whose edit this is, made on a new best; the harness fills it in
 
 
 class Agent(Protocol):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoresearch.agents.base import REJECTED, Past
 from autoresearch.categories import category
@@ -23,13 +24,15 @@ class Judged:
         return self.past.val_bpb - self.best.val_bpb
 
 
-def judged(history: Sequence[Past]) -> Iterator[Judged]:
-    """Every experiment, in its order; not what was sent back."""
-    best: Past | None = None
+_kind = lru_cache(1 << 20)(category)  # a millisecond each; the history holds the texts anyway
+
+
+def judged(history: Sequence[Past], best: Past | None = None) -> Iterator[Judged]:
+    """Every experiment, in its order; not what was sent back. best: before the history's first."""
     for past in history:
         if past.status == REJECTED:
             continue
-        kind = category(best.train_py, past.train_py) if best and past.status != "baseline" else ""
+        kind = _kind(best.train_py, past.train_py) if best and past.status != "baseline" else ""
         yield Judged(past, best, kind)
         if past.status in STARTS:
             best = past

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.agents.base import REJECTED, SKIPPED, Agent, Past
+from autoresearch.agents.base import REJECTED, RUNNING, UNJUDGED, Agent, Past
 from autoresearch.agents.judged import STARTS, judged
 from autoresearch.categories import CODE
 
@@ -38,9 +38,12 @@ class Turn:
 
 
 def turn(history: Sequence[Past], share: float, thinker: str) -> Turn:
-    """history: every experiment and what failed before its training, in order. thinker: the name of the LLM's agent."""
-    experiments = [past for past in history if past.status not in (REJECTED, SKIPPED)]
-    since = _since_keep(experiments)
+    """history: every experiment and what failed before its training, in order, then what is under way: of that the next verdict is
+    probably a discard. thinker: the name of the LLM's agent.
+    """
+    experiments = [past for past in history if past.status not in (REJECTED, *UNJUDGED)]
+    decided = [past for past in experiments if past.status != RUNNING]
+    since = _since_keep(decided) + (len(decided) < len(experiments))
     wish, reason = None, "as asked for"
     if since >= STALL:
         share = min(1.0, STALL_FACTOR * share)
@@ -54,7 +57,7 @@ def tallies(history: Sequence[Past]) -> dict[str, tuple[int, int]]:
     """category: (tried, kept), of every edit against the best of its time."""
     counts: dict[str, tuple[int, int]] = {}
     for outcome in judged(history):
-        if outcome.kind and outcome.past.status != SKIPPED:
+        if outcome.kind and outcome.past.status not in UNJUDGED:
             tried, kept = counts.get(outcome.kind, (0, 0))
             counts[outcome.kind] = tried + 1, kept + (outcome.past.status == "keep")
     return counts

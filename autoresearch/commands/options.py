@@ -50,6 +50,19 @@ class _Autotune(_Amount):
         return value if value in ("off", "again") else super().convert(value, param, ctx)
 
 
+class _Workers(click.ParamType[Any]):
+    """A number, "auto" or "ray"."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int) or value in ("auto", "ray"):
+            return value
+        if not str(value).isdecimal() or not int(value):
+            return self.fail(f"{value!r} is no number from 1 up, and neither auto nor ray", param, ctx)
+        return int(value)
+
+
 class Text(click.ParamType[str]):
     """Words that can be seen: an empty one, or of blanks alone, is a variable of a shell that was not set."""
 
@@ -126,6 +139,19 @@ _OPTIONS = {
         type=Text(),
         metavar="N|NAME",
         help="Which of several cards, by its number or a part of its name. Default: the study's own, or one that is free.",
+    ),
+    "workers": click.option(
+        "--workers",
+        type=_Workers(),
+        metavar="N|auto|ray",
+        help="How many experiments train at once. auto: one on each device of the study's kind, or on shares of the cores where a "
+        "computer gains by it; ray: on the machines of a Ray cluster. Default: 1.",
+    ),
+    "address": click.option(
+        "--address",
+        type=Text(),
+        metavar="HOST:PORT",
+        help="The Ray cluster of --workers ray. Default: RAY_ADDRESS, else a Ray of its own on this computer.",
     ),
     "autotune": click.option(
         "--autotune",

@@ -28,7 +28,8 @@ AGENT_OPTIONS = (
 @options(
     "workspace", "task", "profile", "autotune", "backend", "device", "corpus", "agent", "model", "base_url", "max_cost",
     "max_tokens_per_experiment", "context", "command", "command_env", "agent_fence", "mix", "tag", "experiments", "hours",
-    "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "notify", "json", "plain",
+    "workers", "address", "train_seconds", "decide", "stop_early", "seed", *CONSTRAINTS, "sandbox", "on_battery", "notify", "json",
+    "plain",
 )  # fmt: skip
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> None:
@@ -52,8 +53,8 @@ def command(context: click.Context, /, **given: Any) -> None:
 
 
 def night(
-    *, workspace: Path | None, experiments: int | None, hours: float | None, sandbox: str, on_battery: bool,
-    notify: str | None, as_json: bool, plain: bool, **chosen: Any,
+    *, workspace: Path | None, workers: int | str | None, address: str | None, experiments: int | None, hours: float | None,
+    sandbox: str, on_battery: bool, notify: str | None, as_json: bool, plain: bool, **chosen: Any,
 ) -> "tuple[Study, Ending]":  # fmt: skip
     """All of it but the last words; what it is called with are the options."""
     from autoresearch import agents
@@ -67,8 +68,7 @@ def night(
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, terms
     from autoresearch.study import workspace as workspaces
-    from autoresearch.study.ledger import read
-    from autoresearch.study.state import State
+    from autoresearch.workers import crews
 
     def say(line: str) -> None:
         say_on(json.dumps({"event": "choice", "text": line}) if as_json else line, fold=not as_json)
@@ -76,14 +76,15 @@ def night(
     program(notify)  # before anything is made
     power.refuse_on_battery(power.supply(), on_battery)
     level = levels.choose(sandbox, unattended=True)
+    cluster = crews.joined(workers, address)
     limits = constraints.asked(chosen)
-    asked = chosen | {"hours": hours, "experiments": experiments}
+    asked = chosen | {"hours": hours, "experiments": experiments, "workers": workers}
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
         lock.check(study.lock)
         terms.check_options(study, chosen)
-        spent_usd = State.from_events(read(study.events)).cost_usd
+        spent_usd = answers.state_of(study).cost_usd
         with doing(CHOOSING, quiet=as_json, plain=plain):
             proposers, reasons = agents.choose(asked, study.seed, spent_usd)
         say(f"study {study.tag} in {study.folder} goes on; another `--workspace` starts another")
@@ -99,6 +100,7 @@ def night(
         with doing(CHOOSING, quiet=as_json, plain=plain):
             proposers, reasons = agents.choose(asked, seed)  # first: what can't work leaves no study behind
         study, setup = new.make(folder, asked, say, partial(bars, quiet=as_json, plain=plain), level)
+    crew = crews.choose(workers, study, setup, say, cluster)
     say(f"sandbox   level {level}: {levels.WORDS[level]}")
     if warning := disk.warning(study.folder):
         say(f"folder    {warning}")
@@ -106,12 +108,15 @@ def night(
         say(f"{'number' if study.task.is_paired else 'text':<9} {warning}")
     for title, line in zip(["agent", *[""] * len(reasons)], reasons, strict=False):
         say(f"{title:<9} {line}")
-    past = answers.events(study)
+    past = answers.events  # asked twice, and not kept
+    keys = f"Ctrl-C stops after {'the runs under way' if crew else 'this run'}"
     with (
-        panel.choose(as_json, plain, sys.stdout, study.machine_line, past, study.profile.budget, metric=study.metric) as shown,
-        Notifier(program(notify), shown, study.tag, str(study.folder), past, study.metric) as listener,
+        panel.choose(
+            as_json, plain, sys.stdout, study.machine_line, past(study), study.profile.budget, keys, study.metric
+        ) as shown,
+        Notifier(program(notify), shown, study.tag, str(study.folder), past(study), study.metric) as listener,
     ):
-        ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits)
+        ending = loop.run_study(study, setup, proposers, loop.Until(experiments, hours), listener, limits=limits, crew=crew)
         listener.ended(ending.reason, ending.exit_status)
     return study, ending
 
@@ -156,11 +161,10 @@ def farewell(study: "Study", ending: "Ending", agent: str = "") -> list[str]:
     """Where the study stands, and what to type next. agent: options of `run`."""
     from autoresearch.commands.best import gain, unseen
     from autoresearch.paths import typed
+    from autoresearch.report import answers
     from autoresearch.report.page import html
-    from autoresearch.study.ledger import read
-    from autoresearch.study.state import State
 
-    state = State.from_events(read(study.events))
+    state = answers.state_of(study)
     counts = ", ".join(f"{count} {word}" for word, count in state.counts().items())
     return [
         *([ending.detail] if ending.detail else []),

@@ -48,6 +48,10 @@ def lines(experiment: "Experiment", shown: dict[str, Any], metric: "Metric") -> 
         f"{experiment.state or 'pending'}  {score}  {one_line(experiment.reason or '', WIDE)}".rstrip(),
         f"commit {experiment.commit}  ({ref}), proposed by {experiment.agent}, {experiment.started}",
     ]
+    if experiment.base is not None:
+        of = f"; the edit of experiment {experiment.rebased_from}, made again" if experiment.rebased_from is not None else ""
+        on = f"; it goes on as experiment {shown['rebased_as']}" if shown["rebased_as"] is not None else ""
+        rows.append(f"judged against experiment {experiment.base}{of}{on}")
     if shown["startup_seconds"] is not None:
         baseline = shown["baseline_startup_seconds"]
         rows.append(f"start-up {shown['startup_seconds']:.0f} s, baseline {'n/a' if baseline is None else f'{baseline:.0f} s'}")
@@ -59,6 +63,7 @@ def lines(experiment: "Experiment", shown: dict[str, Any], metric: "Metric") -> 
         rows += ["", *(f"  {line}" for line in experiment.reasoning.splitlines())]
     for run in experiment.runs:
         head = f"run {run.k}, seed {run.seed}, sandbox {'n/a' if run.sandbox is None else f'level {run.sandbox}'}"
+        head += "" if run.worker is None else f", worker {run.worker}"
         if run.result is None:
             rows += ["", f"{head}: no result yet"]
         else:

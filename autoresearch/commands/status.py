@@ -38,7 +38,11 @@ def lines(facts: dict[str, Any], metric: "Metric") -> list[str]:
     under_way = "none"
     if pending:
         under_way = f"experiment {pending['experiment']}, run {max(1, pending['runs'])}: {pending['description']}"
-    if facts["best_runs_again"]:
+    if len(facts["under_way"]) > 1 or len(facts["open"]) > 1:
+        runs = [_told(run, facts["best_experiment"]) for run in facts["under_way"]]
+        at_work = {run["experiment"] for run in facts["under_way"]}
+        under_way = "; ".join([*runs, *(f"experiment {n} waits for a run" for n in facts["open"] if n not in at_work)])
+    elif facts["best_runs_again"]:
         under_way = f"the best, experiment {facts['best_experiment']}, runs again" + (f", for {under_way}" if pending else "")
     requests = "none to an agent's service"
     if facts["asked"]:
@@ -79,6 +83,12 @@ def lines(facts: dict[str, Any], metric: "Metric") -> list[str]:
     rows |= {"told": facts["told"][-1]} if facts["told"] else {}
     rows |= {"ledger": facts["skipped_why"]} if facts["skipped_why"] else {}
     return [f"{name:<10} {value}" for name, value in rows.items()]
+
+
+def _told(run: dict[str, Any], best: int | None) -> str:
+    """Of one of several runs."""
+    again = ", the best, again" if run["experiment"] == best else ""
+    return f"worker {run['worker'] or 'n/a'}: experiment {run['experiment']}, run {run['run']}{again}: {run['description']}"
 
 
 def _gain(facts: dict[str, Any], metric: "Metric") -> str:

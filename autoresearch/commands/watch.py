@@ -82,6 +82,12 @@ def _look(
         return True
     if was_away:
         listener.event({"event": "wait", "reason": "a run has begun"})
-    if found := follow.progress(study, state, time.time()):
+    if state.workers > 1:
+        workers = follow.workers(study, state, time.time())
+        listener.event({"event": "workers at work", "workers": workers})
+        for worker in workers:
+            if progress := worker.get("progress"):
+                listener.progress(worker["n"], worker["k"], progress)
+    elif found := follow.progress(study, state, time.time()):
         listener.progress(*found)
     return False

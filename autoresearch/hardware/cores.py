@@ -35,7 +35,7 @@ def usable() -> int:
 
 def count(processors: Iterable[int], root: Path = ROOT) -> int:
     """Linux: the cores of these processors, but no more than the control groups' quota, rounded down, and at least 1."""
-    cores = {_siblings(processor, root) for processor in processors}
+    cores = {siblings(processor, root) for processor in processors}
     quota = cgroup_quota(root)
     return max(1, len(cores) if quota is None else min(len(cores), math.floor(quota)))
 
@@ -118,7 +118,7 @@ def _ratio(quota: str = "", period: str = "") -> float | None:
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
-def _siblings(processor: int, root: Path) -> str:
+def siblings(processor: int, root: Path) -> str:
     """The same text for every hardware thread of one core."""
     return _read(root / f"sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list") or str(processor)
 

@@ -3,10 +3,11 @@
 from autoresearch.agents.base import Proposal
 from autoresearch.errors import UsageError
 from autoresearch.loop.begin import record_start
+from autoresearch.loop.stop import Stop
 from autoresearch.paths import git
 from autoresearch.propose.proposals import program_key
 from autoresearch.run.constraints import BROKEN
-from autoresearch.study.session import Session
+from autoresearch.study.session import Session, log_tail
 from autoresearch.study.state import Experiment
 from autoresearch.study.store import work_tree_text
 from autoresearch.study.workspace import first_text
@@ -28,6 +29,14 @@ def start(session: Session, work_tree: bool) -> None:
     assert blob is not None, "its text was just read"
     proposal = Proposal(text, "baseline", "train.py as it is", agent="none")
     record_start(session, 0, commit, None, blob, _parsed(text, session), proposal)
+
+
+def check(session: Session) -> None:
+    """Stop where it failed; the next call tries again, with the train.py that lies there then."""
+    first = session.state.experiments[0]
+    if first.verdict != "keep":
+        tail = log_tail(session.study.runs / first.runs[-1].folder / "log.txt")
+        raise Stop(f"the baseline failed ({first.state}): {first.reason}; {advice(session, first)}", 1, tail)
 
 
 def advice(session: Session, failed: Experiment) -> str:

@@ -6,11 +6,12 @@ constraints: in the process that then trains, so that a good one loses no time b
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TypedDict
 
 from msgspec import UNSET, UnsetType
 
+from autoresearch import constants
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
 from autoresearch.errors import EnvironmentFailure
@@ -20,7 +21,7 @@ from autoresearch.propose.proposals import objection, program_key
 from autoresearch.propose.proposer import NoMore, Proposer
 from autoresearch.run import engine
 from autoresearch.study import events
-from autoresearch.study.session import Begun, Session, log_tail
+from autoresearch.study.session import Begun, Session, log_tail, run_name
 from autoresearch.text import described, for_message
 
 SAY_SECONDS = 30.0  # between two lines while an agent is waited for
@@ -44,7 +45,7 @@ def begin(session: Session, proposer: Proposer) -> int:
     while True:
         stop_if_asked(session)
         with _ends_the_study(), _said_while_waiting(session):
-            proposal = handed(session) or proposer.next()
+            proposal = handed(session) or rebased(session) or proposer.next()
         begun = warm_up(session, proposal)
         if isinstance(begun, Begun):
             with begun.warm.ended_on_error():
@@ -53,10 +54,10 @@ def begin(session: Session, proposer: Proposer) -> int:
                 proposer.accepted(proposal)
             return number
         if isinstance(begun, RunFailed) and proposal.agent == events.PERSON:
-            record_rejected(session, proposal, **_rejection(session, proposal, begun))
+            record_rejected(session, proposal, **rejection(session, proposal, begun))
         elif isinstance(begun, RunFailed):
             with _ends_the_study():
-                proposer.reject(proposal, **_rejection(session, proposal, begun))
+                proposer.reject(proposal, **rejection(session, proposal, begun))
         else:
             machine_failed(session, begun)
 
@@ -71,6 +72,37 @@ def handed(session: Session) -> Proposal | None:
             return proposal
         record_rejected(session, proposal, reason)
     return None
+
+
+def rebased(session: Session, but: Collection[int] = ()) -> Proposal | None:
+    """The next edit of an experiment whose base is no longer the best, made on the best; what can't be is recorded as rejected.
+
+    but: those that are checked already. One of several workers' (next_step.py).
+    """
+    state, store = session.state, session.store
+    for number in [number for number in state.to_rebase if number not in but]:
+        subject, best = state.experiments[number], state.best
+        assert subject.base is not None and best is not None, "else it was not rebased"
+        edited = store.text(subject.commit)
+        base, onto = store.text(state.experiments[subject.base].commit), store.text(best.commit)
+        merged = _by_values(base, edited, onto) or store.merge(base, edited, onto)
+        why = f"{subject.reasoning}\n\nthe edit of experiment {number}, made on experiment {best.number}"
+        proposal = Proposal(merged or edited, subject.description, why, agent=subject.agent, again=number)
+        reason = "the best changed meanwhile, in the lines of this edit" if merged is None else objection(merged, state)
+        if reason is None:
+            return proposal
+        record_rejected(session, proposal, f"{reason}; make it again on the new best, if it still helps")
+    return None
+
+
+def _by_values(base: str, edited: str, onto: str) -> str | None:
+    """An edit of constants alone, made on another text that has their values as they were: git would see a conflict in lines that
+    stand side by side.
+    """
+    changes, was, there = constants.between(base, edited), constants.read(base), constants.read(onto)
+    if not changes or any(name not in there or there[name].value != was[name].value for name in changes):
+        return None
+    return constants.write(onto, changes)
 
 
 @contextlib.contextmanager
@@ -114,10 +146,10 @@ def begin_edit(session: Session, proposal: Proposal) -> int:
             with begun.warm.ended_on_error():
                 return start(session, proposal, begun)
         if isinstance(begun, RunFailed):
-            rejection = _rejection(session, proposal, begun)
-            record_rejected(session, proposal, **rejection)
+            found = rejection(session, proposal, begun)
+            record_rejected(session, proposal, **found)
             reason = f"it failed before its training ({begun.kind}): {begun.reason}; mend train.py, then try again"
-            raise Stop(reason, 1, rejection["log"])
+            raise Stop(reason, 1, found["log"])
         machine_failed(session, begun)
 
 
@@ -130,31 +162,37 @@ def record_rejected(
         events.Rejected(
             n=len(session.state.experiments), agent=proposal.agent, description=described(proposal.description),
             reasoning=proposal.reasoning, cost_usd=proposal.cost_usd, reason=reason, state=state, log=log, commit=commit, key=key,
+            again=UNSET if proposal.again is None else proposal.again,
         )
     )  # fmt: skip
 
 
-def start(session: Session, proposal: Proposal, begun: Begun) -> int:
+def start(session: Session, proposal: Proposal, begun: Begun | None, base: int | None = None) -> int:
     """Make the proposal an experiment: its commit, its line in the ledger, its ref, in this order. Its number.
 
-    Its process is the session's, for the run that comes next.
+    begun: its process, which is the session's for the run that comes next; None: a worker has it. base: of several workers', the
+    experiment that it is an edit of.
     """
     state, store = session.state, session.store
     assert state.best is not None, "the baseline comes first"
-    number, parent = len(state.experiments), store.base(state.best.commit)
+    is_of_best = base is None or base == state.best.number
+    number, parent = len(state.experiments), store.base((state.best if is_of_best else state.experiments[base or 0]).commit)
     words = f"{described(proposal.description)}\n\n{for_message(proposal.reasoning)}"
     message = f"{words}\n\nexperiment {number}, proposed by {proposal.agent}\n"
     commit, blob = session.persist(lambda: store.propose(parent, proposal.train_py, message))
-    record_start(session, number, commit, parent, blob, program_key(proposal.train_py), proposal)
+    record_start(session, number, commit, parent, blob, program_key(proposal.train_py), proposal, base)
     session.begun = begun
     return number
 
 
-def record_start(session: Session, number: int, commit: str, parent: str | None, blob: str, key: str, proposal: Proposal) -> None:
+def record_start(
+    session: Session, number: int, commit: str, parent: str | None, blob: str, key: str, proposal: Proposal, base: int | None = None
+) -> None:  # fmt: skip
     session.record(
         events.Start(
             n=number, commit=commit, parent=parent, blob=blob, key=key, description=described(proposal.description),
             reasoning=proposal.reasoning, agent=proposal.agent, cost_usd=proposal.cost_usd,
+            base=UNSET if base is None else base, again=UNSET if proposal.again is None else proposal.again,
         )
     )  # fmt: skip
     session.persist(lambda: session.store.name(number, commit))
@@ -180,11 +218,12 @@ def warm_up(session: Session, proposal: Proposal) -> Begun | RunFailed | Environ
         return failure
 
 
-def _rejection(session: Session, proposal: Proposal, failure: RunFailed) -> Failure:
-    """The commit has a ref when this returns."""
-    number, known = len(session.state.experiments), session.state
+def rejection(session: Session, proposal: Proposal, failure: RunFailed, folder: str | None = None) -> Failure:
+    """The commit has a ref when this returns. folder: of its run, where it is not that of the next experiment."""
+    known = session.state
     assert known.best is not None, "the baseline comes first"
-    tail = for_message(log_tail(session.study.runs / f"{number:04d}-1" / "log.txt"))
+    folder = folder or run_name(len(known.experiments), 1)
+    tail = for_message(log_tail(session.study.runs / folder / "log.txt"))
     message = f"{described(proposal.description)}\n\nnot trained: {for_message(failure.reason)}\n"
     parent = session.store.base(known.best.commit)
     commit, _ = session.persist(lambda: session.store.propose(parent, proposal.train_py, message))

@@ -43,8 +43,8 @@ def try_edit(
     finally:
         is_there = path.is_file() and path.read_bytes() == train_py.encode("utf-8")
         if tried is None and before is not None and is_there:
-            pending = _state_of(study).pending  # it may be another's, that was to be finished first
-            if pending is None or text_of(study.folder, pending.commit) != train_py:
+            left = _state_of(study).open  # it may be another's, that was to be finished first
+            if all(text_of(study.folder, pending.commit) != train_py for pending in left):
                 durable.write(path, before)
 
 
@@ -64,8 +64,8 @@ def _try_work_tree(
             _check(session, text)
             establish_baseline(session, work_tree=False)
             check_best(session)
-            if session.state.pending:  # an experiment of a run that was cut short comes first
-                finish(session, session.state.pending.number)
+            while pending := session.state.pending:  # what a run that was cut short was at comes first
+                finish(session, pending.number)
             _check(session, text)
             number = begin_edit(session, Proposal(text, description, "an edit of the work tree", agent=MANUAL_AGENT))
         finish(session, number)
@@ -81,8 +81,8 @@ def _try_work_tree(
 
 def _pending_with(session: Session, text: str) -> int | None:
     """The experiment that a killed `try` of this same text left behind."""
-    pending = session.state.pending
-    return pending.number if pending and pending.number > 0 and session.store.text(pending.commit) == text else None
+    same = (one.number for one in session.state.open if one.number > 0 and session.store.text(one.commit) == text)
+    return next(same, None)
 
 
 def _check(session: Session, text: str) -> None:

@@ -7,8 +7,9 @@ end.
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from autoresearch.agents.mix import Agents
 from autoresearch.errors import UsageError
@@ -17,15 +18,17 @@ from autoresearch.loop import audits, baseline, runs
 from autoresearch.loop.begin import begin
 from autoresearch.loop.next_step import Audit, Verdict, next_step
 from autoresearch.loop.steering import Steering
-from autoresearch.loop.stop import Ending, Stop, ending_of, stop_if_asked
+from autoresearch.loop.stop import Ending, ending_of, stop_if_asked
+from autoresearch.loop.together import Together
 from autoresearch.paths import typed
 from autoresearch.propose.proposer import Proposer
-from autoresearch.propose.views import draw_lessons
+from autoresearch.propose.views import Views, draw_lessons
 from autoresearch.report.page import html
 from autoresearch.run.setup import Setup
 from autoresearch.study import decide, events
-from autoresearch.study.session import PICTURE_EVERY, Listener, Session, log_tail, opened
+from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.workspace import Study
+from autoresearch.workers.work import Crew
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,12 @@ class Until:
 
 def run_study(
     study: Study, setup: Setup, agents: Agents, until: Until, listener: Listener, observer: Observer | None = None,
-    limits: Iterable[str] = (),
+    limits: Iterable[str] = (), crew: Callable[[], Crew] | None = None,
 ) -> Ending:  # fmt: skip
     """Run or resume a study until a limit, Ctrl-C, or a reason that no experiment can mend.
 
-    observer: for tests. limits: those that are asked for in this call (run/constraints.py).
+    observer: for tests. limits: those that are asked for in this call (run/constraints.py). crew: makes the workers, where there
+    are several (together.py).
     """
     end_time = None if until.hours is None else time.monotonic() + 3600 * until.hours
 
@@ -50,7 +54,7 @@ def run_study(
         steering, done = Steering(session), 0
 
         def reached() -> str | None:
-            return _reached(until, done, end_time)
+            return _reached(until, end_time, done)
 
         def tick() -> None:
             steering.attend()
@@ -61,6 +65,12 @@ def run_study(
             session.tick = tick
             proposer.expect_last(until.experiments == 0)
             session.limit(limits)
+            if crew is not None:
+                with contextlib.closing(crew()) as workers:
+                    limit = partial(_reached, until, end_time)
+                    return Together(session, proposer, workers, steering, limit, until.experiments).run()
+            if session.state.workers != 1:
+                session.record(events.Workers(count=1))
             establish_baseline(session, work_tree=True)
             check_best(session)
             session.note_users_edit()
@@ -70,10 +80,9 @@ def run_study(
                 pending = session.state.pending
                 number = pending.number if pending else begin(session, proposer)
                 proposer.expect_last(done + 1 == until.experiments)
-                finish(session, number)
+                finish(session, number, proposer.views)
                 done += 1
-                if done % PICTURE_EVERY == 0:
-                    session.draw()
+                session.draw_now_and_then(done)
             return Ending(over)
 
     with opened(study, setup, listener, observer) as session:
@@ -84,8 +93,8 @@ def run_study(
         return ending
 
 
-def finish(session: Session, number: int) -> None:
-    """Train and score an experiment until its scores decide, then keep or discard it."""
+def finish(session: Session, number: int, views: Views | None = None) -> None:
+    """Train and score an experiment until its scores decide, then keep or discard it. views: that know the past already."""
     while True:
         step = next_step(session.state, number, session.study.decide, session.setup.constraints)
         if isinstance(step, Audit):
@@ -99,7 +108,7 @@ def finish(session: Session, number: int) -> None:
         scores=list(step.scores),
     ))  # fmt: skip
     session.follow()
-    draw_lessons(session)
+    draw_lessons(session, views)
     check_best(session)
 
 
@@ -142,10 +151,7 @@ def first_best(session: Session, work_tree: bool) -> None:
     if session.state.pending is None:
         baseline.start(session, work_tree)
     finish(session, 0)
-    first = session.state.experiments[0]
-    if first.verdict != "keep":
-        tail = log_tail(session.study.runs / first.runs[-1].folder / "log.txt")
-        raise Stop(f"the baseline failed ({first.state}): {first.reason}; {baseline.advice(session, first)}", 1, tail)
+    baseline.check(session)
 
 
 def close(session: Session, ending: Ending) -> None:
@@ -164,7 +170,7 @@ def write_page(session: Session) -> None:
         session.note(f"{html.NAME} could not be written: {type(error).__name__}: {error}; `autoresearch report` tries it again")
 
 
-def _reached(until: Until, done: int, end_time: float | None) -> str | None:
+def _reached(until: Until, end_time: float | None, done: int) -> str | None:
     """The limit that is reached, in words."""
     count = f"{done} experiment{'s' * (done != 1)} done"
     if done == until.experiments:

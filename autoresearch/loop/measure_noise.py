@@ -41,7 +41,7 @@ def missing(state: State, runs: int, is_new: bool) -> bool:
 
 def facts(study: Study, state: State) -> dict[str, Any]:
     """What is known of the noise, for programs; None where nothing ran twice."""
-    groups = [(experiment, experiment.noise_group) for experiment in state.experiments if experiment.verdict == "keep"]
+    groups = [(experiment, experiment.noise_group) for experiment in state.kept]
     measured = [
         {"experiment": experiment.number, "description": experiment.description, "scores": group}
         for experiment, group in groups

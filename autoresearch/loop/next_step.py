@@ -11,7 +11,7 @@ from autoresearch.run.futility import FUTILE
 from autoresearch.run.scoring import CHEAT
 from autoresearch.study import decide
 from autoresearch.study.decide import Rule
-from autoresearch.study.events import SKIPPED
+from autoresearch.study.events import REBASED, SKIPPED
 from autoresearch.study.state import Experiment, State
 
 NONE = Constraints()
@@ -55,6 +55,8 @@ def next_step(state: State, number: int, rule: Rule, limits: Constraints = NONE)
     if failed := _failed(subject):
         return failed
     scores = [result.val_bpb for result in subject.results if result.val_bpb is not None]
+    if subject.base is not None and state.best is not None and subject.base != state.best.number:
+        return _of_another_base(state, subject, state.experiments[subject.base], state.best, rule, scores)
     if not scores:
         return RunNext(number)
     if state.best is None:
@@ -72,6 +74,21 @@ def _by_scores(state: State, subject: Experiment, best: Experiment, rule: Rule, 
     if decision.verdict == "keep":
         return Audit(Verdict("keep", "keep", decision.reason, fair, tuple(scores)))
     return Verdict("discard", decision.verdict, decision.reason, fair, tuple(scores))
+
+
+def _of_another_base(
+    state: State, subject: Experiment, base: Experiment, best: Experiment, rule: Rule, scores: list[float]
+) -> Verdict:  # fmt: skip
+    """Of one that began before the best was kept. What loses to its own base is discarded, which costs nothing more; what does not
+    is made again on the best, and tested there from its first run on: scores over another base keep nothing.
+    """
+    fair = mean(fair_scores(scores, [], was_chosen=True)) if scores else None
+    if scores and base.counted:  # none: it was revoked
+        decision = decide.decide(rule, base.counted, state.noise_at_best, scores, can_rerun=False, metric=state.metric)
+        if decision.verdict == "discard":
+            return Verdict("discard", "discard", f"{decision.reason}; of experiment {base.number}, its base", fair, tuple(scores))
+    reason = f"experiment {best.number} is the best now, and this is an edit of experiment {base.number}: it is made again on that"
+    return Verdict("discard", REBASED, reason, fair, tuple(scores))
 
 
 def _within(

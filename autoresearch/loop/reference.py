@@ -25,5 +25,4 @@ def of(session: Session, subject: Experiment) -> Reference | None:
 
 def _beside(state: State, subject: Experiment) -> Experiment:
     """The last keep before it: for what has no verdict yet the best."""
-    before = [one for one in state.experiments[: subject.number] if one.verdict == "keep"]
-    return before[-1] if before else subject
+    return next((one for one in reversed(state.kept) if one.number < subject.number), subject)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from autoresearch import durable
 from autoresearch.border import files
+from autoresearch.hardware import slots
 from autoresearch.hardware.now import awake
 from autoresearch.measure.summary import RunResult
 from autoresearch.metric import VAL_BPB, Metric
@@ -67,7 +68,7 @@ def train_again(
     """
     above, results = weights.replays(study), []
     work = above / "now"
-    with lock.hold(study.lock), awake.held():
+    with lock.hold(study.lock), awake.held(), slots.shared(study.cores):
         durable.make_folder(above)
         for k, seed in enumerate(seeds, 1):
             files.remove(work)

@@ -4,6 +4,7 @@ A run that the machine disturbed, or that was cut short, is done again with the 
 """
 
 import contextlib
+from pathlib import Path
 
 from msgspec import UNSET
 
@@ -16,6 +17,7 @@ from autoresearch.run.futility import Futility, read_curve
 from autoresearch.study import events
 from autoresearch.study.session import Session
 from autoresearch.study.state import Experiment
+from autoresearch.study.validity import Watched
 
 
 def train(session: Session, subject: Experiment) -> None:
@@ -36,7 +38,7 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     Returns the failure when it was the machine's: the run is lost. A run that the machine disturbed is invalid, which is no
     failure: the next call does it again, with the same seed.
     """
-    number, k, seed = subject.number, len(subject.runs) + 1, session.state.next_seed()
+    number, k, seed = subject.number, subject.next_k, session.state.next_seed()
     if session.begun is None:
         watch.await_steady(session)
     begun, session.begun = session.begun, None
@@ -53,9 +55,10 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     try:
         with session.interrupts.breakable():
             text = session.store.text(subject.commit)
-            on_progress, futility = steering.unless_skipped(session, session.progress_to(number, k)), _futility(session, subject)
+            on_progress = steering.unless_skipped(session, session.progress_to(number, k))
+            early = futility(session) if subject.verdict is None and k == 1 else None
             made, beside = engine.of(session.setup), reference.of(session, subject)
-            result = made.execute(session.setup, text, seed, folder, on_progress, warm, monitor, futility, beside)
+            result = made.execute(session.setup, text, seed, folder, on_progress, warm, monitor, early, beside)
     except KeyboardInterrupt:
         session.record(events.Lost(n=number, k=k, reason=f"ended by {session.interrupts.word}; the same commit runs again"))
         raise
@@ -68,27 +71,35 @@ def train_once(session: Session, subject: Experiment) -> EnvironmentFailure | No
     except watch.Disturbed as disturbed:
         session.record(events.Invalid(n=number, k=k, seed=seed, **disturbed.watched.to_dict()))
         return None
+    return record(session, subject, k, folder, result, monitor.watched)
+
+
+def record(
+    session: Session, subject: Experiment, k: int, folder: Path, result: RunResult, watched: Watched
+) -> EnvironmentFailure | None:  # fmt: skip
+    """A run's end, with what is needed of it durable before; the failure when the disk was full."""
+    number = subject.number
     if not result.ok and session.lost_its_room(folder):
         session.record(events.Lost(n=number, k=k, reason=f"the disk is full ({result.reason})"))
         return EnvironmentFailure("the disk is full")
     session.sync_run(folder)
-    watched = events.Watched(**monitor.watched.to_dict())
+    seen = events.Watched(**watched.to_dict())
     try:
-        session.record(events.Run(n=number, k=k, folder=folder.name, watched=watched, **result.to_json()))
+        session.record(events.Run(n=number, k=k, folder=folder.name, watched=seen, **result.to_json()))
     except LedgerRefusal as refusal:  # numbers that can't be have come out of a cell: it has failed, and ends no night
-        failed = RunResult("invalid", seed, f"its result can't be: {refusal.reason}")
-        session.record(events.Run(n=number, k=k, folder=folder.name, watched=watched, **failed.to_json()))
+        failed = RunResult("invalid", result.seed, f"its result can't be: {refusal.reason}")
+        session.record(events.Run(n=number, k=k, folder=folder.name, watched=seen, **failed.to_json()))
     session.scored_here.add(folder.name)
     return None
 
 
-def _futility(session: Session, subject: Experiment) -> Futility | None:
-    """What may end this run early: only the first of an experiment, and only beside the curve of the baseline.
+def futility(session: Session) -> Futility | None:
+    """What may end the first run of an experiment early, beside the curve of the baseline; None for the baseline's own.
 
     Not of the best: a train.py reports its losses itself, and a keep that reports too low ones would end every later run.
     """
     state = session.state
-    if not session.study.stop_early or state.best is None or subject.verdict is not None or len(subject.runs) > 1:
+    if not session.study.stop_early or state.best is None:
         return None
     curve = session.study.runs / state.experiments[0].runs[0].folder / "curve.jsonl"
     return Futility(read_curve(curve, session.setup.train_seconds))

@@ -96,19 +96,23 @@ def _record(
 
 
 class RunMonitor(experiment.Monitor):
-    """Of one training. Use: `start` at its clock's start, `tick` a few times a second, then `check` or `failed`."""
+    """Of one training. Use: `start` at its clock's start, `tick` a few times a second, then `check` or `failed`.
 
-    def __init__(self, session: Session, subject: Experiment, k: int):
+    is_alone: nothing else trains beside it, so that the machine's speed can be looked at.
+    """
+
+    def __init__(self, session: Session, subject: Experiment, k: int, is_alone: bool = True):
+        self._is_alone = is_alone
         self._session, self._observer = session, session.observer
         self._reference: Reference = session.state.reference
         self._is_paired = session.study.task.is_paired  # what slows it down slows down what it is measured beside
         self.is_last_try = sum(failure.k == k for failure in subject.invalid) + 1 >= TRIES
-        self._is_on = False
+        self.is_on = False
         self.watched = Watched()
 
     def start(self) -> None:
         observer = self._observer
-        self._is_on = True
+        self.is_on = True
         self._asleep_before, self._asleep_seconds = _apart(observer), 0.0
         self._first = self._usage = observer.usage(names=True)
         self._seconds = self._taken = 0.0  # of the looks that had a usage, and the sum of share times seconds
@@ -127,13 +131,13 @@ class RunMonitor(experiment.Monitor):
     def check(self) -> None:
         """The training is over: raises Disturbed when it does not count. At the last try it counts, and `watched` tells why not."""
         finding = self._end()
-        if finding is None:
+        if finding is None and self._is_alone:
             finding = _check_speed(self._session, "after", AFTER_SHARE, self.is_last_try)
         self._judge(finding)
 
     def failed(self, kind: str) -> None:
         """As `check`, of a run that failed: after a sleep whatever it was (a driver may lose its device), else by being slow."""
-        if self._is_on:
+        if self.is_on:
             finding = self._end()
             if finding and (finding.state == "suspended" or kind in SPEED_FAILURES):
                 self._judge(finding)
@@ -175,7 +179,7 @@ class RunMonitor(experiment.Monitor):
             self._watts.append(answer.watts)
 
     def _end(self) -> Disturbance | None:
-        self._is_on = False
+        self.is_on = False
         last = self._observer.usage(names=True)
         self._look(self._observer.awake())
         if self._question is not None:

@@ -43,7 +43,8 @@ def objection(text: str, state: State) -> str | None:
     if state.best is not None and key == state.best.key:
         return "train.py does not differ from the best, save perhaps in comments and layout"
     earlier = state.experiments[tried]
-    return f"this program was tried before, as experiment {tried} ({earlier.verdict}): {one_line(earlier.description)}"
+    outcome = earlier.verdict or "under way"
+    return f"this program was tried before, as experiment {tried} ({outcome}): {one_line(earlier.description)}"
 
 
 def program_key(text: str) -> str:

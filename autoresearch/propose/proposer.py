@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from autoresearch.agents import mix
 from autoresearch.agents.base import REJECTED, Agent, Exhausted, Past, Proposal, Unavailable
 from autoresearch.errors import EnvironmentFailure, LedgerRefusal, UsageError
-from autoresearch.propose.proposals import REASON_CHARACTERS, objection
+from autoresearch.propose.proposals import REASON_CHARACTERS, objection, program_key
 from autoresearch.propose.thinker import Thinker
 from autoresearch.propose.views import Views
 from autoresearch.study import events
@@ -46,7 +46,7 @@ class Proposer:
         """end_time: by time.monotonic, for how long one may be waited for."""
         self._session, self._quick, self._share = session, agents.quick, agents.share
         self._thinker = Thinker(agents.slow, session.study.seed) if agents.slow else None
-        self._views = Views(session.study, session.store, session.setup.task)
+        self.views = Views(session.study, session.store, session.setup.task)
         self._sent_back: list[Past] = []  # of the slow agent's present idea
         self._refused: list[str] = []  # why the slow agent's proposals since its last experiment were no use
         self._dropped = 0  # ideas of its, since then
@@ -54,6 +54,8 @@ class Proposer:
         self._end_time = end_time
         self._is_last = False
         self._base = ""  # the commit that the slow agent's present idea edits
+        self.checked: tuple[Past, ...] = ()  # RUNNING: what is tried and is no experiment yet; the loop says
+        self._given: dict[str, str] = {}  # text by the commit of the slow agent's idea, of what `next` gave out
         # Git may have dropped what had no ref: it is asked again.
         known = [idea for idea in session.state.waiting if session.store.has(idea.commit) and session.store.has(idea.base)]
         session.state.waiting = known
@@ -83,29 +85,34 @@ class Proposer:
 
     def next(self) -> Proposal:
         """What to try now. Raises NoMore, and what ends a study: an EnvironmentFailure of the quick agent's."""
-        while True:
-            self.expect_last(False)
+        while (proposal := self.now()) is None:
             thinker = self._thinker
-            if thinker and self._turn(thinker).is_thinkers and (proposal := self._ready(thinker)):
-                return proposal
-            if self._quick:
-                try:
-                    return self._quick_proposal(self._quick)
-                except NoMore as end:
-                    if thinker is None:
-                        raise
-                    self._session.note(f"{self._quick.name}: {end}; {thinker.agent.name} goes on alone")
-                    self._quick = None
-            elif thinker is None:
-                raise NoMore("there is no agent left")
-            elif proposal := self._ready(thinker):
-                return proposal
-            elif self._session.interrupts.requested:
+            assert thinker is not None, "the quick one never lets wait"
+            if self._session.interrupts.requested:
                 raise NoMore(self._session.interrupts.word, self._session.interrupts.exit_status)
-            elif self._end_time is not None and time.monotonic() >= self._end_time:
+            if self._end_time is not None and time.monotonic() >= self._end_time:
                 raise NoMore(f"the time is over, and {thinker.agent.name} had no answer")
-            else:
-                self._wait(thinker)
+            self._wait(thinker)
+        return proposal
+
+    def now(self) -> Proposal | None:
+        """As `next`, without a wait: None while the slow agent, which is alone, has no answer."""
+        self.expect_last(False)
+        thinker = self._thinker
+        if thinker and self._turn(thinker).is_thinkers and (proposal := self._ready(thinker)):
+            return proposal
+        if self._quick:
+            try:
+                return self._quick_proposal(self._quick)
+            except NoMore as end:
+                if thinker is None:
+                    raise
+                self._session.note(f"{self._quick.name}: {end}; {thinker.agent.name} goes on alone")
+                self._quick = None
+                return None
+        if thinker is None:
+            raise NoMore("there is no agent left")
+        return self._ready(thinker)
 
     def reject(self, rejected: Proposal, state: events.Failed, reason: str, log: str, commit: str, key: str) -> None:
         """What `next` gave failed before its training: recorded, and sent back to whoever proposed it. Raises NoMore."""
@@ -131,13 +138,13 @@ class Proposer:
         while len(sent_back) < TRIES:
             try:
                 with self._session.interrupts.breakable():
-                    view = self._views.view(self._session.state, sent_back)
+                    view = self.views.view(self._session.state, sent_back, self.checked)
                     proposal = replace(agent.propose(view), agent=agent.name)
             except (Exhausted, UsageError) as end:
                 raise NoMore(str(end) or f"the agent {agent.name} has nothing more to propose") from end
             except EnvironmentFailure as failure:
                 raise EnvironmentFailure(f"the agent {agent.name} could not propose: {failure}") from failure
-            reason = objection(proposal.train_py, self._session.state)
+            reason = self._objection(proposal.train_py)
             if reason is None:
                 return proposal
             self._record_rejected(proposal, reason)
@@ -148,40 +155,31 @@ class Proposer:
 
     # The slow agent
 
-    def _turn(self, thinker: Thinker, running: Past | None = None) -> mix.Turn:
-        history = self._views.history(self._session.state)
-        share = self._share if self._quick else 1.0
-        return mix.turn([*history, running] if running else history, share, thinker.agent.name)
+    def _turn(self, thinker: Thinker) -> mix.Turn:
+        state, share = self._session.state, self._share if self._quick else 1.0
+        return mix.turn([*self.views.history(state), *self.views.under_way(state, self.checked)], share, thinker.agent.name)
 
     def _waiting(self, thinker: Thinker) -> events.Proposed | None:
         """Its first idea that is ready; another agent's, of an earlier call, is left where it is."""
-        return next((idea for idea in self._session.state.waiting if idea.agent == thinker.agent.name), None)
+        checked = {past.train_py for past in self.checked}
+        ideas = (idea for idea in self._session.state.waiting if idea.agent == thinker.agent.name)
+        return next((idea for idea in ideas if self._given.get(idea.commit) not in checked), None)
 
     def _wants_answer(self, thinker: Thinker) -> bool:
         """Whether it is to propose the next experiment, and has not done so."""
         if self._waiting(thinker) or not self._session.state.experiments:
             return False
-        return bool(self._sent_back) or self._turn(thinker, self._running()).is_thinkers
-
-    def _running(self) -> Past | None:
-        """The experiment without a verdict, as the discard that it probably is."""
-        experiment = self._session.state.pending
-        if experiment is None or experiment.number == 0:
-            return None
-        text = self._session.store.text(experiment.commit)
-        return Past(experiment.number, experiment.description, "discard", None, text, agent=experiment.agent)
+        return bool(self._sent_back) or self._turn(thinker).is_thinkers
 
     def _think(self, thinker: Thinker) -> None:
-        session, running = self._session, self._running()
-        turn = self._turn(thinker, running)
+        session, turn = self._session, self._turn(thinker)
         last = session.state.mix
         share, wish = (last.share, last.wish) if last else (self._share, None)
         if (turn.share, turn.wish is None) != (share, wish is None):
             session.record(events.Mix(share=turn.share, wish=turn.wish, reason=turn.reason))
-        words = running.description if running else None
         self._base = (session.state.best or session.state.experiments[0]).commit
         wish = " ".join(filter(None, (self._warning(), turn.wish))) or None
-        view = self._views.view(session.state, self._sent_back, running=words, wish=wish)
+        view = self.views.view(session.state, self._sent_back, self.checked, wish)
         if expects := getattr(self._quick, "expects", None):
             with suppress(UsageError):  # a train.py without constants
                 view = replace(view, expected=tuple(expects(view)))
@@ -214,9 +212,8 @@ class Proposer:
 
     def _keep(self, thinker: Thinker, proposal: Proposal) -> None:
         """Its ideas, until their turn, in the ledger; or send the first one back, where none is of use."""
-        session = self._session
         ideas = [proposal, *(replace(other, agent=proposal.agent) for other in proposal.others)]
-        reasons = [objection(idea.train_py, session.state) for idea in ideas]
+        reasons = [self._objection(idea.train_py) for idea in ideas]
         for idea, reason in zip(ideas, reasons, strict=True):  # before any waits: what is rejected is no longer waited for
             if reason:
                 self._record_rejected(idea, reason)
@@ -242,6 +239,7 @@ class Proposer:
         while waiting := self._waiting(thinker):
             proposal, reason = self._on_the_best(waiting)
             if reason is None:
+                self._given[waiting.commit] = proposal.train_py
                 return proposal
             self._record_rejected(proposal, reason)
             if waiting.rank is UNSET:
@@ -259,7 +257,7 @@ class Proposer:
         if merged is None:
             changed = "the best changed meanwhile, in the lines of this edit; make it again on the new best, if it still helps"
             return proposal, changed
-        return proposal, objection(merged, session.state)
+        return proposal, self._objection(merged)
 
     def _send_back(self, thinker: Thinker, proposal: Proposal, reason: str) -> None:
         self._sent_back.append(self._past(proposal, reason))
@@ -294,6 +292,12 @@ class Proposer:
                     self._take_in(thinker, answer)
 
     # Both
+
+    def _objection(self, text: str) -> str | None:
+        reason = objection(text, self._session.state)
+        if reason is None and self.checked and program_key(text) in {program_key(past.train_py) for past in self.checked}:
+            return "this program is under way"
+        return reason
 
     def _past(self, proposal: Proposal, reason: str) -> Past:
         number = len(self._session.state.experiments)

@@ -4,8 +4,9 @@ Nothing in it comes out of a process that saw a held-out text: of a run that fai
 our own words, and no log.
 """
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from msgspec import UNSET
 
 from autoresearch import durable
 from autoresearch.agents import lessons
-from autoresearch.agents.base import COURSE_AT, Course, Past, View
+from autoresearch.agents.base import COURSE_AT, RUNNING, Course, Past, View
 from autoresearch.agents.search import moves
+from autoresearch.noise import mean
 from autoresearch.run.constraints import BROKEN
 from autoresearch.run.futility import means, read_curve
 from autoresearch.study import events
@@ -30,24 +32,33 @@ COURSE_WIDTH = 0.1  # of the training time, that a loss is the mean of
 MOST_TOLD = 20  # chosen: of what the owner said while the study runs; what is older is said better in program.md
 
 
-def draw_lessons(session: Session) -> None:
-    """Bring lessons.md in line with the ledger."""
-    study = session.study
-    if text := lessons.text(Views(study, session.store).history(session.state), study.metric):
-        session.drawn(lessons.FILE, lambda: durable.write(study.state_folder / lessons.FILE, text))
+def draw_lessons(session: Session, views: "Views | None" = None) -> None:
+    """Bring lessons.md in line with the ledger. views: that know its past already."""
+    if text := (views or Views(session.study, session.store)).lessons(session.state):
+        session.drawn(lessons.FILE, lambda: durable.write(session.study.state_folder / lessons.FILE, text))
 
 
 class Views:
-    """Makes Views. Of what was decided only the best may still change (its score, or a revoked keep): the rest is read once."""
+    """Makes Views. What was read of an experiment is read again only when an event has changed it."""
 
     def __init__(self, study: Study, store: Store, task: Task | None = None):
         self._study, self._store, self._task = study, store, task
         self._moves = moves.read(study.task.folder)
-        self._known: dict[tuple[str, str | None, float | None], Past] = {}  # by commit, state and score
+        self._lessons = lessons.Lessons()
+        self._texts: dict[str, str] = {}  # by commit
+        self._forget(State())
         self._courses: dict[str, Course] = {}  # by the run's folder
 
-    def view(self, state: State, sent_back: Sequence[Past] = (), running: str | None = None, wish: str | None = None) -> View:
-        """sent_back: proposals that the agent just got back; they stand at the end of its history. running, wish: the View's."""
+    def _forget(self, state: State) -> None:
+        self._state, self._seen, self._sent_back = state, 0, 0
+        self._order: list[tuple[int, bool, int]] = []  # of the history: (number, whether it is an experiment, which rejection)
+        self._history: list[Past] = []
+
+    def view(self, state: State, sent_back: Sequence[Past] = (), checked: Sequence[Past] = (), wish: str | None = None) -> View:
+        """sent_back: proposals that the agent just got back; they stand at the end of its history. wish: the View's.
+
+        checked: proposals that are no experiments yet, while their processes compile.
+        """
         best = state.best or state.experiments[0]  # while the baseline trains it is the best that there is
         history = self.history(state)
         return View(
@@ -62,10 +73,10 @@ class Views:
             spent_usd=state.cost_usd,
             files=self._study.files,
             surroundings=self._surroundings(best),
-            running=running,
+            under_way=self.under_way(state, checked),
             wish=wish,
             courses=self._shown(state, best),
-            lessons=lessons.text(history, self._study.metric),
+            lessons=self.lessons(state),
             metric=self._study.metric,
             research=self._study.task.words.research,
             keeps=self._study.task.words.keeps,
@@ -87,9 +98,12 @@ class Views:
 
     def _shown(self, state: State, best: Experiment) -> tuple[Course, ...]:
         """The best's first, then the last ones'."""
-        trained = [experiment for experiment in state.experiments if experiment.runs and experiment.runs[0].result is not None]
-        shown = [e for e in trained if e is best] + [e for e in trained[-COURSES:] if e is not best]
-        return tuple(map(self._course, shown))
+
+        def has_trained(experiment: Experiment) -> bool:
+            return bool(experiment.runs) and experiment.runs[0].result is not None
+
+        last = [*islice(filter(has_trained, reversed(state.experiments)), COURSES)][::-1]
+        return tuple(map(self._course, [*filter(has_trained, [best]), *(one for one in last if one is not best)]))
 
     def _course(self, experiment: Experiment) -> Course:
         folder, result = experiment.runs[0].folder, experiment.runs[0].result
@@ -105,42 +119,64 @@ class Views:
             self._courses[folder] = Course(experiment.number, steps, speed, memory, losses)
         return self._courses[folder]
 
+    def lessons(self, state: State) -> str:
+        """The text of lessons.md."""
+        return self._lessons.text(self.history(state), self._study.metric)
+
     def history(self, state: State) -> list[Past]:
-        """Everything that was decided, and what failed before its training, in the order of time."""
-        history: list[Past] = []
-        rejections = deque(map(self._rejected, state.rejections))
-        for experiment in state.experiments:
-            while rejections and rejections[0].number <= experiment.number:
-                history.append(rejections.popleft())
-            if experiment.verdict is not None:
-                history.append(self._decided(experiment))
-        return [*history, *rejections]
+        """Everything that was decided, and what failed before its training, in the order of time. Not to be changed."""
+        if state is not self._state:
+            self._forget(state)
+        for number in state.changed(self._seen):
+            experiment = state.experiments[number] if number < len(state.experiments) else None
+            is_decided = experiment is not None and experiment.verdict is not None
+            self._put((number, True, 0), self._decided(experiment) if experiment and is_decided else None)
+        for which, rejection in enumerate(state.rejections[self._sent_back :], self._sent_back):
+            assert rejection.n is not UNSET, "which goes with a commit: events.py"
+            self._put((rejection.n, False, which), self._rejected(rejection))
+        self._seen, self._sent_back = len(state.changes), len(state.rejections)
+        return self._history
+
+    def _put(self, key: tuple[int, bool, int], past: Past | None) -> None:
+        """In its place, which is mostly the last; None: nothing stands there."""
+        place = bisect_left(self._order, key)
+        stood = slice(place, place + (self._order[place : place + 1] == [key]))
+        self._order[stood] = [key] if past else []
+        self._history[stood] = [past] if past else []
+
+    def under_way(self, state: State, checked: Sequence[Past] = ()) -> tuple[Past, ...]:
+        """The experiments without a verdict in their order, then what is checked. Not a baseline, whose text is the best."""
+        opened = [experiment for experiment in state.open if experiment.number > 0]
+        return (*map(self._opened, opened), *checked)
+
+    def _opened(self, experiment: Experiment) -> Past:
+        scores = [result.val_bpb for result in experiment.results if result.val_bpb is not None]
+        text, so_far = self._store.text(experiment.commit), mean(scores) if scores else None
+        return Past(experiment.number, experiment.description, RUNNING, so_far, text, agent=experiment.agent)
 
     def _decided(self, experiment: Experiment) -> Past:
-        key = experiment.commit, experiment.state, experiment.val_bpb
-        if key not in self._known:
-            failed = experiment.verdict == "crash" and experiment.runs
-            log = log_tail(self._study.runs / experiment.runs[-1].folder / "log.txt") if failed else ""
-            text = self._store.text(experiment.commit)
-            score = None if experiment.state == BROKEN else experiment.val_bpb  # it leads the search to what may not be
-            self._known[key] = Past(
-                experiment.number, experiment.description, experiment.state or "", score, text, experiment.reason,
-                experiment.agent, log,
-            )  # fmt: skip
-        return self._known[key]
+        failed = experiment.verdict == "crash" and experiment.runs
+        log = log_tail(self._study.runs / experiment.runs[-1].folder / "log.txt") if failed else ""
+        score = None if experiment.state == BROKEN else experiment.val_bpb  # it leads the search to what may not be
+        return Past(
+            experiment.number, experiment.description, experiment.state or "", score, self._text(experiment.commit),
+            experiment.reason, experiment.agent, log,
+        )  # fmt: skip
 
     def _rejected(self, rejection: events.Rejected) -> Past:
         assert rejection.commit, "state.py takes no other as a rejection"
         assert rejection.n is not UNSET and rejection.state is not UNSET and rejection.log is not UNSET, (
             "which go with a commit: events.py"
         )
-        key = rejection.commit, rejection.state, None
-        if key not in self._known:
-            text = self._store.text(rejection.commit)
-            self._known[key] = Past(
-                rejection.n, rejection.description, rejection.state, None, text, rejection.reason, rejection.agent, rejection.log
-            )
-        return self._known[key]
+        text = self._text(rejection.commit)
+        return Past(
+            rejection.n, rejection.description, rejection.state, None, text, rejection.reason, rejection.agent, rejection.log
+        )
+
+    def _text(self, commit: str) -> str:
+        if commit not in self._texts:
+            self._texts[commit] = self._store.text(commit)
+        return self._texts[commit]
 
     def _program_md(self, remarks: Sequence[str]) -> str:
         try:

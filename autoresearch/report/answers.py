@@ -16,8 +16,7 @@ import pygit2
 
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.report.summary import summarise
-from autoresearch.study import inbox, lock
-from autoresearch.study.ledger import read
+from autoresearch.study import inbox, ledger, lock
 from autoresearch.study.session import log_tail
 from autoresearch.study.state import Experiment, State, sound
 from autoresearch.study.store import check_ledger, diff, text_of
@@ -44,15 +43,19 @@ def results(study: Study, last: int | None = None) -> list[dict[str, Any]]:
 
 
 def show(study: Study, number: int) -> dict[str, Any]:
-    """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log."""
-    subject = experiment(study, number)
+    """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log.
+
+    rebased_as: as which experiment its edit was made again on another best.
+    """
+    experiments = state_of(study).experiments
+    subject = _one(experiments, number)
     with _stored(study, subject):
         patch = diff(study.folder, subject.parent, subject.commit) if subject.parent else ""
     tail = log_tail(study.runs / subject.runs[-1].folder / "log.txt") if subject.runs else ""
-    baseline = experiment(study, 0)
-    startup = {"startup_seconds": subject.startup_seconds, "baseline_startup_seconds": baseline.startup_seconds}
+    startup = {"startup_seconds": subject.startup_seconds, "baseline_startup_seconds": experiments[0].startup_seconds}
+    later = {"rebased_as": next((one.number for one in experiments[number:] if one.rebased_from == number), None)}
     words = {"diff": harmless(patch, stand_in=HIDDEN), "log_tail": harmless(without_colours(tail))}
-    return record(subject) | startup | {"ref": ref(study, number)} | words
+    return record(subject) | startup | later | {"ref": ref(study, number)} | words
 
 
 def best(study: Study) -> dict[str, Any]:
@@ -88,12 +91,14 @@ def train_py(study: Study, subject: Experiment) -> str:
 def status(study: Study) -> dict[str, Any]:
     """Where the study stands; process is the id of the process that is at work in it, or None.
 
+    pending: the experiment without a verdict, the first where there are several; open: the numbers of all; under_way: every run
+    without a result.
     told: what was added to program.md; handed: train.py texts that are tried next; asked_for: requests that no run has taken yet.
     """
     state = state_of(study)
     totals = asdict(summarise(state))
     best, baseline, pending = state.best, state.baseline, state.pending
-    under_way = pending and {"experiment": pending.number, "description": one_line(pending.description), "runs": len(pending.runs)}
+    first = pending and {"experiment": pending.number, "description": one_line(pending.description), "runs": len(pending.runs)}
     return {
         "tag": study.tag,
         "workspace": str(study.folder),
@@ -123,7 +128,10 @@ def status(study: Study) -> dict[str, Any]:
         "cost_usd": None if state.asked and state.asked == state.unpriced else state.cost_usd,
         "unpriced": state.unpriced,
         **{name: totals[name] for name in TOTALS},
-        "pending": under_way,
+        "pending": first,
+        "open": [one.number for one in state.open],
+        "workers": state.workers,
+        "under_way": _under_way(state),
         "best_runs_again": bool(best and best.unfinished),
         "last_stop": state.last_stop and harmless(state.last_stop),
         "paused": state.paused,
@@ -133,6 +141,14 @@ def status(study: Study) -> dict[str, Any]:
         "skipped": len(state.skipped),
         "skipped_why": state.skipped_line,
     } | state.metric.facts
+
+
+def _under_way(state: State) -> list[dict[str, Any]]:
+    told = []
+    for (number, k), run in state.under_way.items():
+        description = one_line(state.experiments[number].description)
+        told.append({"experiment": number, "run": k, "seed": run.seed, "worker": run.worker, "description": description})
+    return told
 
 
 def _other_gains(state: State) -> dict[str, Any]:
@@ -154,7 +170,10 @@ def tried(study: Study, subject: Experiment) -> dict[str, Any]:
 
 
 def experiment(study: Study, number: int) -> Experiment:
-    experiments = state_of(study).experiments
+    return _one(state_of(study).experiments, number)
+
+
+def _one(experiments: list[Experiment], number: int) -> Experiment:
     if not 0 <= number < len(experiments):
         known = f"there are 0 to {len(experiments) - 1}" if experiments else "there is none yet"
         raise UsageError(f"no experiment {number}: {known}; `autoresearch results` lists them")
@@ -163,13 +182,14 @@ def experiment(study: Study, number: int) -> Experiment:
 
 def events(study: Study) -> list[dict[str, Any]]:
     """What the ledger holds, without the lines that say what can't be: for the panel and the picture."""
-    return sound(read(study.events))
+    return sound(ledger.read(study.events))
 
 
 def state_of(study: Study) -> State:
-    known = read(study.events)
-    check_ledger(study.folder, study.tag, study.events, is_empty=not known)
-    return State.from_events(known)
+    state = State()
+    count = ledger.each(study.events, state.take)
+    check_ledger(study.folder, study.tag, study.events, is_empty=not count)
+    return state
 
 
 def ref(study: Study, number: int) -> str:

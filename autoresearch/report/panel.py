@@ -2,8 +2,8 @@
 
 A listener is a context manager with two methods: `event(dict)` for every event of the ledger as it is written (and for notes,
 which are not stored: {"event": "note", "reason": text}), and `progress(number, run, progress)`, which may be called as often as
-one likes: it costs next to nothing, and nothing is drawn by it. Text that an agent wrote can't move the cursor, colour the screen
-or break a line.
+one likes: it costs next to nothing, and nothing is drawn by it. So may {"event": "workers at work", "workers": a table for each
+Slot}, which the panel alone shows. Text that an agent wrote can't move the cursor, colour the screen or break a line.
 """
 
 import json
@@ -19,6 +19,7 @@ from autoresearch.hardware.now.health import Health, look
 from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.report import words
 from autoresearch.report.screen import Digest, Terminal, View, screen
+from autoresearch.report.slots import Slot
 from autoresearch.run.setup import Progress
 from autoresearch.study.state import State
 from autoresearch.text import one_line
@@ -36,6 +37,7 @@ HEALTH_SECONDS = 5.0
 ENDING_SECONDS = 1.0  # chosen: what the end of a training takes, at most, where nothing is told of it
 PLAIN_SECONDS = 30.0  # between two progress lines
 JSON_SECONDS = 5.0
+FOR_THE_PANEL = ("thinking", "workers at work")  # events that no line is written of: it counts on
 
 
 def choose(
@@ -65,7 +67,7 @@ class JsonLines:
 
     def __init__(self, stream: TextIO, metric: Metric = VAL_BPB):
         self._stream, self._metric = stream, metric
-        self._due = _Due(JSON_SECONDS)
+        self._due: dict[tuple[int, int], _Due] = {}  # of each run under way
 
     def __enter__(self) -> Self:
         return self
@@ -74,11 +76,13 @@ class JsonLines:
         pass
 
     def event(self, event: dict[str, Any]) -> None:
-        if event["event"] != "thinking":  # for the panel, which counts on
+        if event["event"] not in FOR_THE_PANEL:
             self._write(event)
+        if event["event"] in ("run", "lost", "invalid"):
+            self._due.pop((event["n"], event["k"]), None)
 
     def progress(self, number: int, run: int, progress: Progress) -> None:
-        if self._due(number, run, progress.phase):
+        if self._due.setdefault((number, run), _Due(JSON_SECONDS))(progress.phase):
             self._write({"event": "progress", "n": number, "k": run, **asdict(progress)})
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -87,7 +91,7 @@ class JsonLines:
 
 
 class PlainLines:
-    """A line an event, and a line about the running training at most every PLAIN_SECONDS."""
+    """A line an event, and a line about a running training at most every PLAIN_SECONDS."""
 
     def __init__(self, stream: TextIO, machine: str, state: State):
         self._stream, self._machine, self._state = stream, machine, state
@@ -105,6 +109,8 @@ class PlainLines:
         pass
 
     def event(self, event: dict[str, Any]) -> None:
+        if event["event"] in FOR_THE_PANEL:
+            return
         follow(self._state, event)
         line = words.sentence(event, self._state)
         if line:
@@ -137,13 +143,14 @@ class Panel:
         self._lock = threading.Lock()  # of all that the view is made of
         self._news, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._draw_on, name="panel", daemon=True)
-        self._told: tuple[object, ...] = ()  # whose progress was told last
+        self._told = 0, 0, ""  # whose progress was told last: experiment, run, phase
         self._progress: tuple[Progress, float] | None = None  # and when it was told; times are time.monotonic's
+        self._slots: dict[int, tuple[Slot, float]] = {}  # of several workers, by number; and when each was told
         self._thinks: tuple[str, float] | None = None  # and since when
         self._idle, self._idle_since = "getting ready", time.monotonic()
         self._note = self._speed = self._away = ""
         self._health, self._health_due = Health(), 0.0
-        self._digest: Digest | None = None  # of the state as it is
+        self._digest: Digest | None = None  # of the state as it was drawn last
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -156,6 +163,7 @@ class Panel:
         self._news.set()
         self._thread.join()
         self._progress = self._thinks = None
+        self._slots = {}
         self._idle, self._idle_since, self._keys = "stopped", time.monotonic(), ""
         try:
             self._draw()
@@ -163,11 +171,23 @@ class Panel:
             self._live.stop()
 
     def event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "workers at work":
+            return self._at_work([Slot(**table) for table in event["workers"]])
         with self._lock:
             follow(self._state, event)
-            self._digest = None
             self._take(event)
         self._news.set()
+
+    def _at_work(self, slots: list[Slot]) -> None:
+        """Told several times a second: drawn at once where a worker turned to something else."""
+        with self._lock:
+            before, now = self._slots, time.monotonic()
+            is_news = [(slot.at, slot.n, slot.k) for slot, _ in before.values()] != [(slot.at, slot.n, slot.k) for slot in slots]
+            known = {slot: at for slot, at in before.values()}
+            self._slots = {slot.worker: (slot, known.get(slot, now)) for slot in slots}
+            self._progress = None
+        if is_news:
+            self._news.set()
 
     def recall(self, events: Iterable[dict[str, Any]]) -> None:
         """Say what was said at these events, which the state has already: for who comes later."""
@@ -206,8 +226,10 @@ class Panel:
                 pass  # it is counted down already
             case "check" | "wait":
                 self._now_idle(sentence)
+            case "workers":
+                self._slots = {}
             case "away":
-                self._away = str(event["reason"])
+                self._away, self._slots = str(event["reason"]), {}
             case "thinking":
                 self._thinks = (event["agent"], time.monotonic()) if event["agent"] else None
             case kind if kind not in ("study", "asked"):  # a note, a pause, a rejected proposal: it stays until the next verdict
@@ -218,7 +240,10 @@ class Panel:
 
     def progress(self, number: int, run: int, progress: Progress) -> None:
         with self._lock:
-            self._progress, self._away = (progress, time.monotonic()), ""
+            self._away = ""
+            if self._slots and (number, run) in self._state.under_way:
+                return  # a worker's
+            self._progress = progress, time.monotonic()
             if number == len(self._state.experiments) and not self._idle.startswith("checking"):  # `watch` is told of no check
                 self._idle = f"checking what may be experiment {number}"
             is_news = self._told != (number, run, progress.phase)
@@ -274,19 +299,28 @@ class Panel:
         now = time.monotonic()
         if now >= self._health_due:
             self._health, self._health_due = look(), now + HEALTH_SECONDS
-        self._digest = self._digest or Digest.of(self._state)
+        self._digest = Digest.of(self._state, self._digest)
         return View(
-            self._state, datetime.now(), self._machine, self._counted_on(now),
+            self._state, datetime.now(), self._machine, self._progress and self._counted_on(*self._progress, now),
             self._budget.train_seconds if self._budget else None, self._budget.startup_limit_seconds if self._budget else None,
             (self._idle, now - self._idle_since), self._note, self._thinks and (self._thinks[0], now - self._thinks[1]),
-            self._away, self._health, self._keys, self._digest,
+            self._away, self._slots_now(now), self._health, self._keys, self._digest,
         )  # fmt: skip
 
-    def _counted_on(self, now: float) -> Progress | None:
-        """What was told last, as far as it will be by now. A training that is over is saved, and then scored."""
-        if self._progress is None:
-            return None
-        told, at = self._progress
+    def _slots_now(self, now: float) -> tuple[Slot, ...]:
+        """Each worker, and the loop itself where it is at work; none where it alone is."""
+        slots = [
+            replace(slot, progress=slot.progress and self._counted_on(slot.progress, at, now)) for slot, at in self._slots.values()
+        ]
+        if self._progress:
+            if all(slot.state != "runs" for slot in slots):
+                return ()
+            number, run, _ = self._told
+            slots.append(Slot(0, "runs", number, run, None, self._counted_on(*self._progress, now)))
+        return tuple(slots)
+
+    def _counted_on(self, told: Progress, at: float, now: float) -> Progress:
+        """What was told at that time, as far as it will be by now. A training that is over is saved, and then scored."""
         elapsed = told.elapsed_seconds + now - at
         whole = told.elapsed_seconds / told.fraction if told.fraction else None
         if told.phase == "waiting":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from autoresearch import durable
 from autoresearch.metric import Metric
 from autoresearch.paths import cache_dir
+from autoresearch.study.events import REBASED
 from autoresearch.study.state import Experiment, State
 from autoresearch.text import one_line
 
@@ -69,7 +70,11 @@ def compose(state: State, machine: str = "") -> "FigureCanvasAgg":
     """The picture as a matplotlib canvas."""
     figure, canvas, axes = blank()
     decided = state.decided
-    scored = [_Dot(e.number, e.val_bpb, e.outcome, e.description) for e in decided if e.val_bpb is not None]
+    scored = [
+        _Dot(e.number, e.val_bpb, e.verdict if e.state == REBASED else e.outcome, e.description)
+        for e in decided
+        if e.val_bpb is not None
+    ]
     if state.baseline_failed:  # also where it has a score, and broke a limit: nothing is held against it
         scored = []
     _frame(figure, axes, state, machine)

@@ -8,12 +8,12 @@ Every text of others is made harmless here. Colours are of those few that can be
 import textwrap
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from autoresearch.hardware.now.health import Health
 from autoresearch.metric import Metric
-from autoresearch.report import words
+from autoresearch.report import slots, words
 from autoresearch.report.chart import chart, limits
 from autoresearch.report.summary import Summary, summarise
 from autoresearch.run.setup import Progress
@@ -39,6 +39,8 @@ _LEAST_CHART = 4
 _ROOMY = 32  # lines of a terminal from which on some are left blank
 _BLOCKS = (("machine",), ("doing", "bar", "why", "note"), ("chart",), ("score", "belief", "tally"), ("next", "spent"), ("table",))
 _NAME = 12  # letters of the metric's, at most, above its column
+_LABEL, _BESIDE = 20, 64  # cells: of what a worker is at, at least; of what stands beside it, before it gets more
+_TOLD = 8  # cells of a description, from which on it is shown
 _SPOILED = ("cheat", "val-only")  # states of experiments whose score is none
 
 
@@ -47,18 +49,25 @@ class Digest:
     """What changes with events alone, and takes the longer to make the longer the study is."""
 
     summary: Summary
-    scores: tuple[float | None, ...]  # of each experiment with a verdict
+    scores: tuple[float | None, ...]  # of each experiment up to the last one with a verdict
     best: tuple[float | None, ...]  # after it
+    seen: int  # of state.changes
+    whole: int  # experiments at the beginning that all have a verdict
 
     @classmethod
-    def of(cls, state: State) -> "Digest":
-        scores, best, lowest = [], [], None
-        for experiment in state.decided:
-            score = None if experiment.state in _SPOILED else experiment.val_bpb
+    def of(cls, state: State, last: "Digest | None" = None) -> "Digest":
+        """last: an earlier one of this state. What did not change since is taken over."""
+        stays = min(state.changed(last.seen) | {last.whole}) if last else 0
+        scores, best = (list(last.scores[:stays]), list(last.best[:stays])) if last else ([], [])
+        lowest, whole = best[-1] if best else None, stays
+        end = 1 + next((one.number for one in reversed(state.experiments) if one.verdict is not None), -1)
+        for experiment in state.experiments[stays:end]:  # several workers decide them in another order
+            score = None if experiment.verdict is None or experiment.state in _SPOILED else experiment.val_bpb
             lowest = score if experiment.verdict == "keep" else lowest
+            whole += experiment.number == whole and experiment.verdict is not None
             scores.append(score)
             best.append(lowest)
-        return cls(summarise(state), tuple(scores), tuple(best))
+        return cls(summarise(state), tuple(scores), tuple(best), len(state.changes), whole)
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class View:
     note: str = ""
     thinks: tuple[str, float] | None = None  # an agent at work on its answer, and for how many seconds
     away: str = ""  # that no run is at work, where none is
+    workers: tuple[slots.Slot, ...] = ()  # several workers, and what each is at
     health: Health = field(default_factory=Health)
     keys: str = ""  # what Ctrl-C does
     digest: Digest | None = None  # of the state, where somebody has it already
@@ -121,9 +131,9 @@ def _lines(view: View, pen: "_Pen") -> "list[Text]":
     spent = [*words.costs(digest.summary), *words.machine(view.health)]
     parts = {
         "machine": pen.folded(view.machine, "faint", most=2 if roomy else 1),
-        "doing": pen.folded(view.away or words.running(state) or view.idle[0], "best"),
-        "bar": _bar(view, pen),
-        "why": [] if view.away else pen.labelled("why", _reasoning(state), most=2 if roomy else 1),
+        "doing": pen.folded(view.away or _doing(view), "best"),
+        "bar": [] if view.away else _slots(view, pen) if view.workers else _bar(view, pen),
+        "why": [] if view.away or view.workers else pen.labelled("why", _reasoning(state), most=2 if roomy else 1),
         "note": pen.folded("" if view.away else view.note, "note"),
         "score": pen.folded(_score(view), "keep"),
         "belief": pen.folded(digest.summary.belief if state.best else "", ""),
@@ -131,7 +141,7 @@ def _lines(view: View, pen: "_Pen") -> "list[Text]":
         "next": pen.labelled("next", words.ideas(state, view.thinks)),
         "spent": pen.folded(" · ".join(spent), "faint"),
     }
-    least = min(2, len(state.decided))  # lines of the table
+    least = min(2, len(digest.scores))  # lines of the table
     wanted = least + (_LEAST_CHART + 1 if pen.can_chart(digest) else 0)
     for name in ("machine", "why", "spent", "next", "belief", "tally"):  # the least important first
         if rows - sum(map(len, parts.values())) < (wanted if name in ("machine", "why") else least):
@@ -141,18 +151,22 @@ def _lines(view: View, pen: "_Pen") -> "list[Text]":
     drawn = _chart(view, digest, pen, chart_rows) if pen.can_chart(digest) and spare >= wanted else []
     spare = max(0, spare - len(drawn))
     has_head = spare > 3
-    table_rows = min(len(state.decided), _TABLE_ROWS, spare - has_head)
-    parts |= {"chart": drawn, "table": _table(state, pen, table_rows, has_head)}
+    table_rows = min(len(digest.scores), _TABLE_ROWS, spare - has_head)
+    parts |= {"chart": drawn, "table": _table(state, digest, pen, table_rows, has_head)}
     blocks = [[line for name in names for line in parts[name]] for names in _BLOCKS]
     blocks = [block for block in blocks if block]
     gap = [pen.text("")] if rows - sum(map(len, blocks)) >= len(blocks) - 1 else []
     return [line for number, block in enumerate(blocks) for line in (gap * (number > 0) + block)][:rows]
 
 
+def _doing(view: View) -> str:
+    return slots.summary(view.workers, view.state) if view.workers else words.running(view.state) or view.idle[0]
+
+
 def _score(view: View) -> str:
     if view.state.best is not None:
         return words.best(view.state)
-    return words.first_scores(view.state, None if view.away else view.progress, view.train_seconds)
+    return words.first_scores(view.state, None if view.away or view.workers else view.progress, view.train_seconds)
 
 
 def _reasoning(state: State) -> str:
@@ -161,29 +175,57 @@ def _reasoning(state: State) -> str:
 
 
 def _bar(view: View, pen: "_Pen") -> "list[Text]":
-    """How far the running phase is; its numbers are told before there is room for a bar."""
-    from rich.text import Text
-
+    """How far the running phase is."""
     progress = view.progress
-    if view.away:
-        return []
     if progress is None:
         idle, seconds = view.idle
         said = pen.shown(idle) if words.running(view.state) else "so far"
         return [pen.text(f"{said}, {words.span(seconds)}" if seconds >= 1 else said, "faint")] if idle else []
+    return [_phase(progress, progress.phase, view, pen, pen.width)]
+
+
+def _slots(view: View, pen: "_Pen") -> "list[Text]":
+    """A line for each worker; where that is more than half of the screen, one for all."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    shown = tuple(slot for slot in view.workers if slot.state != "unseen")
+    if len(shown) > min(slots.MOST, pen.terminal.height // 2 - 2):
+        folded = pen.folded(slots.together(shown), "")
+        shown = tuple(slot for slot in shown if slot.worker == 0)
+    else:
+        folded = []
+    least = max([_LABEL, *(len(slots.short(slot, view.state)) for slot in shown if slot.n is not None)])
+    label = slots.label if pen.width - _BESIDE > least + _TOLD else slots.short
+    labels = [pen.shown(label(slot, view.state)) for slot in shown]
+    width = max(least, min(pen.width - _BESIDE, max(map(cell_len, labels), default=0)))
+    lines = []
+    for slot, told in zip(shown, labels, strict=True):
+        number = f"{slot.worker or '':>{len(str(view.workers[-1].worker))}}  "
+        if slot.progress is None:
+            lines.append(pen.text(number + told, "" if slot.state == "runs" else "faint"))
+            continue
+        before = number + pen.fitted(told, width) + "  "
+        phase = _phase(slot.progress, f"{slot.progress.phase:<8}", view, pen, pen.width - len(number) - width - 2)
+        lines.append(Text.assemble(before, phase))
+    return folded + lines
+
+
+def _phase(progress: Progress, name: str, view: View, pen: "_Pen", width: int) -> "Text":
+    """How far a phase is, in a line of that width; its numbers are told before there is room for a bar."""
+    from rich.text import Text
+
     fraction, numbers = words.phase(progress, view.state, view.startup_limit_seconds)
-    width = pen.width - len(progress.phase) - 2
+    width -= len(name) + 2
     while len(numbers) > 2 and len(", ".join(numbers)) > width - 10:
         del numbers[2]  # the speed, then the loss
     said = ", ".join(numbers)
     room = width - len(said)
     if fraction is None or room < 5:
-        return [pen.text(f"{progress.phase} {said}")]
+        return pen.text(f"{name} {said}")
     full = int(room * min(1.0, fraction))
     done, left = ("#", "-") if pen.terminal.ascii_only else ("━", "─")
-    return [
-        Text.assemble(f"{progress.phase} ", (done * full, pen.style("bar")), (left * (room - full), pen.style("faint")), f" {said}")
-    ]
+    return Text.assemble(f"{name} ", (done * full, pen.style("bar")), (left * (room - full), pen.style("faint")), f" {said}")
 
 
 def _chart(view: View, digest: Digest, pen: "_Pen", rows: int) -> "list[Text]":
@@ -212,7 +254,7 @@ def _chart(view: View, digest: Digest, pen: "_Pen", rows: int) -> "list[Text]":
     return lines
 
 
-def _table(state: State, pen: "_Pen", rows: int, has_head: bool) -> "list[Text]":
+def _table(state: State, digest: Digest, pen: "_Pen", rows: int, has_head: bool) -> "list[Text]":
     """The last experiments, the newest at the bottom."""
     if not rows:
         return []
@@ -221,12 +263,9 @@ def _table(state: State, pen: "_Pen", rows: int, has_head: bool) -> "list[Text]"
     name = metric.name[:_NAME]
     head = f"{'':>5}  {'result':<8}  {name:<7}{'  than best' if wide else ''}  change"
     lines = [pen.text(head, "faint")] if has_head else []
-    best: float | None = None
-    for number, experiment in enumerate(state.decided, rows - len(state.decided)):
-        if number >= 0:
-            lines.append(_row(experiment, best, pen, wide, metric))
-        if experiment.verdict == "keep":
-            best = experiment.val_bpb
+    for one in [*islice((one for one in reversed(state.experiments) if one.verdict is not None), rows)][::-1]:
+        before = digest.best[one.number - 1] if one.number else None
+        lines.append(_row(one, before if one.base is None else state.experiments[one.base].val_bpb, pen, wide, metric))
     return lines
 
 
@@ -260,6 +299,15 @@ class _Pen:
 
     def can_chart(self, digest: Digest) -> bool:
         return self.width >= 30 and sum(score is not None for score in digest.scores) > 1
+
+    def fitted(self, text: str, width: int) -> str:
+        """A harmless text in exactly so many cells."""
+        from rich.cells import cell_len, set_cell_size
+
+        if cell_len(text) <= width:
+            return set_cell_size(text, width)
+        end = "." if self.terminal.ascii_only else "…"
+        return set_cell_size(text, width - 1) + end
 
     def text(self, line: str, style: str = "") -> "Text":
         """A line of our own words, or of harmless ones; its columns stay where they are."""

@@ -33,25 +33,22 @@ class Summary:
 
 
 def summarise(state: State) -> Summary:
-    results = [result for experiment in state.experiments for result in experiment.results]
-    joules = [run.joules for experiment in state.experiments for run in experiment.runs if run.joules is not None]
-    decided = state.decided
-    counts = state.counts()
+    spent, counts = state.spent, state.counts()
     confirmed = state.study is not None and state.study.decide == "confirmed"
     return Summary(
         experiments=sum(counts.values()),
         **counts,
-        trainings=len(results),
-        trained_hours=sum(result.training_seconds or 0.0 for result in results) / 3600,
-        machine_hours=sum(result.total_seconds or 0.0 for result in results) / 3600,
+        trainings=spent.trainings,
+        trained_hours=spent.trained_seconds / 3600,
+        machine_hours=spent.total_seconds / 3600,
         cost_usd=None if state.asked and state.asked == state.unpriced else state.cost_usd,
         asked=state.asked,
-        energy_kwh=sum(joules) / 3.6e6 if joules else None,
-        energy_trainings=len(joules),
+        energy_kwh=spent.joules / 3.6e6 if spent.metered else None,
+        energy_trainings=spent.metered,
         false_keeps=FALSE_KEEP_SHARE * sum(counts.values()) if confirmed else None,
         belief=belief(state),
         began=state.experiments[0].started or None if state.experiments else None,
-        ended=decided[-1].decided if decided else None,
+        ended=next((one.decided for one in reversed(state.experiments) if one.verdict is not None), None),
     )
 
 
@@ -61,7 +58,7 @@ def belief(state: State) -> str:
     if best is None:
         return "Nothing to believe yet: the baseline has no score."
     if gain is None:
-        if len(state.decided) == 1:
+        if not any(state.counts().values()):
             return "Nothing to believe yet: only the baseline has been tried."
         beyond = (
             f" by more than the noise: the seed alone moves {metric.name} by some {metric.amount(noise.sigma, digits=4)}"

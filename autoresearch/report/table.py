@@ -17,35 +17,79 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from autoresearch import durable
 from autoresearch.metric import Metric
 from autoresearch.noise import Noise, student_t
-from autoresearch.study.state import Experiment
+from autoresearch.study.state import Experiment, State
 from autoresearch.text import described, one_line
 
 # What a spreadsheet computes, at the beginning of a cell; also behind a semicolon, which half of the world's divide cells at, and
 # with the wide signs of East Asian keyboards (OWASP, CSV Injection).
 _FORMULA = re.compile(r'(^|;)(?=[\s"]*[-=+@\uff1d\uff0b\uff0d\uff20])')
+_COLUMNS = ("memory_gb", "status", "description")  # of results.tsv, behind commit and score
 _CHANCE = 1.96  # normal deviate of a 95 % interval
 Cell = str | int | float | None
 
 
-def tsv(experiments: Iterable[Experiment], metric: Metric) -> str:
-    """The file's text. Experiments without a verdict are left out."""
-    decided = ((experiment, experiment.verdict) for experiment in experiments if experiment.verdict is not None)
-    head = ("commit", metric.name, "memory_gb", "status", "description")
-    rows = [head, *(_row(experiment, verdict, metric) for experiment, verdict in decided)]
-    return "".join("\t".join(row) + "\n" for row in rows)
+class Results:
+    """results.tsv, kept in line with a study.
+
+    A row that comes last is appended. Where an earlier one changes (the best measured again, a keep revoked), or the file is not as
+    it was left here, all of it is written anew. A kill may leave half of an appended row; the next process writes all anew.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._rows: list[str] = []  # by the experiments' numbers; empty without a verdict
+        self._seen = 0  # of state.changes
+        self._left: tuple[int, int] | None = None  # the file's size and time, when it held those rows
+
+    def draw(self, state: State) -> None:
+        rows, last, appended = self._rows, self._last, []
+        is_same = len(rows) <= len(state.experiments)
+        del rows[len(state.experiments) :]
+        changed, self._seen = state.changed(self._seen), len(state.changes)
+        for experiment in (state.experiments[number] for number in sorted(changed) if number < len(state.experiments)):
+            rows += [""] * (experiment.number + 1 - len(rows))
+            text = row(experiment, state.metric)
+            if text != rows[experiment.number]:
+                is_same = is_same and experiment.number > last
+                appended.append(text)
+                rows[experiment.number] = text
+        left, self._left = self._left, None
+        if not is_same or left is None or left != self._found():
+            durable.write(self._path, "\t".join(("commit", state.metric.name, *_COLUMNS)) + "\n" + "".join(rows))
+        elif appended:
+            durable.append(self._path, "".join(appended).encode())
+        self._left = self._found()
+
+    @property
+    def _last(self) -> int:
+        """The last experiment that has a row; -1: none."""
+        return next((number for number in range(len(self._rows) - 1, -1, -1) if self._rows[number]), -1)
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_size, found.st_mtime_ns
 
 
-def _row(experiment: Experiment, verdict: str, metric: Metric) -> tuple[str, ...]:
-    return (
+def row(experiment: Experiment, metric: Metric) -> str:
+    """Of results.tsv, with its line end; empty without a verdict."""
+    if experiment.verdict is None:
+        return ""
+    cells = (
         experiment.commit[:7],
         metric.text(experiment.val_bpb or 0.0),
         f"{(experiment.peak_memory_bytes or 0) / 2**30:.1f}",
-        verdict,
+        experiment.verdict,
         described(one_line(experiment.description).lstrip(' "')),
     )
+    return "\t".join(cells) + "\n"
 
 
 def csv_text(experiments: Iterable[Experiment], noise: Noise | None, categories: Mapping[int, str], metric: Metric) -> str:

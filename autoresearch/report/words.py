@@ -1,6 +1,7 @@
 """What `run` says of a study in words: of one event, of what runs, of the best, of the night so far."""
 
 import math
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +25,9 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
         case "start":
             return f"experiment {number}: {event['description']}"
         case "begin":
-            who = "the best, " if state.runs_again else ""
-            return f"{who}experiment {number} run {event['k']} starts, seed {event['seed']}"
+            who = "the best, " if state.experiments[event["n"]].verdict else ""
+            where = f", on worker {event['worker']}" if event.get("worker") else ""
+            return f"{who}experiment {number} run {event['k']} starts, seed {event['seed']}{where}"
         case "run":
             score = f"{event['status']}: {event['reason']}"
             if event["status"] == "ok":
@@ -35,7 +37,7 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
             disturbed = "; it counts although it was disturbed" if (event.get("watched") or {}).get("state") else ""
             return f"experiment {number} run {event['k']}: {score}{beyond}{disturbed}"
         case "verdict":
-            return f"experiment {number} {state.experiments[-1].outcome}: {event['reason']}; {best(state)}"
+            return f"experiment {number} {state.experiments[event['n']].outcome}: {event['reason']}; {best(state)}"
         case "audit":
             worst = "no log-probabilities" if event["worst_nats"] is None else f"worst difference {event['worst_nats']:.4f} nats"
             passed = "passed" if event["reason"] is None else f"failed: {event['reason']}"
@@ -60,7 +62,8 @@ def sentence(event: dict[str, Any], state: State) -> str | None:
         case "note" | "wait" | "away":
             return str(event["reason"])
         case "check":
-            return f"checking what may be experiment {number}: {event['description']}"
+            what = f"what may be experiment {number}" if state.workers == 1 else "what may be an experiment"
+            return f"checking {what}: {event['description']}"
         case "asked":
             return None if event["outcome"] == "answered" else f"{event['agent']}: {event['outcome']}"
         case "proposed":
@@ -94,6 +97,8 @@ def _slice(event: dict[str, Any], metric: Metric) -> str | None:
 
 
 def running(state: State) -> str:
+    if len(state.under_way) > 1:
+        return f"{len(state.under_way)} runs at once: {under_way(state)}"
     pending, again = state.pending, state.runs_again
     if again and (run := again.unfinished):
         beside = f", for experiment {pending.number}" if pending else ""
@@ -106,6 +111,15 @@ def running(state: State) -> str:
         of = f", run {last.k} of {_baseline_runs(state)} (seed {last.seed})" if last else ""
         return f"the baseline{of}{then}"
     return f"experiment {pending.number}{f' run {last.k} (seed {last.seed})' if last else ''}{then}: {pending.description}"
+
+
+def under_way(state: State) -> str:
+    """What runs, of several workers: the experiments, each with how many runs at once where it has more than one."""
+    said = []
+    for n, count in Counter(n for n, _ in state.under_way).items():
+        who = "the baseline" if n == 0 else f"the best, {n}" if state.experiments[n].verdict else f"experiment {n}"
+        said.append(f"{who} ({count} runs)" if count > 1 else who)
+    return "; ".join(said)
 
 
 def best(state: State) -> str:
@@ -152,7 +166,9 @@ def first_scores(state: State, progress: Progress | None, train_seconds: float |
 
 
 def _baseline_runs(state: State) -> int:
-    return BASELINE_RUNS[state.study.decide] if state.study else 1
+    """How many it is made of; several workers begin more of them than the rule asks for."""
+    begun = len(state.baseline.runs) if state.baseline else 0
+    return max(begun, BASELINE_RUNS[state.study.decide]) if state.study else 1
 
 
 def tally(state: State, now: datetime, is_at_work: bool = True) -> str:

@@ -45,6 +45,13 @@ def choose(option: str, unattended: bool = False) -> int:
     return reached.level
 
 
+def check(level: int) -> None:
+    """UsageError where this machine does not reach it: one worker's cells are as strong as another's."""
+    reached = reach()
+    if reached.level < level:
+        raise UsageError(f"the sandbox reaches level {reached.level} here, and the study's is {level} ({reached.reasons[-1]})")
+
+
 def has_fence() -> bool:
     """Whether a sandbox is written for this system; elsewhere the attempts to get out of one can't even be imported."""
     return sys.platform in ("linux", "darwin")

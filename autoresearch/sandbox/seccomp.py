@@ -110,8 +110,8 @@ CONDITIONS = {
     "sched_setscheduler": (OF_ITSELF,),
     "sched_setparam": (OF_ITSELF,),
     "sched_setattr": (OF_ITSELF,),
-    # OpenMP binds its threads by their numbers, which a filter can't tell from other processes': it goes on unbound
-    "sched_setaffinity": (If(0, ANY, (0,), inside=False, answer=NOTHING_DONE),),
+    # A run stays on the processors that its worker gave it. OpenMP, which binds its threads when it is asked to, goes on unbound.
+    "sched_setaffinity": (If(0, 0, (0,), inside=True, answer=NOTHING_DONE),),
 }
 # libcuda listens on a socket of its own when it starts (@cuda-uvmfd-..., a name without a file), and starts no more without it: on
 # an H200 no training began. At level 3 nothing can reach it; nothing is ever taken from it. Landlock refuses a name with a file.
@@ -129,7 +129,9 @@ WITH_NETWORK = {
     "socket": (If(0, ANY, (2, 10, 16), inside=False),),  # AF_INET, AF_INET6, AF_NETLINK
     "clone": (If(0, NEW_NAMESPACES, (0,), inside=False),),
     **{name: CONDITIONS[name] for name in ("socketpair", "setpriority", "ioprio_set", "prlimit64")},
-    **{name: CONDITIONS[name] for name in ("sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity")},
+    **{name: CONDITIONS[name] for name in ("sched_setscheduler", "sched_setparam", "sched_setattr")},
+    # threads have numbers that a filter can't tell from other processes'
+    "sched_setaffinity": (If(0, ANY, (0,), inside=False, answer=NOTHING_DONE),),
 }
 # io_uring makes sockets that no filter sees; of clone3 none sees the flags, and C libraries fall back to clone.
 UNSEEN = ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3")

@@ -37,6 +37,7 @@ Place = Literal["before", "after"]  # a run
 Steadiness = Literal["steady", "normal", "helped", Disturbed]  # what a check of the speed found
 Occasion = Literal["baseline", "keep", "end", "again"]  # for a score on the audit slice
 SKIPPED = "skip"  # state of a verdict that a person wanted
+REBASED = "rebased"  # the same: its base is no longer the best, so its edit is made and tested again on what is
 PERSON = "person"  # the agent of a proposal that was handed in
 TRANSFER = "transfer"  # the agent of what a transfer study trains
 KEPT = ("baseline", "keep")  # states of a verdict that keeps
@@ -88,6 +89,12 @@ class Study(Event, frozen=True, kw_only=True):
     decide: Literal["confirmed", "strict"]  # decide.Rule
     terms: Annotated[str, Meta(max_length=100_000)] | UnsetType = UNSET
     metric: Metric | UnsetType = UNSET  # of a task; without it val_bpb
+
+
+class Workers(Event, frozen=True, kw_only=True):
+    """From now on so many runs may be under way at once; of more than one, any number of experiments may be without a verdict."""
+
+    count: Annotated[int, Meta(ge=1, le=100_000)]
 
 
 class Asked(Event, frozen=True, kw_only=True):
@@ -154,6 +161,7 @@ class Rejected(Event, frozen=True, kw_only=True):
     log: Log | UnsetType = UNSET
     commit: Name | UnsetType | None = UNSET
     key: Name | UnsetType = UNSET
+    again: Number | UnsetType = UNSET  # the rebased experiment whose edit it was
 
     def objection(self) -> str | None:
         missing = [name for name in ("n", "state", "key", "log") if getattr(self, name) is UNSET]
@@ -176,6 +184,8 @@ class Start(Event, frozen=True, kw_only=True):
     reasoning: Reasoning
     agent: Agent
     cost_usd: Usd | None
+    base: Number | UnsetType = UNSET  # with several workers: the experiment that it is judged against
+    again: Number | UnsetType = UNSET  # the rebased experiment whose edit this is
 
 
 class Begin(Event, frozen=True, kw_only=True):
@@ -186,6 +196,7 @@ class Begin(Event, frozen=True, kw_only=True):
     conditions: dict[str, object] | UnsetType = UNSET
     sandbox: Annotated[int, Meta(ge=0, le=9)] | None = None
     device_id: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET  # hardware/devices/cards.py
+    worker: Number | UnsetType = UNSET  # which of several, from 1
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,20 +77,38 @@ def progress(study: Study, state: State, now: float) -> tuple[int, int, Progress
 
     Scoring is told by its time alone, and an audit not at all.
     """
-    subject = state.unfinished
-    number, k = (subject.number, len(subject.runs)) if subject else (len(state.experiments), 1)
-    folder = study.runs / (subject.runs[-1].folder if subject else f"{number:04d}-1")
+    next_one = len(state.experiments)
+    (number, k), run = next(iter(state.under_way.items()), ((next_one, 1), None))
+    folder = study.runs / (run.folder if run else f"{number:04d}-1")
+    found = _how_far(study, folder, now, since=0.0 if run else _rejected(state, number))
+    return (number, k, found) if found else None
+
+
+def workers(study: Study, state: State, now: float) -> list[dict[str, Any]]:
+    """What each of several workers is at, as the event `workers at work` has it; of those without a run that is not known."""
+    runs = {run.worker: (n, k, run.folder) for (n, k), run in state.under_way.items()}
+    told: list[dict[str, Any]] = []
+    for worker in range(1, state.workers + 1):
+        if worker in runs:
+            n, k, folder = runs[worker]
+            at = {"state": "runs", "n": n, "k": k, "progress": _how_far(study, study.runs / folder, now)}
+        else:
+            at = {"state": "unseen"}
+        told.append({"worker": worker, **at})
+    return told
+
+
+def _how_far(study: Study, folder: Path, now: float, since: float = 0.0) -> Progress | None:
+    """since: when what lay there before was over."""
     made = {name: _modified(folder / name) for name in ("train.py", "curve.jsonl", "checkpoint")}
     if saved := made["checkpoint"]:
-        return number, k, Progress("scoring", max(0.0, now - saved))
+        return Progress("scoring", max(0.0, now - saved))
     if written := made["curve.jsonl"]:
         (seconds, loss, speed), train_seconds = _last_step(folder / "curve.jsonl"), study.profile.budget.train_seconds
         elapsed = min(max(0.0, now - written) + seconds, train_seconds)
-        return number, k, Progress("training", elapsed, elapsed / train_seconds, loss, speed)
+        return Progress("training", elapsed, elapsed / train_seconds, loss, speed)
     started = made["train.py"]
-    if started is None or (subject is None and started <= _rejected(state, number)):
-        return None
-    return number, k, Progress("startup", max(0.0, now - started))
+    return None if started is None or started <= since else Progress("startup", max(0.0, now - started))
 
 
 def _modified(path: Path) -> float | None:

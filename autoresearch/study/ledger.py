@@ -7,6 +7,8 @@ No event is written that does not say what events.py asks of it. state.py folds 
 can't be is skipped there, and `status` tells so.
 
     study     tag, seed, decide                                          the first line
+    workers   count                                                      so many runs may be under way at once from now on (before
+                                                                         the first: one)
     limits    max_params, max_memory_gb, min_tok_s, limits (on others)    what the owner allows from now on, when it changes
     tried     commit, key, description                                    an experiment of a ledger that was lost (loop/rebuild.py)
     asked     agent, and the fields of Ask                                a request to a service: what it took and cost
@@ -14,8 +16,9 @@ can't be is skipped there, and `status` tells so.
     rejected  n, description, reasoning, agent, cost_usd, reason, state, a proposal that was sent back; no experiment. With a commit
               commit, key, log                                           and a state (crash, oom, ...) when it failed before READY
     mix       share, wish, reason                                        who is to propose from now on, when it changes
-    start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd
-    begin     n, k, seed, folder, conditions, sandbox, device_id         before the training of run k of experiment n; what slowed
+    start     n, commit, parent, blob, key, description, reasoning, agent, cost_usd; with several workers base (which experiment
+              it is an edit of, and judged against) and again (the rebased one whose edit it is; so in rejected)
+    begin     n, k, seed, folder, conditions, sandbox, device_id, worker before the training of run k of experiment n; what slowed
                                                                          the machine (hardware/now/conditions.py); the cell's level;
                                                                          which of several devices (devices/cards.py)
     run       n, k, seed, folder, watched, and the fields of RunResult   its result. Of a kept n: the best, measured again.
@@ -48,6 +51,7 @@ Not covered: somebody who edits the file and its checksums with intent; two writ
 """
 
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,17 +67,24 @@ def read(path: Path) -> list[dict[str, Any]]:
     return lines.parse(lines.content(path), path).events
 
 
-class Ledger:
-    """The open ledger; make one only while the study's lock is held. `events` is what it holds."""
+def each(path: Path, take: Callable[[dict[str, Any]], object]) -> int:
+    """As `read`, for one event at a time. How many there are."""
+    return lines.parse(lines.content(path), path, take=take).count
 
-    def __init__(self, path: Path):
+
+class Ledger:
+    """The open ledger; make one only while the study's lock is held. It has `count` events, the last one of the kind `last`."""
+
+    def __init__(self, path: Path, take: Callable[[dict[str, Any]], object] | None = None):
+        """take: gets each event that the ledger holds already. Without it all are kept in `events`."""
         self.path = path
         data = lines.content(path)
-        known = lines.parse(data, path)
-        self.events, self._size, self._check = known.events, known.size, known.check
+        known = lines.parse(data, path, take=take)
+        self.events, self._keeps = known.events, take is None
+        self.count, self.last, self._size, self._check = known.count, known.last, known.size, known.check
         self._failed: Exception | None = None
         if self._size < len(data):
-            durable.write(path.with_name(f"events.torn-{len(self.events) + 1}.txt"), data[self._size :])
+            durable.write(path.with_name(f"events.torn-{self.count + 1}.txt"), data[self._size :])
             durable.cut(path, self._size)
         elif path.exists():  # a process that was killed may have written its last line, or made the file, and not synced it
             durable.sync_path(path)
@@ -89,11 +100,11 @@ class Ledger:
         if self._failed:
             raise self._failed
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = {"seq": len(self.events) + 1, "time": now, "event": event, **events.fit(fields)}
+        entry = {"seq": self.count + 1, "time": now, "event": event, **events.fit(fields)}
         line, check = _encoded(entry, self._check)
         try:
             self._drop_half_a_line()  # when that failed the last time, as it may on a full disk
-            if not self.events:
+            if not self.count:
                 durable.write(self.path, b"")  # its name is durable before anything is in it
             durable.append(self.path, line)
         except OSError as error:
@@ -104,7 +115,9 @@ class Ledger:
             raise
         self._size += len(line)
         self._check = check
-        self.events.append(entry)
+        self.count, self.last = self.count + 1, event
+        if self._keeps:
+            self.events.append(entry)
         return entry
 
     def close(self, error: Exception) -> None:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch.child import RunFailed
 from autoresearch.data import corpora, sight
 from autoresearch.data.prepare import prepare
 from autoresearch.data.progress import OnProgress, silent
-from autoresearch.hardware.autotune import tune
+from autoresearch.errors import UsageError
+from autoresearch.hardware import cores, slots
+from autoresearch.hardware.autotune import split, tune
 from autoresearch.hardware.devices import detect
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner import plan, profiles
@@ -25,6 +28,7 @@ from autoresearch.study.origin import Origin
 from autoresearch.study.workspace import Study
 from autoresearch.task import registry as tasks
 from autoresearch.task.contract import Task
+from autoresearch.task.table import Table
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,58 @@ def make(
     tag = workspace.today() if chosen.get("tag") is None else chosen["tag"]
     terms.check_tag(tag)
     table = tasks.find(chosen.get("task") or tasks.DEFAULT)
-    options = tasks.given(table, chosen)
+    tasks.given(table, chosen)
     workspace.check_free(folder)
-    with bars() as on_progress:
-        if on_progress:
-            on_progress(detect.LOOKING, 0, None)
-        planned = plan.make(chosen["backend"], chosen["profile"], chosen.get("device"), tasks.backends(table))
+
+    def planned() -> Plan:
+        with bars() as on_progress:
+            if on_progress:
+                on_progress(detect.LOOKING, 0, None)
+            return plan.make(chosen["backend"], chosen["profile"], chosen.get("device"), tasks.backends(table))
+
+    terms.check_workers(table, workers := chosen.get("workers"))
+    found = planned()
+    per_run = _cores_of_each(found, table, workers, say)
+    if isinstance(workers, int) and workers > 1:
+        slots.of(found.choice.backend, per_run, workers)  # before anything is made
+    with slots.shared(per_run):  # all that is chosen is for one share
+        return _make(folder, tag, table, chosen, found if per_run is None else planned(), per_run, say, bars, sandbox, begin)
+
+
+def _cores_of_each(found: Plan, table: Table, workers: object, say: Callable[[str], None]) -> int | None:
+    """Of several workers that share the processors; None: nothing is shared."""
+    backend, usable = found.choice.backend, cores.usable()
+    if workers in (None, 1, "ray") or not backend.processors:
+        return None
+    if isinstance(workers, int):
+        if workers > usable:
+            least = f"--workers {usable} or less" if usable > 1 else "leave --workers out"
+            raise UsageError(f"--workers {workers}: this computer has {usable} cores, and each worker wants one", least)
+        slots.shares(1)  # where they can be bound
+        return usable // workers
+    if usable == 1 or not slots.can_bind() or not table.sizes:
+        say("workers   one: it has all cores")
+        return None
+    try:
+        worth = split.gain(found, workspace.first_text(None, backend, found.profile), slots.shares(1))
+    except RunFailed as failure:
+        say(f"workers   one: shares of the cores could not be tried ({failure})")
+        return None
+    together = f"{usable} trainings on one core each make {worth:.2f} times the tokens of one on all {usable}"
+    if worth < split.WORTH:
+        anyway = f"`--workers {usable}` shares them all the same"
+        say(f"workers   one, with all cores: {together}, and {split.WORTH:g} is asked for; {anyway}")
+        return None
+    say(f"workers   the cores are shared: {together}")
+    return 1
+
+
+def _make(
+    folder: Path, tag: str, table: Table, chosen: Mapping[str, Any], planned: Plan, per_run: int | None, say: Callable[[str], None],
+    bars: Callable[[], AbstractContextManager[OnProgress | None]], sandbox: int | None,
+    begin: Callable[[Plan, str], Beginning] | None,
+) -> tuple[Study, Setup]:  # fmt: skip
+    options = tasks.given(table, chosen)
     if not table.sizes:
         planned = replace(planned, profile=tasks.sized(table, planned.profile))
     backend = planned.choice.backend
@@ -105,7 +155,7 @@ def make(
         folder, tag=tag, backend=choice.backend, facts=choice.facts, profile=profile, prepared=prepared, corpus=prepared.corpus,
         seed=workspace.DEFAULT_SEED if chosen.get("seed") is None else chosen["seed"], decide=chosen.get("decide") or "confirmed",
         stop_early=bool(chosen.get("stop_early")), constraints=Constraints().changed(limits), task=task,
-        text=beginning.text, origin=beginning.origin,
+        text=beginning.text, origin=beginning.origin, cores=per_run,
     )  # fmt: skip
     say(f"workspace {folder}")
     return study, terms.setup(study, choice.backend, prepared, sandbox or 0)

@@ -6,7 +6,7 @@ Each function here gets a State and an event, and gives what is wrong, in words,
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from autoresearch.study import events
 
@@ -36,6 +36,8 @@ def objection(state: "State", event: events.Event) -> str | None:
         case events.Revoked():
             is_best = state.best is not None and state.best.number == event.n > 0
             return None if is_best else f"experiment {event.n} is not the best, or is the baseline"
+        case events.Rejected():
+            return _to_rebase(state, event.again)
         case events.Noise():
             return _known(state, event.n)
         case events.Skip():
@@ -53,37 +55,44 @@ def _known(state: "State", n: int) -> str | None:
 
 
 def _start(state: "State", event: events.Start) -> str | None:
-    if state.pending is not None:
-        return f"experiment {state.pending.number} has no verdict yet"
+    if state.open and state.workers == 1:
+        return f"experiment {state.open[0].number} has no verdict yet"
+    if wrong := _to_rebase(state, event.again):
+        return wrong
+    if event.base is not UNSET and (wrong := _known(state, event.base)):
+        return wrong
     number = len(state.experiments) if state.best else 0  # a baseline that failed is tried again
     return None if event.n == number else f"the next experiment is {number}"
+
+
+def _to_rebase(state: "State", n: int | UnsetType) -> str | None:
+    return None if n is UNSET or n in state.to_rebase else f"experiment {n} does not wait for another base"
 
 
 def _begin(state: "State", event: events.Begin) -> str | None:
     if wrong := _known(state, event.n):
         return wrong
     experiment = state.experiments[event.n]
-    if experiment is not state.pending and experiment is not state.best:
+    if experiment.verdict is not None and experiment is not state.best:
         return f"experiment {experiment.number} was decided, and is not the best"
-    if (cut := state.unfinished) and (run := cut.unfinished):
-        return f"run {run.k} of experiment {cut.number} is under way"
-    return None if event.k == len(experiment.runs) + 1 else f"its next run is {len(experiment.runs) + 1}"
+    if len(state.under_way) >= state.workers:
+        n, k = next(iter(state.under_way))
+        return f"run {k} of experiment {n} is under way"
+    return None if event.k == experiment.next_k else f"its next run is {experiment.next_k}"
 
 
 def _end(state: "State", n: int, k: int, seed: int | None = None) -> str | None:
     """Of a run that was under way."""
-    experiment = state.unfinished
-    run = experiment.unfinished if experiment else None
-    if experiment is None or run is None or (experiment.number, run.k) != (n, k):
+    if (n, k) not in state.under_way:
         return f"run {k} of experiment {n} is not under way"
-    return None if seed in (None, run.seed) else "it was begun with another seed"
+    return None if seed in (None, state.under_way[n, k].seed) else "it was begun with another seed"
 
 
 def _verdict(state: "State", event: events.Verdict) -> str | None:
-    experiment = state.pending
-    if experiment is None or experiment.number != event.n:
+    experiment = next((one for one in state.open if one.number == event.n), None)
+    if experiment is None:
         return f"experiment {event.n} waits for none"
-    if state.unfinished:
+    if experiment.unfinished or (state.workers == 1 and state.under_way):
         return "a run is under way"
     measured = sum(result.ok for result in experiment.results)
     return f"it has {len(event.scores)} scores, of {measured} runs" if len(event.scores) > measured else None

@@ -6,7 +6,7 @@ and the runs' bulky files follow from `state` and may be brought in line (`follo
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from msgspec import UNSET
 from autoresearch import durable
 from autoresearch.border import files
 from autoresearch.errors import BrokenDisk, LedgerRefusal, StoredStateError, UsageError
-from autoresearch.hardware import cores
+from autoresearch.hardware import cores, slots
 from autoresearch.hardware.now import awake, conditions, load
 from autoresearch.hardware.now.conditions import Conditions
 from autoresearch.hardware.now.observer import Observer
@@ -39,7 +39,8 @@ from autoresearch.study.store import Store, check_ledger, head_file, work_tree_t
 from autoresearch.study.workspace import STUDY, Study
 from autoresearch.text import described
 
-PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second
+PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second, and in a long study more:
+PICTURE_SHARE = 1000  # then there is one for each thousandth of the experiments
 HELD_WAITS_SECONDS = (0.2, 0.5, 1.0)  # chosen: what an editor's `git status` takes
 LOOK_SHARE = 0.01  # chosen: a hundredth of a short training; one of 300 s waits 0.5 s
 SLICE = "slice.npz"  # bits and bytes of each document of the validation text and of the audit slice (audit_slice.py)
@@ -82,15 +83,17 @@ class Session:
         self.interrupts.say = self.note
         self._disk = disk.Disk(study.state_folder)
         self._behind: set[str] = set()  # what is drawn from the ledger, and could not be drawn the last time
-        self._pruned: set[str] = set()  # run folders that need no second look
+        self._results = table.Results(study.folder / "results.tsv")
+        self._heavy = {folder.name for folder in study.runs.glob("*/")}  # run folders that may hold more than what stays of a run
         self._conditions: Conditions | None = None  # at the last look
         self.scored_here: set[str] = set()  # folders of the runs that this process has made
+        self.checked: set[str] = set()  # folders of first runs that are no experiments yet
         self.tick: Callable[[], None] = lambda: None  # what else is to be done a few times a second while something runs
         self.begun: Begun | None = None  # the process of the next run, where one waits already
         self.machine_failures = 0  # in a row, of what was tried again
-        self.ledger = Ledger(study.events)
-        check_ledger(study.folder, study.tag, study.events, is_empty=not self.ledger.events)
-        self.state = State.from_events(self.ledger.events)
+        self.state = State()
+        self.ledger = Ledger(study.events, self.state.take)
+        check_ledger(study.folder, study.tag, study.events, is_empty=not self.ledger.count)
         self.store = Store(study.folder, study.tag)
         self._recover()
 
@@ -98,6 +101,17 @@ class Session:
     def setup(self) -> Setup:
         """With the limits as they are now, and what the baseline has shown so far: its text, and what its scoring took."""
         return as_known(self._setup, self.state, self.store.text)
+
+    @contextlib.contextmanager
+    def on_device(self, taken: Mapping[str, str]) -> Iterator[None]:
+        """What is asked of a model meanwhile is asked on the device that these variables take; none: on the study's own."""
+        before = self._setup
+        selected = {**before.backend.selected, **taken}
+        self._setup = replace(before, backend=replace(before.backend, selected=selected), variables=before.variables | selected)
+        try:
+            yield
+        finally:
+            self._setup = before
 
     def limit(self, limits: Iterable[str]) -> None:
         """Take the owner's limits over (run/constraints.py), where they are others than before. What was decided stays."""
@@ -189,6 +203,10 @@ class Session:
         """For the listener only: nothing trains, and why."""
         self._tell("event", {"event": "wait", "reason": text})
 
+    def show_workers(self, workers: list[dict[str, Any]]) -> None:
+        """For the panel only: what each of several workers is at."""
+        self._tell("event", {"event": "workers at work", "workers": workers})
+
     def show_thinking(self, agent: str | None) -> None:
         """For the panel only: who works on an answer now."""
         self._tell("event", {"event": "thinking", "agent": agent})
@@ -205,8 +223,7 @@ class Session:
             for note in self.drawn("the branch and train.py", update) or []:
                 self.note(note)
         self._prune_runs()
-        rows = table.tsv(self.state.experiments, self.state.metric)
-        self.drawn("results.tsv", lambda: durable.write(self.study.folder / "results.tsv", rows))
+        self.drawn("results.tsv", lambda: self._results.draw(self.state))
 
     def drawn(self, what: str, draw: Callable[[], Result]) -> Result | None:
         """Draw something of the ledger. Where somebody else is in the way (git's lock in an editor's hands, a table that is open in
@@ -236,6 +253,11 @@ class Session:
                 f" or drop it with `{git(self.study.folder)} checkout HEAD train.py`"
             )
 
+    def draw_now_and_then(self, done: int) -> None:
+        """progress.png, if it is due after so many experiments of this call."""
+        if done % max(PICTURE_EVERY, len(self.state.experiments) // PICTURE_SHARE) == 0:
+            self.draw()
+
     def draw(self) -> None:
         """progress.png. A picture never ends a night: whatever goes wrong in drawing it is a note."""
         try:
@@ -245,8 +267,11 @@ class Session:
 
     def run_folder(self, number: int, k: int) -> Path:
         """An empty place for run k of an experiment; what a run that was cut short left there is removed."""
-        folder = self.study.runs / f"{number:04d}-{k}"
-        self._pruned.discard(folder.name)
+        return self.empty_folder(run_name(number, k))
+
+    def empty_folder(self, name: str) -> Path:
+        folder = self.study.runs / name
+        self._heavy.add(folder.name)
         self.persist(lambda: durable.make_folder(self.study.runs))
         if folder.exists():
             self.persist(lambda: durable.remove_tree(folder))
@@ -259,18 +284,21 @@ class Session:
         self._check_terms()
         if self.state.skipped_line:
             self.note(self.state.skipped_line)
+        named = self.store.named()
         for subject in self.state.experiments:
             if not self.store.has(subject.commit):
                 raise StoredStateError(
                     f"{self.study.folder / '.git'} has lost the commit {subject.commit} of experiment {subject.number};"
                     " bring .git back from a copy, or begin a new study: `autoresearch run --workspace NEW_FOLDER`"
                 )
-            self.persist(partial(self.store.name, subject.number, subject.commit))
+            if named.get(str(subject.number)) != subject.commit:
+                self.persist(partial(self.store.name, subject.number, subject.commit))
         for k, rejected in enumerate(self.state.rejections, 1):
             assert rejected.commit, "the state has those with a commit here"
-            self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
-        if (cut := self.state.unfinished) and (run := cut.unfinished):
-            self.record(events.Lost(n=cut.number, k=run.k, reason="it was cut short; the same commit runs again"))
+            if named.get(f"rejected-{k}") != rejected.commit:
+                self.persist(partial(self.store.name, f"rejected-{k}", rejected.commit))
+        for n, k in list(self.state.under_way):
+            self.record(events.Lost(n=n, k=k, reason="it was cut short; the same commit runs again"))
         self.follow()
 
     def _check_terms(self) -> None:
@@ -290,15 +318,16 @@ class Session:
 
     def _prune_runs(self) -> None:
         """Weights are kept of what is under way and of the best, without most of its runs since its verdict."""
-        best, pending = self.state.best, self.state.pending
+        best = self.state.best
         needed = {run.folder for run in best.weighty} if best else set()
-        needed |= {run.folder for run in pending.runs} if pending else set()
-        for folder in self.study.runs.glob("*/"):  # folders only: macOS puts .DS_Store files anywhere
-            if folder.name not in needed and folder.name not in self._pruned and not folder.is_symlink():
-                self._pruned.add(folder.name)
-                for path in folder.iterdir():
-                    if path.name not in _KEPT_FILES:
-                        files.remove(path)
+        needed |= {run.folder for pending in self.state.open for run in pending.runs}
+        needed |= {run.folder for run in self.state.under_way.values()} | self.checked
+        for name in self._heavy - needed:
+            folder = self.study.runs / name
+            for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():
+                if path.name not in _KEPT_FILES:
+                    files.remove(path)
+            self._heavy.discard(name)
 
     def stop(self, reason: str) -> None:
         """The last word of a call; unlike `record` it does not wait for space."""
@@ -319,7 +348,7 @@ class Session:
             raise BrokenDisk(f"writing to {self.study.folder} failed: {error}; mend that and run again") from error
 
     def _pause(self, reason: str) -> None:
-        if not self.ledger.events or self.ledger.events[-1]["event"] != "pause":
+        if self.ledger.last != "pause":
             self._record_if_possible("pause", reason)
         self.note(f"paused: {reason}; free some space, it goes on by itself (Ctrl-C to stop)")
         again = time.monotonic() + disk.POLL_SECONDS
@@ -345,7 +374,7 @@ def opened(
     with lock.hold(study.lock), awake.held():
         session = Session(study, setup, listener, observer, interrupts)
         try:
-            with session.interrupts.handled():
+            with session.interrupts.handled(), slots.shared(study.cores):
                 yield session
         finally:
             if session.begun:
@@ -365,7 +394,7 @@ def as_known(setup: Setup, state: State, text_of: Callable[[str], str]) -> Setup
 
 def train_outside(study: Study, setup: Setup, seed: int, on_progress: OnProgress) -> RunResult:
     """One run of the work tree's train.py that leaves no trace in ledger and git. Under the lock: two runs disturb each other."""
-    with lock.hold(study.lock):
+    with lock.hold(study.lock), slots.shared(study.cores):
         text = work_tree_text(study.folder)
         if text is None:
             cure = f"`{git(study.folder)} checkout HEAD .` restores it"
@@ -380,6 +409,11 @@ def conditions_for(setup: Setup, before: Conditions | None = None) -> Conditions
     """A look that takes at most LOOK_SHARE of a training, beyond what the backend's own answer takes."""
     window_seconds = min(load.WINDOW_SECONDS, LOOK_SHARE * setup.train_seconds)
     return conditions.look(setup.backend, before, window_seconds)
+
+
+def run_name(number: int, k: int) -> str:
+    """The folder's, of run k of an experiment."""
+    return f"{number:04d}-{k}"
 
 
 def log_tail(path: Path, lines: int = 20) -> str:

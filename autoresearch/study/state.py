@@ -6,12 +6,12 @@ Promises: it raises nothing, whatever JSON values stand in the place of events. 
 (places.py) among the events before it, changes nothing and is noted in `skipped`.
 """
 
+import itertools
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from msgspec import UNSET
@@ -25,7 +25,7 @@ from autoresearch.run.constraints import Constraints
 from autoresearch.study import events, places
 from autoresearch.study.decide import CHECK_RUNS
 from autoresearch.study.validity import Reference
-from autoresearch.text import one_line
+from autoresearch.text import described, one_line
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Run:
     seed: int
     folder: str  # under .autoresearch/runs
     sandbox: int | None = None  # the level of its cell; None in ledgers from before there was one
+    worker: int | None = None  # which of several made it, from 1
     result: RunResult | None = None
     joules: float | None = None  # that the training took; None: not known
     disturbed: str | None = None  # why it would not have counted, had it not been the last try
@@ -91,10 +92,12 @@ class Experiment(Scored):
     agent: str
     cost_usd: float | None  # of the requests that made it; None: not known
     started: str
+    base: int | None = None  # with several workers: the experiment that it is judged against
+    rebased_from: int | None = None  # the experiment whose edit this is, made again on another best
     runs: list[Run] = field(default_factory=list)
     invalid: list[Invalid] = field(default_factory=list)
     verdict: str | None = None  # keep, discard or crash; None while pending
-    # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat, val-only, skip
+    # baseline, keep, discard, inconclusive, crash, oom, diverged, timeout, invalid, limit, cheat, val-only, skip, rebased
     state: str | None = None
     reason: str | None = None
     scores: list[float] = field(default_factory=list)  # of the runs that the verdict was made from
@@ -113,9 +116,11 @@ class Experiment(Scored):
 
     @property
     def outcome(self) -> str | None:
-        """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended."""
-        if self.state == events.SKIPPED:
-            return events.SKIPPED
+        """What a reader calls it: its verdict; baseline for the one that all are held against, skip for what a person ended,
+        rebased for what goes on as another experiment.
+        """
+        if self.state in (events.SKIPPED, events.REBASED):
+            return self.state
         return "baseline" if self.number == 0 and self.verdict == "keep" else self.verdict
 
     @property
@@ -153,8 +158,16 @@ class Experiment(Scored):
 
     @property
     def unfinished(self) -> Run | None:
-        """Its run that has no result yet."""
-        return self.runs[-1] if self.runs and self.runs[-1].result is None else None
+        """Its run that has no result yet; of several workers' the first."""
+        return next((run for run in self.runs if run.result is None), None)
+
+    @property
+    def next_k(self) -> int:
+        """Of its next run: the first that it has not, since one of several at once may be lost."""
+        return next((k for k, run in enumerate(self.runs, 1) if run.k != k), len(self.runs) + 1)
+
+    def run(self, k: int) -> Run:
+        return next(run for run in self.runs if run.k == k)
 
     @property
     def results(self) -> list[RunResult]:
@@ -185,6 +198,24 @@ class Skipped:
     reason: str
 
 
+@dataclass
+class Spent:
+    """What the trainings that ended with a result took, in all."""
+
+    trainings: int = 0
+    trained_seconds: float = 0.0
+    total_seconds: float = 0.0  # with start-up and scoring
+    joules: float = 0.0
+    metered: int = 0  # trainings whose energy is known
+
+    def add(self, run: Run, result: RunResult) -> None:
+        self.trainings += 1
+        self.trained_seconds += result.training_seconds or 0.0
+        self.total_seconds += result.total_seconds or 0.0
+        self.joules += run.joules or 0.0
+        self.metered += run.joules is not None
+
+
 _SHOWN = 3  # of those, in the one line about them
 LATE_SECONDS = 1.0  # chosen: a start-up's own spread on a warm cache is less
 USUAL = 20  # how many of the last experiments say how long one takes
@@ -192,11 +223,24 @@ USUAL = 20  # how many of the last experiments say how long one takes
 
 @dataclass
 class State:
-    """Where a study stands, from its events alone."""
+    """Where a study stands, from its events alone.
+
+    What is asked for after each event is counted as it comes (`spent`, `kept`, `counts`), and what is drawn of every experiment
+    follows `changes`: so an event costs the same, however long the study is.
+    """
 
     study: events.Study | None = None
     experiments: list[Experiment] = field(default_factory=list)
     best: Experiment | None = None  # the last keep
+    workers: int = 1  # how many runs may be under way at once
+    open: list[Experiment] = field(default_factory=list)  # without a verdict: with one worker at most one, the last
+    under_way: dict[tuple[int, int], Run] = field(default_factory=dict)  # (experiment, k) -> run without a result
+    to_rebase: list[int] = field(default_factory=list)  # experiments whose edit is to be made again, on the best
+    kept: list[Experiment] = field(default_factory=list)  # in the order of their verdicts, the baseline first and the best last
+    changes: list[int] = field(
+        default_factory=list
+    )  # which experiment each event was of; one that was sent back has the next number
+    spent: Spent = field(default_factory=Spent)
     keys: dict[str, int] = field(default_factory=dict)  # program -> the experiment that tried it
     rejections: list[events.Rejected] = field(default_factory=list)  # what failed in its two steps before the clock: no experiments
     rejected_keys: dict[str, str] = field(default_factory=dict)  # program -> why it failed before its training
@@ -205,7 +249,8 @@ class State:
     mix: events.Mix | None = None
     limits: Constraints | None = None  # that the owner has set since the study began
     blobs: set[str] = field(default_factory=set)  # every train.py text of the study
-    results: int = 0  # runs that ended with a result; seeds are counted by it
+    results: int = 0  # runs that ended with a result
+    seeds: set[int] = field(default_factory=set)  # of those, from the first that was not used on
     lost: int = 0
     invalid: int = 0
     reference: Reference = field(default_factory=Reference)  # what is normal on this machine
@@ -220,6 +265,7 @@ class State:
     last_stop: str | None = None
     last_startup_seconds: float | None = None  # of the last run that has a result
     skipped: list[Skipped] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
 
     @classmethod
     def from_events(cls, entries: Iterable[object]) -> "State":
@@ -239,8 +285,8 @@ class State:
 
     @property
     def pending(self) -> Experiment | None:
-        """The experiment that has no verdict yet: at most one, the last."""
-        return self.experiments[-1] if self.experiments and self.experiments[-1].verdict is None else None
+        """The experiment that has no verdict yet; of several workers' the first."""
+        return self.open[0] if self.open else None
 
     @property
     def baseline(self) -> Experiment | None:
@@ -260,27 +306,26 @@ class State:
     @property
     def noise(self) -> Noise | None:
         """The spread between seeds on this machine, from the baseline and what was kept (noise.py says why)."""
-        groups = [experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"]
-        return pooled_noise(groups, self.metric)
+        return pooled_noise([experiment.noise_group for experiment in self.kept], self.metric)
 
     @property
     def noise_at_best(self) -> Noise | None:
         """What decides. Paired scores are ratios: what makes a program ten times as fast makes their spread ten times smaller."""
         if self.best is None or all(result.level is None for result in self.best.results):
             return self.noise
-        groups = [experiment.noise_group for experiment in self.experiments if experiment.verdict == "keep"]
+        groups = [experiment.noise_group for experiment in self.kept]
         return pooled_noise(at_level([group for group in groups if group], mean(self.best.counted)), self.metric) or self.noise
 
     def spread(self, quantity: str, at: float) -> float | None:
         """Its standard deviation between runs of one commit, about the value `at`: by the baseline and what was kept."""
-        kept = [experiment for experiment in self.experiments if experiment.verdict == "keep" or experiment.number == 0]
+        kept = self.kept or self.experiments[:1]  # the baseline, while it is measured
         groups = [[known[quantity] for run in one.runs if quantity in (known := run.quantities)] for one in kept]
         return quantities.spread(quantity, at, groups)
 
     @property
     def unfinished(self) -> Experiment | None:
-        """The experiment whose run was begun and has no result: the pending one, or the best that is measured again."""
-        return next((experiment for experiment in (self.pending, self.best) if experiment and experiment.unfinished), None)
+        """The experiment whose run was begun and has no result: a pending one, or the best that is measured again."""
+        return next((self.experiments[n] for n, _ in self.under_way), None)
 
     @property
     def gain(self) -> Gain | None:
@@ -311,9 +356,14 @@ class State:
         """The experiments that would be keeps, had they not gained on the validation text alone."""
         return [experiment.number for experiment in self.experiments if experiment.state == "val-only"]
 
-    def next_seed(self) -> int:
-        """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number."""
-        return (self.study.seed if self.study else 0) + self.results
+    def next_seed(self, but: Collection[int] = ()) -> int:
+        """Fresh for every result. A lost run is done again with the seed that it had, so a kill changes no number.
+
+        but: seeds of other runs that are under way.
+        """
+        first = self.study.seed if self.study else 0
+        taken = self.seeds.union(but)
+        return next(seed for seed in itertools.count(first + self.results - len(self.seeds)) if seed not in taken)
 
     @property
     def decided(self) -> list[Experiment]:
@@ -322,18 +372,22 @@ class State:
     @property
     def runs_again(self) -> Experiment | None:
         """The best, while it is measured again."""
-        experiment = self.unfinished
-        return experiment if experiment and experiment.verdict is not None else None
+        return next((self.experiments[n] for n, _ in self.under_way if self.experiments[n].verdict is not None), None)
 
     @property
     def experiment_seconds(self) -> float | None:
         """The usual time from one verdict to the next, with the wait for the proposal and its compilation.
 
-        A median, since a night's sleep in between, or a pause, says nothing.
+        A median, since a night's sleep in between, or a pause, says nothing. Several workers' verdicts come in bunches, and not by
+        their numbers: each is held against the one that is as many before it as there are workers.
         """
-        times = [datetime.fromisoformat(one.decided) for one in self.experiments[-USUAL - 1 :] if one.decided]
-        known = [seconds for before, after in pairwise(times) if (seconds := (after - before).total_seconds()) >= 0]
-        return statistics.median(known) if known else None
+        last = self.experiments[-USUAL - self.workers :]
+        times = [datetime.fromisoformat(one.decided) for one in last if one.decided and one.state != events.REBASED]
+        if self.workers > 1:
+            times.sort()
+        rounds = zip(times, times[self.workers :], strict=False)
+        known = [seconds for before, after in rounds if (seconds := (after - before).total_seconds()) >= 0]
+        return statistics.median(known) / self.workers if known else None
 
     @property
     def late_startup(self) -> tuple[float, float] | None:
@@ -342,9 +396,12 @@ class State:
         return (last, usual) if last is not None and usual is not None and last - usual >= LATE_SECONDS else None
 
     def counts(self) -> dict[str, int]:
-        """keep, discard and crash; the baseline is none of them."""
-        words = [experiment.verdict for experiment in self.experiments[1:]]
-        return {word: words.count(word) for word in ("keep", "discard", "crash")}
+        """keep, discard and crash; the baseline is none of them, nor what was rebased: its edit counts where it is made again."""
+        return dict(self._counts)
+
+    def changed(self, since: int) -> set[int]:
+        """The experiments that changed since `changes` had that length. One that is not there yet may be among them."""
+        return set(self.changes[since:])
 
     def apply(self, entry: object, line: int = 0) -> bool:
         """Take one event in, or skip it. Whether it was taken; one that is not known here is, and changes nothing."""
@@ -361,6 +418,10 @@ class State:
             self._take(event)
         return True
 
+    def take(self, entry: dict[str, Any]) -> None:
+        """`apply`, for a line of a ledger: it has its number."""
+        self.apply(entry, entry["seq"])
+
     def demand(self, event: events.Event) -> None:
         """LedgerRefusal for an event that can't be written next."""
         if wrong := places.objection(self, event):
@@ -369,6 +430,8 @@ class State:
     def _take(self, event: events.Event) -> None:
         if isinstance(name := getattr(event, "id", None), str):
             self.requests.add(name)
+        if isinstance(number := getattr(event, "n", None), int):
+            self.changes.append(number)
         match event:
             case events.Study():
                 self.study = event
@@ -388,17 +451,21 @@ class State:
                 self._reject(event)
             case events.Start():
                 self._start(event)
+            case events.Workers():
+                self.workers = event.count
             case events.Begin():
-                run = Run(event.k, event.seed, event.folder, sandbox=event.sandbox)
-                self.experiments[event.n].runs.append(run)
+                worker = None if event.worker is UNSET else event.worker
+                run = Run(event.k, event.seed, event.folder, sandbox=event.sandbox, worker=worker)
+                self.experiments[event.n].runs.insert(event.k - 1, run)
+                self.under_way[event.n, event.k] = run
             case events.Run():
                 self._end(event)
             case events.Lost():
-                self.experiments[event.n].runs.pop()
+                self._drop(event.n, event.k)
                 self.lost += 1
             case events.Invalid():
                 experiment = self.experiments[event.n]
-                experiment.runs.pop()
+                self._drop(event.n, event.k)
                 experiment.invalid.append(Invalid(event.k, event.state, event.reason))
                 self.invalid += 1
             case events.Speed():
@@ -434,55 +501,89 @@ class State:
 
     def _reject(self, event: events.Rejected) -> None:
         self.rejected += 1
-        self._no_longer_waiting(event.agent)
+        self._no_longer_waiting(event)
         if event.commit and event.key:
             self.rejections.append(event)
             self.rejected_keys[event.key] = event.reason
 
-    def _no_longer_waiting(self, agent: str) -> None:
-        if tried := next((idea for idea in self.waiting if idea.agent == agent), None):
+    def _no_longer_waiting(self, event: events.Start | events.Rejected) -> None:
+        if event.again is not UNSET:
+            self.to_rebase.remove(event.again)
+            return
+        if tried := next((idea for idea in self.waiting if _is_of(idea, event)), None):
             self.waiting.remove(tried)
-        if agent == events.PERSON:
+        if event.agent == events.PERSON:
             del self.handed[:1]
 
     def _start(self, event: events.Start) -> None:
         started = Experiment(
             event.n, event.commit, event.parent, event.blob, event.key, event.description, event.reasoning, event.agent,
-            event.cost_usd, started=event.time or "",
+            event.cost_usd, started=event.time or "", base=None if event.base is UNSET else event.base,
+            rebased_from=None if event.again is UNSET else event.again,
         )  # fmt: skip
         if self.best is None:
             self.experiments.clear()  # a baseline that failed is tried again as number 0
+            self.spent = Spent()
         self.experiments.append(started)
+        self.open.append(started)
         self.keys.setdefault(started.key, started.number)
         self.blobs.add(started.blob)
-        self._no_longer_waiting(started.agent)
+        self._no_longer_waiting(event)
+
+    def _drop(self, n: int, k: int) -> None:
+        """A run that ended without a result."""
+        self.experiments[n].runs.remove(self.under_way.pop((n, k)))
 
     def _end(self, event: events.Run) -> None:
-        experiment = self.experiments[event.n]
-        run, result = experiment.runs[-1], event.result
+        experiment, result = self.experiments[event.n], event.result
+        run = self.under_way.pop((event.n, event.k))
         run.result = result
         if experiment.verdict is not None and result.val_bpb is not None:
             experiment.again.append(result.val_bpb)
-        self.results += 1
+        self._use(run.seed)
         self.last_startup_seconds = result.startup_seconds
         if event.watched:
             run.joules = event.watched.joules
             run.disturbed = event.watched.state and f"{event.watched.state}: {event.watched.reason}"
             self.reference.apply_run(event.watched)
+        self.spent.add(run, result)
+
+    def _use(self, seed: int) -> None:
+        """A result's seed. `seeds` holds those alone that came before a smaller one's: with one worker none."""
+        first = (self.study.seed if self.study else 0) + self.results - len(self.seeds)
+        self.results += 1
+        self.seeds.add(seed)
+        while first in self.seeds:
+            self.seeds.remove(first)
+            first += 1
 
     def _decide(self, event: events.Verdict) -> None:
         experiment = self.experiments[event.n]
         experiment.verdict, experiment.state = event.verdict, event.state
         experiment.reason, experiment.scores = event.reason, event.scores
         experiment.decided = event.time or None
+        self.open = [one for one in self.open if one is not experiment]
+        if event.state == events.REBASED:
+            self.to_rebase.append(event.n)
+        if experiment.number > 0 and event.state != events.REBASED:
+            self._counts[event.verdict] += 1
         if experiment.verdict == "keep":
             self.best = experiment
+            self.kept.append(experiment)
 
     def _revoke(self, event: events.Revoked) -> None:
         experiment = self.experiments[event.n]
         experiment.verdict, experiment.state, experiment.reason = "discard", event.state, event.reason
         experiment.scores, experiment.again = [], []
-        self.best = next(experiment for experiment in reversed(self.experiments) if experiment.verdict == "keep")
+        self._counts["keep"] -= 1
+        self._counts["discard"] += 1
+        self.kept.pop()
+        self.best = self.kept[-1]
+
+
+def _is_of(idea: events.Proposed, event: events.Start | events.Rejected) -> bool:
+    """Whether it is what was started or rejected; several of an agent may be checked at once."""
+    return idea.agent == event.agent and described(idea.description) == described(event.description)
 
 
 def sound(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,9 @@ the objects, in any order: `update` may be called at any time and ends in the sa
     refs/autoresearch/<tag>/<n>         experiment n; <n>-<id>: an earlier one of that number
     refs/autoresearch/<tag>/rejected-<k>  the k-th proposal that failed before its training
     refs/autoresearch/<tag>/yours-<id>  commits of the user's that stood on the branch when it had to move elsewhere
+
+A ref is a file, until there are LOOSE: then git's packed-refs takes them in, as with `git gc`. The files of 100,000 experiments
+would take seconds to look through, and libgit2 takes minutes to pack so many at once (docs/design/scale.md).
 """
 
 import contextlib
@@ -34,6 +37,7 @@ from autoresearch.text import unified_diff
 
 TRAIN_PY = SINGLE
 STUDY = "study.toml"
+LOOSE = 500  # chosen: packing so many takes a tenth of a second
 
 
 class Store:
@@ -48,6 +52,7 @@ class Store:
         _remove_leftovers(self._git)
         # NO_SEARCH: the workspace's own repository, never one that the workspace happens to lie in.
         self._repo = pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)
+        self._loose = sum(1 for _ in (self._git / self.ref_name("")).glob("*"))
 
     @classmethod
     def create(cls, folder: Path, tag: str, files: dict[str, bytes]) -> "Store":
@@ -120,6 +125,12 @@ class Store:
             self._point(self.ref_name(f"{number}-{str(known.target)[:10]}"), str(known.target))
         self._point(self.ref_name(number), commit)
 
+    def named(self) -> dict[str, str]:
+        """Every ref of the study below its tag -> its commit, in one pass: thousands of them take milliseconds."""
+        prefix = self.ref_name("")
+        refs = (ref for ref in self._repo.references.iterator() if ref.name.startswith(prefix))
+        return {ref.name.removeprefix(prefix): str(ref.target) for ref in refs}
+
     def rename(self, number: int | str, name: str) -> None:
         """Another name for an experiment's ref, in place of its own."""
         if (known := self._repo.references.get(self.ref_name(number))) is not None:
@@ -170,8 +181,7 @@ class Store:
         return notes
 
     def _is_named(self, commit: str) -> bool:
-        prefix = self.ref_name("")
-        return any(str(self._repo.references[name].target) == commit for name in self._repo.references if name.startswith(prefix))
+        return commit in self.named().values()
 
     def _update_index(self, content: bytes, blobs: set[str]) -> None:
         """Only the text's lines, and only when the user has not staged a text of his own."""
@@ -254,6 +264,12 @@ class Store:
             durable.make_folder((self._git / name).parent)
             durable.step("git", self._git / name)
             self._repo.references.create(name, pygit2.Oid(hex=commit), force=True)
+            self._loose += 1
+        if self._loose >= LOOSE:
+            self._loose = 0
+            durable.step("git", self._git / "packed-refs")
+            with contextlib.suppress(pygit2.GitError, OSError):  # another git has the lock, or a ref is damaged: the next time
+                self._repo.references.compress()
 
     @contextlib.contextmanager
     def _changed_index(self) -> Iterator[pygit2.Index]:

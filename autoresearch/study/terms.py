@@ -21,7 +21,7 @@ from autoresearch.run.setup import Setup
 from autoresearch.sandbox import policy
 from autoresearch.task import registry as tasks
 from autoresearch.task.prepared import code
-from autoresearch.task.table import Prepared, Source
+from autoresearch.task.table import Prepared, Source, Table
 
 if TYPE_CHECKING:
     from autoresearch.study.workspace import Study
@@ -113,6 +113,12 @@ def check_options(study: "Study", options: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name in locked and value != locked[name]:
             raise _locked(study, name, value, locked[name])
+
+
+def check_workers(task: Table, workers: int | str | None) -> None:
+    """UsageError where a task has one worker, and more are asked for."""
+    if task.is_paired and workers not in (None, 1):
+        raise UsageError(f"--workers: a score of {task.name} is measured by turns with the best, one at a time; leave it out")
 
 
 def check_machine(study: "Study", backend: Backend, facts: Facts) -> None:

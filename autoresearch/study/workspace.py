@@ -79,6 +79,7 @@ class Study:
     options: dict[str, Any] = field(default_factory=dict)  # the task's
     metric: Metric = VAL_BPB
     files: tuple[str, ...] = ()  # patterns of those that are edited (bundle.py); none: train.py
+    cores: int | None = None  # of each run, where several workers share the processors; None: all
     origin: Origin | None = None  # of a transfer
 
     @property
@@ -121,6 +122,7 @@ class Study:
             "seed": self.seed,
             "decide": self.decide,
             "stop_early": self.stop_early,
+            **({} if self.cores is None else {"cores": self.cores}),
             "backend": self.backend,
             "corpus": self.corpus,
             "prepared": self.prepared,
@@ -170,6 +172,7 @@ class _File:
     options: dict[str, Any] = field(default_factory=dict)
     metric: dict[str, Any] | None = None
     files: tuple[str, ...] = ()
+    cores: int | None = None
     transfer: dict[str, Any] | None = None
 
 
@@ -177,6 +180,7 @@ def create(
     folder: Path, *, tag: str, backend: Backend, facts: Facts, profile: Profile, prepared: Prepared, corpus: str,
     seed: int = DEFAULT_SEED, decide: Rule = "confirmed", constraints: Constraints | None = None,
     stop_early: bool = False, task: Task | None = None, text: str | None = None, origin: Origin | None = None,
+    cores: int | None = None,
 ) -> Study:  # fmt: skip
     """Make the workspace: train.py with the profile's constants, program.md, AGENTS.md, study.toml, and the first commit.
 
@@ -196,6 +200,7 @@ def create(
         | {package: version(package) for package in ("numpy", "pygit2")} | facts.versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), constraints=constraints or Constraints(), stop_early=stop_early,
         task=table, options=task.options if task else {}, metric=task.metric if task else VAL_BPB, files=task.files if task else (),
+        cores=cores,
         origin=origin,
     )  # fmt: skip
     program = tasks.shipped_file(table, "program.md").read_text(encoding="utf-8")
@@ -328,7 +333,7 @@ def load(folder: Path) -> Study:
                 folder.resolve(), file.tag, file.seed, file.decide, file.corpus, file.backend,
                 Profile.from_dict(file.profile, str(path)), Facts.from_dict(file.facts), file.prepared, file.checksums,
                 file.versions, file.created, Constraints.from_dict(file.constraints), file.stop_early, tasks.known(file.task),
-                file.options, VAL_BPB if file.metric is None else records.read(Metric, file.metric), file.files,
+                file.options, VAL_BPB if file.metric is None else records.read(Metric, file.metric), file.files, file.cores,
                 None if file.transfer is None else records.read(Origin, file.transfer),
             )  # fmt: skip
         why: object = f"its format is {made!r:.80}"

@@ -88,9 +88,12 @@ def write_corpus(folder: Path, words: int = 300) -> Path:
     return folder
 
 
-def make(folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = False, backend: str = "null", **budget: float):
-    """(Study, Setup) of a new workspace in folder; budget replaces values of [budget]."""
-    table = tomllib.loads(PROFILE) | {"backends": [backend]}
+def make(
+    folder: Path, corpus: Path, decide: str = "strict", stop_early: bool = False, backend: str = "null", train: dict | None = None,
+    **budget: float,
+):  # fmt: skip
+    """(Study, Setup) of a new workspace in folder; train replaces [train], budget values of [budget]."""
+    table = tomllib.loads(PROFILE) | {"backends": [backend]} | ({} if train is None else {"train": train})
     table["budget"] |= budget
     if backend != "null":
         del table["train"]  # constants of the null backend's train.py

@@ -12,16 +12,18 @@ from scripted import Scripted
 from studies import BETTER, BROKEN, WORSE, Recorder, check_in_line, git, state_of
 
 from autoresearch import constants
-from autoresearch.agents.base import COURSE_AT, REJECTED, Ask, Exhausted, Proposal, Unavailable
+from autoresearch.agents.base import COURSE_AT, REJECTED, RUNNING, Ask, Exhausted, Past, Proposal, Unavailable
 from autoresearch.agents.mix import Agents
 from autoresearch.agents.search.search import Search
 from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import begin
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.propose import thinker
+from autoresearch.propose.proposer import Proposer
 from autoresearch.report import words
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import inbox
+from autoresearch.study.session import opened
 from autoresearch.study.state import State
 
 ASK = Ask("model-1", "answered", 0.1, input_tokens=100, output_tokens=10, cost_usd=0.01)
@@ -113,7 +115,7 @@ def test_it_thinks_while_the_machine_trains_and_the_search_fills_in(tmp_path, co
     assert agents[0] == "slow", "it thought while the baseline trained"
     assert agents[1] == "scripted", "the machine did not wait for the second answer"
     assert "slow 2" in [one.description for one in state_of(study).experiments]
-    assert slow.views[1].running == "slow 1" and slow.views[1].best_val_bpb is not None
+    assert [past.description for past in slow.views[1].under_way] == ["slow 1"] and slow.views[1].best_val_bpb is not None
     state = state_of(study)
     assert state.asked == len(slow.views) and state.cost_usd == pytest.approx(0.01 * state.asked)
     check_in_line(study)
@@ -243,6 +245,25 @@ def test_a_further_idea_that_no_longer_fits_is_passed_over_and_one_that_knew_not
     inbox.put(study.inbox, inbox.Request(kind="tell", text="no learning rates"))
     play(study, setup, Slow(lambda view: {"ROPE_BASE": 9000.0}), None, experiments=1)
     assert state_of(study).experiments[-1].description == "slow 1" and not state_of(study).waiting
+
+
+@pytest.mark.slow
+def test_what_is_checked_is_given_to_nobody_else_and_told_as_under_way(begun):
+    """As the loop does for several devices: each proposal is asked for while earlier ones compile."""
+    study, setup = begun
+    one, other, third = {"SCALAR_LR": 0.4}, {"ROPE_BASE": 9000.0}, {"MATRIX_LR": 0.05}
+    play(study, setup, Several(lambda view: WORSE, lambda view: one, lambda view: other), None, experiments=1)
+    slow = Slow(lambda view: one, lambda view: third)
+    with opened(study, setup, Recorder()) as session:
+        proposer = Proposer(session, Agents(None, slow))
+        for number, values in ((2, one), (3, other), (4, third)):
+            proposal = proposer.next()
+            assert {name: constants.read(proposal.train_py)[name].value for name in values} == values
+            checked = Past(number, proposal.description, RUNNING, None, proposal.train_py, agent="slow")
+            proposer.checked = (*proposer.checked, checked)
+        assert [[past.number for past in view.under_way] for view in slow.views] == [[2, 3]] * 2
+        assert [past.reason for past in slow.views[1].history[-1:]] == ["this program is under way"]
+        proposer.close()
 
 
 @pytest.mark.slow

@@ -217,7 +217,7 @@ def test_a_description_never_breaks_the_table():
     class Row:
         commit, val_bpb, peak_memory_bytes, verdict, description = "0123456789", 1.0, 3 << 29, "keep", "a\tb\nc"
 
-    assert table.tsv([Row], VAL_BPB).splitlines()[1] == "0123456\t1.000000\t1.5\tkeep\ta b c"
+    assert table.row(Row, VAL_BPB) == "0123456\t1.000000\t1.5\tkeep\ta b c\n"
 
 
 def call(folder, *arguments, status=0):

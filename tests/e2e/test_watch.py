@@ -120,6 +120,34 @@ def test_a_run_and_who_watches_it(tmp_path, corpus, terminals):
 
 
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
+def test_several_workers_have_a_line_each(tmp_path, corpus, terminals):
+    profile, folder = tmp_path / "slow.toml", tmp_path / "study"
+    slow = PROFILE.replace("train_seconds = 0.1", "train_seconds = 600") + "STEP_SECONDS = 0.2\n"
+    profile.write_text(slow, encoding="utf-8")
+    run = (
+        f"clear; {PROGRAM} run --backend null --profile {profile} --corpus {corpus} --workers 3 --tag t --agent search"
+        f" --sandbox none --on-battery --workspace {folder}; echo ended $?"
+    )
+    lines = ("3 workers: 3 train", *(f"{n}  baseline run {n}  " for n in (1, 2, 3)), "training ", "3 runs make the baseline")
+    terminals.open("run", 80, 24)
+    terminals.open("watch", 60, 24)
+    terminals.type("run", run, "Enter")
+    terminals.wait("run", *lines, "loss ", "Ctrl-C stops after the runs under way", columns=80)
+    terminals.type("watch", f"clear; {PROGRAM} watch --workspace {folder}; echo left $?", "Enter")
+    terminals.wait("watch", *lines, "Ctrl-C leaves, the study goes on", columns=60)
+    terminals.resize("run", 60, 24)
+    terminals.wait("run", *lines, columns=60)
+    terminals.resize("run", 120, 40)
+    terminals.wait("run", *lines, "tok/s", columns=120)
+    terminals.type("run", "C-c")
+    terminals.wait("run", "Ctrl-C: ", columns=120)
+    terminals.type("run", "C-c")
+    terminals.wait("run", "ended 130")
+    terminals.wait("watch", "no run is at work, the last one ended: Ctrl-C", columns=60)
+    assert "workers:" not in " ".join(terminals.screen("watch"))
+
+
+@pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 def test_one_screen_with_and_without_colours(tmp_path, corpus, terminals):
     study, _ = studies.played(tmp_path / "study", corpus, BETTER, WORSE)
     terminals.open("shell", 80, 24)

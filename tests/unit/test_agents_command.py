@@ -16,7 +16,7 @@ import pytest
 from waiting import wait_for
 
 from autoresearch import agents, bundle
-from autoresearch.agents.base import REJECTED, Past, Unavailable, View
+from autoresearch.agents.base import REJECTED, RUNNING, UNDER_WAY, Past, Unavailable, View
 from autoresearch.agents.command import command, recipes, scratch
 from autoresearch.errors import UsageError
 
@@ -66,13 +66,15 @@ def test_what_it_is_given(agent, tmp_path):
         Past(3, "one more", REJECTED, None, "x = (", "train.py does not parse: '(' was never closed (line 1)\nand a second line"),
     )
     facts = {"machine": {"device": "A GPU"}, "limits": {"max_params": 1e6}}
-    given = view(tmp_path, history=history, running="MATRIX_LR 0.06", wish="a bold move", **facts)
+    under_way = (Past(4, "MATRIX_LR 0.06", RUNNING, None, TRAIN), Past(5, "a | gate\n# Task", RUNNING, 1.2, TRAIN))
+    given = view(tmp_path, history=history, under_way=under_way, wish="a bold move", **facts)
     copy = tmp_path / "seen"
     text = f"import shutil, sys; shutil.copytree('.', {str(copy)!r}); sys.stdout.write(sys.stdin.read())\n" + EDIT
     agent(text, fenced=False).propose(given)
     task = (copy / "TASK.md").read_text(encoding="utf-8")
     assert (tmp_path / "command" / "last-output.txt").read_text(encoding="utf-8") == task  # without a placeholder, it came on stdin
-    for words in ("1.250000", "600 seconds", "| MATRIX_LR 0.06", "a bold move", "    | " + history[3].reason.split("\n")[0]):
+    now = "\n    | MATRIX_LR 0.06\n    | # Task\n"
+    for words in ("1.250000", "600 seconds", now, UNDER_WAY, "a bold move", "    | " + history[3].reason.split("\n")[0]):
         assert words in task
     assert "\n    | and a second line" in task
     assert (copy / "rejected.py").read_text(encoding="utf-8") == "x = ("

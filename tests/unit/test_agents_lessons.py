@@ -1,8 +1,10 @@
 """lessons.md: what the results of a study say in short."""
 
+from dataclasses import replace
+
 from autoresearch import constants
 from autoresearch.agents import lessons
-from autoresearch.agents.base import REJECTED, SKIPPED, Past
+from autoresearch.agents.base import REJECTED, Past
 
 TRAIN = """
 # Learning rates: of AdamW
@@ -29,7 +31,8 @@ NIGHT = (
     Past(4, "rate 0.02", "discard", 1.495, changed(MATRIX_LR=0.02)),
     Past(5, "both rates", "discard", 1.6, changed(MATRIX_LR=0.01, SCALAR_LR=0.1)),
     Past(6, "large", "oom", None, changed(SCALAR_LR=9.0), "out of memory"),
-    Past(7, "ended by a person", SKIPPED, None, changed(SCALAR_LR=3.0)),
+    Past(7, "ended by a person", "skip", None, changed(SCALAR_LR=3.0)),
+    Past(8, "over another base", "rebased", 1.4, changed(SCALAR_LR=2.0)),
 )
 
 
@@ -42,7 +45,12 @@ def test_what_was_kept_missed_unclear_and_failed_stand_apart():
     )
     assert "- -0.0005 attention, experiment 3: norm\n" in said
     assert "- learning rates: 5, 1, +0.0050 by experiment 4: rate 0.02\n- attention: 1, 0\n" in said
-    assert "- oom, 1 times, at last experiment 6: large\n" in said and "person" not in said and "sent back" not in said
+    assert (
+        "- oom, 1 times, at last experiment 6: large\n" in said
+        and "person" not in said
+        and "base\n" not in said
+        and "sent back" not in said
+    )
 
 
 def test_constants_that_were_changed_alone_show_each_values_effect():
@@ -65,3 +73,25 @@ def test_it_stays_short_and_harmless_however_long_the_night():
 
 def test_without_an_experiment_there_is_none():
     assert lessons.text(NIGHT[:1]) == ""
+
+
+def test_each_experiment_is_looked_at_once_however_often_they_are_asked_for(monkeypatch):
+    """They are drawn after each experiment: at 10,000 they would take half a minute."""
+    looked, one_constant = [], lessons._one_constant
+    monkeypatch.setattr(lessons, "_one_constant", lambda *texts: looked.append(texts) or one_constant(*texts))
+    grown = lessons.Lessons()
+    for count in range(1, len(NIGHT) + 1):
+        assert grown.text(NIGHT[:count]) == lessons.Lessons().text(NIGHT[:count])
+    looked.clear()
+    more = (*NIGHT, Past(8, "rate 0.025", "discard", 1.5, changed(MATRIX_LR=0.025)))
+    said = grown.text(more)
+    assert len(looked) == 1
+    assert said == lessons.text(more)
+    again = tuple(replace(past, val_bpb=1.48) if past.status == "keep" else past for past in more)  # the best, measured again
+    looked.clear()
+    said_again = grown.text(again)
+    assert not looked
+    assert said_again == lessons.text(again) != said
+    revoked = (*more[:2], replace(more[2], status="val-only", val_bpb=None), *more[3:])
+    assert grown.text(revoked) == lessons.text(revoked)
+    assert grown.text(NIGHT[:1]) == ""

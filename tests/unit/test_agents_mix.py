@@ -1,6 +1,8 @@
 """Whose turn it is, and what the LLM is asked for."""
 
-from autoresearch.agents.base import REJECTED, SKIPPED, Past
+import pytest
+
+from autoresearch.agents.base import REJECTED, RUNNING, UNJUDGED, Past
 from autoresearch.agents.mix import STALL, tallies, turn
 from autoresearch.categories import CODE
 
@@ -55,9 +57,18 @@ def test_what_lies_long_back_is_no_debt():
     assert not turn(history, 0.3, "llm").is_thinkers, "three of ten, not nine of thirty"
 
 
-def test_what_a_person_skipped_is_counted_for_and_against_nobody():
+def test_what_is_under_way_counts_for_the_share_and_is_one_miss_for_the_wish():
+    history = [past(0, "none", "baseline"), *(past(number, "search") for number in range(1, STALL - 1))]
+    under_way = [past(20 + number, "llm", RUNNING) for number in range(8)]
+    assert turn(history, 0.3, "llm").is_thinkers and not turn([*history, *under_way], 0.3, "llm").is_thinkers
+    assert turn([*history, *under_way], 0.3, "llm").wish is None, "eight that train are not eight misses"
+    assert turn([*history, past(STALL, "search"), *under_way[:1]], 0.3, "llm").wish
+
+
+@pytest.mark.parametrize("status", UNJUDGED)
+def test_what_says_nothing_of_the_idea_is_counted_for_and_against_nobody(status):
     history = [past(0, "none", "baseline"), *(past(number, "search") for number in range(1, STALL))]
-    skipped = [past(STALL + number, "llm", SKIPPED, TRAIN.replace("0.04", f"0.{number + 1}")) for number in range(4)]
+    skipped = [past(STALL + number, "llm", status, TRAIN.replace("0.04", f"0.{number + 1}")) for number in range(4)]
     assert turn([*history, *skipped], 0.3, "llm") == turn(history, 0.3, "llm")
     assert tallies([*history, *skipped]) == tallies(history)
 

@@ -7,7 +7,7 @@ import pytest
 from wire.server import PromptCache
 
 from autoresearch import constants, paths
-from autoresearch.agents.base import COURSE_TITLE, REJECTED, Course, Expected, Past, View
+from autoresearch.agents.base import COURSE_TITLE, REJECTED, RUNNING, UNDER_WAY, Course, Expected, Past, View
 from autoresearch.agents.judged import STARTS
 from autoresearch.agents.llm import edits, prices, prompt
 
@@ -63,6 +63,13 @@ def test_how_trainings_went_is_told_and_goes_first_where_a_context_is_small():
     assert f"{COURSE_TITLE}\n{rows}" in text(told)
     small = "\n".join(block["text"] for block in prompt.content(told, "", characters=len(told.train_py) + 1500))
     assert COURSE_TITLE not in small and "24 | learning rate" in small and "left out" in small
+
+
+def test_what_is_under_way_changes_nothing_before_the_last_block():
+    before, after = (body(view(night(25), under_way=under_way)) for under_way in ((), (Past(25, "a gate", RUNNING, None, TORCH),)))
+    assert before["system"] == after["system"]
+    before, after = (one["messages"][0]["content"] for one in (before, after))
+    assert before[:-1] == after[:-1] and "- a gate\n" in after[-1]["text"]
 
 
 def test_a_new_chunk_leaves_the_earlier_ones_alone():
@@ -127,11 +134,13 @@ def test_a_thousand_experiments_are_a_thousand_lines():
 
 def test_what_is_told_besides_the_history():
     told = view(night(3), machine={"device": "RTX 4090"}, profile={"train": {"DEPTH": 6}}, limits={"max_params": 5e7})
-    told = text(View(**{**told.__dict__, "running": "DEPTH 8 -> 9", "wish": "Change the attention."}), "Muon likes it hot.")
+    under_way = (Past(3, "DEPTH 8 -> 9", RUNNING, None, TORCH), Past(4, "a gate\n# Your task", RUNNING, 1.4, TORCH))
+    told = text(View(**{**told.__dict__, "under_way": under_way, "wish": "Change the attention."}), "Muon likes it hot.")
     for part in ("Be bold.", '"RTX 4090"', '"DEPTH": 6', '"max_params": 50000000.0', TORCH.splitlines()[0], "Muon likes it hot."):
         assert part in told
-    assert "Training right now, without a verdict yet: DEPTH 8 -> 9." in told and "asks this time: Change the attention." in told
-    assert "notes.md, by you" not in text(view(night(3))) and "asks this time" not in text(view(night(3)))
+    now = f"Under way right now, without a result yet:\n- DEPTH 8 -> 9\n- a gate # Your task\n{UNDER_WAY}\n"
+    assert f"{now}The harness asks this time: Change the attention." in told
+    assert not any(part in text(view(night(3))) for part in ("notes.md, by you", "asks this time", "Under way"))
 
 
 def test_before_any_score_it_says_so():

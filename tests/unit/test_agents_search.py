@@ -1,10 +1,12 @@
 """The search agent: its memory is the history, it never repeats itself, and it learns."""
 
+import numpy as np
 import pytest
 
 from autoresearch import constants
-from autoresearch.agents.base import Exhausted, Past, View
-from autoresearch.agents.search import moves
+from autoresearch.agents.base import RUNNING, Exhausted, Past, View
+from autoresearch.agents.search import moves, texts
+from autoresearch.agents.search.additive import Additive
 from autoresearch.agents.search.search import Search
 from autoresearch.agents.search.texts import parsed
 from autoresearch.errors import UsageError
@@ -29,8 +31,9 @@ def main():
 """
 
 
-def view(history: list[Past], best: str = TRAIN) -> View:
-    return View("", best, min((past.val_bpb for past in history if past.val_bpb), default=None), tuple(history), moves=MOVES)
+def view(history: list[Past], best: str = TRAIN, under_way: tuple[Past, ...] = ()) -> View:
+    score = min((past.val_bpb for past in history if past.val_bpb), default=None)
+    return View("", best, score, tuple(history), moves=MOVES, under_way=under_way)
 
 
 def start(text: str = TRAIN) -> list[Past]:
@@ -107,6 +110,28 @@ def test_no_text_is_proposed_twice_however_its_values_are_written():
             seen.add(tuple(values(text).values()))
             history.append(Past(number, "", "discard", 1.1, text.replace("2**", "0 + 2**").replace("0 + 2**4", "16")))
     assert len(seen) == 16  # 2 x 4 x 2: all there are
+
+
+def test_an_edit_of_constants_is_read_by_its_lines_and_as_a_whole_parse_reads_it(monkeypatch):
+    """A process learns every text of the past: a hundred thousand whole parses take minutes."""
+    sources, read = [], constants.read
+    monkeypatch.setattr(texts.constants, "read", lambda source: sources.append(source) or read(source))
+    bound_twice = TRAIN.replace("DEPTH = ", "DEPTH = 3\nDEPTH = ", 1)
+    odd = [
+        TRAIN.replace("DEPTH = ", new, 1)
+        for new in ("DEPTH = 3; WIDER = ", "DEPTH = (", "DEPTH = f() + ", "WIDER = ", "# DEPTH = ")
+    ]
+    edits = [constants.write(TRAIN, {"DEPTH": depth, "MATRIX_LR": depth / 100}) for depth in (5, 6, 7)]
+    for source in (TRAIN, *edits, bound_twice, *odd, TRAIN + "\nx = (", edits[0].replace("\n", "\r\n")):
+        found = parsed.__wrapped__(source)
+        texts._known.clear()
+        assert found == parsed.__wrapped__(source), source
+    texts._known.clear()
+    parsed.__wrapped__(TRAIN)
+    sources.clear()
+    for source in edits:
+        parsed.__wrapped__(source)
+    assert len(sources) == 6 and max(map(len, sources)) < 200
 
 
 def test_texts_that_differ_in_values_share_the_memory_of_their_code():
@@ -217,3 +242,59 @@ def test_what_the_model_expects_is_told_best_first():
     assert 0 < len(expected) <= 6 and all(one.now == values(best.train_py)[one.constant] != one.value for one in expected)
     assert expected[0].line(VAL_BPB).startswith(f"{expected[0].constant} {expected[0].now} -> {expected[0].value}: ")
     assert Search().expects(view(history, best.train_py)) == expected
+
+
+def batch(agent: Search, history: list[Past], size: int, best: str = TRAIN) -> tuple[Past, ...]:
+    """Proposals of one moment, each made while the ones before it are under way."""
+    under_way: tuple[Past, ...] = ()
+    for number in range(len(history), len(history) + size):
+        proposal = agent.propose(view(history, best, under_way))
+        under_way += (Past(number, proposal.description, RUNNING, None, proposal.train_py),)
+    return under_way
+
+
+def test_what_is_proposed_at_once_differs_and_the_known_moves_come_in_turn():
+    history = night(Search(), 12)
+    best = min(history, key=lambda past: past.val_bpb).train_py
+    under_way = batch(Search(), history, 8, best)
+    tried = {tuple(values(past.train_py).values()) for past in history}
+    assert len({tuple(values(past.train_py).values()) for past in under_way} - tried) == 8
+    first = batch(Search(), start(), 8)
+    moved = [past.description for past in first[::2]]
+    assert moved[0] == "TOTAL_BATCH_SIZE 2**15 -> 2**14" and len(set(moved)) == 4
+    assert len({past.description for past in first}) == 8
+
+
+def test_what_was_dropped_is_free_again_and_a_new_process_goes_on_alike():
+    agent, history = Search(), night(Search(), 6)
+    best = min(history, key=lambda past: past.val_bpb).train_py
+    alone = agent.propose(view(history, best))
+    under_way = (Past(7, alone.description, RUNNING, None, alone.train_py),)
+    beside = agent.propose(view(history, best, under_way))
+    assert beside.train_py != alone.train_py
+    assert Search().propose(view(history, best, under_way)) == beside
+    assert agent.propose(view(history, best)) == alone, "what was under way has left no trace"
+
+
+def test_what_is_under_way_lowers_the_doubt_and_moves_no_mean():
+    rng = np.random.default_rng(0)
+    positions, candidates = rng.uniform(size=(12, 4)), rng.uniform(size=(5, 4))
+    scores, kinds, codes = 1 + 0.01 * positions.sum(1), np.zeros(4, bool), np.zeros(12, int)
+    told = Additive(positions[:10], scores[:10], kinds, codes[:10]).change(candidates, positions[0])
+    with_one_more = np.concatenate([positions[:10], candidates[:1]])
+    same = Additive(with_one_more, scores[:10], kinds, codes[:11]).change(candidates, positions[0])
+    assert told[0] == pytest.approx(same[0], rel=1e-6, abs=1e-9)
+    assert same[1][0] < 0.7 * told[1][0] and np.all(same[1] <= told[1] * (1 + 1e-9))
+
+
+RECORDED = [
+    "TOTAL_BATCH_SIZE 2**15 -> 2**14", "WINDOW_PATTERN L -> SL, TOTAL_BATCH_SIZE 2**14 -> 2**12", "TOTAL_BATCH_SIZE 2**14 -> 2**13",
+    "WINDOW_PATTERN L -> SSSL, MATRIX_LR 0.04 -> 0.011", "MATRIX_LR 0.04 -> 0.0083, DEPTH 4 -> 7",
+    "DEPTH 4 -> 9, WINDOW_PATTERN L -> SSSL", "MATRIX_LR 0.04 -> 0.17, TOTAL_BATCH_SIZE 2**13 -> 2**12",
+    "WINDOW_PATTERN L -> SSSL, MATRIX_LR 0.04 -> 0.029", "DEPTH 4 -> 8", "MATRIX_LR 0.04 -> 0.016, TOTAL_BATCH_SIZE 2**13 -> 2**12",
+]  # fmt: skip
+
+
+def test_with_nothing_under_way_it_proposes_what_it_always_did():
+    """Recorded before it knew of anything under way; without TPE, whose draws are its version's."""
+    assert [past.description for past in night(Search(tpe=False), 10)[1:]] == RECORDED

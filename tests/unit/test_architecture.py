@@ -17,6 +17,7 @@ LAYERS = (
     "loop",
     "propose",
     "agents",
+    "workers",
     "report",
     "study",
     "run",

@@ -24,7 +24,7 @@ def test_a_night_of_an_earlier_version_is_taken_whole():
     state = State.from_events(ledger.read(NIGHT))
     assert state.skipped == [] and state.skipped_line is None and state.best.number == 4
     recorded = {event["event"] for event in night()}
-    later = {"tried", "limits", "resume", "told", "skip", "handed"}
+    later = {"tried", "limits", "resume", "told", "skip", "handed", "workers"}
     assert recorded == set(kinds.EVENTS) - later, "the recorded night has every kind of event that its version had"
 
 
@@ -50,7 +50,7 @@ def read_all(events: list) -> State:
     state = State.from_events(events)
     assert len(state.skipped) + len(sound(events)) == len(events)
     json.dumps([answers.record(one) for one in state.experiments])
-    table.tsv(state.experiments, state.metric)
+    [table.row(one, state.metric) for one in state.experiments]
     results.lines(state.experiments, state.metric)
     for one in state.experiments:
         shown = {"ref": "r", "diff": "", "log_tail": "", "startup_seconds": one.startup_seconds, "baseline_startup_seconds": None}

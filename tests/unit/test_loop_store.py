@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from autoresearch.study import store as store_module
 from autoresearch.study.store import Store, work_tree_text
 
 FILES = {"train.py": b"X = 1\n", "program.md": b"Improve.\n"}
@@ -145,6 +146,24 @@ def test_a_number_that_is_given_again_loses_no_commit(folder, store):
     second, _ = propose(store, "X = 3\n", 1)
     assert git(folder, "rev-parse", "refs/autoresearch/t/1") == second
     assert git(folder, "rev-parse", f"refs/autoresearch/t/1-{first[:10]}") == first
+
+
+def test_refs_are_packed_before_there_are_thousands_of_files(folder, store, monkeypatch):
+    monkeypatch.setattr(store_module, "LOOSE", 10)
+    place = folder / ".git" / "refs" / "autoresearch" / "t"
+    commits = {}
+    for number in range(25):
+        commits[str(number)], _ = propose(store, f"X = {number}\n", number)
+        assert len(list(place.glob("*"))) < 10
+    assert Store(folder, "t").named() == store.named() == commits
+    assert git(folder, "rev-parse", "refs/autoresearch/t/3") == commits["3"]
+    lock = folder / ".git" / "packed-refs.lock"  # in the hands of somebody's git
+    lock.touch()
+    for number in range(25, 35):
+        commits[str(number)], _ = propose(store, f"X = {number}\n", number)
+    assert store.named() == commits and len(list(place.glob("*"))) > 10
+    lock.unlink()
+    assert git(folder, "fsck", "--strict") == ""
 
 
 def test_a_users_commit_without_train_py_keeps_a_ref(folder, store):

@@ -48,8 +48,9 @@ def state(events):
     return found
 
 
-def test_results_tsv_is_named_after_the_metric(state):
-    lines = table.tsv(state.experiments, state.metric).splitlines()
+def test_results_tsv_is_named_after_the_metric(state, tmp_path):
+    table.Results(tmp_path / "results.tsv").draw(state)
+    lines = (tmp_path / "results.tsv").read_text(encoding="utf-8").splitlines()
     assert lines[0].split("\t") == ["commit", "accuracy", "memory_gb", "status", "description"]
     assert [line.split("\t")[1] for line in lines[1:]] == ["0.800000", "0.830000", "0.000000", "0.850000", "0.820000"]
 

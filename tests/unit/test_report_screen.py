@@ -14,10 +14,10 @@ from rich.style import Style
 from autoresearch.hardware.now.health import Health
 from autoresearch.report import screen
 from autoresearch.report.chart import chart
-from autoresearch.report.screen import Terminal, View
+from autoresearch.report.screen import Digest, Terminal, View
 from autoresearch.run.setup import Progress
 from autoresearch.study.interrupts import SAID_ONCE
-from autoresearch.study.state import State
+from autoresearch.study.state import Experiment, State
 
 TRAINING = Progress("training", 75.0, 0.25, 2.345, 21345.6)
 HEALTH = Health(0.34, 62.0, "k10temp", 3200.0, 80, on_battery=True)
@@ -165,3 +165,21 @@ def test_no_other_colour_gets_onto_the_terminal(system):
     known = {style.color.number for words in screen.COLOURS.values() if (style := Style.parse(words)).color}
     allowed = {f"{bold}38;5;{number}" for number in known for bold in ("", "1;")} if system != "standard" else set()
     assert used <= allowed | {"0", "1", "1;39"} and len(used) > 1
+
+
+def test_what_did_not_change_is_not_looked_at_again(monkeypatch):
+    """A panel draws after each event: at 100,000 experiments each would take a second."""
+    events = study([*night(60), 0.1])
+    which = {"n": 61, "k": 2, "seed": 9, "folder": "again"}
+    last = {"time": events[-1]["time"]}
+    events += [{"event": "begin", **which, **last}, {"event": "run", **which, **last, "status": "ok", "val_bpb": 0.2}]
+    events += [{"event": "revoked", "n": 61, "reason": "it cheats", **last}]
+    state, digest, looked = State(), None, []
+    score = Experiment.val_bpb
+    monkeypatch.setattr(Experiment, "val_bpb", property(lambda one: looked.append(one.number) or score.fget(one)))
+    for line, event in enumerate(events, 1):
+        assert state.apply(event | {"seq": line})
+        looked.clear()
+        digest = Digest.of(state, digest)
+        assert len(looked) <= 3, event
+        assert digest == Digest.of(state)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from faults import armed
 from report_events import night, study
 
 from autoresearch.report import table
@@ -25,10 +26,11 @@ def hostile() -> State:
     return State.from_events([event | ({"description": next(words)} if event["event"] == "start" else {}) for event in events])
 
 
-def test_results_tsv_is_read_alike_by_those_who_split_and_those_who_parse_csv():
+def test_results_tsv_is_read_alike_by_those_who_split_and_those_who_parse_csv(tmp_path):
     """autojudge: strip, splitlines, split at tabs, five fields, numbers, one of three words. autosteer: csv.DictReader."""
-    state = hostile()
-    lines = table.tsv(state.experiments, state.metric).strip().splitlines()
+    state, path = hostile(), tmp_path / "results.tsv"
+    table.Results(path).draw(state)
+    lines = path.read_text(encoding="utf-8").strip().splitlines()
     split = [line.split("\t") for line in lines]
     parsed = list(csv.DictReader(lines, delimiter="\t"))
     assert len(lines) - 1 == len(parsed) == len(state.experiments)
@@ -40,12 +42,43 @@ def test_results_tsv_is_read_alike_by_those_who_split_and_those_who_parse_csv():
     assert "an open quotation mark" in described and "hidden before it" in described and "no description" in described
 
 
+def test_results_tsv_grows_by_its_last_row_and_is_written_anew_where_an_earlier_one_changed(tmp_path):
+    """A study of a hundred thousand would write some megabytes after each verdict."""
+    state, path, wrote = State(), tmp_path / "results.tsv", []
+    results = table.Results(path)
+    events = study(night(60))
+    best = [event["n"] for event in events if event["event"] == "verdict" and event["verdict"] == "keep"][-1]
+    which = {"n": best, "k": 2, "seed": 9, "folder": "again"}
+    events += [event | {"time": events[-1]["time"]} for event in (
+        {"event": "begin", **which}, {"event": "run", **which, "status": "ok", "val_bpb": 0.5},
+        {"event": "revoked", "n": best, "reason": "it cheats"},
+    )]  # fmt: skip
+
+    def drawn() -> list[str]:
+        """The operations on the disk that it took."""
+        wrote.clear()
+        with armed(lambda kind, *_: wrote.append(kind)):
+            results.draw(state)
+        fresh = tmp_path / "fresh.tsv"
+        table.Results(fresh).draw(state)
+        assert path.read_bytes() == fresh.read_bytes()
+        return list(wrote)
+
+    for line, event in enumerate(events, 1):
+        assert state.apply(event | {"seq": line})
+        anew = line == 1 or line >= len(events) - 1  # the best measured again; revoked
+        assert drawn().count("rename") == anew, event
+        assert anew or wrote.count("write") == (event["event"] == "verdict")
+    path.write_text("somebody else's\n")
+    assert "rename" in drawn() and not drawn()
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("tool", ["auto_judge", "auto_steer"])  # of the packages autojudge and autosteer 1.0.1
 def test_the_tools_themselves_count_every_experiment(tool, tmp_path):
     pytest.importorskip(tool)
     state, path = hostile(), tmp_path / "results.tsv"
-    path.write_text(table.tsv(state.experiments, state.metric), encoding="utf-8")
+    table.Results(path).draw(state)
     call = [sys.executable, "-m", tool, "--results", str(path), "--format", "json"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode in (0, 2), done.stderr  # 2: its verdict on the last one is a discard

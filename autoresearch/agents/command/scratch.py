@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autoresearch import bundle, constants
 from autoresearch.agents import lessons
-from autoresearch.agents.base import COURSE_TITLE, FAILED, LARGEST_BYTES, REJECTED, Past, View
+from autoresearch.agents.base import COURSE_TITLE, FAILED, LARGEST_BYTES, REJECTED, UNDER_WAY, Past, View
 from autoresearch.border.files import Held
 from autoresearch.bundle import Layout
 from autoresearch.errors import UsageError
@@ -195,8 +195,9 @@ def _task(view: View, sent_back: list[Past], seconds: float, last_problem: str |
     if view.files:
         words |= {"files": ", ".join(bundle.split(view.train_py)), "patterns": " ".join(view.files)}
     parts = [(_FILES if view.files else _INSTRUCTIONS).format(seconds=seconds, **words)]
-    if view.running:
-        parts += ["## In training now, without a verdict yet", quoted(view.running, 1), "Propose something else."]
+    if view.under_way:
+        rows = "\n".join(quoted(past.description, 1) for past in view.under_way)
+        parts += ["## Under way right now, without a result yet", rows, UNDER_WAY]
     if view.wish:
         parts += ["## Wanted this time", clean(view.wish)]
     if last_problem:

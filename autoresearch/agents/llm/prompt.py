@@ -4,7 +4,7 @@
     2  the best train.py                                           changes with a keep
     3  the history in chunks of CHUNK experiments                  grows by a block every CHUNK experiments
     4  the rest of the history, lessons, what the search expects,
-       trainings, failures, notes, wish                            changes every time
+       trainings, failures, notes, what is under way, wish         changes every time
 
 A cache breakpoint stands after each of the first three; the fourth that the service allows moves with the conversation
 (llm.py). A discard changes nothing before part 4. The best comes before the history, which is cheaper
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoresearch import bundle
-from autoresearch.agents.base import COURSE_TITLE, REJECTED, SHORT, Past, View
+from autoresearch.agents.base import COURSE_TITLE, REJECTED, SHORT, UNDER_WAY, Past, View
 from autoresearch.agents.judged import STARTS, Judged, judged
 from autoresearch.metric import Metric
 from autoresearch.text import harmless, one_line
@@ -195,9 +195,9 @@ def _request(view: View) -> str:
     if view.best_val_bpb is not None:
         best = f"scores {view.metric.name} {view.metric.text(view.best_val_bpb, SHORT)}"
     lines = [f"# Your task\n\nThe best train.py {best}."]
-    if view.running:
-        now = one_line(view.running)
-        lines.append(f"Training right now, without a verdict yet: {now}. Propose something else, which does not build on it.")
+    if view.under_way:
+        now = (f"- {one_line(past.description)}" for past in view.under_way)
+        lines += ["Under way right now, without a result yet:", *now, UNDER_WAY]
     if view.wish:
         lines.append(f"The harness asks this time: {view.wish}")
     lines.append("Propose the next experiment: edit train.py and call submit.")

@@ -22,30 +22,35 @@ CODE_OFFSET = 0.02  # of texts that differ in more than constants
 
 
 class Additive:
-    """The model of `results` (positions float [N, A], scores float [N]); kinds: bool [A]; codes: int [N], one a code text."""
+    """The model of results: positions float [N, A], scores float [M] of the first M; kinds bool [A]; codes int [N], one a code.
+
+    Positions without a score are under way: they lower the doubt about what is alike, as their results will, and move no mean
+    (GP-BUCB: Desautels, Krause and Burdick 2014).
+    """
 
     def __init__(self, positions: np.ndarray, scores: np.ndarray, kinds: np.ndarray, codes: np.ndarray):
         self.positions, self.kinds, self.start = positions, kinds, positions[0]
-        level = float(np.median(scores))
+        level, known = float(np.median(scores)), len(scores)
         unit = self.unit = abs(level) or 1.0
         shared = OFFSET**2 + CODE_OFFSET**2 * (codes[:, None] == codes[None, :])
-        similar, bowl, identity = self._kernel(positions, positions), self._bowl(positions), np.eye(len(scores))
+        similar, bowl, identity = self._kernel(positions, positions), self._bowl(positions[:known]), np.eye(len(positions))
         best_evidence = -math.inf
         for amplitude in AMPLITUDES:
             for noise in NOISES:
                 covariance = unit**2 * (amplitude**2 * similar + shared + noise**2 * identity)
                 root = np.linalg.cholesky(covariance)
-                log_determinant = 2 * np.log(np.diag(root)).sum()
+                own = root[:known, :known]
+                log_determinant = 2 * np.log(np.diag(own)).sum()
                 for steepness in BOWLS:
                     rest = scores - level - unit * amplitude * steepness * bowl
-                    white = np.linalg.solve(root, rest)
+                    white = np.linalg.solve(own, rest)
                     # Weak priors around the middle of each list decide while there are few results.
                     away = np.log([noise / 0.001, amplitude / 0.008, steepness / 2])
                     evidence = -0.5 * float(white @ white) - 0.5 * log_determinant - 0.2 * float(away @ away)
                     if evidence > best_evidence:
                         best_evidence = evidence
                         self.variance, self.steepness = (unit * amplitude) ** 2, unit * amplitude * steepness
-                        self._root, self._weights = root, np.linalg.solve(root.T, white)
+                        self._root, self._weights = root, np.linalg.solve(root.T, np.pad(white, (0, len(positions) - known)))
 
     def change(self, candidates: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation, [C] each, of score(candidate) - score(base); candidates float [C, A], base float [A]."""

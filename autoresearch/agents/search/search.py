@@ -9,6 +9,9 @@ Every proposal starts from the best train.py and changes one or two constants, o
 All memory is the view's history, read anew by each process: nothing is stored, a killed study goes on alike, and edits by
 hand or by other agents count as results too. A text is never proposed twice. What crashed counts as a bad result. The same
 seed and history give the same proposal. docs/design/search.md has the measurements behind these choices.
+
+Where several experiments train at once, what is under way counts as tried, and the model knows where it will soon know more: so
+the next proposal is another one (docs/design/workers.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +38,7 @@ EXPECTED = 6  # constants that an LLM is told the model's mind of
 CLIP = 6.0  # scores further above the best than this many median distances all look the same: bad
 
 Changes = dict[str, Value]
-Results = tuple[np.ndarray, np.ndarray, np.ndarray]  # positions float [N, A], scores float [N], codes int [N]
+Results = tuple[np.ndarray, np.ndarray, np.ndarray]  # positions float [N, A], scores float [M], codes int [N]: additive.py
 
 
 class Search:
@@ -49,7 +52,7 @@ class Search:
 
     def propose(self, view: View) -> Proposal:
         now, axes, rng = self._start(view)
-        if self.moves and len(view.history) % 2:
+        if self.moves and _begun(view) % 2:
             for move in view.moves:
                 known = self._apply(move, now, axes)
                 if known and not self.texts.holds(known) and not self.texts.knows(now, known):
@@ -62,7 +65,7 @@ class Search:
     def expects(self, view: View) -> list[Expected]:
         """What the model makes of single constants of the best, the most promising first. UsageError as `propose`."""
         now, axes, rng = self._start(view)
-        results = self._results(_relevant(view.history), now, axes, view.best_val_bpb)
+        results = self._results(_relevant(view.history), now, axes, view)
         singles = self._singles(now, axes, results, rng)
         if not singles:
             return []
@@ -73,7 +76,7 @@ class Search:
 
     def _start(self, view: View) -> tuple[Text, dict[str, Axis], np.random.Generator]:
         """(the best, what may be tried of it, this proposal's chance), with all that is new in the history taken in."""
-        self.texts.learn(view.history)
+        self.texts.learn(view.history, view.under_way)
         axes = space.axes(constants.read(view.train_py), self.texts.first_values)
         now = parsed(view.train_py)
         assert now is not None, "what can't be read has raised its UsageError two lines before"
@@ -87,7 +90,7 @@ class Search:
             raise UsageError(
                 "train.py has no constant for the search to change; bind one at the top (`DEPTH = 4  # layers [2..12]`)"
             )
-        return now, axes, np.random.default_rng([self.seed, len(view.history)])
+        return now, axes, np.random.default_rng([self.seed, _begun(view)])
 
     def _apply(self, move: Move, now: Text, axes: dict[str, Axis]) -> dict[str, Number]:
         """The move on top of the present values; empty when train.py lacks a constant or may not take the value."""
@@ -108,7 +111,7 @@ class Search:
 
     def _choose(self, view: View, now: Text, axes: dict[str, Axis], rng: np.random.Generator) -> tuple[Changes, str]:
         past = _relevant(view.history)
-        results = self._results(past, now, axes, view.best_val_bpb)
+        results = self._results(past, now, axes, view)
         singles = self._singles(now, axes, results, rng)
         if not singles:
             return self._anything(now, axes, rng), "all that was drawn was tried before: a random change"
@@ -136,18 +139,20 @@ class Search:
             if value != now.values[name] and not self.texts.knows(now, {name: value})
         ]
 
-    def _results(self, history: list[Past], now: Text, axes: dict[str, Axis], best_val_bpb: float | None) -> Results:
-        """Of the experiments that say something about values."""
-        texts = [parsed(past.train_py) for past in history]
-        rows = [(text, past.val_bpb) for text, past in zip(texts, history, strict=True) if text is not None]
-        rows = rows or [(now, 1.0 if best_val_bpb is None else best_val_bpb)]
-        positions = np.array([_positions(axes, now.values | text.values) for text, _ in rows])
+    def _results(self, history: list[Past], now: Text, axes: dict[str, Axis], view: View) -> Results:
+        """Of the experiments that say something about values, and of those that will."""
+        told = [past for past in view.under_way if past.val_bpb is not None]
+        rows = [(text, past.val_bpb) for past in (*history, *told) if (text := parsed(past.train_py))]
+        rows = rows or [(now, 1.0 if view.best_val_bpb is None else view.best_val_bpb)]
+        untold = [text for past in view.under_way if past.val_bpb is None and (text := parsed(past.train_py))]
+        texts = [*(text for text, _ in rows), *untold]
+        positions = np.array([_positions(axes, now.values | text.values) for text in texts])
         known = np.array([score for _, score in rows if score is not None] or [1.0])
         above = known - known.min()
         usual = float(np.median(above[above > 0])) if above.any() else 0.0
         limit = known.min() + max(CLIP * usual, 0.01 * abs(known.min()))
         scores = np.array([limit if score is None else min(score, limit) for _, score in rows])
-        codes = np.array([hash(text.code) for text, _ in rows])
+        codes = np.array([hash(text.code) for text in texts])
         return positions, scores, codes
 
     def _draw(
@@ -166,7 +171,7 @@ class Search:
         study = optuna.create_study(sampler=sampler)
         study.add_trials(
             optuna.trial.create_trial(params=_parameters(axes, row), distributions=spread, value=float(score))
-            for row, score in zip(positions, scores, strict=True)
+            for row, score in zip(positions, scores, strict=False)  # nobody knows what is under way
         )
         draws = [study.ask(spread).params for _ in range(DRAWS)]
         return {name: [axis.value(draw[name]) for draw in draws if axis.ordered or draw[name] >= 0] for name, axis in axes.items()}
@@ -184,6 +189,11 @@ class Search:
 
 def make(seed: int = 0) -> Search:
     return Search(seed)
+
+
+def _begun(view: View) -> int:
+    """How many proposals came before: it goes up with each, whether they are decided or not."""
+    return len(view.history) + len(view.under_way)
 
 
 def _relevant(history: tuple[Past, ...]) -> list[Past]:

@@ -35,6 +35,7 @@ class Selector:
     variable: str  # of the environment; its value is the device's index in what devices.py lists
     fixed: dict[str, str] = field(default_factory=dict)  # set beside it, so that an index means the same to all
     also: tuple[str, ...] = ()  # others by which a person takes devices by hand
+    ray: str | None = None  # what Ray calls such a device: it sets the variable for whom it gives one
 
 
 @dataclass(frozen=True)

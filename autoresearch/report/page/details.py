@@ -94,10 +94,11 @@ def _runs(one: Experiment) -> Iterator[dict[str, Any]]:
         measured = {name: value for name, value in run.quantities.items() if name not in _IN_COLUMNS and _is_finite(value)}
         yield {
             "k": run.k,
-            "seed": str(run.seed),
+            "seed": str(run.seed),  # it may have more digits than JavaScript's numbers
             "measured": measured,
+            **({} if run.worker is None else {"worker": run.worker}),
             **numbers,
-        }  # a seed may have more digits than JavaScript's numbers
+        }
 
 
 def _is_finite(value: object) -> bool:

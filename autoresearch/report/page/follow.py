@@ -25,7 +25,7 @@ class Follower:
 
     def _begin(self) -> None:
         self._ledger, self._is_another, self._count = follow.Follower(self._study.events), False, 0
-        self._state = State()
+        self._state, self._seen = State(), 0
         self._details = Details(self._study)
         self._rows: list[Row] = []
 
@@ -40,10 +40,18 @@ class Follower:
             is_new = before is not self._state
             if not is_new and known == (self._count, self._trouble, self._process):
                 return None
-            rows = [row(one, self._details.category(one)) for one in self._state.experiments]
-            changed = rows if is_new else [new for new in rows if self._rows[new["n"] : new["n"] + 1] != [new]]
-            self._rows = rows
+            changed = self._redraw()
             return self._head() | {"all": is_new, "experiments": changed}
+
+    def _redraw(self) -> list[Row]:
+        """The rows that events have changed, which are laid over the old ones."""
+        known, numbers = self._state.experiments, sorted(self._state.changed(self._seen))
+        self._seen = len(self._state.changes)
+        rows = [row(known[number], self._details.category(known[number])) for number in numbers if number < len(known)]
+        changed = [new for new in rows if self._rows[new["n"] : new["n"] + 1] != [new]]
+        for new in changed:
+            self._rows[new["n"] : new["n"] + 1] = [new]
+        return changed
 
     def whole(self) -> dict[str, Any]:
         """The whole table as of the last look."""

@@ -9,7 +9,7 @@
   const isLive = Boolean(study.live);
   let rows = [], selected = null, pointed = null, shown = BATCH, sorting = { key: "n", down: true };
   let chart = null, losses = null, pinned = [], home = null;
-  const details = new Map(), parts = new Map(), lines = new Map();
+  const details = new Map(), parts = new Map(), lines = new Map(), rebased = new Map(); // an experiment, and the one that it goes on as
 
   function make(name, text = "", style = "") {
     const element = document.createElement(name);
@@ -39,9 +39,12 @@
   function derive() {
     rows = study.experiments;
     let best = null;
+    rebased.clear();
     for (const row of rows) {
-      row.gain = best == null || row.bpb == null ? null : best - row.bpb;
+      const base = row.base == null ? best : rows[row.base].bpb;
+      row.gain = base == null || row.bpb == null ? null : base - row.bpb;
       if (isStep(row)) best = row.bpb;
+      if (row.from != null) rebased.set(row.from, row.n);
     }
   }
 
@@ -551,7 +554,7 @@
     $("d-title").textContent = `${row.n}. ${row.what}`;
     const outcome = make("b", row.outcome, row.outcome);
     $("d-score").replaceChildren(outcome, row.bpb == null ? "" : `, ${study.metric} ${score(row)} (${runs(row.scores)}${half(row) == null ? "; noise not measured" : "; 95 % interval"})`);
-    $("d-by").textContent = [`by ${row.agent}`, row.category && `edit: ${row.category}`, `commit ${row.commit}`, row.usd && `$${row.usd.toFixed(3)}`].filter(Boolean).join(" · ");
+    $("d-by").textContent = [`by ${row.agent}`, row.category && `edit: ${row.category}`, `commit ${row.commit}`, row.usd && `$${row.usd.toFixed(3)}`, ...placed(row)].filter(Boolean).join(" · ");
     drawPin();
     if (isNew) {
       for (const id of ["d-why", "d-diff", "d-reasoning", "d-log"]) $(id).replaceChildren();
@@ -568,8 +571,12 @@
     fillRuns(found.runs || []);
   }
 
+  function placed(row) { // among several workers' experiments
+    return [row.base != null && `an edit of experiment ${row.base}`, row.from != null && `experiment ${row.from} made again`, rebased.has(row.n) && `rebased as experiment ${rebased.get(row.n)}`];
+  }
+
   function fillRuns(all) {
-    const columns = [["k", "run"], ["seed", "seed"], ["val_bpb", study.metric], ["status", "status"], ["num_steps", "steps"], ["total_tokens", "tokens"], ["num_params", "parameters"], ["training_seconds", "training s", 1], ["startup_seconds", "start-up s", 1], ["mfu_percent", "MFU %", 2]]
+    const columns = [["k", "run"], ["worker", "worker"], ["seed", "seed"], ["val_bpb", study.metric], ["status", "status"], ["num_steps", "steps"], ["total_tokens", "tokens"], ["num_params", "parameters"], ["training_seconds", "training s", 1], ["startup_seconds", "start-up s", 1], ["mfu_percent", "MFU %", 2]]
       .filter(([key]) => all.some((run) => run[key] != null));
     const measured = [...new Set(all.flatMap((run) => Object.keys(run.measured || {})))];
     columns.push(...measured.map((name) => [name, name.replaceAll("_", " ")]));

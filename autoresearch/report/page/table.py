@@ -11,7 +11,9 @@ from typing import Any
 from autoresearch.hardware.planner import profiles
 from autoresearch.noise import student_t
 from autoresearch.paths import typed
+from autoresearch.report import words
 from autoresearch.report.summary import Summary, summarise
+from autoresearch.study.events import REBASED
 from autoresearch.study.state import Experiment, State
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
@@ -58,7 +60,8 @@ def head(study: Study, state: State, category: Categorise, now: str, process: in
 
 
 def row(one: Experiment, category: str | None) -> Row:
-    """An experiment in chart and table."""
+    """An experiment in chart and table. base, from: with several workers alone."""
+    of = {"base": one.base, "from": one.rebased_from}
     return {
         "n": one.number,
         "commit": one.commit[:10],
@@ -73,12 +76,14 @@ def row(one: Experiment, category: str | None) -> Row:
         "seconds": one.seconds and round(one.seconds, 1),
         "usd": one.cost_usd,
         "runs": len(one.results),
-    }
+    } | {name: number for name, number in of.items() if number is not None}
 
 
 def _standing(state: State, process: int | None) -> str:
     pending = state.pending
     if process is not None:
+        if len(state.under_way) > 1:
+            return f"running: {words.under_way(state)}"
         if pending is not None:
             return f"running: experiment {pending.number}, {one_line(pending.description, 100)}"
         return "running, and paused" if state.paused else "running"
@@ -169,7 +174,7 @@ def _categories(state: State, category: Categorise) -> list[Row]:
     found: dict[str, Row] = {}
     before = state.baseline
     for one in state.experiments[1:]:
-        if one.verdict is None:
+        if one.verdict is None or one.state == REBASED:
             continue
         name = category(one) or "n/a"
         entry = found.setdefault(name, {"category": name, "tried": 0, "kept": 0, "gain": 0.0})
