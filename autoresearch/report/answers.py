@@ -44,11 +44,11 @@ def results(study: Study, last: int | None = None) -> list[dict[str, Any]]:
 
 def show(study: Study, number: int) -> dict[str, Any]:
     """One experiment, with its ref, its diff against what it was made from, and the end of its last run's log."""
-    subject = experiment(study, number)
+    state = state_of(study)
+    subject, baseline = _numbered(state, number), state.experiments[0]
     with _stored(study, subject):
         patch = diff(study.folder, subject.parent, subject.commit) if subject.parent else ""
     tail = log_tail(study.runs / subject.runs[-1].folder / "log.txt") if subject.runs else ""
-    baseline = experiment(study, 0)
     startup = {"startup_seconds": subject.startup_seconds, "baseline_startup_seconds": baseline.startup_seconds}
     words = {"diff": harmless(patch, stand_in=HIDDEN), "log_tail": harmless(without_colours(tail))}
     return record(subject) | startup | {"ref": ref(study, number)} | words
@@ -153,7 +153,11 @@ def tried(study: Study, subject: Experiment) -> dict[str, Any]:
 
 
 def experiment(study: Study, number: int) -> Experiment:
-    experiments = state_of(study).experiments
+    return _numbered(state_of(study), number)
+
+
+def _numbered(state: State, number: int) -> Experiment:
+    experiments = state.experiments
     if not 0 <= number < len(experiments):
         known = f"there are 0 to {len(experiments) - 1}" if experiments else "there is none yet"
         raise UsageError(f"no experiment {number}: {known}; `autoresearch results` lists them")
