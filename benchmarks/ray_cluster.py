@@ -104,7 +104,7 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
     rng, study, killed = random.Random(seed), Study(folder, train_seconds=2.0, step_seconds=0.5), Counter()
     cluster = Cluster(folder / "0", PORT)
     nodes = [cluster.add(2), cluster.add(2)]
-    clusters, starts, begun = 1, 0, time.monotonic()
+    clusters, starts, after, begun = 1, 0, 0, time.monotonic()
     night: subprocess.Popen | None = None
     while sum(killed.values()) < wanted:
         if night is None or night.poll() is not None:
@@ -112,7 +112,7 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
             words = ["--workers", "ray", "--address", f"127.0.0.1:{PORT}"]
             with open(folder / "out", "a", encoding="utf-8") as log:
                 night = subprocess.Popen(study.command(*words), env=study.environment, stdout=log, stderr=log)
-        if not wait_for_work(study, night):
+        if not wait_for_work(study, night, after):
             continue
         time.sleep(rng.uniform(0, 4))
         what = rng.choices(["worker", "node", "head", "loop", "ray process"], [60, 15, 5, 10, 10])[0]
@@ -136,11 +136,12 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
             night.wait()
             assert not psutil.wait_procs(family, timeout=60)[1], "something outlived the process that decides"
         else:
-            found = [one for one in psutil.Process(night.pid).children() if "ray_driver" in " ".join(one.cmdline())]
+            found = [one for one in psutil.Process(night.pid).children() if "ray_driver" in words_of(one)]
             if not found:
                 continue
             end(found[0])
         killed[what] += 1
+        after = len(study.events)
         check(study)
         print(time.strftime("%H:%M:%S"), sum(killed.values()), what, flush=True)
     night.send_signal(signal.SIGINT)
@@ -151,18 +152,26 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
     return {"kills": sum(killed.values()), "of": dict(killed), "seed": seed, "starts": starts, "seconds": seconds} | found
 
 
-def wait_for_work(study: Study, night: subprocess.Popen) -> bool:
-    """Until something is under way again."""
+def wait_for_work(study: Study, night: subprocess.Popen, after: int) -> bool:
+    """Until something is under way that began after so many events."""
     end_time = time.monotonic() + 240
     while time.monotonic() < end_time and night.poll() is None:
         try:
-            if State.from_events(study.events).under_way:
+            events = study.events
+            if any(one["event"] == "begin" for one in events[after:]) and State.from_events(events).under_way:
                 return True
         except Exception:
             pass  # it is just being written
         time.sleep(0.5)
     assert night.poll() is not None, "nothing began within 240 s"
     return False
+
+
+def words_of(one: psutil.Process) -> str:
+    try:
+        return " ".join(one.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def end(one: psutil.Process) -> None:

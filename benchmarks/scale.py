@@ -9,9 +9,11 @@ training. Times are the least of --times; exponents are of the last two sizes. W
 """
 
 import argparse
+import heapq
 import json
 import math
 import os
+import random
 import re
 import resource
 import statistics
@@ -30,6 +32,7 @@ from autoresearch.agents.mix import Agents
 from autoresearch.agents.search.search import Search
 from autoresearch.commands.bars import bars
 from autoresearch.hardware.devices import detect
+from autoresearch.hardware.planner import model
 from autoresearch.loop import begin, loop
 from autoresearch.loop.next_step import next_step
 from autoresearch.measure.summary import RunResult
@@ -375,17 +378,74 @@ def exponents(rows: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
+# ------------------------------------------------------------------------------------------------------------------ simulated
+
+WORKERS = (1, 10, 100, 1000, 3000, 10_000)
+RUN_SECONDS = 330.0  # a training of 300 s, its start-up and its score (upstream: 325.9)
+RUNS = 1.6  # trainings an experiment: README, 11 an hour are 6 to 8 experiments
+KEEPS = 1 / KEEP_EVERY
+RUN_LINES, OWN_LINES = 4, 2  # of the ledger: two checks of the speed, begin, run; start, verdict
+LINE_BYTES, FILE_BYTES = 425, 130_000  # measured: of a line; of what stays of a run, whose curve has 4 lines a second
+CHECKPOINTS = {"cpu": (4, 256, 4096, 512), "h100": (8, 512, 8192, 2048)}  # profile: depth, width, vocabulary, rows' length
+
+
+def simulated(costs: dict[str, float], workers: int, experiments: int = 20_000, seed: int = 1) -> dict[str, float]:
+    """A day in which every worker waits for the one process that proposes, writes and decides; first come, first served.
+
+    costs: seconds of that process: `propose` (0: others do it) and `own`, all else of an experiment. Trainings vary by a tenth.
+    """
+    rng, served = random.Random(seed), costs["propose"] + costs["own"]
+    ready = [rng.uniform(0, RUN_SECONDS) for _ in range(workers)]
+    heapq.heapify(ready)
+    free = waited = 0.0
+    for _ in range(experiments):
+        asked = heapq.heappop(ready)
+        free = max(free, asked) + served
+        waited += free - asked
+        runs = 1 + (rng.random() < RUNS % 1) + int(RUNS - 1)
+        heapq.heappush(ready, free + sum(rng.gauss(RUN_SECONDS, 0.1 * RUN_SECONDS) for _ in range(runs)))
+    rate = experiments / free
+    return {
+        "workers": workers, "experiments a second": rate, "events a second": rate * (OWN_LINES + RUN_LINES * RUNS),
+        "writer busy": rate * served, "workers idle": waited / (waited + experiments * RUNS * RUN_SECONDS),
+        "days to 1,000,000": 1e6 / rate / 86_400,
+    }  # fmt: skip
+
+
+def forecast(costs: dict[str, float]) -> dict[str, object]:
+    """The simulations, and what 1,000,000 experiments leave behind."""
+    tables = {}
+    for name, (depth, width, vocabulary, length) in CHECKPOINTS.items():
+        sizes = model.Sizes(depth, width, 128, 1, 4, "L", 0.5, length, vocabulary, 1, 1)
+        tables[name] = 4 * model.num_params(sizes)  # float32
+    lone = [simulated(costs | {"propose": 0.0}, workers) for workers in WORKERS]
+    most = lone[-1]["experiments a second"]
+    return {
+        "one process proposes and writes": [simulated(costs, workers) for workers in WORKERS],
+        "others propose": lone,
+        "ledger bytes": 1e6 * LINE_BYTES * (OWN_LINES + RUN_LINES * RUNS),
+        "run folders bytes": 1e6 * RUNS * FILE_BYTES,
+        "checkpoint bytes": tables,
+        "bytes a second of 10,000 workers, every checkpoint sent": {name: most * RUNS * size for name, size in tables.items()},
+        "bytes a second of 10,000 workers, two sent at a keep": {name: most * KEEPS * 2 * size for name, size in tables.items()},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--simulate", nargs=2, type=float, metavar=("PROPOSE", "OWN"), help="seconds of the one process")
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.part:
         found = PARTS[chosen.part[0]](workspace.load(Path(chosen.part[1])))
         print(json.dumps(found | {f"{chosen.part[0]}, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        return
+    if chosen.simulate:
+        print(json.dumps(forecast(dict(zip(("propose", "own"), chosen.simulate, strict=True))), indent=1))
         return
     rows = []
     with tempfile.TemporaryDirectory() as temporary:

@@ -48,13 +48,17 @@ class Cluster:
     def actors(self, node: int) -> list[psutil.Process]:
         """The processes of workers there."""
         found = []
-        for one in psutil.process_iter():
+        for one in psutil.Process(self._process.pid).children(recursive=True):
             try:
-                if "ray::Seat" in " ".join(one.cmdline()) and one.environ().get("AUTORESEARCH_CACHE_DIR") == str(self.cache(node)):
+                raylet = one.parent()  # a worker's own environment is no more to be read: Ray writes its title there
+                if "ray::Seat" in " ".join(one.cmdline()) and raylet and self._is_of(raylet, node):
                     found.append(one)
             except psutil.Error:
                 continue
         return found
+
+    def _is_of(self, process: psutil.Process, node: int) -> bool:
+        return process.environ().get("AUTORESEARCH_CACHE_DIR") == str(self.cache(node))
 
     def close(self) -> None:
         """All of it, at once."""

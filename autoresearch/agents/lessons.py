@@ -59,7 +59,7 @@ class Lessons:
     def text(self, history: Sequence[Past], metric: Metric = VAL_BPB) -> str:
         """As the function `text`."""
         known = len(self._past)
-        if list(history[:known]) != self._past:  # identities first: a hundred thousand take a millisecond
+        if list(history[:known]) != self._past:  # identities first: a hundred thousand take milliseconds
             self._forget()
             known = 0
         for outcome in judged(history[known:], self._best):

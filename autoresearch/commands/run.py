@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CHOOSING = "looking for an agent"
 AGENT_OPTIONS = (
     "agent", "model", "base_url", "max_cost", "max_tokens_per_experiment", "context", "agent_command", "command_env", "agent_fence",
-    "mix", "notify",
+    "mix", "notify", "workers", "address",
 )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def program(command: str | None) -> list[str] | None:
 
 
 def agent_words(context: click.Context) -> str:
-    """The options of this call that say who proposes and who is told, to be typed again: another may cost money."""
+    """The options of this call that say who proposes, who is told and who trains, to be typed again: another may cost money."""
     from click.core import ParameterSource
 
     from autoresearch.paths import typed

@@ -47,13 +47,13 @@ def show(study: Study, number: int) -> dict[str, Any]:
 
     rebased_as: as which experiment its edit was made again on another best.
     """
-    experiments = state_of(study).experiments
-    subject = _one(experiments, number)
+    state = state_of(study)
+    subject, baseline = _numbered(state, number), state.experiments[0]
     with _stored(study, subject):
         patch = diff(study.folder, subject.parent, subject.commit) if subject.parent else ""
     tail = log_tail(study.runs / subject.runs[-1].folder / "log.txt") if subject.runs else ""
-    startup = {"startup_seconds": subject.startup_seconds, "baseline_startup_seconds": experiments[0].startup_seconds}
-    later = {"rebased_as": next((one.number for one in experiments[number:] if one.rebased_from == number), None)}
+    startup = {"startup_seconds": subject.startup_seconds, "baseline_startup_seconds": baseline.startup_seconds}
+    later = {"rebased_as": next((one.number for one in state.experiments[number:] if one.rebased_from == number), None)}
     words = {"diff": harmless(patch, stand_in=HIDDEN), "log_tail": harmless(without_colours(tail))}
     return record(subject) | startup | later | {"ref": ref(study, number)} | words
 
@@ -170,10 +170,11 @@ def tried(study: Study, subject: Experiment) -> dict[str, Any]:
 
 
 def experiment(study: Study, number: int) -> Experiment:
-    return _one(state_of(study).experiments, number)
+    return _numbered(state_of(study), number)
 
 
-def _one(experiments: list[Experiment], number: int) -> Experiment:
+def _numbered(state: State, number: int) -> Experiment:
+    experiments = state.experiments
     if not 0 <= number < len(experiments):
         known = f"there are 0 to {len(experiments) - 1}" if experiments else "there is none yet"
         raise UsageError(f"no experiment {number}: {known}; `autoresearch results` lists them")

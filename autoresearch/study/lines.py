@@ -16,7 +16,7 @@ from autoresearch.errors import StoredStateError
 from autoresearch.paths import typed
 
 LONGEST_LINE_BYTES = 32 << 20  # of a line that is read; earlier versions cut no reason, and one may have 20 MB
-LARGEST_BYTES = 1 << 30  # of a ledger that is read: a thousand times the largest that was seen
+LARGEST_BYTES = 4 << 30  # of a ledger that is read: a million experiments (docs/design/scale.md)
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 

@@ -101,6 +101,6 @@ def _verdict(state: "State", event: events.Verdict) -> str | None:
 def _of_a_run(state: "State", n: int, k: int) -> str | None:
     """Of what is said of a run that was made."""
     wrong = _known(state, n)
-    if wrong is None and k > len(state.experiments[n].runs):
+    if wrong is None and all(run.k != k for run in state.experiments[n].runs):  # of several workers' an earlier one may be lost
         wrong = f"experiment {n} has no run {k}"
     return wrong

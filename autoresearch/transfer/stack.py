@@ -186,8 +186,8 @@ def _merged(before: str, after: str, onto: str, there: Mapping[str, Constant]) -
     """The code of an edit, without its changed constants, on another text."""
     if before == after:
         return onto
-    own = {name: constants.read(before).keys() & constants.read(after).keys() & {name} for name in there}
-    shared = {name: there[name].value for name in there if own[name]}
+    names = constants.read(before).keys() & constants.read(after).keys() & there.keys()
+    shared = {name: there[name].value for name in names}
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
         repo = pygit2.init_repository(folder, bare=True)
         made = merged(repo, _written(before, shared), _written(after, shared), onto)

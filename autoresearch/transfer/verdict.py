@@ -53,17 +53,10 @@ def judge(small: float | None, val: Measured | None, test: Measured | None, metr
     if any(side.interval is None for _, side in sides):
         return Judgement("not known", f"it gains {told}, and the noise was not measured")
     if all(side.is_gain for _, side in sides):
-        if half is not None and val.gain < half:
-            return Judgement("holds in part", f"it gains {told}; that is {_of(val.gain, small)} of {metric.amount(small or 0.0)}")
-        share = f"; that is {_of(val.gain, small)} of the gain at the first size" if half is not None else ""
-        return Judgement("holds", f"it gains {told}{share}")
+        share = f"; that is {100 * val.gain / small:.0f} % of the gain at the first size" if small and half is not None else ""
+        return Judgement("holds" if half is None or val.gain >= half else "holds in part", f"it gains {told}{share}")
     short = [name for name, side in sides if side.interval and side.interval[1] < (0.0 if half is None else half)]
     if short:
         bound = "any gain" if half is None else f"half of the {metric.amount(small or 0.0)} that it gained at the first size"
         return Judgement("does not hold", f"it gains {told}; on {' and '.join(short)} {bound} can be ruled out")
     return Judgement("not known", f"it gains {told}; that may be chance, and it may be most of the gain: `--seeds` with more tells")
-
-
-def _of(gain: float, small: float | None) -> str:
-    assert small, "a share is of something"
-    return f"{100 * gain / small:.0f} %"

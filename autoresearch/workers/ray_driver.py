@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import autoresearch
@@ -45,6 +45,7 @@ OWN_STORE_BYTES = 256 << 20  # of a Ray of our own: files go through it in piece
 def main() -> None:
     """Told first the address, HOST:PORT, or None for a Ray of our own on this machine; then a Call."""
     words, say = lines()
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, where Ray tells what its nodes print
     address = pickle.load(words)
     try:
         say(Joined(_join(address)))
@@ -146,6 +147,8 @@ class _Driver:
             except GetTimeoutError:
                 if time.monotonic() >= end:
                     raise _LeftOut(f"it started no Python within {SIGHT_SECONDS:.0f} s") from None
+            except TaskUnschedulableError:
+                raise _LeftOut("it has left again") from None
             except RayTaskError as error:
                 raise _LeftOut(_first(error.cause)) from None
             except RayError as error:

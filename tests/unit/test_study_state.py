@@ -39,6 +39,18 @@ def test_the_best_measured_again_is_reported_by_those_runs():
     assert state.runs_again is state.best and running(state) == "the best, experiment 1, runs again (run 2, seed 9)"
 
 
+def test_what_is_said_of_a_run_has_its_place_though_an_earlier_one_was_lost():
+    first, second = ({"n": 0, "k": k, "seed": k, "folder": f"0-{k}"} for k in (1, 2))
+    start = later(study([])[:1], {"event": "workers", "count": 2}, study([])[1])
+    start = later(
+        start, *({"event": "begin", **one} for one in (first, second)), {"event": "lost", "n": 0, "k": 1, "reason": "killed"}
+    )
+    state = State.from_events(later(start, {"event": "run", **second, "status": "ok", "val_bpb": 0.8}))
+    assert state.apply({"seq": 8, "time": start[0]["time"], "event": "tested", "n": 0, "k": 2, "test_bpb": 0.8})
+    assert not state.apply({"seq": 9, "time": start[0]["time"], "event": "tested", "n": 0, "k": 1, "test_bpb": 0.8})
+    assert state.experiments[0].tests == {2: 0.8}
+
+
 def test_what_runs_is_known_until_its_verdict():
     events = study([0.79])
     state = State.from_events(events[:-1])

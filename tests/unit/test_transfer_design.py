@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from autoresearch.measure.summary import RunResult
 from autoresearch.metric import VAL_BPB
-from autoresearch.study.state import Experiment, Run, State
+from autoresearch.study.state import State
 from autoresearch.transfer import design, night
 from autoresearch.transfer.stack import Edit, NotApplied, Stack, apply
 from autoresearch.transfer.verdict import Measured, judge
@@ -184,21 +183,40 @@ def test_the_words_of_a_verdict(val, test, word):
     assert judge(0.01, val, test, VAL_BPB).word == word
 
 
-def test_what_is_left_to_be_trained():
+def ledger(*events):
+    time = "2026-01-02T20:00:00.000+00:00"
+    state = State.from_events([{"seq": seq, "time": time} | event for seq, event in enumerate(events, 1)])
+    assert not state.skipped, state.skipped
+    return state
+
+
+def start(n):
+    words = dict.fromkeys(("description", "reasoning"), "") | {"agent": "transfer", "parent": None, "cost_usd": None}
+    return {"event": "start", "n": n, "commit": f"c{n}", "blob": f"b{n}", "key": f"k{n}"} | words
+
+
+def run(n, k):
+    own = {"n": n, "k": k, "folder": f"{n:04d}-{k}", "seed": 10 * n + k}
+    return [{"event": "begin"} | own, {"event": "run", "status": "ok", "val_bpb": 4.0} | own]
+
+
+def verdict(n, word, state, scores=1):
+    own = {"n": n, "commit": f"c{n}", "reason": None, "val_bpb": 4.0, "scores": [4.0] * scores}
+    return {"event": "verdict", "verdict": word, "state": state} | own
+
+
+def test_what_is_left_to_be_trained_and_what_comes_next():
     rows = design.rows(2)
     assert (night.trainings(None, 3, None), night.trainings(None, 3, rows)) == (6, 6 + 8 + 3)
-    base, stack = (Experiment(k, "c", None, "b", "k", "", "", "transfer", None, started="") for k in range(2))
-    base.runs, base.verdict, base.state = (
-        [Run(k, k, "f", result=RunResult("ok", k, val_bpb=4.0)) for k in (1, 2)],
-        "keep",
-        "baseline",
-    )
-    state = State(experiments=[base, stack], best=base)
-    assert night.trainings(state, 3, None) == 4 and night.next_step(state, 3, None) == night.Train(1)
-    stack.runs = base.runs[:]
-    assert night.trainings(state, 3, None) == 2 and night.next_step(state, 3, None) == night.Train(0)
-    stack.verdict, stack.state = "discard", "discard"
+    begun = [start(0), *run(0, 1), verdict(0, "keep", "baseline"), start(1)]
+    state = ledger(*begun)
+    assert night.trainings(state, 3, None) == 5 and night.next_step(state, 3, None) == night.Train(1)
+    state = ledger(*begun, *run(1, 1))
+    assert night.trainings(state, 3, None) == 4 and night.next_step(state, 3, None) == night.Train(0)
+    runs = [event for n, k in ((1, 1), (0, 2), (1, 2), (0, 3), (1, 3)) for event in run(n, k)]
+    assert night.next_step(ledger(*begun, *runs), 3, None) == night.Judge(1)
+    state = ledger(*begun, *runs, verdict(1, "discard", "discard", 3))
     assert (night.trainings(state, 3, None), night.trainings(state, 3, rows)) == (0, 11)
     assert night.next_step(state, 3, None) is None and night.next_step(state, 3, rows) == night.Begin(2)
-    stack.state = "oom"
+    state = ledger(*begun, verdict(1, "crash", "oom", 0) | {"val_bpb": None})
     assert night.trainings(state, 3, rows) == 0 and night.next_step(state, 3, rows) is None
