@@ -69,13 +69,13 @@ def seconds_of(event: dict) -> float:
     return datetime.fromisoformat(event["time"]).timestamp()
 
 
-def speed(workers: int, folder: Path, experiments: int, train_seconds: float, seed: int) -> dict:
+def speed(workers: int, folder: Path, hours: float, train_seconds: float, seed: int) -> dict:
     study = Study(folder, train_seconds, step_seconds=1.0, seed=seed)
     cluster = Cluster(folder)
     for _ in range(max(1, workers // 2)):
         cluster.add(min(workers, 2))
     before = time.monotonic()
-    words = ["--workers", "ray", "--address", cluster.address, "--experiments", str(experiments)]
+    words = ["--workers", "ray", "--address", cluster.address, "--hours", str(hours)]
     logged(study.command(*words), study.environment, folder / "out")
     wall = time.monotonic() - before
     cluster.close()
@@ -242,9 +242,8 @@ def main() -> None:
     kind, *rest = sys.argv[1:]
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     if kind == "speed":
-        seed, experiments, train_seconds = 1337, 30, 20.0
         for workers in map(int, rest):
-            note("speed", speed(workers, folder / str(workers), experiments, train_seconds, seed))
+            note("speed", speed(workers, folder / str(workers), hours=0.17, train_seconds=20.0, seed=1337))
     else:
         note(kind, kills(int(rest[0]), folder) if kind == "kills" else cpu(folder))
     shutil.rmtree(folder)

@@ -31,7 +31,7 @@ from autoresearch.workers import ray_node
 from autoresearch.workers.process import lines
 from autoresearch.workers.ray_node import Seat, Sight
 from autoresearch.workers.ray_words import Call, Heard, Joined, Looked, Unreachable
-from autoresearch.workers.work import LAST, Done, Failed, Gone, Note, Order, Said
+from autoresearch.workers.work import LAST, Done, Failed, Gone, Note, Order, Refused, Said
 
 LOOK_SECONDS = 5.0  # between two looks at which nodes there are
 HEAD_SECONDS = 20.0  # chosen: a head that does not answer for so long is gone
@@ -150,7 +150,7 @@ class _Driver:
             except TaskUnschedulableError:
                 raise _LeftOut("it has left again") from None
             except RayTaskError as error:
-                raise _LeftOut(_first(error.cause)) from None
+                raise _LeftOut(_first(error.cause or error)) from None
             except RayError as error:
                 raise _LeftOut(_missing(error)) from None
             finally:
@@ -217,44 +217,41 @@ class _Seat:
         self._driver.say(Heard(self.number, self._address, self.node == self._driver.home, said))
 
     def _hear(self) -> None:
-        heard = deaths = 0
-        gone: Gone | None = None
-        while gone is None:
-            try:
-                instance, said = ray.get(self.actor.news.remote(self._instance, heard))
-            except RayActorError as error:
-                gone = Gone(f"its actor on {self._address} has ended ({_first(error)})")
-                break
-            except RayError as error:
-                gone = Gone(f"on {self._address}: {_missing(error)}", for_good=True)
-                break
-            if instance != self._instance:
-                if self._instance is not None:
-                    deaths += 1
-                    why = f"its process on {self._address} was ended"
-                    if deaths >= DEATHS:
-                        gone = Gone(f"{why}, {deaths} times in a row", for_good=True)
-                        break
-                    self._say(Gone(why))
-                self._instance, heard = instance, 0
-            for word in said[:]:
-                if isinstance(word, LAST):
-                    deaths = 0
-                    word = self._with_files(word)
-                if isinstance(word, Gone):
-                    gone = Gone(f"on {self._address}: {word.reason}", word.for_good)
-                else:
-                    self._say(word)
-                heard += 1
+        gone = self._until_gone()
         self.kill()
         self._say(gone)
         self.is_over = True
 
-    def _with_files(self, word: Any) -> Said:
+    def _until_gone(self) -> Gone:
+        """Pass on what the worker says, across the restarts that Ray makes."""
+        heard = deaths = 0
+        while True:
+            try:
+                instance, said = ray.get(self.actor.news.remote(self._instance, heard))
+            except RayActorError as error:
+                return Gone(f"its actor on {self._address} has ended ({_first(error)})")
+            except RayError as error:
+                return Gone(f"on {self._address}: {_missing(error)}", for_good=True)
+            if self._instance not in (None, instance):
+                deaths += 1
+                why = f"its process on {self._address} was ended"
+                if deaths >= DEATHS:
+                    return Gone(f"{why}, {deaths} times in a row", for_good=True)
+                self._say(Gone(why))
+            if instance != self._instance:
+                self._instance, heard = instance, 0
+            for word in said:
+                if isinstance(word, Gone):
+                    return Gone(f"on {self._address}: {word.reason}", word.for_good)
+                deaths = 0 if isinstance(word, LAST) else deaths
+                self._say(self._with_files(word) if isinstance(word, Done | Refused) else word)
+                heard += 1
+
+    def _with_files(self, word: Done | Refused) -> Said:
         """The run's files are here before its last word is."""
         order = self._orders.get(word.id)
-        if order is None or isinstance(word, Failed):
-            return word  # type: ignore[no-any-return]
+        if order is None:
+            return word
         folder = self._driver.call.runs / order.folder
         try:
             self._fetch(order.folder, folder)
@@ -264,7 +261,7 @@ class _Seat:
                     raise RunFailed("", "its losses are others")
         except (RayError, OSError, RunFailed) as error:
             return Failed(word.id, f"its files did not come back from {self._address} as they were ({_first(error)})")
-        return word  # type: ignore[no-any-return]
+        return word
 
     def _fetch(self, name: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from autoresearch.workers import crews
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = pytest.mark.slow
 
-EDITS = [studies.BETTER, studies.WORSE, {"MLP_RATIO": 3}, {"SOFTCAP": 20.0}]
+EDITS = [studies.BETTER, {"MLP_RATIO": 3}, {"SOFTCAP": 20.0}]
 # What else such a node is like: it plays another device.
 OTHER = {"AUTORESEARCH_NULL_DEVICES": '[{"index": 0, "id": "x", "name": "Another 9000"}]'}
 
