@@ -206,11 +206,13 @@ def check(study: Study) -> dict:
 def cpu(folder: Path) -> dict:
     """Two workers with a core each, of which two raylets have one."""
     folder.mkdir(parents=True, exist_ok=True)
-    home = os.environ | {"AUTORESEARCH_CACHE_DIR": str(folder / "home")}
+    quick = {"AUTORESEARCH_COMPILE": "off"}  # a compiler takes minutes beside others, and has no part in this
+    home = os.environ | quick | {"AUTORESEARCH_CACHE_DIR": str(folder / "home")}
     cluster, workspace = Cluster(folder), folder / "study"
-    cluster.add(2)
+    cluster.add(2, **quick)
     words = ["run", "--workspace", str(workspace), "--agent", "search", "--on-battery", "--json"]
-    new = ["--backend", "cpu", "--corpus", "stdlib", "--autotune", "off", "--train-seconds", "10", "--decide", "strict"]
+    profile = Path(__file__).parents[1] / "autoresearch" / "commands" / "demo.toml"
+    new = ["--backend", "cpu", "--corpus", "stdlib", "--profile", str(profile), "--train-seconds", "10", "--decide", "strict"]
     command = [sys.executable, "-m", "autoresearch.cli", *words]
     first = [*command, *new, "--workers", "2", "--experiments", "0"]  # a study whose runs have a core each
     logged(first, home, folder / "out0")
