@@ -54,7 +54,7 @@ def next_step(state: State, number: int, rule: Rule, limits: Constraints = NONE)
         return SKIP
     if failed := _failed(subject):
         return failed
-    scores = [result.val_bpb for result in subject.results if result.val_bpb is not None]
+    scores = [result.val_bpb for result in subject.settled if result.val_bpb is not None]
     if subject.base is not None and state.best is not None and subject.base != state.best.number:
         return _of_another_base(state, subject, state.experiments[subject.base], state.best, rule, scores)
     if not scores:

@@ -9,6 +9,7 @@ that are under way, so whatever is killed, the same commits run again.
 Audits need the study's own machine and weights: they are made here, in the place of a worker of this machine that is free.
 """
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -125,14 +126,20 @@ class Together:
             case Ready():
                 self._ready(worker, self._jobs[worker])
             case Refused():
-                self._refused(self._jobs.pop(worker), word)
+                self._refused(self._left(worker), word)
             case Done():
-                self._finished(self._jobs.pop(worker), word)
+                self._finished(self._left(worker), word)
             case Ended():
-                self._return(self._jobs.pop(worker))
+                self._return(self._left(worker))
             case Failed():
-                job = self._jobs.pop(worker)
-                self._failed(worker, job, word.reason)
+                self._failed(worker, self._left(worker), word.reason)
+
+    def _left(self, worker: int) -> Job:
+        """What a worker was at and is no more: its folder is nobody's now."""
+        job = self._jobs.pop(worker)
+        self.session.in_use.discard(job.order.folder)
+        self._say_checked()
+        return job
 
     def _follow(self, job: Job, progress: Progress) -> None:
         job.progress = progress
@@ -160,7 +167,6 @@ class Together:
             return self._unwant(worker, job)
         job.number = start(session, proposal, None, job.base)
         job.proposal = None
-        session.checked.discard(job.order.folder)
         self._say_checked()
         self.proposer.accepted(proposal)
         if self._is_of_another_base(session.state.experiments[job.number]):
@@ -188,8 +194,6 @@ class Together:
     def _refused(self, job: Job, word: Refused) -> None:
         session, proposal, failure = self.session, job.proposal, RunFailed(word.kind, word.reason)
         assert proposal is not None, "a run that does not wait has a result"
-        session.checked.discard(job.order.folder)
-        self._say_checked()
         if not job.is_wanted:
             return
         if session.lost_its_room(session.study.runs / job.order.folder):
@@ -222,6 +226,8 @@ class Together:
             session.machine_failures = 0
 
     def _failed(self, worker: int, job: Job, reason: str) -> None:
+        if not job.is_wanted:
+            return
         self._lost(job, reason)
         self._rests[worker] = time.monotonic() + ENVIRONMENT_WAIT_SECONDS
         self._note_failure(reason)
@@ -238,8 +244,8 @@ class Together:
     def _lose(self, worker: int, word: Gone) -> None:
         session = self.session
         self._here.pop(worker, None)
-        if job := self._jobs.pop(worker, None):
-            self._lost(job, f"worker {worker} is gone: {word.reason}; the same commit runs again")
+        if worker in self._jobs:
+            self._lost(self._left(worker), f"worker {worker} is gone: {word.reason}; the same commit runs again")
         if not word.for_good:
             return session.note(f"worker {worker} is started again as soon as it can be: {word.reason}")
         self._gone.add(worker)
@@ -254,11 +260,8 @@ class Together:
 
     def _return(self, job: Job) -> None:
         """A proposal whose check came to no end is checked again."""
-        if (proposal := job.proposal) is not None:
-            self.session.checked.discard(job.order.folder)
-            self._say_checked()
-            if job.is_wanted:
-                self._returned.append((proposal, job.base or 0))
+        if job.proposal is not None and job.is_wanted:
+            self._returned.append((job.proposal, job.base or 0))
 
     def _unwant(self, worker: int, job: Job, reason: str | None = None) -> None:
         """End a worker's job. reason: of the loss of a run that the ledger knows."""
@@ -383,15 +386,14 @@ class Together:
         if self.session.state.best is None:
             needed = decide.BASELINE_RUNS[self.session.study.decide]
             return (max(needed, min(self.crew.count, MOST_BASELINE_RUNS)) if needed > 1 else needed) - known
-        return max(1, decide.LEAST_RUNS - known)
+        return max(1, decide.LEAST_RUNS - known) if known else 1
 
     def _run_again(self, worker: int, number: int) -> None:
         session = self.session
         subject = session.state.experiments[number]
         session.wait_for_room()
         self._also[number] -= self._also[number] > 0
-        folder = session.run_folder(number, subject.next_k)
-        job = self._job(session.store.text(subject.commit), folder.name, False, number)
+        job = self._job(session.store.text(subject.commit), False, number)
         job.k = subject.next_k
         self._begin(worker, job)
         self._jobs[worker] = job
@@ -407,10 +409,8 @@ class Together:
             return False
         session.wait_for_room()
         session.show_check(len(session.state.experiments), proposal.description)
-        folder = session.empty_folder(self._check_name())
-        job = self._job(proposal.train_py, folder.name, True)
+        job = self._job(proposal.train_py, True)
         job.proposal, job.base = proposal, base
-        session.checked.add(folder.name)
         self._jobs[worker] = job
         self._say_checked()
         self.crew.order(worker, job.order)
@@ -438,15 +438,11 @@ class Together:
         """It ends the study when nothing is under way any more."""
         self._over = Ending(str(error), error.exit_status)
 
-    def _check_name(self) -> str:
-        """Of a folder: the number that it may have is not known yet."""
-        self._orders += 1
-        while (self.session.study.runs / (name := f"w{self._orders:06d}")).exists():
-            self._orders += 1
-        return name
-
-    def _job(self, text: str, folder: str, waits: bool, number: int | None = None) -> Job:
+    def _job(self, text: str, waits: bool, number: int | None = None) -> Job:
+        """Its folder's name tells nothing and can't be guessed: what trains beside it could ask for its files' sizes."""
         session, setup = self.session, self.session.setup
+        folder = session.empty_folder(secrets.token_hex(16)).name
+        session.in_use.add(folder)
         self._orders += 1
         seed = session.state.next_seed(but=[job.order.seed for job in self._jobs.values()])
         early = runs.futility(session) if waits else None

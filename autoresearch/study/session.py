@@ -87,7 +87,7 @@ class Session:
         self._heavy = {folder.name for folder in study.runs.glob("*/")}  # run folders that may hold more than what stays of a run
         self._conditions: Conditions | None = None  # at the last look
         self.scored_here: set[str] = set()  # folders of the runs that this process has made
-        self.checked: set[str] = set()  # folders of first runs that are no experiments yet
+        self.in_use: set[str] = set()  # folders that several workers are at
         self.tick: Callable[[], None] = lambda: None  # what else is to be done a few times a second while something runs
         self.begun: Begun | None = None  # the process of the next run, where one waits already
         self.machine_failures = 0  # in a row, of what was tried again
@@ -321,7 +321,7 @@ class Session:
         best = self.state.best
         needed = {run.folder for run in best.weighty} if best else set()
         needed |= {run.folder for pending in self.state.open for run in pending.runs}
-        needed |= {run.folder for run in self.state.under_way.values()} | self.checked
+        needed |= {run.folder for run in self.state.under_way.values()} | self.in_use
         for name in self._heavy - needed:
             folder = self.study.runs / name
             for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():

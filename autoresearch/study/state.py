@@ -174,6 +174,16 @@ class Experiment(Scored):
         return [run.result for run in self.runs if run.result is not None]
 
     @property
+    def settled(self) -> list[RunResult]:
+        """Those before the first run that has none yet. What decides is asked in the order of the runs, and not of their ends: a
+        train.py could see to it that a lucky one ends first.
+        """
+        before = itertools.takewhile(lambda numbered: numbered[0] == numbered[1].k, enumerate(self.runs, 1))
+        return [
+            run.result for run in itertools.takewhile(lambda run: run.result is not None, (run for _, run in before)) if run.result
+        ]
+
+    @property
     def startup_seconds(self) -> float | None:
         """The usual one of its runs."""
         known = [result.startup_seconds for result in self.results if result.startup_seconds is not None]

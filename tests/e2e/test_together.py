@@ -86,7 +86,7 @@ def test_workers_are_all_at_work_and_a_night_is_sound(tmp_path, corpus):
     assert ending.reason == "that was all" and ending.exit_status == 0
     assert state.workers == 4 and len(state.experiments) == 13 and state.counts()["discard"] == 12
     assert len(state.experiments[0].runs) == 4, "no worker stands still beside the baseline"
-    assert crew.trainings == 16
+    assert crew.trainings == 16 and state.lost == 0, "a loser costs one run, also while workers are free"
     assert crew.now <= 300 * 1 + 320 * 3 + 1, "all at once: the baseline, and three rounds of four"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,9 @@ def test_a_night_is_kept_audited_and_in_line(tmp_path, corpus):
     assert state.best.audits and not any(audit.reason for audit in state.best.audits)
     assert state.gain.bpb > 0.01 and state.best.tests
     assert {event["worker"] for event in recorder.events if event["event"] == "begin"} == {1, 2, 3}
+    assert not any("machine's fault" in note for note in recorder.notes), "what is ended has failed at nothing"
+    folders = [event["folder"] for event in recorder.events if event["event"] == "begin"]
+    assert all(re.fullmatch(r"[0-9a-f]{32}", name) for name in folders), "what trains beside it could ask for files by their names"
     shown = [event["workers"] for event in recorder.events if event["event"] == "workers at work"]
     assert any(sum(one["state"] == "runs" for one in workers) == 3 for workers in shown)
 

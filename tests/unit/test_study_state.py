@@ -2,8 +2,9 @@
 
 from report_events import study
 
+from autoresearch.measure.summary import RunResult
 from autoresearch.report.words import running, span
-from autoresearch.study.state import State
+from autoresearch.study.state import Experiment, Run, State
 from autoresearch.text import one_line
 
 
@@ -86,3 +87,15 @@ def test_a_clock_that_was_set_back_makes_no_negative_time():
     events[-1] = events[-1] | {"time": events[0]["time"]}
     state = State.from_events(events)
     assert state.experiments[2].seconds is None and state.experiment_seconds == 400
+
+
+def test_what_decides_is_asked_in_the_order_of_the_runs():
+    """With several workers a lucky run may end first, and a train.py could see to it."""
+    experiment = Experiment(1, "c", None, "b", "k", "d", "", "a", None, "")
+    ended = {k: RunResult("ok", k, None, 4.0 + k) for k in range(1, 6)}
+    experiment.runs = [Run(k, k, f"f{k}", result=None if k == 3 else ended[k]) for k in (1, 2, 3, 4)]
+    assert experiment.settled == [ended[1], ended[2]] and len(experiment.results) == 3
+    experiment.runs[2].result = ended[3]
+    assert experiment.settled == [ended[k] for k in (1, 2, 3, 4)]
+    del experiment.runs[1]  # lost: it is done again
+    assert experiment.settled == [ended[1]]
