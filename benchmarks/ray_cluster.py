@@ -144,7 +144,7 @@ def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
         after = len(study.events)
         check(study)
         print(time.strftime("%H:%M:%S"), sum(killed.values()), what, flush=True)
-    night.send_signal(signal.SIGINT)
+    night.send_signal(signal.SIGTERM)  # a background job ignores SIGINT
     status = night.wait(300)
     cluster.close()
     found = check(study) | {"last_exit_status": status}
