@@ -35,7 +35,6 @@ from autoresearch import choices
 from autoresearch.hardware.cores import usable
 
 device = torch.device("cpu")
-has_amx = torch.cpu._is_amx_tile_supported()
 PRODUCT_SIZE = 256  # of the products that choose the dtype: [1024, 256] by [256, 1024], as in a small model
 
 
@@ -49,10 +48,11 @@ def _choose_dtype() -> tuple[torch.dtype, str, tuple[str, ...]]:
 
 
 def muon_dtype(dtype: torch.dtype) -> torch.dtype:
-    """See torch_runtime.muon_dtype. Without AMX in float32, whatever the rest runs in: on a Xeon with AVX512-BF16 and no AMX the
-    compiled Newton-Schulz products gave NaN in bfloat16 (the cause is not known; forward, loss and backward were right).
+    """See torch_runtime.muon_dtype. float32, whatever the rest runs in: compiled in bfloat16, Muon's step gave NaN on a Xeon with
+    AVX512-BF16 and no AMX, and on one with AMX (model 207). The cause is not known; forward, loss and backward were right on both,
+    and so was the same step on other shapes.
     """
-    return torch_runtime.muon_dtype(dtype) if has_amx else torch.float32
+    return torch.float32
 
 
 def _keep_memory() -> None:

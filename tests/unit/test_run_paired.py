@@ -71,12 +71,12 @@ def test_what_gains_nothing_is_confirmed_twice_in_a_hundred_times():
 
 def kept(number: int, scores: list[float], level: float | None) -> Experiment:
     runs = [Run(k, k, f"{number}-{k}", result=RunResult("ok", k, val_bpb=score, level=level)) for k, score in enumerate(scores, 1)]
-    return Experiment(number, "c", None, "b", "k", "d", "r", "a", 0.0, "", runs, verdict="keep", scores=scores)
+    return Experiment(number, "c", None, "b", "k", "d", "r", "a", 0.0, "", runs=runs, verdict="keep", scores=scores)
 
 
 @pytest.mark.parametrize(("level", "sigma"), [(1.0, 0.005), (None, 0.1)])
 def test_where_scores_are_ratios_the_noise_is_a_share_of_the_best(level, sigma):
     baseline, best = kept(0, [0.9, 1.0, 1.1], level), kept(1, [0.05], level)
-    state = State(experiments=[baseline, best], best=best)
+    state = State(experiments=[baseline, best], best=best, kept=[baseline, best])
     assert state.noise.sigma == pytest.approx(0.1)
     assert state.noise_at_best.sigma == pytest.approx(sigma)
