@@ -158,7 +158,9 @@ class RunMonitor(experiment.Monitor):
             self._asleep_seconds += apart - self._asleep_before
         self._asleep_before = apart
         before, self._usage = self._usage, self._observer.usage()
-        if before and self._usage and (seconds := self._usage.time - before.time) > 0:
+        # Where a tree of ours ended in between, which has taken its seconds along (another worker's), nobody can tell.
+        is_known = before is not None and self._usage is not None and (self._is_alone or self._usage.own >= before.own)
+        if is_known and before and self._usage and (seconds := self._usage.time - before.time) > 0:
             self._taken += seconds * self._observer.taken(before, self._usage)
             self._seconds += seconds
         if self._meter:
