@@ -26,6 +26,9 @@ for path in sorted(Path({str(pretended.ROOT)!r}, "autoresearch").rglob("*.py")):
     name = ".".join(path.relative_to({str(pretended.ROOT)!r}).with_suffix("").parts).removesuffix(".__init__")
     try:
         importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "ray":  # an extra: not in every environment that has the tests
+            failed[name] = str(error)
     except Exception as error:
         failed[name] = str(error)
 print(*failed, sep="\\n")
