@@ -1,10 +1,12 @@
 """Several machines by Ray: what a night gains, and what kills lose. The nodes are raylets on this computer, the trainings wait.
 
-    python benchmarks/ray_cluster.py speed 1 2 4 8     the same study and seeds with so many workers, on null with planted costs
-    python benchmarks/ray_cluster.py kills 100         seeded kills of workers, nodes, the head and the process that decides
-    python benchmarks/ray_cluster.py cpu               two workers with a core each, that really train
+    python benchmarks/ray_cluster.py speed 1337 1 2 4 8     a study of that seed with so many workers, on null with planted costs
+    python benchmarks/ray_cluster.py table                  what the nights of `speed` say beside one another
+    python benchmarks/ray_cluster.py kills 100              seeded kills of workers, nodes, the head and the process that decides
+    python benchmarks/ray_cluster.py cpu                    two workers with a core each, that really train
 
-Each adds to results/ray.json. The command that runs, and goes on after a kill, is `autoresearch run --workers ray --address ...`.
+Each but `table` adds to results/ray.json. The command that runs, and goes on after a kill, is `autoresearch run --workers ray
+--address ...`.
 """
 
 import json
@@ -31,6 +33,8 @@ from autoresearch.study.state import State  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "ray.json"
 PORT = 16379
+TRAIN_SECONDS = 8.0  # of which the null backend sleeps all
+ONE_SECONDS = 1200.0  # a night of one worker; of W workers a W-th, but at least a fifth
 
 
 class Study:
@@ -69,7 +73,8 @@ def seconds_of(event: dict) -> float:
     return datetime.fromisoformat(event["time"]).timestamp()
 
 
-def speed(workers: int, folder: Path, hours: float, train_seconds: float, seed: int) -> dict:
+def speed(workers: int, folder: Path, seed: int) -> dict:
+    train_seconds, hours = TRAIN_SECONDS, ONE_SECONDS / min(workers, 5) / 3600
     study = Study(folder, train_seconds, step_seconds=1.0, seed=seed)
     cluster = Cluster(folder)
     for _ in range(max(1, workers // 2)):
@@ -97,6 +102,22 @@ def speed(workers: int, folder: Path, hours: float, train_seconds: float, seed: 
         "run_overhead_seconds": round(statistics.median(one["total_seconds"] for one in runs) - train_seconds, 2),
         "gains": [(round(at, 1), round(gain, 5), n) for at, gain, n in gains],
     }  # fmt: skip
+
+
+def table(nights: list[dict]) -> None:
+    """Of each seed: experiments an hour, and when each had what all nights of the seed have gained; in seconds, and in runs' lengths."""
+    nights = [one for one in nights if one["train_seconds"] == TRAIN_SECONDS]
+    for one in sorted(nights, key=lambda one: (one["seed"], one["workers"])):
+        same = [other for other in nights if other["seed"] == one["seed"]]
+        alone = next(other for other in same if other["workers"] == 1)
+        wanted = min(max((gain for _, gain, _ in other["gains"]), default=0.0) for other in same)
+        found = next(at for at, gain, _ in one["gains"] if gain >= wanted)
+        length = one["workers"] * one["seconds_of_experiments"] / one["runs"]
+        known = {name: one[name] for name in ("seed", "workers", "experiments", "runs", "rebased", "experiments_an_hour")}
+        known["times"] = round(one["experiments_an_hour"] / alone["experiments_an_hour"], 2)
+        print(
+            json.dumps(known | {"gain": wanted, "had_at": found, "run_lengths": round(found / length, 1), "run": round(length, 2)})
+        )
 
 
 def kills(wanted: int, folder: Path, seed: int = 1) -> dict:
@@ -241,10 +262,13 @@ def note(kind: str, found: object) -> None:
 
 def main() -> None:
     kind, *rest = sys.argv[1:]
+    if kind == "table":
+        return table(json.loads(RESULTS.read_text())["speed"])
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     if kind == "speed":
-        for workers in map(int, rest):
-            note("speed", speed(workers, folder / str(workers), hours=0.17, train_seconds=20.0, seed=1337))
+        seed, *counts = map(int, rest)
+        for workers in counts:
+            note("speed", speed(workers, folder / str(workers), seed))
     else:
         note(kind, kills(int(rest[0]), folder) if kind == "kills" else cpu(folder))
     shutil.rmtree(folder)

@@ -6,7 +6,7 @@ A run takes RUN_SECONDS, give or take SPREAD. Who does what next is the rule of 
 of an experiment that is in doubt (so many at once as LOOKS says), else a run of the best that is due, else an edit that has to be
 made again on a new best, else a new proposal from the present best. There is a look at each result, and what is decided is ended.
 When one is kept, the others are judged against their own base: losers are discarded, the rest is made again on the new best. The
-baseline runs max(3, W) times.
+baseline runs max(3, W) times. Scores count in the order of the runs, whatever has ended first.
 
 What is decided is asked of decide.py and noise.py, what is proposed of the search itself. Compared are ways for a proposal to take
 into account what is under way (WAYS), and false keeps in nights whose edits change nothing (decide.py, decide_spread.py).
@@ -14,6 +14,7 @@ into account what is under way (WAYS), and false keeps in nights whose edits cha
 
 import argparse
 import heapq
+import itertools
 import json
 import multiprocessing
 import os
@@ -43,7 +44,7 @@ from autoresearch.loop.loop import run_study
 from autoresearch.loop.night import Night
 from autoresearch.noise import Noise, Scored, mean, pooled_noise
 from autoresearch.study import decide, events
-from autoresearch.study.store import text_of
+from autoresearch.study.commits import text_of
 from autoresearch.workers.work import Order
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -81,12 +82,17 @@ class Experiment:
     candidate: Any
     base: Best
     target: int = 1  # runs that it is to have
-    scores: list[float] = field(default_factory=list)
+    results: list[float | None] = field(default_factory=list)  # by run; None: under way
     in_flight: int = 0
     waits: bool = False  # for runs of the best
     verdict: str | None = None
     ended: float = 0.0  # seconds
     was_rebased: bool = False
+
+    @property
+    def scores(self) -> list[float]:
+        """Up to the first run that has none yet, as the loop counts them."""
+        return [score for score in itertools.takewhile(lambda score: score is not None, self.results) if score is not None]
 
 
 class Lab:
@@ -111,14 +117,14 @@ class Lab:
         count = max(decide.BASELINE_RUNS["confirmed"], workers)
         self.bests = [Best(0, start, [])]
         self.kept_at = [(0.0, start)]  # the best's history, in seconds
-        self._ends: list[tuple[float, int, Any, float]] = []
+        self._ends: list[tuple[float, int, Any, int, float]] = []
         for _ in range(count):
             if len(self._ends) == workers:
-                self.seconds, _, _, found = heapq.heappop(self._ends)
+                self.seconds, *_, found = heapq.heappop(self._ends)
                 self.best.scores.append(found)
             self._begin(self.best)
         while self._ends:
-            self.seconds, _, _, found = heapq.heappop(self._ends)
+            self.seconds, *_, found = heapq.heappop(self._ends)
             self.best.scores.append(found)
         self.best.in_flight = 0
 
@@ -138,7 +144,7 @@ class Lab:
                 self._begin(job)
             if not self._ends or self._ends[0][0] > end:
                 return self
-            self.seconds, _, job, found = heapq.heappop(self._ends)
+            self.seconds, _, job, k, found = heapq.heappop(self._ends)
             job.in_flight -= 1
             if isinstance(job, Best):
                 job.again.append(found)
@@ -146,21 +152,25 @@ class Lab:
                     if one.verdict is None:  # it has none by an earlier one of them, which was kept
                         self._look(one)
             else:
-                job.scores.append(found)
-                self._look(job)
+                job.results[k] = found
+                if job.scores:
+                    self._look(job)
 
     def _begin(self, job: Best | Experiment) -> None:
         job.in_flight += 1
         self.runs += 1
         seconds = RUN_SECONDS * max(0.5, self.rng.gauss(1.0, SPREAD))
-        heapq.heappush(self._ends, (self.seconds + seconds, self.runs, job, self.score(job.candidate)))
+        k = 0 if isinstance(job, Best) else len(job.results)
+        if isinstance(job, Experiment):
+            job.results.append(None)
+        heapq.heappush(self._ends, (self.seconds + seconds, self.runs, job, k, self.score(job.candidate)))
 
     def _next(self, most: int | None) -> Best | Experiment | None:
         best = self.best
         for one in self.open:
-            if not one.waits and len(one.scores) + one.in_flight < one.target:
+            if not one.waits and len(one.results) < one.target:
                 return one
-        asked = [len(one.scores) + decide.BEST_EXTRA for one in self.open if one.waits]
+        asked = [len(one.results) + decide.BEST_EXTRA for one in self.open if one.waits]
         if len(best.again) + best.in_flight < best.wanted or len(best.scores + best.again) + best.in_flight < max(asked, default=0):
             return best
         while self.to_rebase:

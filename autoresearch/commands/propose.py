@@ -52,7 +52,7 @@ def _waiting(study: "Study") -> list[str]:
     """The texts that were handed in and not tried yet, taken by a run or not."""
     from autoresearch.report import answers
     from autoresearch.study import inbox
-    from autoresearch.study.store import text_of
+    from autoresearch.study.commits import text_of
 
     asked = [request.text for _, request in inbox.waiting(study.inbox) if request and request.kind == "propose"]
     return asked + [text_of(study.folder, handed.commit) for handed in answers.state_of(study).handed]

@@ -48,8 +48,8 @@ def command(
     from autoresearch.report import answers
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, terms
+    from autoresearch.study.commits import text_of
     from autoresearch.study.session import as_known, conditions_for, log_tail
-    from autoresearch.study.store import text_of
     from autoresearch.study.workspace import find
     from autoresearch.text import one_line, without_colours
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from autoresearch.metric import Metric
-    from autoresearch.study.state import Experiment
+    from autoresearch.study.experiments import Experiment
     from autoresearch.study.workspace import Study
 
 
@@ -64,7 +64,7 @@ def _categories(study: "Study", experiments: "list[Experiment]") -> dict[int, st
     import pygit2
 
     from autoresearch.categories import category
-    from autoresearch.study.store import text_of
+    from autoresearch.study.commits import text_of
 
     found = {}
     for experiment in experiments:

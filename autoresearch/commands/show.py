@@ -12,7 +12,7 @@ from autoresearch.text import one_line
 
 if TYPE_CHECKING:
     from autoresearch.metric import Metric
-    from autoresearch.study.state import Experiment
+    from autoresearch.study.experiments import Experiment
 
 WIDE = 4000  # characters of a reason
 

@@ -99,8 +99,8 @@ def transfer(
     from autoresearch.sandbox import levels
     from autoresearch.study import lock, new, terms
     from autoresearch.study import workspace as workspaces
+    from autoresearch.study.commits import head_text
     from autoresearch.study.new import Beginning
-    from autoresearch.study.store import head_text
     from autoresearch.transfer import figures, night
     from autoresearch.transfer.stack import Stack, kept
 

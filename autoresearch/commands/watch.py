@@ -30,9 +30,9 @@ def command(workspace: Path | None, as_json: bool, plain: bool, once: bool) -> N
     Example: `autoresearch watch --once`
     """
     from autoresearch.report import panel
+    from autoresearch.study.commits import check_ledger
     from autoresearch.study.follow import Follower
     from autoresearch.study.state import State, sound
-    from autoresearch.study.store import check_ledger
     from autoresearch.study.workspace import find
 
     study = find(workspace)

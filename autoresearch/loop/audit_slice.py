@@ -20,8 +20,8 @@ from autoresearch.loop.val_only import Comparison, Documents, Texts, compare, un
 from autoresearch.measure.clock import awake_seconds
 from autoresearch.run import disk, scoring
 from autoresearch.study import events
+from autoresearch.study.experiments import Experiment, Run
 from autoresearch.study.session import SLICE, Session
-from autoresearch.study.state import Experiment, Run
 
 Intact = Callable[[Session, Experiment], Iterator[Run]]  # an experiment's runs whose weights are those that were scored
 VAL_ONLY: Final = "val-only"  # a verdict's state

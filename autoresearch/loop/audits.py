@@ -27,8 +27,8 @@ from autoresearch.measure.clock import awake_seconds
 from autoresearch.run import disk, scoring
 from autoresearch.run.scoring import BITS, CHEAT
 from autoresearch.study import events
+from autoresearch.study.experiments import Experiment, Run
 from autoresearch.study.session import TEST, Session
-from autoresearch.study.state import Experiment, Run
 from autoresearch.task.contract import Task
 
 KEEP_CUTS = 128  # at a keep, of the candidate and of the best

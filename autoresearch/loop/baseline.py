@@ -7,9 +7,9 @@ from autoresearch.loop.stop import Stop
 from autoresearch.paths import git
 from autoresearch.propose.proposals import program_key
 from autoresearch.run.constraints import BROKEN
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import Session, log_tail
-from autoresearch.study.state import Experiment
-from autoresearch.study.store import work_tree_text
+from autoresearch.study.work_tree import work_tree_text
 from autoresearch.study.workspace import first_text
 
 

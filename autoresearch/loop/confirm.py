@@ -13,8 +13,8 @@ from autoresearch.measure.clock import awake_seconds
 from autoresearch.noise import mean
 from autoresearch.run import command, disk, paired
 from autoresearch.study import events
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import Session
-from autoresearch.study.state import Experiment
 
 
 def objection(session: Session, subject: Experiment, than: Experiment, place: Literal["keep", "end"]) -> str | None:

@@ -4,6 +4,7 @@ import pygit2
 
 from autoresearch import durable
 from autoresearch.agents.base import Proposal
+from autoresearch.bundle import SINGLE
 from autoresearch.errors import UsageError
 from autoresearch.loop import baseline
 from autoresearch.loop.begin import begin_edit
@@ -14,10 +15,12 @@ from autoresearch.paths import git
 from autoresearch.propose.proposals import objection
 from autoresearch.run.setup import Setup
 from autoresearch.study import ledger, lock
+from autoresearch.study.commits import head_file, text_of
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.session import Listener, Session, opened
-from autoresearch.study.state import Experiment, State
-from autoresearch.study.store import TRAIN_PY, head_file, text_of, work_tree_text
+from autoresearch.study.state import State
+from autoresearch.study.work_tree import work_tree_text
 from autoresearch.study.workspace import Study
 
 MANUAL_AGENT = "try"
@@ -35,7 +38,7 @@ def try_edit(
     """
     if train_py is None:
         return _try_work_tree(study, setup, description, listener, interrupts)
-    path = study.folder / TRAIN_PY
+    path = study.folder / SINGLE
     before, tried = _put(study, train_py), None
     try:
         tried, ending = _try_work_tree(study, setup, description, listener, interrupts)
@@ -98,12 +101,12 @@ def _put(study: Study, train_py: str) -> bytes | None:
         text = train_py.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UsageError(f"train_py is not text that UTF-8 can hold (character {error.start}); mend it") from error
-    path = study.folder / TRAIN_PY
+    path = study.folder / SINGLE
     with lock.hold(study.lock):
         before = path.read_bytes() if path.is_file() else None
         normalized = None if before is None else before.replace(b"\r\n", b"\n")
         is_known = (
-            normalized in (None, text, head_file(study.folder, TRAIN_PY)) or str(pygit2.hash(normalized)) in _state_of(study).blobs
+            normalized in (None, text, head_file(study.folder, SINGLE)) or str(pygit2.hash(normalized)) in _state_of(study).blobs
         )
         if not is_known:
             raise UsageError(

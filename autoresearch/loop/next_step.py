@@ -12,7 +12,8 @@ from autoresearch.run.scoring import CHEAT
 from autoresearch.study import decide
 from autoresearch.study.decide import Rule
 from autoresearch.study.events import REBASED, SKIPPED
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
 
 NONE = Constraints()
 SLACK = 2.0  # spreads of a measured figure that pass before the last look, where the median decides (docs/design/limits.md)

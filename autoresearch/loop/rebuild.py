@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoresearch import durable
 from autoresearch.propose.proposals import program_key
-from autoresearch.study import events, store
+from autoresearch.study import commits, events, store
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.workspace import Study
 from autoresearch.text import described
@@ -30,12 +30,12 @@ def tried(study: Study) -> list[Tried]:
     if study.events.exists() and study.events.stat().st_size:
         return []
     experiments = []
-    for number, commit in sorted(store.numbered(study.folder, study.tag).items()):
+    for number, commit in sorted(commits.numbered(study.folder, study.tag).items()):
         try:
-            key = program_key(store.text_of(study.folder, commit))
+            key = program_key(commits.text_of(study.folder, commit))
         except (KeyError, ValueError):
             key = None
-        experiments.append(Tried(number, commit, described(store.message(study.folder, commit).partition("\n")[0]), key))
+        experiments.append(Tried(number, commit, described(commits.message(study.folder, commit).partition("\n")[0]), key))
     return experiments
 
 

@@ -7,8 +7,9 @@ baseline beside itself: its spread is the noise of a comparison.
 
 from autoresearch.noise import mean
 from autoresearch.run.setup import Reference
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import Session
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.state import State
 
 
 def of(session: Session, subject: Experiment) -> Reference | None:

@@ -23,7 +23,7 @@ from autoresearch.report import weights
 from autoresearch.run import experiment
 from autoresearch.run.setup import OnProgress, Setup
 from autoresearch.study import lock
-from autoresearch.study.state import Experiment
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.workspace import Study
 
 WITHIN = 1.96  # normal deviate: 19 of 20 times, were nothing else than the seed

@@ -15,8 +15,8 @@ from autoresearch.measure.summary import RunResult
 from autoresearch.run import engine
 from autoresearch.run.futility import Futility, read_curve
 from autoresearch.study import events
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import Session
-from autoresearch.study.state import Experiment
 from autoresearch.study.validity import Watched
 
 

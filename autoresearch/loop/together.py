@@ -13,49 +13,32 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from msgspec import UNSET
 
-from autoresearch.agents.base import RUNNING, Past, Proposal
 from autoresearch.child import RunFailed
-from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import audits, baseline, runs
-from autoresearch.loop.begin import handed, rebased, record_rejected, rejection, start
+from autoresearch.loop.begin import start
+from autoresearch.loop.candidates import Candidates
+from autoresearch.loop.jobs import Job, Jobs
 from autoresearch.loop.next_step import Audit, RunNext, Verdict, next_step
 from autoresearch.loop.steering import PAUSED, Steering
 from autoresearch.loop.stop import ENVIRONMENT_TRIES, ENVIRONMENT_WAIT_SECONDS, Ending, Stop
 from autoresearch.loop.watch import Disturbed, RunMonitor
-from autoresearch.propose.proposer import NoMore, Proposer
+from autoresearch.propose.proposer import Proposer
 from autoresearch.propose.views import draw_lessons
 from autoresearch.run.setup import Progress
 from autoresearch.study import decide, events
 from autoresearch.study.events import REBASED
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import Session
-from autoresearch.study.state import Experiment
 from autoresearch.study.validity import SUSPENDED_SECONDS, Watched
-from autoresearch.text import described
-from autoresearch.workers.work import Crew, Done, Ended, Failed, Gone, Here, Note, Order, Ready, Refused, Said, Under
+from autoresearch.workers.work import LAST, Crew, Done, Ended, Failed, Gone, Here, Note, Order, Ready, Refused, Said, Under
 
 LISTEN_SECONDS = 0.2
 LOOK_SECONDS = 60.0  # between two looks at the machine's conditions, which all runs in between began under
 MOST_BASELINE_RUNS = 8  # chosen: more workers than the baseline needs runs would stand still beside it
-
-
-@dataclass
-class Job:
-    """What a worker is at."""
-
-    order: Order
-    k: int = 1
-    number: int | None = None  # of the experiment; None: a proposal that is checked
-    proposal: Proposal | None = None
-    base: int | None = None  # of the proposal
-    monitor: RunMonitor | None = None
-    disturbed: Watched | None = None
-    is_wanted: bool = True
-    progress: Progress | None = None
 
 
 class Together:
@@ -68,14 +51,10 @@ class Together:
         """most: experiments of this call."""
         self.session, self.proposer, self.crew, self._steering, self._reached = session, proposer, crew, steering, reached
         self._most = most
-        self._jobs: dict[int, Job] = {}
-        self._here: dict[int, Here] = {}
-        self._gone: set[int] = set()
-        self._rests: dict[int, float] = {}  # workers whose machine failed: until when, by time.monotonic
-        self._returned: list[tuple[Proposal, int]] = []  # proposals whose check was cut short, and their bases
+        self._jobs = Jobs(crew)
+        self._candidates = Candidates(session, proposer, self._jobs)
         self._also: Counter[int] = Counter()  # runs that an audit wants
         self._done = self._orders = 0
-        self._over: Ending | None = None  # why nothing more is proposed
         self._looked, self._conditions = -LOOK_SECONDS, dict[str, object]()
         self._paused = False
 
@@ -90,7 +69,7 @@ class Together:
                 self._listen()
                 self._decide()
                 self._fill()
-                if not self._jobs and (ending := self._ending()):
+                if not self._jobs.by_worker and (ending := self._ending()):
                     return ending
         finally:
             self._end_all()
@@ -106,39 +85,45 @@ class Together:
         self.proposer.tick()
         for worker, word in said:
             self._take(worker, word)
-        self._show()
+        session.show_workers(self._jobs.slots())
 
     def _take(self, worker: int, word: Said) -> None:
         match word:
             case Here():
-                self._here[worker] = word
-                self._gone.discard(worker)
+                self._jobs.come(worker, word)
                 if self.crew.count > self.session.state.workers:
                     self.session.record(events.Workers(count=self.crew.count))
             case Note():
                 self.session.note(word.text)
             case Gone():
                 self._lose(worker, word)
-            case _ if worker not in self._jobs or self._jobs[worker].order.id != word.id:
-                pass  # of an order that is over
-            case Under():
-                self._follow(self._jobs[worker], word.progress)
-            case Ready():
-                self._ready(worker, self._jobs[worker])
-            case Refused():
-                self._refused(self._left(worker), word)
-            case Done():
-                self._finished(self._left(worker), word)
-            case Ended():
-                self._return(self._left(worker))
-            case Failed():
-                self._failed(worker, self._left(worker), word.reason)
+            case _:
+                if job := self._jobs.of(worker, word.id):  # else it is of an order that is over
+                    self._take_of(worker, job, word)
 
-    def _left(self, worker: int) -> Job:
+    def _take_of(self, worker: int, job: Job, word: Under | Ready | Refused | Done | Ended | Failed) -> None:
+        if isinstance(word, LAST):
+            self._leave(worker)
+        match word:
+            case Under():
+                self._follow(job, word.progress)
+            case Ready():
+                self._ready(worker, job)
+            case Refused():
+                if job.is_wanted:
+                    self._candidates.refuse(job, RunFailed(word.kind, word.reason))
+            case Done():
+                self._finished(job, word)
+            case Ended():
+                self._candidates.give_back(job)
+            case Failed():
+                self._failed(worker, job, word.reason)
+
+    def _leave(self, worker: int) -> Job:
         """What a worker was at and is no more: its folder is nobody's now."""
-        job = self._jobs.pop(worker)
+        job = self._jobs.by_worker.pop(worker)
         self.session.in_use.discard(job.order.folder)
-        self._say_checked()
+        self._candidates.tell()
         return job
 
     def _follow(self, job: Job, progress: Progress) -> None:
@@ -167,7 +152,7 @@ class Together:
             return self._unwant(worker, job)
         job.number = start(session, proposal, None, job.base)
         job.proposal = None
-        self._say_checked()
+        self._candidates.tell()
         self.proposer.accepted(proposal)
         if self._is_of_another_base(session.state.experiments[job.number]):
             return self._unwant(worker, job)  # _decide ends it
@@ -177,7 +162,7 @@ class Together:
     def _begin(self, worker: int, job: Job) -> None:
         session, number = self.session, job.number
         assert number is not None, "it is an experiment"
-        here = self._here[worker]
+        here = self._jobs.here[worker]
         session.record(events.Begin(
             n=number, k=job.k, seed=job.order.seed, folder=job.order.folder, sandbox=session.setup.sandbox,
             conditions=self._look() if self.crew.is_home(worker) else UNSET,
@@ -190,22 +175,6 @@ class Together:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked, self._conditions = time.monotonic(), self.session.look()
         return self._conditions
-
-    def _refused(self, job: Job, word: Refused) -> None:
-        session, proposal, failure = self.session, job.proposal, RunFailed(word.kind, word.reason)
-        assert proposal is not None, "a run that does not wait has a result"
-        if not job.is_wanted:
-            return
-        if session.lost_its_room(session.study.runs / job.order.folder):
-            return self._returned.append((proposal, job.base or 0))
-        found = rejection(session, proposal, failure, job.order.folder)
-        if proposal.agent == events.PERSON or proposal.again is not None:
-            record_rejected(session, proposal, **found)
-        else:
-            try:
-                self.proposer.reject(proposal, **found)
-            except (NoMore, EnvironmentFailure) as error:
-                self._propose_no_more(error)
 
     def _finished(self, job: Job, word: Done) -> None:
         session, number, result = self.session, job.number, word.result
@@ -229,7 +198,7 @@ class Together:
         if not job.is_wanted:
             return
         self._lost(job, reason)
-        self._rests[worker] = time.monotonic() + ENVIRONMENT_WAIT_SECONDS
+        self._jobs.rest(worker, ENVIRONMENT_WAIT_SECONDS)
         self._note_failure(reason)
 
     def _note_failure(self, reason: str) -> None:
@@ -237,31 +206,26 @@ class Together:
         if session.disk_is_full:
             return session.wait_for_room()
         session.machine_failures += 1
-        if session.machine_failures >= ENVIRONMENT_TRIES * max(1, len(self._here)):
+        if session.machine_failures >= ENVIRONMENT_TRIES * max(1, len(self._jobs.here)):
             raise Stop(f"{session.machine_failures} times in a row the machine failed, not the experiment: {reason}", 1)
         session.note(f"a run failed by the machine's fault, and is done again: {reason}")
 
     def _lose(self, worker: int, word: Gone) -> None:
         session = self.session
-        self._here.pop(worker, None)
-        if worker in self._jobs:
-            self._lost(self._left(worker), f"worker {worker} is gone: {word.reason}; the same commit runs again")
+        self._jobs.here.pop(worker, None)
+        if worker in self._jobs.by_worker:
+            self._lost(self._leave(worker), f"worker {worker} is gone: {word.reason}; the same commit runs again")
         if not word.for_good:
             return session.note(f"worker {worker} is started again as soon as it can be: {word.reason}")
-        self._gone.add(worker)
+        self._jobs.gone.add(worker)
         session.note(f"worker {worker} is no more: {word.reason}")
-        if len(self._gone) == self.crew.count:
+        if len(self._jobs.gone) == self.crew.count:
             raise Stop(f"no worker is left; the last one: {word.reason}", 1)
 
     def _lost(self, job: Job, reason: str) -> None:
         if job.is_wanted and job.number is not None:
             self.session.record(events.Lost(n=job.number, k=job.k, reason=reason))
-        self._return(job)
-
-    def _return(self, job: Job) -> None:
-        """A proposal whose check came to no end is checked again."""
-        if job.proposal is not None and job.is_wanted:
-            self._returned.append((job.proposal, job.base or 0))
+        self._candidates.give_back(job)
 
     def _unwant(self, worker: int, job: Job, reason: str | None = None) -> None:
         """End a worker's job. reason: of the loss of a run that the ledger knows."""
@@ -296,7 +260,7 @@ class Together:
         """The first run of what began on another base goes on: most lose to their own base too, and need not be made again. So do
         all of the baseline's, since one keep or none hangs on them; and a run that an audit has asked for.
         """
-        if not self._under_way(subject.number):
+        if not self._jobs.running(subject.number):
             return self._also[subject.number] > 0
         if isinstance(step, Verdict) and step.state == REBASED:
             return not subject.results
@@ -305,17 +269,17 @@ class Together:
     def _audited(self, subject: Experiment, keep: Verdict) -> Verdict | RunNext | None:
         """None: no worker of this machine is free for it. Where it has none, nobody trains on it."""
         session = self.session
-        if not any(map(self.crew.is_home, self._here)):
+        if not any(map(self.crew.is_home, self._jobs.here)):
             return audits.of_keep(session, subject, keep)
-        worker = next((worker for worker in self._free() if self.crew.is_home(worker)), None)
+        worker = next((worker for worker in self._jobs.free() if self.crew.is_home(worker)), None)
         if worker is None:
             return None
-        with self.crew.lent(worker), session.on_device(self._here[worker].variables):
+        with self.crew.lent(worker), session.on_device(self._jobs.here[worker].variables):
             return audits.of_keep(session, subject, keep)
 
     def _give(self, subject: Experiment, verdict: Verdict) -> None:
         session = self.session
-        for worker, job in self._jobs.items():
+        for worker, job in self._jobs.by_worker.items():
             if job.number == subject.number:
                 self._unwant(worker, job, "its experiment was decided")
         session.record(events.Verdict(
@@ -340,7 +304,7 @@ class Together:
             self._paused = session.state.paused
             session.note(PAUSED if self._paused else "it goes on")
         wanted = self._wanted()
-        for worker in self._free():
+        for worker in self._jobs.free():
             if session.state.paused:
                 return
             if (number := next(wanted, None)) is not None:
@@ -350,14 +314,7 @@ class Together:
 
     def _all_here(self) -> bool:
         """The first run begins when each worker is here: the baseline's would have the machine for themselves otherwise."""
-        return len(self._here) + len(self._gone) >= self.crew.count or bool(self.session.state.results) or bool(self._jobs)
-
-    def _free(self) -> list[int]:
-        now = time.monotonic()
-        return [worker for worker in sorted(self._here) if worker not in self._jobs and now >= self._rests.get(worker, 0.0)]
-
-    def _under_way(self, number: int) -> int:
-        return sum(job.number == number and job.is_wanted for job in self._jobs.values())
+        return self._jobs.are_all_here or bool(self.session.state.results) or bool(self._jobs.by_worker)
 
     def _wanted(self) -> Iterator[int]:
         """The experiments that want a further run, each as often as it does."""
@@ -376,7 +333,7 @@ class Together:
         if best is not None and best.number > 0 and best.can_rerun:
             wanted[best.number] = max(wanted[best.number], decide.CHECK_RUNS[session.study.decide] - len(best.again))
         for number, count in wanted.items():
-            yield from [number] * (count - self._under_way(number))
+            yield from [number] * (count - self._jobs.running(number))
 
     def _at_once(self, subject: Experiment) -> int:
         """How many runs of one experiment. Most losers cost one; what is in doubt has all that a keep needs at once, since keeps
@@ -396,47 +353,23 @@ class Together:
         job = self._job(session.store.text(subject.commit), False, number)
         job.k = subject.next_k
         self._begin(worker, job)
-        self._jobs[worker] = job
+        self._jobs.by_worker[worker] = job
         self.crew.order(worker, job.order)
 
     def _propose(self, worker: int) -> bool:
         """Whether something is checked now that may become an experiment."""
-        session, best = self.session, self.session.state.best
-        if best is None or self._enough():
+        session = self.session
+        if session.state.best is None or self._enough() or (candidate := self._candidates.next()) is None:
             return False
-        proposal, base = self._next_proposal(best.number)
-        if proposal is None:
-            return False
+        proposal, base = candidate
         session.wait_for_room()
         session.show_check(len(session.state.experiments), proposal.description)
         job = self._job(proposal.train_py, True)
         job.proposal, job.base = proposal, base
-        self._jobs[worker] = job
-        self._say_checked()
+        self._jobs.by_worker[worker] = job
+        self._candidates.tell()
         self.crew.order(worker, job.order)
         return True
-
-    def _next_proposal(self, best: int) -> tuple[Proposal | None, int]:
-        session, checked = self.session, [job.proposal for job in self._jobs.values() if job.proposal]
-        while self._returned:
-            again, base = self._returned.pop(0)
-            if base == best:  # else it is proposed anew, from the present best
-                return again, base
-        if not any(one.agent == events.PERSON for one in checked) and (proposal := handed(session)):
-            return proposal, best
-        if proposal := rebased(session, [one.again for one in checked if one.again is not None]):
-            return proposal, best
-        if self._over:
-            return None, best
-        try:
-            return self.proposer.now(), best
-        except (NoMore, EnvironmentFailure) as error:
-            self._propose_no_more(error)
-            return None, best
-
-    def _propose_no_more(self, error: NoMore | EnvironmentFailure) -> None:
-        """It ends the study when nothing is under way any more."""
-        self._over = Ending(str(error), error.exit_status)
 
     def _job(self, text: str, waits: bool, number: int | None = None) -> Job:
         """Its folder's name tells nothing and can't be guessed: what trains beside it could ask for its files' sizes."""
@@ -444,7 +377,7 @@ class Together:
         folder = session.empty_folder(secrets.token_hex(16)).name
         session.in_use.add(folder)
         self._orders += 1
-        seed = session.state.next_seed(but=[job.order.seed for job in self._jobs.values()])
+        seed = session.state.next_seed(but=[job.order.seed for job in self._jobs.by_worker.values()])
         early = runs.futility(session) if waits else None
         order = Order(self._orders, text, seed, folder, waits, setup.constraints, setup.baseline, setup.bounds, early)
         return Job(order, number=number)
@@ -453,19 +386,10 @@ class Together:
         best = self.session.state.best
         return best is not None and subject.base not in (None, best.number)
 
-    def _say_checked(self) -> None:
-        """To the proposer: what may be an experiment soon."""
-        first, checked = len(self.session.state.experiments), [job.proposal for job in self._jobs.values() if job.proposal]
-        self.proposer.checked = tuple(
-            Past(first + k, described(one.description), RUNNING, None, one.train_py, agent=one.agent)
-            for k, one in enumerate(checked)
-        )
-
     def _enough(self) -> bool:
         """Whether no new experiment is begun in this call."""
         state = self.session.state
-        checked = sum(job.proposal is not None for job in self._jobs.values())
-        begun = self._done + sum(one.number > 0 for one in state.open) + checked
+        begun = self._done + sum(one.number > 0 for one in state.open) + len(self._jobs.checked())
         is_over = self._reached(self._done) is not None or (self._most is not None and begun >= self._most)
         self.proposer.expect_last(is_over)
         return is_over
@@ -481,25 +405,11 @@ class Together:
             return None
         if over := self._reached(self._done):
             return Ending(over)
-        return self._over if not (session.state.to_rebase or session.state.paused) else None
+        return self._candidates.over if not (session.state.to_rebase or session.state.paused) else None
 
     def _end_all(self) -> None:
         """Whatever ends it: what a worker was at is lost, and the next call does it again."""
         session = self.session
         word = f"ended by {session.interrupts.word}" if session.interrupts.requested else "the study was stopped"
-        for worker, job in self._jobs.items():
+        for worker, job in self._jobs.by_worker.items():
             self._unwant(worker, job, f"{word}; the same commit runs again" if job.number is not None else None)
-
-    def _show(self) -> None:
-        """For the listener: what each worker is at."""
-        slots = []
-        for worker in range(1, self.crew.count + 1):
-            job = self._jobs.get(worker)
-            what = "free" if worker in self._here else "gone" if worker in self._gone else "starting"
-            if job is None or not job.is_wanted:
-                slots.append({"worker": worker, "state": what if job is None else "ending"})
-                continue
-            description = job.proposal.description if job.proposal else None
-            told = {"n": job.number, "k": job.k, "description": description, "progress": job.progress}
-            slots.append({"worker": worker, "state": "runs", **told})
-        self.session.show_workers(slots)

@@ -12,8 +12,8 @@ from autoresearch.hardware.now.observer import Observer, Reading
 from autoresearch.measure.clock import asleep_seconds
 from autoresearch.run import experiment
 from autoresearch.study import events
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import Session
-from autoresearch.study.state import Experiment
 from autoresearch.study.validity import (
     NEW_NORMAL,
     SHORTEST_SECONDS,

@@ -20,8 +20,9 @@ from autoresearch.noise import mean
 from autoresearch.run.constraints import BROKEN
 from autoresearch.run.futility import means, read_curve
 from autoresearch.study import events
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import Session, log_tail
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.state import State
 from autoresearch.study.store import Store
 from autoresearch.study.workspace import Study
 from autoresearch.task.contract import Task

@@ -17,9 +17,10 @@ import pygit2
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.report.summary import summarise
 from autoresearch.study import inbox, ledger, lock
+from autoresearch.study.commits import check_ledger, diff, text_of
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import log_tail
-from autoresearch.study.state import Experiment, State, sound
-from autoresearch.study.store import check_ledger, diff, text_of
+from autoresearch.study.state import State, sound
 from autoresearch.study.workspace import Study
 from autoresearch.text import HIDDEN, harmless, harmless_table, one_line, without_colours
 

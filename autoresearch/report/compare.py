@@ -22,7 +22,8 @@ from autoresearch.errors import UsageError
 from autoresearch.metric import Metric
 from autoresearch.noise import Noise, fair_scores, noise_group, pooled_noise, student_t
 from autoresearch.report.summary import summarise
-from autoresearch.study.state import Experiment, Run, State
+from autoresearch.study.experiments import Experiment, Run
+from autoresearch.study.state import State
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
 

@@ -18,7 +18,8 @@ from autoresearch.errors import UsageError
 from autoresearch.report import answers, picture, weights
 from autoresearch.run.constraints import Constraints, Limit
 from autoresearch.run.quantities import QUANTITIES, figure
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
 

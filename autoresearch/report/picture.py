@@ -17,7 +17,8 @@ from autoresearch import durable
 from autoresearch.metric import Metric
 from autoresearch.paths import cache_dir
 from autoresearch.study.events import REBASED
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
 from autoresearch.text import one_line
 
 if TYPE_CHECKING:

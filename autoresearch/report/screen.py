@@ -17,7 +17,8 @@ from autoresearch.report import slots, words
 from autoresearch.report.chart import chart, limits
 from autoresearch.report.summary import Summary, summarise
 from autoresearch.run.setup import Progress
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
 from autoresearch.text import one_line
 
 if TYPE_CHECKING:

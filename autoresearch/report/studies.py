@@ -7,7 +7,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.report import answers
 from autoresearch.report.summary import summarise
-from autoresearch.study import lock, workspace
+from autoresearch.study import lock, work_tree, workspace
 from autoresearch.text import one_line
 
 
@@ -63,6 +63,6 @@ def about(folder: Path) -> tuple[dict[str, Any], Metric]:
 def _is_candidate(folder: Path) -> bool:
     """Whether something of a study lies there, whole or not."""
     try:
-        return folder.is_dir() and ((folder / workspace.STUDY).exists() or (folder / ".autoresearch").is_dir())
+        return folder.is_dir() and ((folder / work_tree.STUDY).exists() or (folder / ".autoresearch").is_dir())
     except OSError:  # a folder of somebody else's
         return False

@@ -22,7 +22,8 @@ from pathlib import Path
 from autoresearch import durable
 from autoresearch.metric import Metric
 from autoresearch.noise import Noise, student_t
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
 from autoresearch.text import described, one_line
 
 # What a spreadsheet computes, at the beginning of a cell; also behind a semicolon, which half of the world's divide cells at, and

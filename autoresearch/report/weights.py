@@ -20,7 +20,7 @@ from autoresearch.measure.summary import RunResult
 from autoresearch.paths import typed
 from autoresearch.report import answers
 from autoresearch.run import scoring
-from autoresearch.study.state import Experiment
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.workspace import Study
 
 RESULT = "result.json"  # of a replay: written last

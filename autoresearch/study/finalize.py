@@ -21,8 +21,10 @@ from autoresearch import __version__, durable
 from autoresearch.errors import StoredStateError, UsageError
 from autoresearch.paths import git, typed
 from autoresearch.report.summary import summarise
-from autoresearch.study.state import Experiment, State
-from autoresearch.study.store import files_of, layout_of, reader
+from autoresearch.study.commits import files_of, reader
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
+from autoresearch.study.work_tree import layout_of
 from autoresearch.study.workspace import Study
 from autoresearch.text import described, one_line
 

@@ -32,11 +32,13 @@ from autoresearch.run.scoring import BITS
 from autoresearch.run.setup import OnProgress, Progress, Setup
 from autoresearch.sandbox import policy
 from autoresearch.study import events, lock
+from autoresearch.study.commits import check_ledger, head_file
 from autoresearch.study.interrupts import Interrupts
 from autoresearch.study.ledger import Ledger
 from autoresearch.study.state import State
-from autoresearch.study.store import Store, check_ledger, head_file, work_tree_text
-from autoresearch.study.workspace import STUDY, Study
+from autoresearch.study.store import Store
+from autoresearch.study.work_tree import STUDY, work_tree_text
+from autoresearch.study.workspace import Study
 from autoresearch.text import described
 
 PICTURE_EVERY = 10  # verdicts between two drawings of progress.png, which takes about a second, and in a long study more:

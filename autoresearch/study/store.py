@@ -18,11 +18,8 @@ would take seconds to look through, and libgit2 takes minutes to pack so many at
 """
 
 import contextlib
-import functools
-import re
 import time
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,13 +27,10 @@ import pygit2
 from pygit2.enums import FileMode, RepositoryOpenFlag
 
 from autoresearch import durable
-from autoresearch.bundle import SINGLE, Layout
-from autoresearch.errors import StoredStateError
-from autoresearch.paths import typed
-from autoresearch.text import unified_diff
+from autoresearch.bundle import SINGLE
+from autoresearch.study.commits import content_of, data_of, layout_at, settle
+from autoresearch.study.work_tree import layout_of, put_work_tree, work_tree_bytes
 
-TRAIN_PY = SINGLE
-STUDY = "study.toml"
 LOOSE = 500  # chosen: packing so many takes a tenth of a second
 
 
@@ -47,7 +41,7 @@ class Store:
         self.folder = folder
         self.tag = tag
         self.branch = f"refs/heads/autoresearch/{tag}"
-        _settings()
+        settle()
         self._git = folder / ".git"
         _remove_leftovers(self._git)
         # NO_SEARCH: the workspace's own repository, never one that the workspace happens to lie in.
@@ -57,7 +51,7 @@ class Store:
     @classmethod
     def create(cls, folder: Path, tag: str, files: dict[str, bytes]) -> "Store":
         """A new repository whose branch holds one commit with files. When it is cut short, what it left is to be removed."""
-        _settings()
+        settle()
         durable.step("git", folder / ".git")
         pygit2.init_repository(str(folder), initial_head=f"autoresearch/{tag}")
         store = cls(folder, tag)
@@ -82,27 +76,27 @@ class Store:
 
     def text(self, commit: str) -> str:
         """The text of a commit. KeyError when it has none."""
-        return _text(self._repo, commit).decode("utf-8")
+        return content_of(self._repo, commit).decode("utf-8")
 
     def blob(self, commit: str | pygit2.Oid) -> str | None:
         """What git calls a commit's text; None when a commit of the user's has none."""
         tree = self._repo[commit].tree
-        if not _layout_of(self._repo, tree).patterns:
+        if not layout_at(self._repo, tree).patterns:
             return str(tree[SINGLE].id) if SINGLE in tree else None
         try:
-            return str(pygit2.hash(_text(self._repo, commit)))
+            return str(pygit2.hash(content_of(self._repo, commit)))
         except (KeyError, ValueError):
             return None
 
     def is_users_edit(self, blobs: set[str]) -> bool:
         """Whether the text in the folder is one of the user's own: neither one of blobs nor one of the branch's."""
-        content = _work_tree_bytes(self.folder)
+        content = work_tree_bytes(self.folder)
         return content is not None and not self._is_stored(str(pygit2.hash(content)), blobs)
 
     def propose(self, base: str, text: str, message: str) -> tuple[str, str]:
         """(commit, blob) of a child of base with another text. No ref points at it yet."""
         content, tree = text.encode("utf-8"), self._repo[base].tree
-        layout, index = _layout_of(self._repo, tree), pygit2.Index()
+        layout, index = layout_at(self._repo, tree), pygit2.Index()
         index.read_tree(tree)
         files = layout.files(content)
         for path in [entry.path for entry in index if layout.takes(entry.path) and entry.path not in files]:
@@ -157,9 +151,9 @@ class Store:
         if self._repo.references["HEAD"].target != self.branch:
             back = f"git switch {self.branch.removeprefix('refs/heads/')}"
             return [*notes, f"the workspace has another branch checked out: left alone; go back with `{back}`"]
-        content = _text(self._repo, best)
+        content = content_of(self._repo, best)
         self._update_index(content, blobs)
-        if not self.is_users_edit(blobs) and _work_tree_bytes(self.folder) != content:
+        if not self.is_users_edit(blobs) and work_tree_bytes(self.folder) != content:
             put_work_tree(self.folder, content)
         return notes
 
@@ -187,7 +181,7 @@ class Store:
         """Only the text's lines, and only when the user has not staged a text of his own."""
         index, layout = self._read_index(), layout_of(self.folder)
         lines = {entry.path: entry.id for entry in index if layout.takes(entry.path)}
-        staged = layout.text({path: _data(self._repo, line) for path, line in lines.items()})
+        staged = layout.text({path: data_of(self._repo, line) for path, line in lines.items()})
         if staged == content or (staged is not None and not self._is_stored(str(pygit2.hash(staged)), blobs)):
             return
         files = layout.files(content)
@@ -299,67 +293,6 @@ def merged(repo: pygit2.Repository, base: str, edited: str, onto: str) -> str | 
     return found.contents if found.automergeable else None
 
 
-def work_tree_text(folder: Path) -> str | None:
-    """The text that lies in the folder, with LF at the line ends; None when it is gone or is not UTF-8."""
-    content = _work_tree_bytes(folder)
-    try:
-        return None if content is None else content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
-def work_tree_files(folder: Path) -> dict[str, bytes]:
-    """The files of the study's text as they lie in its folder."""
-    layout = layout_of(folder)
-    if not layout.patterns:
-        found = [folder / SINGLE] if (folder / SINGLE).is_file() else []
-    else:
-        found = [path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in (".git", ".autoresearch")]
-    names = {path.relative_to(folder).as_posix(): path for path in found if path.is_file() and not path.is_symlink()}
-    return {name: path.read_bytes() for name, path in sorted(names.items()) if layout.takes(name)}
-
-
-def put_work_tree(folder: Path, content: bytes) -> None:
-    """Lay a text into the folder; files of the study's text that are not in it are removed."""
-    layout = layout_of(folder)
-    files = layout.files(content)
-    for name in work_tree_files(folder).keys() - files.keys():
-        durable.remove(folder / name)
-    for name, own in files.items():
-        durable.make_folder((folder / name).parent)
-        durable.write(folder / name, own)
-
-
-def _work_tree_bytes(folder: Path) -> bytes | None:
-    files = {name: content.replace(b"\r\n", b"\n") for name, content in work_tree_files(folder).items()}
-    try:
-        return layout_of(folder).text(files)
-    except ValueError:  # one is not UTF-8: a text that is none, and of the user's own
-        return b"\xff"
-
-
-def layout_of(folder: Path) -> Layout:
-    """Which files of a workspace are its study's text."""
-    try:
-        return _layout((folder / STUDY).read_bytes())
-    except FileNotFoundError:
-        return Layout()
-
-
-@functools.lru_cache(16)
-def _layout(study: bytes) -> Layout:
-    try:
-        return Layout(tuple(tomllib.loads(study.decode("utf-8")).get("files", ())))
-    except (ValueError, TypeError):
-        return Layout()
-
-
-def _settings() -> None:
-    """libgit2 syncs nothing by default. A workspace on a mounted or shared disk may belong to another user id: it is still ours."""
-    pygit2.settings.enable_fsync_gitdir(True)
-    pygit2.settings.owner_validation = False
-
-
 def _create(lock: Path) -> None:
     """Make git's lock file; an editor's `git status` holds it for a moment."""
     for attempt in range(20):
@@ -381,124 +314,3 @@ def _remove_leftovers(git: Path) -> None:
         durable.remove(path)
     durable.remove(git / "index.autoresearch")
     durable.remove_leftovers(git)
-
-
-def check_ledger(folder: Path, tag: str, events: Path, is_empty: bool) -> None:
-    """StoredStateError where a ledger says nothing and git knows experiments: it was lost, and this is no new study."""
-    if not is_empty or any(events.parent.glob("events.damaged-*.jsonl")):  # cut by `repair`, knowingly
-        return
-    if known := numbered(folder, tag):
-        raise StoredStateError(
-            f"{events} is empty or gone, and git has {len(known)} experiments of the study {tag}; put a copy of it back, or"
-            f" `autoresearch repair --workspace {typed(folder)}` begins it anew from the study's best"
-        )
-
-
-def numbered(folder: Path, tag: str) -> dict[int, str]:
-    """The experiments that have a ref: number -> commit. None where there is no repository: whoever opens it says so."""
-    prefix = f"refs/autoresearch/{tag}/"
-    try:
-        refs = list(reader(folder).references.iterator())
-    except pygit2.GitError:
-        return {}
-    commits = {}
-    for ref in refs:
-        name = ref.name.removeprefix(prefix)
-        if ref.name != name and re.fullmatch(r"0|[1-9][0-9]{0,8}", name) and isinstance(ref.target, pygit2.Oid):
-            commits[int(name)] = str(ref.target)
-    return commits
-
-
-def message(folder: Path, commit: str) -> str:
-    """A commit's message."""
-    stored = reader(folder).get(commit)
-    return stored.raw_message.decode("utf-8", "replace") if isinstance(stored, pygit2.Commit) else ""
-
-
-def head_file(folder: Path, name: str) -> bytes | None:
-    """A file as it stands in the commit that is checked out in folder's own repository, or None."""
-    try:
-        repo = reader(folder)
-        return _file(repo, repo.head.target, name)
-    except (pygit2.GitError, KeyError):  # no repository, no commit yet, no such file
-        return None
-
-
-def head_text(folder: Path) -> str:
-    """The text of the commit that is checked out."""
-    repo = reader(folder)
-    return _text(repo, repo.head.target).decode("utf-8")
-
-
-def text_of(folder: Path, commit: str) -> str:
-    """The text of a commit, for readers beside a running study."""
-    return texts(folder)(commit)
-
-
-def texts(folder: Path) -> Callable[[str], str]:
-    """`text_of` for many commits: the repository is opened once."""
-    repo = reader(folder)
-    return lambda commit: _text(repo, commit).decode("utf-8")
-
-
-def diff(folder: Path, before: str, after: str) -> str:
-    """What changed in the text between two commits, as a patch."""
-    repo = reader(folder)
-    old, new = (files_of(repo, commit) for commit in (before, after))
-    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    return "".join(
-        unified_diff(_shown(old, name), _shown(new, name), f"{name} {before[:7]}", f"{name} {after[:7]}") for name in names
-    )
-
-
-def _shown(files: dict[str, bytes], name: str) -> str:
-    return files.get(name, b"").decode("utf-8")
-
-
-def files_of(repo: pygit2.Repository, commit: str | pygit2.Oid) -> dict[str, bytes]:
-    """The files of a commit's text. KeyError when it has none."""
-    holder = repo[commit]
-    if not isinstance(holder, pygit2.Commit):
-        raise KeyError(str(commit))
-    layout = _layout_of(repo, holder.tree)
-    if not layout.patterns:
-        return {SINGLE: _file(repo, commit, SINGLE)}
-    index = pygit2.Index()
-    index.read_tree(holder.tree)
-    files = {entry.path: _data(repo, entry.id) for entry in index if layout.takes(entry.path)}
-    if not files:
-        raise KeyError(" ".join(layout.patterns))
-    return files
-
-
-def _text(repo: pygit2.Repository, commit: str | pygit2.Oid) -> bytes:
-    holder = repo[commit]
-    text = _layout_of(repo, holder.tree).text(files_of(repo, commit)) if isinstance(holder, pygit2.Commit) else None
-    if text is None:
-        raise KeyError(str(commit))
-    return text
-
-
-def _data(repo: pygit2.Repository, blob: pygit2.Oid) -> bytes:
-    holder = repo[blob]
-    assert isinstance(holder, pygit2.Blob), "an index has nothing else that a layout takes"
-    return holder.data
-
-
-def _layout_of(repo: pygit2.Repository, tree: pygit2.Tree) -> Layout:
-    return _layout(_data(repo, tree[STUDY].id)) if STUDY in tree else Layout()
-
-
-def _file(repo: pygit2.Repository, commit: str | pygit2.Oid, name: str) -> bytes:
-    """A file as it stands in a commit. KeyError when there is none, or a folder of that name."""
-    holder = repo[commit]
-    blob = holder.tree[name] if isinstance(holder, pygit2.Commit) else None
-    if not isinstance(blob, pygit2.Blob):
-        raise KeyError(name)
-    return blob.data
-
-
-def reader(folder: Path) -> pygit2.Repository:
-    """The workspace's own repository, beside a running study: for who moves none of its refs."""
-    _settings()
-    return pygit2.Repository(str(folder), RepositoryOpenFlag.NO_SEARCH)

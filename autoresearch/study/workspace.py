@@ -31,10 +31,12 @@ from autoresearch.metric import VAL_BPB, Metric
 from autoresearch.paths import check_length, expanded, git, typed
 from autoresearch.run.constraints import Constraints
 from autoresearch.study import lock
+from autoresearch.study.commits import head_file
 from autoresearch.study.decide import BASELINE_RUNS, MOST_RUNS, Rule
 from autoresearch.study.origin import Origin
-from autoresearch.study.store import Store, head_file
+from autoresearch.study.store import Store
 from autoresearch.study.terms import backend_checksum, check_tag, measure_checksum
+from autoresearch.study.work_tree import STUDY
 from autoresearch.task import registry as tasks
 from autoresearch.task.contract import Task
 from autoresearch.task.prepared import code
@@ -45,7 +47,6 @@ FENCED = (
     "a fenced number, not a sealed one: a program that is measured can find that out, and prints its number itself."
     " Read the kept edits before you believe a gain, or give --confirm"
 )
-STUDY = "study.toml"
 AGENTS_TEMPLATE = Path(__file__).with_name("AGENTS.template.md")
 DEFAULT_SEED = 1337
 _HEAD = "# The terms of this study: every score in it was measured under these. Made once; `autoresearch run` refuses others.\n"

@@ -10,8 +10,9 @@ import numpy as np
 from autoresearch.noise import pooled_noise
 from autoresearch.report import compare
 from autoresearch.report.compare import Difference, Side, Subject
+from autoresearch.study.experiments import Experiment, Run
 from autoresearch.study.session import TEST
-from autoresearch.study.state import Experiment, Run, State
+from autoresearch.study.state import State
 from autoresearch.study.workspace import Study
 from autoresearch.transfer import design
 from autoresearch.transfer.design import Analysis

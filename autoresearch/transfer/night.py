@@ -31,10 +31,11 @@ from autoresearch.paths import typed
 from autoresearch.propose.proposals import program_key
 from autoresearch.run.setup import Setup
 from autoresearch.study import events
+from autoresearch.study.commits import text_of
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.origin import Constants, Origin
 from autoresearch.study.session import Listener, Session, opened
-from autoresearch.study.state import Experiment, State
-from autoresearch.study.store import text_of
+from autoresearch.study.state import State
 from autoresearch.study.workspace import Study, first_text
 from autoresearch.task import registry as tasks
 from autoresearch.transfer import figures

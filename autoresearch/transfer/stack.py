@@ -20,9 +20,10 @@ from autoresearch import constants
 from autoresearch.constants import Choices, Constant, Range, Value
 from autoresearch.errors import UsageError
 from autoresearch.propose.proposals import program_key
+from autoresearch.study.commits import texts
 from autoresearch.study.origin import Constants
 from autoresearch.study.state import State
-from autoresearch.study.store import merged, texts
+from autoresearch.study.store import merged
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
 from autoresearch.transfer.design import Levels

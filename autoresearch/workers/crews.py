@@ -13,7 +13,8 @@ from autoresearch.errors import UsageError
 from autoresearch.hardware import slots
 from autoresearch.run.setup import Setup
 from autoresearch.study import terms
-from autoresearch.study.workspace import STUDY, Study
+from autoresearch.study.work_tree import STUDY
+from autoresearch.study.workspace import Study
 from autoresearch.workers.local import Local
 from autoresearch.workers.process import Post
 from autoresearch.workers.ray_crew import RayCrew

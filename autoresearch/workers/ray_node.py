@@ -38,7 +38,7 @@ from autoresearch.hardware import slots
 from autoresearch.hardware.slots import Slot
 from autoresearch.processes import is_secret
 from autoresearch.sandbox import levels
-from autoresearch.study.workspace import STUDY
+from autoresearch.study.work_tree import STUDY
 from autoresearch.task import table as tasks
 from autoresearch.workers.process import END, GO, Post, at_post
 from autoresearch.workers.ray_words import Inputs

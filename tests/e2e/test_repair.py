@@ -7,7 +7,7 @@ from studies import BETTER, WORSE, check_in_line, git, play, state_of
 
 from autoresearch.errors import StoredStateError
 from autoresearch.propose import proposals
-from autoresearch.study import lock, repair, store
+from autoresearch.study import commits, lock, repair
 from autoresearch.study.ledger import read
 
 
@@ -90,7 +90,7 @@ def test_a_lost_ledger_is_begun_anew_from_the_best(is_gone, tmp_path, corpus, ty
     play(study, setup, [])
     after = state_of(study)
     assert [one.blob for one in after.experiments] == [before.best.blob] and after.best.verdict == "keep"
-    worse = store.text_of(study.folder, before.experiments[2].commit)
+    worse = commits.text_of(study.folder, before.experiments[2].commit)
     assert proposals.objection(worse, after).startswith("this program was tried before the ledger was lost: ")
     kept = git(study.folder, "for-each-ref", "--format=%(objectname)").splitlines()
     assert {one.commit for one in before.experiments} <= set(kept), "every commit keeps a ref"

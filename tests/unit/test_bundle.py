@@ -9,7 +9,7 @@ from autoresearch.agents.llm import edits
 from autoresearch.agents.search import space, texts
 from autoresearch.bundle import Layout
 from autoresearch.propose import proposals
-from autoresearch.study import store
+from autoresearch.study import commits, store, work_tree
 
 LINES = st.sampled_from(
     ["", "x = 1", "#%% file: a.py", "##%% file: a.py", "#%% file, no newline at its end: b", "\r", "# é \u2028"]
@@ -163,9 +163,9 @@ def test_in_git_and_in_the_work_tree_they_lie_at_their_own_paths(tmp_path):
     commit, blob = made.propose(start, text, "edit")
     assert made.text(commit) == text and made.blob(commit) == blob
     assert made.update(commit, {blob}) == []
-    assert store.work_tree_text(tmp_path) == text and not (tmp_path / "src" / "b" / "c.c").exists()
+    assert work_tree.work_tree_text(tmp_path) == text and not (tmp_path / "src" / "b" / "c.c").exists()
     (tmp_path / "a.py").write_text("x = 3\n")
     assert made.is_users_edit({blob})
     made.update(start, {blob})
     assert (tmp_path / "a.py").read_text() == "x = 3\n"  # the user's own edit stays
-    assert "-x = 1\n+x = 2\n" in store.diff(tmp_path, start, commit)
+    assert "-x = 1\n+x = 2\n" in commits.diff(tmp_path, start, commit)

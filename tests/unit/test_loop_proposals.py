@@ -6,7 +6,8 @@ import pytest
 
 from autoresearch.categories import category
 from autoresearch.propose.proposals import objection, program_key
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
 
 BEST = "X = 1\n\n\ndef f():\n    return X\n"
 OTHER = "X = 2\n"

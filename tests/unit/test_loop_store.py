@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from autoresearch.study import store as store_module
-from autoresearch.study.store import Store, work_tree_text
+from autoresearch.study.store import Store
+from autoresearch.study.work_tree import work_tree_text
 
 FILES = {"train.py": b"X = 1\n", "program.md": b"Improve.\n"}
 

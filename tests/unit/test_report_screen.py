@@ -16,8 +16,9 @@ from autoresearch.report import screen
 from autoresearch.report.chart import chart
 from autoresearch.report.screen import Digest, Terminal, View
 from autoresearch.run.setup import Progress
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.interrupts import SAID_ONCE
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.state import State
 
 TRAINING = Progress("training", 75.0, 0.25, 2.345, 21345.6)
 HEALTH = Health(0.34, 62.0, "k10temp", 3200.0, 80, on_battery=True)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from autoresearch.measure.summary import RunResult
 from autoresearch.metric import Metric
 from autoresearch.run import paired
-from autoresearch.study.state import Experiment, Run, State
+from autoresearch.study.experiments import Experiment, Run
+from autoresearch.study.state import State
 
 MIN, MAX = Metric("seconds", "s"), Metric("accuracy", "", "max")
 TIMES = st.lists(st.floats(0.001, 1e6), min_size=3, max_size=9)

@@ -4,7 +4,8 @@ from report_events import study
 
 from autoresearch.measure.summary import RunResult
 from autoresearch.report.words import running, span
-from autoresearch.study.state import Experiment, Run, State
+from autoresearch.study.experiments import Experiment, Run
+from autoresearch.study.state import State
 from autoresearch.text import one_line
 
 

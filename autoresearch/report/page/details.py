@@ -13,9 +13,9 @@ import pygit2
 
 from autoresearch.categories import category
 from autoresearch.run.futility import read_curve
+from autoresearch.study.commits import texts
+from autoresearch.study.experiments import Experiment
 from autoresearch.study.session import log_tail
-from autoresearch.study.state import Experiment
-from autoresearch.study.store import texts
 from autoresearch.study.workspace import Study
 from autoresearch.text import HIDDEN, harmless, unified_diff, without_colours
 

@@ -14,7 +14,8 @@ from autoresearch.paths import typed
 from autoresearch.report import words
 from autoresearch.report.summary import Summary, summarise
 from autoresearch.study.events import REBASED
-from autoresearch.study.state import Experiment, State
+from autoresearch.study.experiments import Experiment
+from autoresearch.study.state import State
 from autoresearch.study.workspace import Study
 from autoresearch.text import one_line
 
