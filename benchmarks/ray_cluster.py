@@ -105,7 +105,7 @@ def speed(workers: int, folder: Path, seed: int) -> dict:
 
 
 def table(nights: list[dict]) -> None:
-    """Of each seed: experiments an hour, and when each had what all nights of the seed have gained; in seconds, and in runs' lengths."""
+    """Of each seed: experiments an hour, and when each had what all nights of the seed gained, also in lengths of a run."""
     nights = [one for one in nights if one["train_seconds"] == TRAIN_SECONDS]
     for one in sorted(nights, key=lambda one: (one["seed"], one["workers"])):
         same = [other for other in nights if other["seed"] == one["seed"]]
