@@ -28,10 +28,12 @@ def command(file: Path, message: str, workspace: Path | None) -> None:
     from autoresearch.propose.proposals import objection
     from autoresearch.report import answers
     from autoresearch.study.inbox import Request
+    from autoresearch.study.terms import check_night
     from autoresearch.study.workspace import find
     from autoresearch.text import described
 
     study = find(workspace)
+    check_night(study)
     if file.stat().st_size > LARGEST_BYTES:
         raise UsageError(f"{file} has {file.stat().st_size:,} bytes, and {LARGEST_BYTES:,} are allowed; make it shorter")
     try:

@@ -82,6 +82,7 @@ def night(
     folder = workspaces.locate(workspace, chosen["tag"])
     if workspaces.is_workspace(folder):
         study = workspaces.load(folder)
+        terms.check_night(study)
         lock.check(study.lock)
         terms.check_options(study, chosen)
         spent_usd = answers.state_of(study).cost_usd

@@ -22,6 +22,7 @@ def command(text: str, workspace: Path | None) -> None:
     from autoresearch.errors import UsageError
     from autoresearch.study import events
     from autoresearch.study.inbox import Request
+    from autoresearch.study.terms import check_night
     from autoresearch.study.workspace import find
     from autoresearch.text import harmless
 
@@ -29,8 +30,10 @@ def command(text: str, workspace: Path | None) -> None:
     if len(text) > most:
         problem = f"TEXT has {len(text):,} characters, and at most {most:,} are shown"
         raise UsageError(problem, "shorten it, or write it into the study's program.md")
+    study = find(workspace)
+    check_night(study)
     ask(
-        find(workspace),
+        study,
         Request(kind="tell", text=harmless(text).strip()),
         "the agents see it from their next proposal on",
         "shows it to the agents",

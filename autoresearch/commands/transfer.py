@@ -66,7 +66,7 @@ def command(context: click.Context, /, folder: Path, is_apply: bool, workspace: 
     each, and scored on the validation text and on a test text that no decision saw: holds, holds in part, does not hold, or not
     known. It is a study of its own; typed again, the same command goes on where it stopped.
 
-    Exit status: 0 whatever the answer is; 1 it was not measured to its end.
+    Exit status: 0 whatever the answer is; 1 it was not measured to its end; 130 it was ended by Ctrl-C.
 
     Examples: `autoresearch transfer my-night --profile big.toml`, `autoresearch transfer my-night-transfer-big --apply`
     """
@@ -122,7 +122,8 @@ def transfer(
         state = answers.state_of(study)
         base = answers.train_py(study, state.experiments[0]) if state.experiments else head_text(place)
         stack = Stack(base, kept(first, first_state, study.origin.edits), study.origin.constants)
-        if [edit.number for edit in stack.edits] != list(study.origin.edits):
+        begun = dict(zip(study.origin.edits, study.origin.commits, strict=False))
+        if {edit.number: edit.commit for edit in stack.edits} != begun:
             raise UsageError(f"the edits of {first.folder} are not those that the transfer began with; begin another: --workspace")
         has_begun = len(state.experiments) > figures.ROWS
         rows = _rows(stack, attribute or has_begun)
@@ -234,7 +235,8 @@ def _check_terms(study: "Study", first: "Study", profile: str, given: dict[str, 
     if origin is None:
         raise UsageError(f"{study.folder} is a study, and no transfer; {another}")
     if (origin.tag, origin.created) != (first.tag, first.created):
-        raise UsageError(f"{study.folder} is a transfer of {origin.study}, not of {first.folder}; {another}")
+        made_of = f"the study {origin.tag} of {origin.created}, then in {origin.study}"
+        raise UsageError(f"{study.folder} is a transfer of {made_of}; {first.folder} has {first.tag} of {first.created}: {another}")
     terms.check_options(study, {"profile": profile, "train_seconds": given["train_seconds"]})
     for name, kept in (("seeds", origin.seeds), ("constants", origin.constants), ("edits", origin.edits)):
         if given[name] not in (None, kept):
@@ -259,7 +261,7 @@ def _price(
     tell(f"price     {price}")
     if is_agreed or not is_new:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr)):
         raise UsageError(f"{price}: there is no terminal to ask on; type it again with --yes")
     if not click.confirm("Train that?", err=True):
         raise click.exceptions.Exit(0)

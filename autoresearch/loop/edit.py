@@ -14,7 +14,7 @@ from autoresearch.loop.stop import Ending, ending_of
 from autoresearch.paths import git
 from autoresearch.propose.proposals import objection
 from autoresearch.run.setup import Setup
-from autoresearch.study import ledger, lock
+from autoresearch.study import ledger, lock, terms
 from autoresearch.study.commits import head_file, text_of
 from autoresearch.study.experiments import Experiment
 from autoresearch.study.interrupts import Interrupts
@@ -36,6 +36,7 @@ def try_edit(
     before its training, leaves the work tree as it was. Raises UsageError when the edit does not differ, does not parse, was tried
     before, or would be written over an edit that nobody tried. interrupts: what another thread may end it by.
     """
+    terms.check_night(study)
     if train_py is None:
         return _try_work_tree(study, setup, description, listener, interrupts)
     path = study.folder / SINGLE

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from autoresearch.agents.mix import Agents
-from autoresearch.errors import UsageError
 from autoresearch.hardware.now.observer import Observer
 from autoresearch.loop import audits, baseline, runs
 from autoresearch.loop.begin import begin
@@ -20,12 +19,11 @@ from autoresearch.loop.next_step import Audit, Verdict, next_step
 from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, ending_of, stop_if_asked
 from autoresearch.loop.together import Together
-from autoresearch.paths import typed
 from autoresearch.propose.proposer import Proposer
 from autoresearch.propose.views import Views, draw_lessons
 from autoresearch.report.page import html
 from autoresearch.run.setup import Setup
-from autoresearch.study import decide, events
+from autoresearch.study import decide, events, terms
 from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.workspace import Study
 from autoresearch.workers.work import Crew
@@ -134,13 +132,9 @@ def establish_baseline(session: Session, work_tree: bool) -> None:
     """Train the first train.py often enough to know the noise. With work_tree, an edit made before the run is the baseline.
 
     A baseline that fails stops with its reason; the next call tries again, with the train.py that lies there then. UsageError in a
-    study that is no night.
+    transfer.
     """
-    if session.study.origin is not None:
-        raise UsageError(
-            f"the study in {session.study.folder} is a transfer, and nothing else is trained in it",
-            f"`autoresearch transfer {typed(session.study.folder)} --apply` makes a study of what holds",
-        )
+    terms.check_night(session.study)
     first_best(session, work_tree)
 
 

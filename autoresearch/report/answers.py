@@ -50,7 +50,7 @@ def show(study: Study, number: int) -> dict[str, Any]:
     """
     state = state_of(study)
     subject, baseline = _numbered(state, number), state.experiments[0]
-    with _stored(study, subject):
+    with stored(study, subject):
         patch = diff(study.folder, subject.parent, subject.commit) if subject.parent else ""
     tail = log_tail(study.runs / subject.runs[-1].folder / "log.txt") if subject.runs else ""
     startup = {"startup_seconds": subject.startup_seconds, "baseline_startup_seconds": baseline.startup_seconds}
@@ -85,7 +85,7 @@ def best(study: Study) -> dict[str, Any]:
 
 def train_py(study: Study, subject: Experiment) -> str:
     """An experiment's text, as it was scored."""
-    with _stored(study, subject):
+    with stored(study, subject):
         return text_of(study.folder, subject.commit)
 
 
@@ -212,7 +212,7 @@ def record(subject: Experiment) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stored(study: Study, subject: Experiment) -> Iterator[None]:
+def stored(study: Study, subject: Experiment) -> Iterator[None]:
     """For what is read out of git: StoredStateError where that does not hold an experiment."""
     try:
         yield

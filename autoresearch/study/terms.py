@@ -17,6 +17,7 @@ from autoresearch.hardware.devices import accelerator, cards, detect
 from autoresearch.hardware.devices.facts import Facts
 from autoresearch.hardware.devices.registry import Backend
 from autoresearch.hardware.planner import profiles
+from autoresearch.paths import typed
 from autoresearch.run.setup import Setup
 from autoresearch.sandbox import policy
 from autoresearch.task import registry as tasks
@@ -113,6 +114,15 @@ def check_options(study: "Study", options: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name in locked and value != locked[name]:
             raise _locked(study, name, value, locked[name])
+
+
+def check_night(study: "Study") -> None:
+    """UsageError for a transfer, which tries nothing but its own edits."""
+    if study.origin is not None:
+        raise UsageError(
+            f"the study in {study.folder} is a transfer, and nothing else is trained in it",
+            f"`autoresearch transfer {typed(study.folder)} --apply` makes a study of what holds",
+        )
 
 
 def check_workers(task: Table, workers: int | str | None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from autoresearch.noise import pooled_noise
 from autoresearch.report import compare
 from autoresearch.report.compare import Difference, Side, Subject
+from autoresearch.study.events import SKIPPED
 from autoresearch.study.experiments import Experiment, Run
 from autoresearch.study.session import TEST
 from autoresearch.study.state import State
@@ -75,13 +76,20 @@ def found(study: Study, state: State, subject: Experiment) -> Found | None:
         return None
     test = _measured(study, state, base, subject, lambda run: _of_test(study, base, subject, run))
     if subject.state in FAILED:
-        return Found(val, test, Judgement("does not hold", subject.reason or str(subject.state)))
+        return Found(val, test, _without_score(subject))
     if base.tests and test is None:
         return Found(val, None, Judgement("not known", f"it has no score on the test {state.metric.data}"))
     return Found(val, test, judge(origin.gain, val, test, state.metric))
 
 
 FAILED = ("crash", "oom", "diverged", "timeout", "invalid", "limit", "cheat", "val-only", "skip")  # states that no score undoes
+
+
+def _without_score(subject: Experiment) -> Judgement:
+    """Of one that failed, and of one that a person ended, which says nothing of it."""
+    if subject.state == SKIPPED:
+        return Judgement("not known", f"{subject.reason}; with another `--workspace` it is measured again")
+    return Judgement("does not hold", subject.reason or "it has no score")
 
 
 def _measured(
@@ -120,9 +128,8 @@ def analysis(state: State, stack: Stack, count: int) -> Analysis | None:
 
 
 def _scores(experiment: Experiment) -> list[float]:
-    """Of all its runs; none where one failed."""
-    scores = [result.val_bpb for result in experiment.results if result.val_bpb is not None]
-    return scores if len(scores) == len(experiment.results) else []
+    """Of the runs that trained."""
+    return [result.val_bpb for result in experiment.results if result.val_bpb is not None]
 
 
 def carriers(stack: Stack, analysed: Analysis) -> list[int]:
@@ -161,7 +168,7 @@ def facts(study: Study, state: State, stack: Stack | None, count: int | None) ->
 
 def _judged(study: Study, state: State, subject: Experiment) -> dict[str, Any]:
     known = found(study, state, subject)
-    judgement = known.judgement if known else Judgement("does not hold", subject.reason or "it has no score")
+    judgement = known.judgement if known else _without_score(subject)
     return {"verdict": judgement.word, "reason": judgement.reason}
 
 
@@ -170,8 +177,8 @@ def _side(study: Study, state: State, subject: Experiment) -> dict[str, Any]:
     gains = {name: side and asdict(side) for name, side in (("val", known and known.val), ("test", known and known.test))}
     return {
         "experiment": subject.number,
-        "runs": len(subject.results),
-        "base_runs": len(base.results),
+        "runs": len(_scores(subject)),
+        "base_runs": len(_scores(base)),
         "gain_bpb": {name: side and side["gain"] for name, side in gains.items()},
         "interval_bpb": {name: side and side["interval"] for name, side in gains.items()},
         "kept": subject.verdict == "keep",

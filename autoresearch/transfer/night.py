@@ -45,6 +45,8 @@ from autoresearch.transfer.stack import Edit, Stack
 
 # What comes next
 
+ONCE = 1  # a training that fails once, which may be the machine's fault (a process that the system killed), is made up for
+
 
 @dataclass(frozen=True)
 class Train:
@@ -77,13 +79,18 @@ def next_step(state: State, seeds: int, rows: list[Levels] | None) -> Train | Be
             return None
         return Begin(count) if count <= ROWS + len(rows) else None
     number = subject.number
-    if subject.skipped or not all(result.ok for result in subject.results):
+    is_row = _row(number, rows) is not None
+    base, done = state.experiments[0], _trained(subject)
+    if subject.skipped or len(subject.results) - done > (0 if is_row else ONCE):
         return Judge(number)
-    wanted = 1 if _row(number, rows) else seeds
-    base, done = state.experiments[0], len(subject.results)
+    wanted = 1 if is_row else seeds
     if number == STACK and done >= len(base.results) < seeds and base.can_rerun:
         return Train(0)
     return Train(number) if done < wanted else Judge(number)
+
+
+def _trained(subject: Experiment) -> int:
+    return sum(result.ok for result in subject.results)
 
 
 def _row(number: int, rows: list[Levels] | None) -> Levels | None:
@@ -100,7 +107,8 @@ def trainings(state: State | None, seeds: int, rows: list[Levels] | None) -> int
         if known[STACK].state in figures.FAILED:
             return 0
     done = [
-        len(one.results) if one.verdict is None or one.number == 0 else count for one, count in zip(known, wanted, strict=False)
+        len(one.results) if one.number == 0 else _trained(one) if one.verdict is None else count
+        for one, count in zip(known, wanted, strict=False)
     ]
     return sum(max(0, count - had) for count, had in zip_longest(wanted, done, fillvalue=0))
 
@@ -249,10 +257,11 @@ def _judge(session: Session, subject: Experiment, stacked: Stack, rows: list[Lev
 def _verdict(session: Session, subject: Experiment, is_row: bool) -> Verdict:
     if subject.skipped:
         return SKIP
-    for result in subject.results:
-        if not result.ok:
-            reason = f"it does not train at this size ({result.status}): {result.reason}"
-            return Verdict("discard" if result.status in DISCARDED else "crash", result.status, reason)
+    failed = [result for result in subject.results if not result.ok]
+    if failed and (is_row or len(failed) > ONCE):
+        result = failed[-1]
+        reason = f"it does not train at this size ({result.status}): {result.reason}"
+        return Verdict("discard" if result.status in DISCARDED else "crash", result.status, reason)
     scores = tuple(result.val_bpb for result in subject.results if result.val_bpb is not None)
     measured = partial(Verdict, val_bpb=mean(list(scores)), scores=scores)
     if is_row:

@@ -20,6 +20,7 @@ from autoresearch import constants
 from autoresearch.constants import Choices, Constant, Range, Value
 from autoresearch.errors import UsageError
 from autoresearch.propose.proposals import program_key
+from autoresearch.report import answers
 from autoresearch.study.commits import texts
 from autoresearch.study.origin import Constants
 from autoresearch.study.state import State
@@ -65,8 +66,9 @@ def kept(study: Study, state: State, only: Sequence[int] | None = None) -> list[
         if only is None or keep.number in only:
             scores = before.val_bpb, keep.val_bpb
             gain = None if scores[0] is None or scores[1] is None else scores[0] - scores[1]
-            was = text(keep.parent or before.commit)
-            edits.append(Edit(keep.number, keep.commit, one_line(keep.description, 100), was, text(keep.commit), gain))
+            with answers.stored(study, keep):
+                was, now = text(keep.parent or before.commit), text(keep.commit)
+            edits.append(Edit(keep.number, keep.commit, one_line(keep.description, 100), was, now, gain))
     return edits
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -134,10 +135,16 @@ def test_a_transfer_is_no_night(done, typed):
     before, path = study.events.read_bytes(), study.folder / "train.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(constants.write(text, {"MATRIX_LR": 0.03}), encoding="utf-8")
-    for words in (("run", "--agent", "search", "--experiments", "1"), ("noise",), ("try", "-m", "x")):
-        status, _, complaint = typed(*words, "--workspace", str(study.folder), "--sandbox", "none", "--plain")
+    shown = ("--sandbox", "none", "--plain")
+    for words in (
+        ("run", "--agent", "search", "--experiments", "1", *shown), ("noise", *shown), ("try", "-m", "x", *shown),
+        ("propose", str(path), "-m", "x"), ("tell", "x"),
+    ):  # fmt: skip
+        status, _, complaint = typed(*words, "--workspace", str(study.folder))
         assert status == 2 and "is a transfer" in complaint, complaint
     path.write_text(text, encoding="utf-8")
+    status, _, complaint = typed("try", "-m", "x", "--workspace", str(study.folder), *shown)
+    assert status == 2 and "is a transfer" in complaint, "also where nothing was edited"
     assert study.events.read_bytes() == before
     assert typed("status", "--workspace", str(study.folder))[0] == typed("results", "--workspace", str(study.folder))[0] == 0
 
@@ -164,3 +171,37 @@ def test_what_can_t_be_transferred_is_told_in_a_line(night, done, tmp_path, type
         lines = [line for line in complaint.splitlines() if line.startswith("error: ")]
         assert status == 2 and len(lines) == 1 and cure in lines[0], (words, complaint)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-study", "big.toml"]
+    commit = state_of(night).experiments[2].commit
+    (other / ".git" / "objects" / commit[:2] / commit[2:]).unlink()
+    status, _, complaint = typed("transfer", str(other), "--profile", big, "--sandbox", "none", "--plain")
+    assert status == 3 and "does not hold experiment 2" in complaint, complaint
+    monkeypatch.setattr(sys, "stdin", None)
+    status, _, complaint = typed("transfer", str(night.folder), "--profile", big, "--sandbox", "none", "--plain")
+    assert status == 2 and "type it again with --yes" in complaint, "a closed input"
+
+
+def test_a_transfer_goes_on_with_the_commits_that_it_began_with(night, done, typed, monkeypatch):
+    """Else rows of the attribution were of other edits than the stack."""
+    study, real = done[0], workspace.load
+    changed = replace(study, origin=replace(study.origin, commits=("0" * 40, study.origin.commits[1])))
+    monkeypatch.setattr(workspace, "load", lambda folder: changed if folder == study.folder else real(folder))
+    status, _, complaint = typed(*done[1])
+    assert status == 2 and "not those that the transfer began with" in complaint, complaint
+
+
+def test_what_a_person_skips_is_not_known(night, tmp_path, told, typed):
+    place = tmp_path / "to"
+    words = ["transfer", str(night.folder), "--profile", profile(tmp_path), "--workspace", str(place), *SEEDS]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autoresearch", *words, "--train-seconds", "3"], stdout=subprocess.DEVNULL, env=dict(os.environ)
+    )
+    try:
+        wait_for(lambda: (place / "study.toml").is_file() and len(state_of(workspace.load(place)).experiments) == 2, 240)
+        wait_for(lambda: bool(state_of(workspace.load(place)).experiments[1].runs), 240)
+        assert typed("skip", "--workspace", str(place))[0] == 0
+        assert process.wait(240) == 0
+    finally:
+        process.kill()
+        process.wait()
+    found = told(*words[1:])
+    assert found["verdict"] == "not known" and "another `--workspace`" in found["reason"] and not found["stack"]["kept"]

@@ -220,3 +220,20 @@ def test_what_is_left_to_be_trained_and_what_comes_next():
     assert night.next_step(state, 3, None) is None and night.next_step(state, 3, rows) == night.Begin(2)
     state = ledger(*begun, verdict(1, "crash", "oom", 0) | {"val_bpb": None})
     assert night.trainings(state, 3, rows) == 0 and night.next_step(state, 3, rows) is None
+
+
+def failed(n, k):
+    begun, ended = run(n, k)
+    return [begun, ended | {"status": "oom", "reason": "the system killed the process", "val_bpb": None}]
+
+
+def test_a_training_that_fails_once_is_made_up_for_and_twice_is_no_accident():
+    rows = design.rows(2)
+    begun = [start(0), *run(0, 1), verdict(0, "keep", "baseline"), start(1), *failed(1, 1)]
+    assert night.next_step(ledger(*begun), 2, rows) == night.Train(1)
+    assert night.next_step(ledger(*begun, *failed(1, 2)), 2, rows) == night.Judge(1)
+    state = ledger(*begun, *run(1, 2), *run(0, 2))
+    assert night.next_step(state, 2, rows) == night.Train(1) and night.trainings(state, 2, None) == 1
+    assert night.next_step(ledger(*begun, *run(1, 2), *run(0, 2), *run(1, 3)), 2, rows) == night.Judge(1)
+    rest = [*begun, *run(1, 2), *run(0, 2), *run(1, 3), verdict(1, "keep", "keep", 2), start(2), *failed(2, 1)]
+    assert night.next_step(ledger(*rest), 2, rows) == night.Judge(2), "a row is missing in the analysis instead"
