@@ -11,7 +11,8 @@ from on_text import on_text
 from autoresearch import choices, constants
 from autoresearch.checks.conformance.subject import SEQ_LEN, TINY, VOCAB_SIZE, prepared_text
 from autoresearch.errors import UsageError
-from autoresearch.hardware.autotune import tune_runtime
+from autoresearch.hardware import slots
+from autoresearch.hardware.autotune import split, tune_runtime
 from autoresearch.hardware.autotune.stopwatch import Stopwatch
 from autoresearch.hardware.devices import detect, registry
 from autoresearch.hardware.devices.detect import Choice
@@ -148,3 +149,13 @@ def test_more_threads_than_cores_and_a_wrong_dtype_are_status_2(tmp_path):
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         *said, last = done.stderr.splitlines()
         assert last.startswith(f"error: {words}") and said == ["trying its contracts"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not slots.can_bind(), reason="this system binds nothing to cores")
+def test_whether_sharing_the_cores_pays_is_measured_by_trainings_at_once(waits, monkeypatch):
+    """Steps that only wait take no longer beside each other: three trainings make three times the tokens of one."""
+    monkeypatch.setattr(split, "SECONDS", 1.0)
+    made = plan.Plan(Choice(waits, detect.probe(waits), "", []), profiles.load("cpu-small"), "", [])
+    core = frozenset([min(os.sched_getaffinity(0))])
+    assert split.gain(made, TRAIN, [core] * 3) == pytest.approx(3, rel=0.25)

@@ -1,5 +1,6 @@
 """Several workers of this machine, as processes: a night, and what kills lose."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from functools import partial
 import psutil
 import pytest
 import studies
+from machines import Acting, Machine
 from test_together import Ideas, sound
 
 from autoresearch.agents.mix import Agents
@@ -20,11 +22,13 @@ from autoresearch.hardware import cores, slots
 from autoresearch.hardware.slots import Slot
 from autoresearch.loop.loop import Until, run_study
 from autoresearch.run import experiment
+from autoresearch.run.constraints import Constraints
 from autoresearch.sandbox import levels
 from autoresearch.study import workspace
 from autoresearch.study.ledger import read
 from autoresearch.workers.local import Local
 from autoresearch.workers.process import Post
+from autoresearch.workers.work import Done, Ended, Gone, Here, Order, Ready, Refused, Under
 
 pytestmark = pytest.mark.slow
 
@@ -190,3 +194,92 @@ def test_ctrl_c_lets_the_runs_end_and_twice_does_not(tmp_path, corpus):
         assert not state.under_way
         assert bool(state.lost) == (pressed == 2)
     sound(study)
+
+
+# A worker alone
+
+
+def heard(local: Local, kind: type, seconds: float = 60.0):
+    """The first word of that kind; what is said before it is dropped."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _, word in local.take(0.1):
+            if isinstance(word, kind):
+                return word
+    raise AssertionError(f"it has not said {kind.__name__}")
+
+
+def process_of_worker() -> psutil.Process:
+    alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    return next(one for one in alive if "autoresearch.workers.process" in one.cmdline())
+
+
+def test_a_worker_heeds_each_order_anew(tmp_path, corpus):
+    study, _ = studies.make(tmp_path / "study", corpus, train_seconds=1.5)
+    text = studies.text_of(study)
+    with contextlib.closing(Local([Post(study.folder, 0, Slot())])) as local:
+        heard(local, Here)
+        local.order(1, Order(1, text, 1, "a", waits=True))
+        heard(local, Ready)
+        local.go(1)
+        assert heard(local, Done).result.ok
+        local.order(1, Order(2, text, 2, "b", waits=True))
+        heard(local, Ready)
+        assert not [said for _ in range(20) for said in local.take(0.1)], "it waits for a word of its own"
+        local.end(1)
+        assert heard(local, Ended).id == 2
+        local.order(1, Order(3, text, 3, "c", waits=True, constraints=Constraints().changed(["params<=1"])))
+        assert heard(local, Refused).kind == "limit"
+        local.order(1, Order(4, text, 4, "d", waits=False))
+        while heard(local, Under).progress.phase != "training":
+            pass
+        local.end(1)
+        assert heard(local, Ended | Done) == Ended(4)
+
+
+def test_a_worker_has_its_slot_and_lends_it(tmp_path, corpus):
+    study, _ = studies.make(tmp_path / "study", corpus)
+    slot = Slot({"AUTORESEARCH_NULL_DEVICE": "1"}, "N-1", frozenset([min(os.sched_getaffinity(0))]))
+    with contextlib.closing(Local([Post(study.folder, 0, slot)])) as local:
+        here = heard(local, Here)
+        assert (here.device_id, here.variables, here.processors) == ("N-1", slot.variables, slot.processors)
+        assert set(process_of_worker().cpu_affinity()) == slot.processors
+        before = os.sched_getaffinity(0)
+        with local.lent(1):
+            assert os.sched_getaffinity(0) == slot.processors
+        assert os.sched_getaffinity(0) == before
+
+
+def test_one_that_dies_three_times_without_a_run_in_between_is_gone_for_good(tmp_path, corpus):
+    study, _ = studies.make(tmp_path / "study", corpus)
+    with contextlib.closing(Local([Post(study.folder, 0, Slot())])) as local:
+
+        def dies() -> bool:
+            heard(local, Here)
+            process_of_worker().kill()
+            return heard(local, Gone).for_good
+
+        assert not dies() and not dies()
+        heard(local, Here)
+        local.order(1, Order(1, studies.text_of(study), 1, "a", waits=False))
+        heard(local, Done)
+        process_of_worker().kill()
+        assert not heard(local, Gone).for_good
+        assert not dies() and dies()
+
+
+def test_a_training_through_which_the_computer_slept_runs_again_with_its_seed(tmp_path, corpus):
+    study, setup = studies.make(tmp_path / "study", corpus)
+    machine = Machine(has_checks=False)
+
+    def training(number):
+        if number == 1 and not machine.slept:
+            machine.slept = 3600.0
+
+    seen = Acting(training=training)
+    with studies.without_pictures():
+        run_study(study, setup, Agents(Ideas(studies.WORSE)), Until(), seen, machine, crew=crew(study, 2))
+    sound(study)
+    (invalid,) = seen.of("invalid")
+    assert (invalid["n"], invalid["state"]) == (1, "suspended") and (1, 1, "scoring") in seen.phases
+    assert [run.seed for run in studies.state_of(study).experiments[1].runs] == [invalid["seed"]]

@@ -95,3 +95,23 @@ def test_each_experiment_is_looked_at_once_however_often_they_are_asked_for(monk
     revoked = (*more[:2], replace(more[2], status="val-only", val_bpb=None), *more[3:])
     assert grown.text(revoked) == lessons.text(revoked)
     assert grown.text(NIGHT[:1]) == ""
+
+
+def test_each_part_is_in_its_order_and_shows_what_is_newest():
+    """Keeps: the last first; what is unclear: the nearest first; values of a constant: the last result of each."""
+    rates = [0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.05]
+    history = [
+        *NIGHT[:1],
+        Past(1, "first", "keep", 1.4, changed(SCALAR_LR=0.4)),
+        Past(2, "second", "keep", 1.3, changed(SCALAR_LR=0.3)),
+        *(Past(3 + k, f"unclear {k}", "inconclusive", 1.3 + (k * 5 % 8) / 10_000, CODE) for k in range(8)),
+        *(
+            Past(11 + k, f"rate {k}", "discard", 1.4 + k / 100, changed(SCALAR_LR=0.3, MATRIX_LR=value))
+            for k, value in enumerate(rates)
+        ),
+    ]
+    said = lessons.text(history)
+    assert said.index("experiment 2: second") < said.index("experiment 1: first")
+    places = [said.find(f": unclear {k}\n") for k in (0, 5, 2, 7, 4, 1)]
+    assert places == sorted(places) and places[0] > 0 and "unclear 6" not in said
+    assert "- MATRIX_LR: 0.07 +0.1200, 0.08 +0.1300, 0.09 +0.1400, 0.1 +0.1500, 0.05 +0.1600\n" in said

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from test_hardware_cards import card
@@ -36,13 +37,30 @@ def test_a_card_of_the_studys_kind_each_the_studys_own_first(null):
         slots.of(backend, None, 4)
 
 
+def test_a_card_of_the_same_name_with_other_memory_is_of_another_kind(null):
+    found = slots.of(cards.pick(null(card(0), card(1, total=48), card(2)), wanted="0"), None, None)
+    assert [slot.device_id for slot in found.all] == ["GPU-0", "GPU-2"] and "left out: 1 " in found.reason
+
+
+def with_selector(backend, **changes):
+    return replace(backend, selector=replace(backend.selector, **changes))
+
+
+def test_what_makes_an_index_mean_the_same_to_all_is_set_for_each(null):
+    found = slots.of(with_selector(null(card(0), card(1)), fixed={"ORDER": "1"}), None, None)
+    assert [slot.variables for slot in found.all] == [{"ORDER": "1", "AUTORESEARCH_NULL_DEVICE": number} for number in ("0", "1")]
+
+
 def test_devices_that_are_taken_by_hand_have_a_worker_each(null, monkeypatch):
     monkeypatch.setenv("AUTORESEARCH_NULL_DEVICE", "1, 3")
     backend = registry.scan()["null"]
     found = slots.of(backend, None, None)
     assert [slot.variables["AUTORESEARCH_NULL_DEVICE"] for slot in found.all] == ["1", "3"]
+    assert [slot.variables["AUTORESEARCH_NULL_DEVICE"] for slot in slots.of(backend, None, 1).all] == ["1"]
     with pytest.raises(UsageError, match="has 2; give 2 or less"):
         slots.of(backend, None, 3)
+    monkeypatch.setenv("OTHERS", "1")  # which takes devices too: nobody knows which of them these are
+    assert len(slots.of(with_selector(backend, also=("OTHERS",)), None, None).all) == 1
 
 
 def test_a_backend_with_one_device_has_one_worker():
@@ -55,6 +73,16 @@ def test_a_backend_with_one_device_has_one_worker():
 def test_a_study_that_has_all_cores_shares_none():
     with pytest.raises(UsageError, match="in a new study"):
         slots.of(registry.scan()["cpu"], None, 2)
+
+
+def test_a_study_that_shares_the_cores_has_as_many_workers_as_there_are_shares(monkeypatch):
+    found = [frozenset({2 * n, 2 * n + 1}) for n in range(4)]
+    monkeypatch.setattr(slots, "shares", lambda per_run: found)
+    backend = registry.scan()["cpu"]
+    assert [slot.processors for slot in slots.of(backend, 2, None).all] == found
+    assert [slot.processors for slot in slots.of(backend, 2, 3).all] == found[:3]
+    with pytest.raises(UsageError, match="with 2 cores each there is room for 4; give 4 or less"):
+        slots.of(backend, 2, 5)
 
 
 def test_the_simulated_backend_has_room_for_any_number_but_not_for_a_slip_of_the_finger(null):

@@ -111,3 +111,40 @@ def test_a_limit_that_warns_keeps_and_says_so():
     wish = Constraints().changed(["latency_ms<=5 warn"])
     step = next_step(measured(6.0, 6.0, 6.0, 6.0, 6.0), 1, "confirmed", wish)
     assert isinstance(step, Audit) and step.keep.reason.endswith("; one answer takes 6 ms, and the limit is latency_ms<=5 warn")
+
+
+def beside(events: list[dict], *more: dict) -> State:
+    """With two workers, after those events."""
+    rest = [{"event": "workers", "count": 2}, *more]
+    state = State.from_events(
+        [*events, *({"time": events[0]["time"], "seq": len(events) + k} | one for k, one in enumerate(rest, 1))]
+    )
+    assert state.skipped == []
+    return state
+
+
+def begun(number: int, base: int, *ks: int) -> list[dict]:
+    start = next(event for event in study([0.7]) if event["event"] == "start" and event["n"] == 1)
+    own = {"n": number, "commit": f"c{number}", "key": f"k{number}", "base": base}
+    start = {name: value for name, value in start.items() if name not in ("seq", "time")} | own
+    return [start, *({"event": "begin", "n": number, "k": k, "seed": 100 + k, "folder": f"{number}-{k}"} for k in ks)]
+
+
+def ended(number: int, k: int, val_bpb: float) -> dict:
+    return {"event": "run", "n": number, "k": k, "seed": 100 + k, "folder": f"{number}-{k}", **score(val_bpb)}
+
+
+def test_a_run_that_ends_before_an_earlier_one_decides_nothing():
+    events = study([])
+    state = beside(events, *begun(1, 0, 1, 2), ended(1, 2, 0.9))
+    assert next_step(state, 1, "confirmed") == RunNext(1)
+    state = beside(events, *begun(1, 0, 1, 2), ended(1, 2, 0.9), ended(1, 1, 0.9))
+    assert next_step(state, 1, "confirmed").verdict == "discard"
+
+
+def test_an_edit_of_a_best_that_was_revoked_is_made_again_whatever_it_scored():
+    """There is nothing left to hold it against."""
+    revoked = {"event": "revoked", "n": 1, "reason": "it cheats"}
+    state = beside(study([0.79]), *begun(2, 1, 1), revoked, ended(2, 1, 0.9))
+    step = next_step(state, 2, "confirmed")
+    assert (step.state, step.scores) == ("rebased", (0.9,)) and "experiment 0 is the best now" in step.reason

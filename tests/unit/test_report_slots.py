@@ -10,13 +10,17 @@ from report_events import study
 from rich.cells import cell_len
 from test_report_panel import screens, terminal  # noqa: F401
 from test_report_screen import drawn, said, view
+from virtual_crew import Virtual
 from waiting import wait_for
 
+from autoresearch.agents.base import Proposal
+from autoresearch.loop.jobs import Job, Jobs
 from autoresearch.report.panel import Panel, choose
 from autoresearch.report.screen import Digest, Terminal
-from autoresearch.report.slots import Slot
+from autoresearch.report.slots import Slot, short, summary
 from autoresearch.run.setup import Progress
 from autoresearch.study.state import State
+from autoresearch.workers.work import Here, Order
 
 
 def several(workers: int, open_: int) -> list[dict]:
@@ -69,6 +73,33 @@ def test_many_workers_are_told_in_two_sentences():
     assert "4 workers: 4 train" in few and "a training ends in" in few, "no room for a line each"
 
 
+def test_what_is_told_of_workers_in_words():
+    state = State.from_events(several(3, 1))
+    itself = Slot(0, "runs", 2, 1, None, Progress("audit", 5.0, 0.5))
+    assert summary((trains(1, 0.5), Slot(2, "free"), itself), state) == "2 workers: 1 trains, 1 is free"
+    state.paused = True
+    assert summary((trains(1, 0.5), Slot(2, "free")), state) == "2 workers: 1 trains, 1 is free, then a pause"
+    assert summary((Slot(1, "free"), Slot(2, "free")), state) == "2 workers: 2 are free; paused, `autoresearch resume` goes on"
+    assert [short(Slot(1, "runs", n, 2), state) for n in (1, 2)] == ["the best, 1 run 2", "experiment 2 run 2"]
+
+
+def test_the_loop_tells_what_each_worker_is_at():
+    jobs, order = Jobs(Virtual(6, lambda text, seed: 4.0)), Order(1, "", 1, "folder", True)
+    for worker in range(1, 5):
+        jobs.come(worker, Here("virtual"))
+    jobs.gone.add(5)
+    proposal = Proposal("", "DEPTH 8 -> 9", "")
+    jobs.by_worker = {1: Job(order, 2, 3), 2: Job(order, proposal=proposal), 3: Job(order, number=4, is_wanted=False)}
+    told = [(slot.at, slot.n, slot.k, slot.description) for slot in (Slot(**one) for one in jobs.slots())]
+    assert told == [
+        ("startup", 3, 2, None), ("check", None, 1, "DEPTH 8 -> 9"), ("ending", None, 1, None), ("free", None, 1, None),
+        ("gone", None, 1, None), ("starting", None, 1, None),
+    ]  # fmt: skip
+    assert jobs.free() == [4] and jobs.checked() == [proposal] and (jobs.running(3), jobs.running(4)) == (1, 0)
+    jobs.come(5, Here("virtual"))
+    assert not jobs.gone and not jobs.are_all_here and jobs.free() == [4, 5]
+
+
 def test_the_panel_counts_on_for_each_and_shows_what_the_loop_itself_does(terminal):  # noqa: F811
     tty = terminal(100, 40)
     events = several(2, 2)
@@ -109,6 +140,20 @@ def test_lines_are_no_flood(as_json):
         assert lines[1].endswith("experiment 3 run 1 starts, seed 3, on worker 1")
 
 
+def test_what_a_person_handed_in_waits_while_an_earlier_one_is_made_again():
+    events = several(2, 2)
+    first = next(one for one in events if one["event"] == "start" and one["n"] == 3)
+    first["agent"] = "person"
+    handed = {"event": "handed", "id": "h", "commit": "c9", "description": "another"}
+    end = {"event": "run", "n": 3, "k": 1, "seed": 3, "folder": "3-1", "status": "ok", "val_bpb": 0.7}
+    rebased = {"event": "verdict", "n": 3, "commit": "c3", "verdict": "discard", "state": "rebased", "reason": "r", "val_bpb": 0.7}
+    start = first | {"n": 5, "commit": "c5", "key": "k5", "again": 3}
+    state = State.from_events(events)
+    for one in (handed, end, rebased | {"scores": [0.7]}, start):
+        assert state.apply({"time": events[-1]["time"]} | one | {"seq": 999}), state.skipped
+    assert not state.to_rebase and [one.description for one in state.handed] == ["another"]
+
+
 def test_an_edit_that_is_made_again_counts_once():
     events = several(2, 2)
     state = State.from_events(events)
@@ -134,6 +179,19 @@ def test_the_pace_of_several_workers_is_not_that_of_a_bunch():
         decided = now + timedelta(seconds=300 * ((number + 3) // 4) + number % 4 * 0.25)
         state.experiments.append(type(template)(**vars(template) | {"number": number, "decided": decided.isoformat()}))
     assert state.experiment_seconds == pytest.approx(75, abs=0.1)
+
+
+def test_the_pace_is_told_by_the_times_of_the_verdicts_and_not_by_numbers():
+    """One every 100 s, in blocks of four that end in the opposite order; what is made again is counted where it is decided."""
+    state, now = State(workers=2), datetime(2026, 1, 2, 20, tzinfo=UTC)
+    template = State.from_events(study([0.8])).experiments[1]
+    for number in range(16):
+        at = 400 * (number // 4) + 100 * (3 - number % 4)
+        for seconds, kind in ((at, "discard"), (at + 50, "rebased")):
+            decided = (now + timedelta(seconds=seconds)).isoformat()
+            own = {"number": len(state.experiments), "decided": decided, "state": kind}
+            state.experiments.append(type(template)(**vars(template) | own))
+    assert state.experiment_seconds == pytest.approx(100, abs=0.1)
 
 
 def test_the_chart_has_a_place_for_what_is_not_decided_yet():

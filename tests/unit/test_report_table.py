@@ -73,6 +73,21 @@ def test_results_tsv_grows_by_its_last_row_and_is_written_anew_where_an_earlier_
     assert "rename" in drawn() and not drawn()
 
 
+def test_a_row_between_others_is_put_in_its_place(tmp_path):
+    """Of several workers a later experiment may be decided first."""
+    events, path = study([0.79, 0.82, 0.83]), tmp_path / "results.tsv"
+    second, third = ([event for event in events if event.get("n") == n] for n in (2, 3))
+    rest = [event for event in events if event.get("n", 0) < 2]
+    now = rest[-1]["time"]
+    early = [event for event in (second[0], third[0], *second[1:-1], *third[1:], second[-1])]
+    state, results = State(), table.Results(path)
+    for line, event in enumerate([*rest, {"event": "workers", "count": 2}, *early], 1):
+        assert state.apply(event | {"seq": line, "time": now}), state.skipped
+        results.draw(state)
+    rows = path.read_text(encoding="utf-8").splitlines()
+    assert [row.split("\t")[0] for row in rows] == ["commit", "c0", "c1", "c2", "c3"]
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("tool", ["auto_judge", "auto_steer"])  # of the packages autojudge and autosteer 1.0.1
 def test_the_tools_themselves_count_every_experiment(tool, tmp_path):

@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from autoresearch.commands import transfer
+from autoresearch.errors import UsageError
 from autoresearch.metric import VAL_BPB
 from autoresearch.study.state import State
-from autoresearch.transfer import design, night
+from autoresearch.transfer import design, figures, night
+from autoresearch.transfer.design import Analysis, Effect
 from autoresearch.transfer.stack import Edit, NotApplied, Stack, apply
 from autoresearch.transfer.verdict import Measured, judge
 
@@ -160,6 +163,24 @@ def test_an_edit_of_what_another_has_added_is_one_factor_with_it():
     assert stack.levels([2, 5]) == (True, False) and stack.levels([2, 4]) == (False, True)
 
 
+def test_only_edits_that_are_known_to_carry_it_are_carriers():
+    first = edit(2, TEXT, ("    y = 2", "    y = 2 * 5"))
+    second = edit(5, first.after, ("2 * 5", "2 * 5 + 1"))
+    others = edit(6, TEXT, ("LR = 0.04", "LR = 0.02")), edit(7, TEXT, ('"a"', '"b"'))
+    stack = Stack(TEXT, [first, second, *others], "ratio")
+    effects = [Effect(gain, 0.001, 0.01, share) for gain, share in ((0.01, "carries"), (0.01, "not told"), (-0.01, "reverses"))]
+    assert figures.carriers(stack, Analysis(effects, 0.001, 5, 10)) == [2, 5]
+
+
+def test_a_whole_number_stays_above_0_and_a_choice_is_one_of_the_line():
+    text = "LAYERS = 8  # [0..24]\nHEADS = 4  # [2, 4, 8]\n"
+    assert "LAYERS = 1 " in apply(edit(1, text, ("LAYERS = 8", "LAYERS = 1")), text.replace("LAYERS = 8", "LAYERS = 2"), "ratio")
+    assert "HEADS = 8 " in apply(edit(1, text, ("HEADS = 4", "HEADS = 8")), text, "ratio")
+    assert "HEADS = 4 " in apply(edit(1, text, ("HEADS = 4", "HEADS = 8")), text.replace("HEADS = 4", "HEADS = 2"), "ratio")
+    with pytest.raises(NotApplied, match="HEADS would be 16, and its line allows 2, 4, 8"):
+        apply(edit(1, text, ("HEADS = 4", "HEADS = 8")), text.replace("HEADS = 4", "HEADS = 8"), "ratio")
+
+
 # The verdict
 
 
@@ -220,6 +241,24 @@ def test_what_is_left_to_be_trained_and_what_comes_next():
     assert night.next_step(state, 3, None) is None and night.next_step(state, 3, rows) == night.Begin(2)
     state = ledger(*begun, verdict(1, "crash", "oom", 0) | {"val_bpb": None})
     assert night.trainings(state, 3, rows) == 0 and night.next_step(state, 3, rows) is None
+    later = [event for n in range(2, 11) for event in (start(n), *run(n, 1), verdict(n, "discard", "discard"))]
+    decided = [*begun, *runs, verdict(1, "discard", "discard", 3), *later]
+    rows_done = next(at for at, event in enumerate(decided) if event["event"] == "start" and event["n"] == 10)
+    assert night.next_step(ledger(*decided[:rows_done]), 3, rows) == night.Begin(10), "the edits that carry it"
+    assert night.next_step(ledger(*decided), 3, rows) is None
+    crashed = [run(0, 2)[0], run(0, 2)[1] | {"status": "crash", "val_bpb": None, "reason": "why"}]
+    assert night.next_step(ledger(*begun, *run(1, 1), *crashed, *run(1, 2)), 3, None) == night.Train(1), (
+        "the base fails again and again"
+    )
+
+
+def test_the_price_is_told_and_asked_for_once():
+    said = []
+    words = {"seeds": 3, "rows": None, "first": State(), "tell": said.append}
+    with pytest.raises(UsageError, match=r"6 trainings of 600 s, about 1\.0 hours .* --yes"):
+        transfer._price(600.0, None, is_new=True, is_agreed=False, **words)
+    transfer._price(60.0, None, is_new=False, is_agreed=False, **words)
+    assert said[-1] == "price     6 trainings of 60 s, about 6 minutes with start and scoring"
 
 
 def failed(n, k):
