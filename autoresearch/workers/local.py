@@ -63,7 +63,9 @@ class Local:
         with suppress(queue.Empty):
             process, said = self._said.get(timeout=seconds)
             while True:
-                if self._processes[process.worker] is process:  # not one that was replaced
+                if (
+                    self._processes[process.worker] is process and not process.is_closed
+                ):  # not one that was replaced, or has said Gone
                     found.append((process.worker, self._heard(process, said)))
                 process, said = self._said.get_nowait()
         return found
@@ -101,7 +103,7 @@ class Process:
         variables: dict[str, str] | None = None,
     ):  # fmt: skip
         """first: what it is told first. variables: beside ours, which are without secrets."""
-        self.worker = worker
+        self.worker, self.is_closed = worker, False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, for as long as it runs
         self._process = start(
             [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
@@ -125,6 +127,7 @@ class Process:
             self._in.close()
 
     def close(self, seconds: float = 0.0) -> None:
+        self.is_closed = True
         self.part()
         if seconds:
             with suppress(subprocess.TimeoutExpired):

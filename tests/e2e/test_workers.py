@@ -268,6 +268,13 @@ def test_one_that_dies_three_times_without_a_run_in_between_is_gone_for_good(tmp
         assert not dies() and dies()
 
 
+def test_one_that_can_not_begin_is_gone_for_good(tmp_path):
+    with contextlib.closing(Local([Post(tmp_path / "nowhere", 0, Slot())])) as local:
+        gone = heard(local, Gone)
+        assert gone.for_good and "nowhere" in gone.reason
+        assert not [said for _ in range(20) for said in local.take(0.1)]
+
+
 def test_a_training_through_which_the_computer_slept_runs_again_with_its_seed(tmp_path, corpus):
     study, setup = studies.make(tmp_path / "study", corpus)
     machine = Machine(has_checks=False)
