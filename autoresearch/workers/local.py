@@ -63,9 +63,8 @@ class Local:
         with suppress(queue.Empty):
             process, said = self._said.get(timeout=seconds)
             while True:
-                if (
-                    self._processes[process.worker] is process and not process.is_closed
-                ):  # not one that was replaced, or has said Gone
+                # not of one that was replaced, or has said Gone
+                if self._processes[process.worker] is process and not process.is_closed:
                     found.append((process.worker, self._heard(process, said)))
                 process, said = self._said.get_nowait()
         return found
