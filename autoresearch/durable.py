@@ -131,10 +131,20 @@ def remove(path: Path) -> None:
 def remove_tree(folder: Path) -> None:
     """As `remove`, for a folder with all that is in it."""
     step("unlink", folder)
-    if os.name == "nt":  # git's objects are read-only, and there that keeps them from being removed
-        for path in folder.rglob("*"):
-            path.chmod(0o700)
-    patiently(lambda: shutil.rmtree(folder))
+    if os.name != "nt":
+        shutil.rmtree(folder)
+        return
+    for path in folder.rglob("*"):  # git's objects are read-only, and there that keeps them from being removed
+        path.chmod(0o700)
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(folder, onexc=_again)
+    else:
+        shutil.rmtree(folder, onerror=_again)
+
+
+def _again(act: Callable[[str], object], path: str, _: object) -> None:
+    """Each name has its own wait: a scanner may hold every file of the tree for a moment."""
+    patiently(lambda: act(path))
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -201,11 +201,23 @@ def _state(pid: int) -> str:
         return "X"
 
 
+# JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE: the pipe ends with whoever holds the job, too. A process and what it has started are in one
+# session here, whatever became of its parent.
+KILL_ON_CLOSE = """
+import contextlib, os, signal, sys
+sys.stdin.read()
+for one in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    with contextlib.suppress(OSError):
+        if os.getsid(one) == int(sys.argv[1]):
+            os.kill(one, signal.SIGKILL)
+"""
+
+
 class Kernel:
     """kernel32 and kernelbase: what the project calls of them; anything else is an AttributeError."""
 
     def __init__(self):
-        self._jobs: dict[int, list[int]] = {}
+        self._jobs: dict[int, list[subprocess.Popen]] = {}
         for name in (
             "CreateJobObjectW",
             "SetInformationJobObject",
@@ -229,7 +241,8 @@ class Kernel:
     def _AssignProcessToJobObject(self, job, process):
         is_suspended = _state(process.value) == "T"
         log("AssignProcessToJobObject", job.value, process.value, "suspended" if is_suspended else "running")
-        self._jobs[job.value].append(process.value)
+        words = [sys.executable, "-I", "-S", "-c", KILL_ON_CLOSE, str(process.value)]
+        self._jobs[job.value].append(subprocess.Popen(words, stdin=subprocess.PIPE, cwd="/", start_new_session=True))
         return 1
 
     def _TerminateJobObject(self, job, status):
@@ -243,12 +256,8 @@ class Kernel:
         return 1
 
     def _end(self, job: int) -> None:
-        """A process and what it has started are in one session here, whatever became of its parent."""
-        for pid in self._jobs[job]:
-            for one in map(int, filter(str.isdigit, os.listdir("/proc"))):
-                with contextlib.suppress(OSError):
-                    if os.getsid(one) == pid:
-                        os.kill(one, signal.SIGKILL)
+        for last_handle in self._jobs[job]:
+            last_handle.communicate()
 
     def SetThreadExecutionState(self, state):
         log("SetThreadExecutionState", hex(state.value))
