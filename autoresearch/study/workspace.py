@@ -306,6 +306,9 @@ def check_free(folder: Path) -> None:
     """
     if is_workspace(folder):
         raise UsageError(f"{folder} is a study already; `autoresearch run --workspace {typed(folder)}` goes on with it")
+    for around in folder.absolute().parents:
+        if (around / STUDY).is_file() and (around / ".autoresearch").is_dir():
+            raise UsageError(f"{folder} lies inside the study {around}; name a folder beside it: `--workspace DIR`")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / ".autoresearch").is_dir():

@@ -68,3 +68,11 @@ def test_where_no_study_is_the_one_in_it_is_named(tmp_path):
     (tmp_path / "demo-autoresearch" / "study.toml").write_text("format = 1", encoding="utf-8")
     with pytest.raises(UsageError, match=r"no study in .*--workspace .*demo-autoresearch"):
         workspace.load(tmp_path)
+
+
+def test_no_study_is_made_inside_another(tmp_path):
+    (tmp_path / "night" / ".autoresearch").mkdir(parents=True)
+    (tmp_path / "night" / "study.toml").touch()
+    with pytest.raises(UsageError, match=r"lies inside the study .*night; name a folder beside it: `--workspace DIR`"):
+        workspace.check_free(tmp_path / "night" / "runs" / "second")
+    workspace.check_free(tmp_path / "second")
