@@ -9,39 +9,30 @@ Every run of these but the rows is scored on the test text too. A stack that hol
 edit: it has to pass the audit, and to gain on the audit slice. The edits that carry it are kept where they hold and score no worse.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 
 from autoresearch.agents.base import Proposal
 from autoresearch.child import RunFailed
-from autoresearch.errors import EnvironmentFailure, UsageError
-from autoresearch.hardware.autotune.sizes import fits
-from autoresearch.hardware.planner import plan as planner
-from autoresearch.hardware.planner.model import Sizes
-from autoresearch.hardware.planner.plan import Plan
+from autoresearch.errors import EnvironmentFailure
 from autoresearch.loop import audits, loop, runs
 from autoresearch.loop.begin import record_start
 from autoresearch.loop.next_step import DISCARDED, SKIP, RunNext, Verdict
 from autoresearch.loop.steering import Steering
 from autoresearch.loop.stop import Ending, Stop, ending_of, machine_failed, stop_if_asked
 from autoresearch.noise import mean
-from autoresearch.paths import typed
 from autoresearch.propose.proposals import program_key
 from autoresearch.run.setup import Setup
 from autoresearch.study import events
-from autoresearch.study.commits import text_of
 from autoresearch.study.experiments import Experiment
-from autoresearch.study.origin import Constants, Origin
 from autoresearch.study.session import Listener, Session, opened
 from autoresearch.study.state import State
-from autoresearch.study.workspace import Study, first_text
-from autoresearch.task import registry as tasks
+from autoresearch.study.workspace import Study
 from autoresearch.transfer import figures
 from autoresearch.transfer.design import Levels
 from autoresearch.transfer.figures import ROWS, STACK
-from autoresearch.transfer.stack import Edit, Stack
+from autoresearch.transfer.stack import Stack
 
 # What comes next
 
@@ -111,57 +102,6 @@ def trainings(state: State | None, seeds: int, rows: list[Levels] | None) -> int
         for one, count in zip(known, wanted, strict=False)
     ]
     return sum(max(0, count - had) for count, had in zip_longest(wanted, done, fillvalue=0))
-
-
-# What it is made of
-
-
-def check_origin(study: Study, state: State) -> None:
-    """UsageError for a study whose edits can't be taken to another size."""
-    if study.origin is not None:
-        raise UsageError(
-            f"{study.folder} is a transfer itself",
-            f"`autoresearch transfer {typed(study.folder)} --apply` makes a study of what holds, which can be transferred",
-        )
-    if not study.task.sizes or study.files:
-        raise UsageError(
-            f"the study {study.tag} is of the task {study.task.name}, which has no sizes to go to", "name one of pretraining"
-        )
-    if state.best is None:
-        raise UsageError(f"the study {study.tag} has no baseline yet; `autoresearch run` trains it")
-
-
-def origin_of(study: Study, state: State, edits: list[Edit], seeds: int, how: Constants) -> Origin:
-    """The terms of a transfer of these edits."""
-    gained = figures.small(study, state, edits)
-    return Origin(
-        str(study.folder), study.tag, study.created, study.profile.name, study.profile.budget.train_seconds,
-        tuple(edit.number for edit in edits), tuple(edit.commit for edit in edits), seeds, how, gained.gain, gained.interval,
-        gained.test_gain,
-    )  # fmt: skip
-
-
-def check_fits(planned: Plan) -> None:
-    """UsageError for a profile whose model would not fit into the device's memory, as far as the planner knows it."""
-    backend, facts, profile = planned.choice.backend, planned.choice.facts, planned.profile
-    forecast = planner.forecast(backend, facts, profile)
-    sizes = Sizes.of(profile, backend.train_py.read_text(encoding="utf-8")) if forecast else None
-    if forecast and sizes and not fits(sizes, forecast.machine):
-        peak, there = forecast.prediction.train_memory_bytes, forecast.machine.memory_bytes or 0
-        raise UsageError(
-            f"the profile {profile.name} would take about {(peak.value if peak else math.nan) / 2**30:.1f} GB in training, and"
-            f" {facts.device or 'the device'} has {there / 2**30:.1f}",
-            "take a smaller one, or lower DEVICE_BATCH_SIZE in a FILE.toml",
-        )
-
-
-def carried_by_hand(study: Study, state: State) -> bool:
-    """Whether its baseline has code that no kept edit made: an edit before the first run, or another version's train.py."""
-    backend = tasks.backends(study.task).get(study.backend)
-    if backend is None or backend.problem or not backend.trains:
-        return False
-    own = first_text(None, backend, study.profile)
-    return program_key(own) != program_key(text_of(study.folder, state.experiments[0].commit))
 
 
 # The work

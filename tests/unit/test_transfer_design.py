@@ -9,7 +9,7 @@ from autoresearch.commands import transfer
 from autoresearch.errors import UsageError
 from autoresearch.metric import VAL_BPB
 from autoresearch.study.state import State
-from autoresearch.transfer import design, figures, night
+from autoresearch.transfer import begin, design, figures, night
 from autoresearch.transfer.design import Analysis, Effect
 from autoresearch.transfer.stack import Edit, NotApplied, Stack, apply
 from autoresearch.transfer.verdict import Measured, judge
@@ -252,13 +252,11 @@ def test_what_is_left_to_be_trained_and_what_comes_next():
     )
 
 
-def test_the_price_is_told_and_asked_for_once():
-    said = []
-    words = {"seeds": 3, "rows": None, "first": State(), "tell": said.append}
+def test_the_price_is_told_and_without_a_terminal_not_agreed_to():
+    assert begin._price(60.0, None, 3, None, State()) == "6 trainings of 60 s, about 6 minutes with start and scoring"
+    price = begin._price(600.0, None, 3, None, State())
     with pytest.raises(UsageError, match=r"6 trainings of 600 s, about 1\.0 hours .* --yes"):
-        transfer._price(600.0, None, is_new=True, is_agreed=False, **words)
-    transfer._price(60.0, None, is_new=False, is_agreed=False, **words)
-    assert said[-1] == "price     6 trainings of 60 s, about 6 minutes with start and scoring"
+        transfer._ask(price)
 
 
 def failed(n, k):
