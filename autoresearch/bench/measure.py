@@ -115,7 +115,7 @@ def _setup(choice: Choice, profile: Profile, prepared: Prepared, train_seconds: 
     data, budget, runtime = profile.sizes, profile.budget, choices.settled(profile.runtime, choice.facts.dtype)
     return Setup(
         choice.backend, tasks.on_text(prepared, data), train_seconds, budget.startup_limit_seconds,
-        levels.choose("auto"), variables=choice.backend.variables | runtime,
+        levels.choose("auto", is_shipped=True), variables=choice.backend.variables | runtime,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def examine(
     else:
         from autoresearch.checks import in_cell  # with numpy, which --help must not wait for
 
-        refused = in_cell.probe_in_cell(choice.backend, levels.choose(sandbox))
+        refused = in_cell.probe_in_cell(choice.backend, levels.choose(sandbox, is_shipped=True))
         report["problem"] = refused and f"{choice.backend.name} works, but not in the sandbox that trainings get: {refused}"
         report["chosen"] = _chosen(plan.from_choice(choice, profile), corpus, profile == "auto")
     # When the probes are over, which are a load themselves.

@@ -47,7 +47,7 @@ def command(
     exit_status = 0
     if measure_noise.missing(answers.state_of(study), runs, is_new):
         power.refuse_on_battery(power.supply(), on_battery)
-        level = levels.choose(sandbox, unattended=True)
+        level = levels.choose(sandbox)
         lock.check(study.lock)
         with bars(quiet=as_json, plain=plain) as on_progress:
             setup = terms.ready(study, level, on_progress, device)

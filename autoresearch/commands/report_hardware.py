@@ -46,7 +46,7 @@ def command(
     from autoresearch.sandbox import levels
 
     power.refuse_on_battery(power.supply(), on_battery)
-    level = levels.choose(sandbox)
+    level = levels.choose(sandbox, is_shipped=True)
     try:
         with looking(quiet=False, plain=plain):
             choice = detect.detect(backend, device=device)

@@ -75,7 +75,7 @@ def night(
 
     program(notify)  # before anything is made
     power.refuse_on_battery(power.supply(), on_battery)
-    level = levels.choose(sandbox, unattended=True)
+    level = levels.choose(sandbox)
     cluster = crews.joined(workers, address)
     limits = constraints.asked(chosen)
     asked = chosen | {"hours": hours, "experiments": experiments, "workers": workers}

@@ -109,7 +109,9 @@ def check(
     seconds = train_seconds or min(planned.profile.budget.train_seconds, SECONDS)
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", ignore_cleanup_errors=True) as folder:
         sized, backend_here = planned.profile.with_train_seconds(seconds), planned.choice.backend
-        subject = Subject(table, given, corpus, backend_here, sized, levels.choose(sandbox), Path(folder).resolve())
+        subject = Subject(
+            table, given, corpus, backend_here, sized, levels.choose(sandbox, is_shipped=True), Path(folder).resolve()
+        )
         status = shown(suite.check(subject), as_json)
     context.exit(status)
 

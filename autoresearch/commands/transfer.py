@@ -90,7 +90,7 @@ def transfer(
     from autoresearch.sandbox import levels
     from autoresearch.transfer import begin, figures, night
 
-    level = levels.choose(sandbox, unattended=True)
+    level = levels.choose(sandbox)
     show = partial(bars, quiet=as_json, plain=plain)
     place = expanded(workspace).resolve() if workspace else None
     agree = _agreed if is_agreed else _ask

@@ -160,6 +160,11 @@ def _stdlib() -> LocalCorpus:
 NAMED: dict[str, Callable[[], Corpus]] = {"climbmix": lambda: CLIMBMIX, "tinystories": lambda: TINYSTORIES, "stdlib": _stdlib}
 
 
+def is_published(name: str) -> bool:
+    """Whether a corpus can be fetched again; any other is of this computer, and may have changed."""
+    return name in (CLIMBMIX.name, TINYSTORIES.name) or name.startswith(HUB)
+
+
 def find(requested: str) -> Corpus:
     """The corpus of that name, or at that path. UsageError when there is none. A folder `stdlib` here is `./stdlib`."""
     if requested in NAMED:

@@ -13,9 +13,9 @@ import sys
 from autoresearch.errors import UsageError
 from autoresearch.sandbox.policy import WORDS, Reach
 
-__all__ = ["UNATTENDED", "WORDS", "Reach", "choose", "reach"]
+__all__ = ["LEAST", "WORDS", "Reach", "choose", "reach"]
 
-UNATTENDED = 2  # the least that an unattended run takes
+LEAST = 2  # that agents' code takes
 
 
 @functools.cache
@@ -32,15 +32,17 @@ def reach() -> Reach:
     return windows.reach()
 
 
-def choose(option: str, unattended: bool = False) -> int:
-    """The level for `--sandbox auto|none`. UsageError when an unattended run would have less than level 2."""
+def choose(option: str, is_shipped: bool = False) -> int:
+    """The level for `--sandbox auto|none`. UsageError where a study's train.py, which an agent may have written, would have less
+    than LEAST. is_shipped: it is for code that was installed.
+    """
     if option == "none":
         return 0
     reached = reach()
-    if unattended and reached.level < UNATTENDED:
+    if not is_shipped and reached.level < LEAST:
         raise UsageError(
-            f"the sandbox reaches level {reached.level} here, and an unattended run wants {UNATTENDED} ({reached.reasons[-1]})",
-            "`--sandbox none` runs agent code with your rights all the same",
+            f"the sandbox reaches level {reached.level} here, and agents' code wants {LEAST} ({reached.reasons[-1]})",
+            "`--sandbox none` runs it with your rights all the same",
         )
     return reached.level
 

@@ -172,7 +172,7 @@ def prepared_again(study: "Study", on_progress: OnProgress = silent) -> Prepared
         raise UsageError(
             f"the {study.metric.data} of the study {study.tag} is not what it began with"
             f" ({', '.join(changed)} of {study.corpus} changed);"
-            f" put the corpus back, {_NEW}"
+            f" put it back as it was, {_NEW}"
         )
     return prepared
 

@@ -32,7 +32,7 @@ def joined(wanted: int | str | None, address: str | None) -> RayCrew | None:
             raise UsageError(f"--address {address}: it is that of a Ray cluster; add --workers ray, or leave it out")
         return None
     if importlib.util.find_spec("ray") is None:
-        raise UsageError("--workers ray: Ray is not installed", '`pip install "autoresearch[ray]"`')
+        raise UsageError("--workers ray: Ray is not installed", '`pip install "ray>=2.60"`')
     return RayCrew(address or os.environ.get("RAY_ADDRESS") or None)
 
 

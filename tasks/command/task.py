@@ -122,7 +122,7 @@ def _metric(text: str) -> Metric:
     if parts is None:
         raise UsageError(f"--metric {text}: it needs a name and which way is better; write it as seconds:min or accuracy:max")
     unit = "s" if parts[1] in ("seconds", "wall_seconds") else ""
-    return Metric(parts[1], unit, parts[2], data="the measure", pieces="pairs")
+    return Metric(parts[1], unit, parts[2], data="measure", pieces="pairs")
 
 
 def _files(folder: Path) -> tuple[list[str], list[str]]:

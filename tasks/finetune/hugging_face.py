@@ -210,7 +210,7 @@ class Tokenizer:
             import tokenizers
         except ImportError:
             problem = "a Hugging Face base needs the package tokenizers"
-            raise UsageError(problem, "`pip install 'autoresearch[finetune]'` brings it") from None
+            raise UsageError(problem, "`pip install 'tokenizers>=0.20'`") from None
         if not path.is_file():
             raise UsageError(f"{path.parent} holds no tokenizer.json; save it with the fast tokenizer, or take another model")
         try:

@@ -247,7 +247,7 @@ def _before(asked: Task, on_progress) -> dict[str, float]:
         folder = Path(place)
         shutil.copyfile(backend.train_py, folder / "train.py")
         shutil.copyfile(asked.base.weights, folder / "checkpoint")
-        setup = Setup(backend, asked, 60.0, 600.0, levels.choose("auto"), variables=backend.variables)
+        setup = Setup(backend, asked, 60.0, 600.0, levels.choose("auto", is_shipped=True), variables=backend.variables)
 
         def told(_now) -> None:
             on_progress("asking the base", 0, None)

@@ -190,11 +190,21 @@ def test_a_cell_that_cannot_be_entered_runs_nothing(made, tmp_path):
     assert "ran" not in (tmp_path / "log.txt").read_text()
 
 
-def test_an_unattended_run_is_refused_below_level_2(typed, tmp_path, monkeypatch):
+def test_a_night_is_refused_below_level_2(typed, tmp_path, monkeypatch):
     monkeypatch.setattr(levels, "reach", lambda: levels.Reach(1, "x", ("this kernel has no Landlock",), True))
     status, out, err = typed("run", "--workspace", str(tmp_path / "study"), "--backend", "null", "--agent", "search")
     assert status == 2 and out == "" and err.count("\n") == 1 and not (tmp_path / "study").exists()
     assert "level 1" in err and "--sandbox none" in err
+
+
+def test_what_is_in_a_study_is_run_below_level_2_only_where_that_is_asked_for(made, typed, monkeypatch):
+    study, setup = made
+    studies.play(study, setup, [])
+    monkeypatch.setattr(levels, "reach", lambda: levels.Reach(1, "x", ("this kernel has no Landlock",), True))
+    for words in (["train"], ["try", "-m", "x"], ["sample"], ["replay", "0"], ["noise"]):
+        status, _, err = typed(*words, "--workspace", str(study.folder))
+        assert status == 2 and "level 1 here, and agents' code wants 2" in err and err.count("\n") == 1, words
+    assert typed("replay", "0", "--sandbox", "none", "--workspace", str(study.folder))[0] in (0, 1)
 
 
 @pytest.mark.slow
@@ -311,7 +321,7 @@ def test_doctor_attack(typed, monkeypatch):
     assert status == 0 and table["level"] == REACH.level and len(table["attempts"]) == len(ALL) >= 130 and table["known"]
     assert [one for one in table["attempts"] if one["open"] and one["promised_closed"]] == []
     assert {one["name"] for one in table["attempts"] if one["open"]} <= OPEN[REACH.level]
-    monkeypatch.setattr(levels, "choose", lambda option: 2)
+    monkeypatch.setattr(levels, "choose", lambda option, **_: 2)
     monkeypatch.setattr(trial, "run", lambda level: [trial.Result("x", "a way out", True, "it went", True)])
     status, out, _ = typed("doctor", "--attack")
     assert status == 1 and "BROKEN: a way out" in out and "SECURITY.md" in out

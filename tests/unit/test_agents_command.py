@@ -224,6 +224,22 @@ def test_secrets_are_not_in_its_environment_save_the_named(agent, tmp_path, monk
     assert said == "['ORDINARY', 'PASSED_KEY'] [PASSED_KEY]\n"  # and what it prints of a secret is not kept
 
 
+def test_no_secret_is_in_what_it_says_of_a_failure_or_of_its_edit(agent, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", "sk-verysecret")
+    monkeypatch.setenv("PLACE", "postgres://me:hunter2@db")
+    monkeypatch.setenv("NAMED", "sk-verysecret-too")
+    words = "' '.join(os.environ[name] for name in ('MY_API_KEY', 'PLACE', 'NAMED'))"
+    passed = ("MY_API_KEY", "PLACE", "NAMED")
+    with pytest.raises(Unavailable) as caught:
+        said = f"import json, os, sys; print(json.dumps({{'result': 'not taken: ' + {words}}})); sys.exit(1)"
+        agent(said, variables=passed).propose(view(tmp_path))
+    shown = "[MY_API_KEY] [PLACE] [NAMED]"
+    assert f"its last words: not taken: {shown}" in str(caught.value)
+    assert shown in (tmp_path / "command" / "last-output.txt").read_text(encoding="utf-8")
+    text = f"import os; open('description.txt', 'w').write({words})\n{EDIT}"
+    assert agent(text, variables=passed).propose(view(tmp_path)).description == shown
+
+
 def test_line_ends_and_byte_order_mark_of_an_editor(agent, tmp_path):
     text = "t = open('train.py').read().replace('DEPTH = 4', 'DEPTH = 5')\n"
     text += "open('train.py', 'wb').write(b'\\xef\\xbb\\xbf' + t.replace('\\n', '\\r\\n').encode())"

@@ -191,13 +191,13 @@ def test_a_backend_says_what_its_device_needs(tmp_path):
     assert "/dev/nvidia*" in registry.scan()["cuda"].sandbox.devices
 
 
-def test_an_unattended_run_wants_level_2(monkeypatch):
+def test_what_an_agent_may_have_written_wants_level_2(monkeypatch):
     monkeypatch.setattr(levels, "reach", lambda: levels.Reach(0, "none", ("this kernel has no Landlock",), True))
-    assert levels.choose("none", unattended=True) == 0 and levels.choose("auto") == 0
-    with pytest.raises(UsageError, match=r"level 0 here, and an unattended run wants 2 .*no Landlock.*`--sandbox none`"):
-        levels.choose("auto", unattended=True)
+    assert levels.choose("none") == 0 and levels.choose("auto", is_shipped=True) == 0
+    with pytest.raises(UsageError, match=r"level 0 here, and agents' code wants 2 .*no Landlock.*`--sandbox none`"):
+        levels.choose("auto")
     monkeypatch.setattr(levels, "reach", lambda: levels.Reach(2, "x", ("y",), True))
-    assert levels.choose("auto", unattended=True) == 2
+    assert levels.choose("auto") == 2
 
 
 def words_after(words: list[str], option: str) -> list[str]:

@@ -90,7 +90,7 @@ class Command:
                     text, description = scratch.answer(work, view)
                     self._last_problem = None
                     why = f"{program} edited train.py in {time.monotonic() - started:.0f} s"
-                    return Proposal(text, description, why, meter.told(self.model).get("cost_usd"))
+                    return Proposal(text, self._shown(description), why, meter.told(self.model).get("cost_usd"))
         except scratch.BadAnswer as bad:
             problem = self._last_problem = str(bad)
         except OSError as error:
@@ -101,7 +101,8 @@ class Command:
             usage = meter.told(self.model)
             self._unpriced += usage.get("cost_usd") is None
             view.on_ask(Ask(program, problem or "answered", time.monotonic() - started, **usage))
-        raise Unavailable(f"{program}: {problem}{_tail(meter.said or output)} (its output: {kept / 'last-output.txt'})")
+        words = _tail(self._shown(meter.said) or output)
+        raise Unavailable(f"{program}: {problem}{words} (its output: {kept / 'last-output.txt'})")
 
     @property
     def files(self) -> list[str]:
@@ -171,7 +172,16 @@ class Command:
             atexit.unregister(at_exit)
         if problem is None and process.returncode != 0:
             problem = f"it ended with status {process.returncode}"
-        return problem, _without_secrets(scratch.clean(output.text()))
+        return problem, self._shown(output.text())
+
+    def _shown(self, text: str) -> str:
+        """What the program says, for people: without what may not be shown, and without the secrets in its environment."""
+        text = scratch.clean(text)
+        for name, value in sorted(os.environ.items(), key=lambda item: -len(item[1])):  # one may be a part of another
+            is_hidden = is_secret(name) or has_password(name, value) or name in self.variables
+            if is_hidden and len(value) >= 8:  # chosen: a shorter one would blot out ordinary words
+                text = text.replace(value, f"[{name}]")
+        return text
 
 
 def made() -> Path:
@@ -274,14 +284,6 @@ def split(command: str, windows: bool = sys.platform == "win32") -> list[str]:
     if not parts or not parts[0]:
         raise UsageError("the command is empty; give a program and its arguments")
     return parts
-
-
-def _without_secrets(text: str) -> str:
-    """The output is shown and kept: a secret that the program printed is not."""
-    for name, value in os.environ.items():
-        if is_secret(name) and len(value) >= 8:  # chosen: a shorter one would blot out ordinary words
-            text = text.replace(value, f"[{name}]")
-    return text
 
 
 def _tail(output: str) -> str:
