@@ -99,7 +99,7 @@ def outcomes(folder, work, corpus="auto", sizes=None, options=None):
         work.mkdir()
         given = registry.given(table, options or {})
         backend, profile = planned.choice.backend, profile.with_train_seconds(0.5)
-        found = list(suite.check(Subject(table, given, corpus, backend, profile, levels.choose("auto"), work)))
+        found = list(suite.check(Subject(table, given, corpus, backend, profile, levels.reach().level, work)))
     assert [one.contract for one in found] == CONTRACTS
     for one in found:
         assert one.figure or one.detail, one

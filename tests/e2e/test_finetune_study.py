@@ -64,7 +64,7 @@ def tune(folder, data, options, steps=(), limits=()):
         folder, tag="t", backend=backend, facts=detected("cpu").facts, profile=sized, prepared=data, corpus=data.corpus,
         decide="strict", task=task, constraints=Constraints().changed(limits),
     )  # fmt: skip
-    setup = terms.setup(study, backend, data, levels.choose("auto"))
+    setup = terms.setup(study, backend, data, levels.reach().level)
     ending, _ = play(study, setup, steps, experiments=len(steps))
     assert ending.exit_status == 0
     return study
@@ -103,7 +103,7 @@ def test_a_study_from_the_best_of_another_on_text_and_on_pairs(tmp_path, corpus,
     )  # fmt: skip
     with pytest.raises(UsageError, match="has no baseline yet"):
         prepared(corpus, base=base)
-    assert play(study, terms.setup(study, detected("cpu").backend, text, levels.choose("auto")), (), 0)[0].exit_status == 0
+    assert play(study, terms.setup(study, detected("cpu").backend, text, levels.reach().level), (), 0)[0].exit_status == 0
     scored = state_of(study).best.runs[0].result.val_bpb
 
     data, options = prepared(corpus, base=base)
