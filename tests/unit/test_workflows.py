@@ -61,7 +61,14 @@ def assert_taken(words: list[str]) -> None:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_every_command_of_a_job_exists(job, monkeypatch):
-    variables = {"BACKEND": "null", "PROFILE": "null", "RUNNER_TEMP": "temp", "KIND": "whl", "GITHUB_REF_NAME": "v1"}
+    variables = {
+        "BACKEND": "null",
+        "PROFILE": "null",
+        "RUNNER_TEMP": "temp",
+        "KIND": "whl",
+        "GITHUB_REF_NAME": "v1",
+        "SANDBOX": "none",
+    }
     installed = set()
     for step in JOBS[job]["steps"]:
         script = re.sub(r"\$\{?(\w+)[^\s\"}]*\}?", lambda found: variables[found[1]], step.get("run", ""))
@@ -96,6 +103,13 @@ def test_each_system_has_the_checks_and_a_study():
     for row in matrix:
         assert (ROOT / "backends" / row["backend"] / "backend.toml").is_file()
         assert (ROOT / "profiles" / f"{row['profile']}.toml").is_file()
+
+
+@pytest.mark.parametrize("job", [name for name, job in JOBS.items() if "windows" in str(job.get("strategy"))])
+def test_where_there_is_no_sandbox_a_study_is_told_to_do_without(job):
+    runs = [words for step in JOBS[job]["steps"] for words in commands(step.get("run", "")) if words[:2] == ["autoresearch", "run"]]
+    assert all(words[words.index("--sandbox") + 1] == "$SANDBOX" for words in runs)
+    assert not runs or JOBS[job]["env"]["SANDBOX"].startswith("${{ matrix.os == 'windows-latest' && 'none' ||")
 
 
 def test_what_pre_commit_runs_exists():
