@@ -85,7 +85,7 @@ def test_what_can_not_be_joined_is_said_in_a_line(monkeypatch):
     with pytest.raises(UsageError, match="add --workers ray"):
         crews.joined("auto", "127.0.0.1:6379")
     monkeypatch.setattr(crews.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r'pip install "autoresearch\[ray\]"'):
+    with pytest.raises(UsageError, match=r'pip install "ray>=2.60"'):
         crews.joined("ray", None)
 
 
