@@ -164,7 +164,7 @@ def _filled(stage: Stage, night: Night, folder: Path, undisturbed: dict, seed: i
         os.close(writer)
         nonlocal waits
         while True:
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.2) * (1 + waits / 4))  # the longer, the more waits: on a slow machine, too, a run fits in
             with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
                 while True:
                     file.write(bytes(1 << 16))
